@@ -1,0 +1,86 @@
+"""The sizes of a GPT, checked once, and the published ones by name."""
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Everything that fixes a model's shape and arithmetic.
+
+    vocab_size   V, number of tokens
+    block_size   the longest sequence, rows of P
+    n_layer      L, blocks
+    n_head       H, heads a block; the width of one is K = D / H
+    n_embd       D, width of the residual stream
+    tie_embeddings   True: one matrix E reads and writes; False: a second matrix `head` writes
+    norm         "pre": x + f(LayerNorm(x)), then a final LayerNorm (GPT-2, minGPT)
+                 "post": LayerNorm(x + f(x)), no final LayerNorm (GPT-1)
+    *_pdrop      probability of dropping, in [0, 1): embeddings, attention weights, both residual branches
+
+    Raises ValueError, naming the argument, for sizes below 1, D not a multiple of H, a probability
+    outside [0, 1), a layer_norm_eps that is not positive, or an unknown norm.
+    """
+    vocab_size: int = 50257
+    block_size: int = 1024
+    n_layer: int = 12
+    n_head: int = 12
+    n_embd: int = 768
+    tie_embeddings: bool = True
+    norm: str = "pre"
+    embd_pdrop: float = 0.0
+    attn_pdrop: float = 0.0
+    resid_pdrop: float = 0.0
+    layer_norm_eps: float = 1e-5
+
+    def __post_init__(self):
+        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
+            check_size(name, getattr(self, name))
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd: {self.n_embd} given, expected a multiple of n_head = {self.n_head}")
+        for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0 <= value < 1:
+                raise ValueError(f"{name}: {value!r} given, expected a probability in [0, 1)")
+        eps = self.layer_norm_eps
+        if not isinstance(eps, Real) or not 0 < eps < float("inf"):
+            raise ValueError(f"layer_norm_eps: {eps!r} given, expected a positive number")
+        if self.norm not in ("pre", "post"):
+            raise ValueError(f"norm: {self.norm!r} given, expected 'pre' or 'post'")
+        if not isinstance(self.tie_embeddings, bool):
+            raise ValueError(f"tie_embeddings: {self.tie_embeddings!r} given, expected True or False")
+
+    @property
+    def head_size(self):
+        """K, the width of one head."""
+        return self.n_embd // self.n_head
+
+    @classmethod
+    def preset(cls, name, **changes):
+        """The sizes minGPT knows as `name`; keyword arguments change any field.
+
+        Where minGPT leaves vocabulary and block size open (gopher-44m, gpt-mini, gpt-micro, gpt-nano),
+        GPT-2's 50257 and 1024 stand. Raises ValueError for a name that is not in PRESETS.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"preset: {name!r} given, expected one of {', '.join(PRESETS)}")
+        return cls(**{**PRESETS[name], **changes})
+
+
+def check_size(name, value):
+    """Raise ValueError unless `value` is a whole number of at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}: {value!r} given, expected a whole number of at least 1")
+
+
+# minGPT's names (model.py, get_default_config); GPT-1's vocabulary, block and norm from its paper.
+PRESETS = {
+    "openai-gpt": dict(n_layer=12, n_head=12, n_embd=768, vocab_size=40478, block_size=512, norm="post"),
+    "gpt2": dict(n_layer=12, n_head=12, n_embd=768),
+    "gpt2-medium": dict(n_layer=24, n_head=16, n_embd=1024),
+    "gpt2-large": dict(n_layer=36, n_head=20, n_embd=1280),
+    "gpt2-xl": dict(n_layer=48, n_head=25, n_embd=1600),
+    "gopher-44m": dict(n_layer=8, n_head=16, n_embd=512),
+    "gpt-mini": dict(n_layer=6, n_head=6, n_embd=192),
+    "gpt-micro": dict(n_layer=4, n_head=4, n_embd=128),
+    "gpt-nano": dict(n_layer=3, n_head=3, n_embd=48),
+}

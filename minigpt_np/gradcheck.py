@@ -1,0 +1,495 @@
+"""Is this gradient right? Checks for any function of NumPy arrays. Knows NumPy only.
+
+Everywhere here `f` takes no arguments and returns one number, computed from arrays that it reads
+afresh at each call. A check moves those same arrays in place, calls f(), and puts every number
+back exactly, also when f raises:
+
+    W, x = rng.normal(size=(3, 4)), rng.normal(size=4)
+
+    def loss():
+        return np.sum(np.tanh(W @ x))
+
+    dW = np.outer(1 - np.tanh(W @ x) ** 2, x)              # yours, by hand
+    report = check(loss, {"W": W}, {"W": dW})
+    print(report)                                          # the worst number of all, by name and index
+    report.raise_if_wrong()                                # or assert_gradients(loss, ..., ...)
+
+Two ways to a derivative that know nothing of backpropagation:
+
+- differences: (f(x + h) - f(x - h)) / 2h at h, h/2, h/4, extrapolated to h = 0. Takes any f, and
+  is good to 10 or 11 digits in float64, because nearly equal numbers are subtracted.
+- complex step: Im f(x + ih) / h with h = 1e-20. Nothing is subtracted, so nothing is lost: 15 or
+  16 digits. Takes complex arrays and an f that is analytic throughout: x * x, never abs(x),
+  x.real, np.var or np.linalg.norm. Branches on x must look at the real part, as np.maximum does.
+
+Three questions to put with them: `check` asks coordinate by coordinate and names the one that is
+wrong; `directional` asks about all of them at once for the price of a few calls of f, at any size;
+`adjoint` asks of a forward and a backward whose output is not a number but an array.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+COMPLEX_STEP = 1e-20  # its square, the truncation error, is far below any eps
+NOISE_POINTS = 14     # calls of f that measure its rounding noise, once for each array
+SIGMAS = 3            # a rounding error is taken to be at most so many standard deviations
+RTOL_EPS, ATOL_EPS = 4096, 16  # the eps's allowed to the gradient under test; see `check`
+
+
+# ---- derivatives ---------------------------------------------------------------------------------
+
+def differences(f, x, coordinates=None):
+    """Gradient of f() with respect to x by central differences, extrapolated; with its error.
+
+    f: no arguments -> one real number, a function of x.
+    x: float array of any shape; moved in place, one coordinate at a time, and restored bit for bit.
+    coordinates: index tuples, e.g. [(0, 2), (5, 1)]; all when None.
+    Returns (gradient, error), float64 of x's shape, NaN where not asked for. |gradient - the true
+    one| is expected to be below error, which has two parts:
+
+        truncation   |the extrapolation from h, h/2, h/4 - the one before it|
+        rounding     2 noise / h: what f's own rounding, measured, becomes when divided by h
+
+    error is inf where no step settles (f jumps or bends there, or computes in a shorter dtype), and
+    the gradient is NaN where f is not finite. Six calls of f a coordinate if f is smooth, two more
+    for each further halving.
+
+    The first step is eps^(1/5) max(|x_i|, median |x|). Why 1/5: one extrapolation leaves an error
+    of order h^4, rounding adds eps/h, and h^4 = eps/h there. (Richardson 1911; the table and its
+    stopping rule: Ridders 1982.)
+    Raises ValueError if x is not a writable float array or f() not one real number.
+    """
+    _need_array("x", x, complex_=False)
+    return _filled(_differences, f, x, coordinates)
+
+
+def complex_step(f, x, coordinates=None):
+    """Gradient of f() with respect to the real part of x: Im f(x + ih) / h, h = 1e-20.
+
+    f: no arguments -> one complex number, an analytic function of x.
+    x: complex array of any shape with zero imaginary part; moved in place, and restored.
+    coordinates: index tuples; all when None.
+    Returns (gradient, error), float of x's shape, NaN where not asked for; error is the rounding
+    noise of f's imaginary part, measured. One call of f a coordinate. Squire and Trapp 1998.
+    Raises ValueError if x is not such an array or f() not one complex number.
+    """
+    _need_array("x", x, complex_=True)
+    return _filled(_complex_steps, f, x, coordinates)
+
+
+def _filled(method, f, x, coordinates):
+    """The method's values at the coordinates, set into arrays of x's shape."""
+    indices = list(np.ndindex(x.shape)) if coordinates is None else list(coordinates)
+    for index in indices:
+        _need_index(index, x)
+    gradient, error = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
+    for index, value, bound in zip(indices, *method(f, x, indices)):
+        gradient[index], error[index] = value, bound
+    return gradient, error
+
+
+def _differences(f, x, indices):
+    eps, scales = _eps(x), _scales(x)
+    noise = _noise(lambda: _real(f), {"x": x}, {"x": scales * _signs(x.shape)})
+    pairs = [_extrapolated(_slope_at(f, x, i), _first_step(eps, scales[i]), noise, eps)
+             for i in indices]
+    return [value for value, _ in pairs], [error for _, error in pairs]
+
+
+def _complex_steps(f, x, indices):
+    signs = _signs(x.shape)
+    noise = _noise(lambda: _imaginary_slope(f, {"x": x}, {"x": signs}),
+                   {"x": x}, {"x": _scales(x) * signs})
+    values = [_imaginary_slope_at(f, x, index) for index in indices]
+    return values, [noise + _eps(x) * abs(value) for value in values]
+
+
+def _slope_at(f, x, index):
+    """h -> the central difference of f at x[index], and the larger |f| of the two it came from."""
+    start = x[index].copy()
+
+    def slope(h):
+        try:
+            x[index] = start + h
+            right, f_right = float(x[index]), _real(f)
+            x[index] = start - h
+            left, f_left = float(x[index]), _real(f)
+        finally:
+            x[index] = start
+        # x + h is rounded as well: divide by the distance moved, not by the one intended
+        return (f_right - f_left) / (right - left), max(abs(f_right), abs(f_left))
+
+    return slope
+
+
+def _slope_along(f, arrays, direction):
+    """h -> the central difference of f along a direction, and the larger |f| of the two."""
+    def slope(h):
+        f_right = _moved(lambda: _real(f), arrays, direction, h)
+        f_left = _moved(lambda: _real(f), arrays, direction, -h)
+        return (f_right - f_left) / (2 * h), max(abs(f_right), abs(f_left))
+
+    return slope
+
+
+def _extrapolated(slope, h, noise, eps):
+    """The limit of slope(h) as h -> 0, and a bound of its error.
+
+    A central difference is f' + c2 h^2 + c4 h^4 + ..., so combining those at h and h/2 removes c2,
+    and combining two such combinations removes c4:
+
+        T0(h) = slope(h)    T1(h) = (4 T0(h/2) - T0(h)) / 3    T2(h) = (16 T1(h/2) - T1(h)) / 15
+
+    h is halved until the last step changed T2 less than rounding does: beyond that only rounding
+    grows. Each T0 carries at most noise / h of it, T1 1.5 times and T2 1.65 times that: 2 covers it.
+    """
+    best, bound = np.nan, np.inf
+    row = []
+    for _ in range(round(-0.3 * math.log2(eps))):  # h from eps^(1/5) to eps^(1/2), times the scale
+        t0, magnitude = slope(h)
+        coarser, row = row, [t0]
+        for order, t in zip((4, 16), coarser):
+            row.append((order * row[-1] - t) / (order - 1))
+        if not np.isfinite(t0):
+            row = []  # x ± h is outside f's domain: begin again, nearer to x
+        elif len(row) == 3:
+            truncation = abs(row[2] - coarser[-1])
+            rounding = 2 * max(noise, eps * magnitude) / h
+            if np.isnan(best) or truncation + rounding < bound:
+                best, bound = row[2], truncation + rounding
+            if truncation <= rounding:
+                return best, bound
+        h /= 2
+    return best, np.inf
+
+
+def _imaginary_slope_at(f, x, index):
+    start = x[index].copy()
+    try:
+        x[index] = start + 1j * COMPLEX_STEP
+        return _imaginary(f) / COMPLEX_STEP
+    finally:
+        x[index] = start
+
+
+def _imaginary_slope(f, arrays, direction):
+    return _moved(lambda: _imaginary(f), arrays, direction, 1j * COMPLEX_STEP) / COMPLEX_STEP
+
+
+# ---- questions -----------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found: its verdict, and the coordinate that fares worst against its tolerance.
+
+    ok          True if every difference is within its tolerance; never with a NaN or inf in it
+    method      "differences" or "complex"
+    name, index the worst coordinate: arrays[name][index]; index None for a direction
+    analytic    the gradient under test there
+    numerical   what the method says
+    difference  |analytic - numerical|
+    error       the error expected of the method itself there
+    tolerance   the difference allowed there; see `check`
+    wrong       how many of the numbers that were checked are out of tolerance
+    checked     how many numbers were checked
+    hint        a sentence when the numbers themselves suggest what is wrong, else ""
+    """
+    ok: bool
+    method: str
+    name: str
+    index: tuple | None
+    analytic: float
+    numerical: float
+    difference: float
+    error: float
+    tolerance: float
+    wrong: int
+    checked: int
+    hint: str = ""
+
+    def __str__(self):
+        verdict = "right" if self.ok else "WRONG"
+        place = self.name if self.index is None else f"{self.name}{list(self.index)}"
+        lines = [f"gradient {verdict}: {self.wrong} of {self.checked} out of tolerance, "
+                 f"by {self.method}",
+                 f"  worst at    {place}",
+                 f"  analytic    {self.analytic: .15g}",
+                 f"  numerical   {self.numerical: .15g}",
+                 f"  difference  {self.difference: .2g}, allowed {self.tolerance:.2g}, "
+                 f"error expected of the method {self.error:.2g}"]
+        return "\n".join(lines + [f"  {self.hint}"] * bool(self.hint))
+
+    def raise_if_wrong(self):
+        """AssertionError with the text of this report, unless ok."""
+        if not self.ok:
+            raise AssertionError(str(self))
+
+
+def check(f, arrays, gradients, method="differences", limit=None, rng=None, rtol=None, atol=None):
+    """Compare a gradient with what a method finds, coordinate by coordinate. Returns a Report.
+
+    f: no arguments -> one number, a function of the arrays.
+    arrays: dict of name -> array, moved in place and restored; complex for method "complex".
+    gradients: dict of the same names -> real arrays of the same shapes, the gradient under test.
+    method: "differences" or "complex".
+    limit: check at most so many coordinates of each array, drawn by rng (a numpy Generator).
+    rtol, atol: see below.
+
+    A coordinate is right if |analytic - numerical| is at most
+
+        2 error + rtol max|gradient of that array| + atol
+
+    error is the method's own, twice because the gradient under test was computed from the same
+    rounded numbers. rtol is its further rounding, 4096 eps unless given: what a sum of 4096 terms
+    may lose at worst, and one of 16 million by a random walk; 9e-13 in float64. atol, 16 eps unless
+    given, is for derivatives that are zero because numbers of order 1 cancel.
+    Raises ValueError for arrays that are read-only, empty, or of the wrong kind, for names or shapes
+    that do not match, for an f that is not one number or changes from call to call.
+    """
+    _need_pairs(arrays, gradients, method)
+    if limit is not None and (limit < 1 or rng is None):
+        raise ValueError(f"limit: expected at least 1, and an rng to draw with, got {limit}, {rng}")
+    _need_steady(f, arrays, method)
+    measure = _differences if method == "differences" else _complex_steps
+    found = []
+    for name, x in arrays.items():
+        indices = _drawn(x.shape, limit, rng)
+        values, errors = measure(f, x, indices)
+        largest = float(np.max(np.abs(gradients[name]), initial=0.0,
+                               where=np.isfinite(gradients[name])))
+        slack = _slack(largest, _eps(x), rtol, atol)
+        hint = _hint(name, values, errors)
+        for index, value, error in zip(indices, values, errors):
+            analytic = float(gradients[name][index])
+            found.append((name, index, analytic, value, error, 2 * error + slack, hint))
+    return _report(method, found)
+
+
+def directional(f, arrays, gradients, rng, method="differences", rtol=None, atol=None):
+    """Compare the slope of f along one random direction v with <gradient, v>. Returns a Report.
+
+    The price does not grow with the arrays: about 20 calls of f. A gradient that is wrong anywhere
+    is wrong along almost every direction; this cannot say where, but `check` can, and so can this
+    with fewer arrays. v is normal, each coordinate in proportion to max(|x_i|, median |x|).
+    f, arrays, gradients, method, rtol, atol and ValueError as for `check`, with sqrt(sum (g v)^2)
+    in the place of max|gradient|; also if two of the arrays share memory, for v would move it twice.
+    """
+    _need_pairs(arrays, gradients, method)
+    _need_separate(arrays)
+    _need_steady(f, arrays, method)
+    v = {name: _scales(x) * rng.standard_normal(x.shape) for name, x in arrays.items()}
+    eps = _eps_of(arrays)
+    if method == "differences":
+        noise = _noise(lambda: _real(f), arrays, v)
+        value, error = _extrapolated(_slope_along(f, arrays, v), _first_step(eps, 1.0),
+                                     noise, eps)
+    else:
+        noise = _noise(lambda: _imaginary_slope(f, arrays, v), arrays, v)
+        value = _imaginary_slope(f, arrays, v)
+        error = noise + eps * abs(value)
+    analytic = sum(float(np.sum(gradients[name] * v[name])) for name in arrays)
+    size = sum(float(np.sum((gradients[name] * v[name]) ** 2)) for name in arrays) ** 0.5
+    tolerance = 2 * error + _slack(size, eps, rtol, atol)
+    place = "a random direction in " + ", ".join(arrays)
+    return _report(method, [(place, None, analytic, value, error, tolerance,
+                             _hint("what is given", [value], [error]))])
+
+
+def adjoint(forward, backward, arrays, rng, method="differences", rtol=None, atol=None):
+    """The adjoint test <u, Jv> = <J^T u, v> for random u and v. Returns a Report.
+
+    forward: no arguments -> an array, a function of the arrays (not of one number, as f is).
+    backward: u, of the output's shape -> dict of name -> J^T u, the gradients of sum(u * output).
+    arrays, rng, method, rtol, atol and ValueError as for `directional`.
+    Jv is the derivative of forward along v, so <u, Jv> is the slope of <u, forward()>.
+    """
+    u = rng.standard_normal(np.shape(forward()))
+    return directional(lambda: np.sum(u * forward()), arrays, backward(u), rng, method, rtol, atol)
+
+
+def assert_gradients(f, arrays, gradients, **options):
+    """`check`, raising AssertionError with the report's text if the gradient is wrong."""
+    check(f, arrays, gradients, **options).raise_if_wrong()
+
+
+def _slack(size, eps, rtol, atol):
+    """rtol size + atol, with their defaults: see `check`."""
+    rtol = RTOL_EPS * eps if rtol is None else rtol
+    atol = ATOL_EPS * eps if atol is None else atol
+    return rtol * size + atol
+
+
+def _report(method, found):
+    wrong, worst, worst_ratio = 0, None, -1.0
+    for entry in found:
+        _, _, analytic, numerical, _, tolerance, _ = entry
+        difference = abs(analytic - numerical)
+        right = difference <= tolerance < np.inf  # False for NaN
+        wrong += not right
+        ratio = difference / max(tolerance, np.finfo(float).tiny)
+        if not (ratio < np.inf and tolerance < np.inf):
+            ratio = np.inf
+        if ratio > worst_ratio:
+            worst, worst_ratio = entry, ratio
+    name, index, analytic, numerical, error, tolerance, hint = worst
+    return Report(wrong == 0, method, name, index, analytic, numerical, abs(analytic - numerical),
+                  error, tolerance, wrong, len(found), hint if wrong else "")
+
+
+def _hint(name, values, errors):
+    if not all(np.isfinite(values)):
+        return "The numerical gradient is not finite: f is not, at or near these arrays."
+    if not all(np.isfinite(errors)):
+        return ("The derivative did not settle: f jumps or bends at or near these arrays, or "
+                "computes in a\n  shorter dtype than theirs. So nothing is proved.")
+    if not any(values):
+        return f"f does not change when {name} moves: does it read the very array that was given?"
+    return ""
+
+
+def _drawn(shape, limit, rng):
+    size = int(np.prod(shape))
+    if limit is None or limit >= size:
+        return list(np.ndindex(shape))
+    flat = np.sort(rng.choice(size, limit, replace=False))
+    return [tuple(int(i) for i in np.unravel_index(j, shape)) for j in flat]
+
+
+# ---- steps and noise -----------------------------------------------------------------------------
+
+def _noise(value, arrays, direction):
+    """SIGMAS standard deviations of the rounding noise of value(), as the arrays move slightly.
+
+    So slightly that a smooth function is a polynomial of degree 5 there: what the best one leaves
+    of value() at random points of a line is noise. (The idea: Moré and Wild 2011.) inf if that is
+    half of the digits or more, of value() or of 1: no rounding does that, but a jump or a kink at
+    the very point does, and a computation in a shorter dtype than the arrays'.
+    """
+    step = _eps_of(arrays) ** 0.4
+    t = np.random.default_rng(0).uniform(-1, 1, NOISE_POINTS)
+    samples = np.array([_moved(value, arrays, direction, step * distance) for distance in t])
+    if not np.all(np.isfinite(samples)):
+        return np.inf
+    powers, rise = np.vander(t, 6), samples - samples[0]
+    rest = rise - powers @ np.linalg.lstsq(powers, rise, rcond=None)[0]
+    noise = SIGMAS * float(np.sqrt(np.sum(rest * rest) / (NOISE_POINTS - 6)))
+    half_the_digits = _eps_of(arrays) ** 0.5 * max(1.0, np.max(np.abs(samples)))
+    return noise if noise < half_the_digits else np.inf
+
+
+def _moved(value, arrays, direction, distance):
+    """value() with arrays + distance * direction in place of the arrays, which are then restored."""
+    start = {name: x.copy() for name, x in arrays.items()}
+    try:
+        for name, x in arrays.items():
+            x[...] = start[name] + distance * direction[name]
+        return value()
+    finally:
+        for name, x in arrays.items():
+            x[...] = start[name]
+
+
+def _scales(x):
+    """The size against which a step in each coordinate is small: max(|x_i|, median |x|), or 1."""
+    size = np.abs(x).astype(float)
+    size = np.maximum(size, np.median(size))
+    return np.where(size > 0, size, 1.0)
+
+
+def _signs(shape):
+    return np.random.default_rng(0).choice([-1.0, 1.0], shape)
+
+
+def _first_step(eps, scale):
+    """eps^(1/5) scale, as a power of two: x ± h then loses as few bits of x as it can."""
+    return 2.0 ** round(math.log2(eps ** 0.2 * scale))
+
+
+def _eps(x):
+    return max(float(np.finfo(x.dtype).eps), float(np.finfo(float).eps))
+
+
+def _eps_of(arrays):
+    return max(_eps(x) for x in arrays.values())
+
+
+# ---- what is asked of f and of the arrays --------------------------------------------------------
+
+def _number(f):
+    value = f()
+    if not isinstance(value, (int, float, complex, np.number, np.ndarray)) or np.ndim(value) != 0:
+        given = f"shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+        raise ValueError(f"f: expected one number, got {given}")
+    return value
+
+
+def _real(f):
+    value = _number(f)
+    if np.iscomplexobj(value):
+        raise ValueError(f"f: expected a real number from real arrays, got {value}")
+    return float(value)
+
+
+def _imaginary(f):
+    value = _number(f)
+    if not np.iscomplexobj(value):
+        raise ValueError(f"f: expected a complex number from complex arrays, got {value}: "
+                         "something in f drops the imaginary part (abs, .real, float, a cast)")
+    return float(value.imag) if np.isfinite(value.real) else np.nan
+
+
+def _need_array(name, x, complex_):
+    kind = "complex" if complex_ else "float"
+    if not isinstance(x, np.ndarray) or x.dtype.kind != kind[0]:
+        given = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+        raise ValueError(f"{name}: expected a {kind} array, got {given}")
+    if x.size == 0:
+        raise ValueError(f"{name}: expected at least one number, got shape {x.shape}")
+    if not x.flags.writeable:
+        raise ValueError(f"{name}: expected an array to move in place, got a read-only one")
+    if complex_ and np.any(x.imag != 0):
+        raise ValueError(f"{name}: expected zero imaginary part before the step, got another")
+
+
+def _need_index(index, x):
+    if len(index) != x.ndim or not all(-n <= i < n for i, n in zip(index, x.shape)):
+        raise ValueError(f"coordinates: expected one index for each axis of shape {x.shape}, "
+                         f"got {index}")
+
+
+def _need_pairs(arrays, gradients, method):
+    if method not in ("differences", "complex"):
+        raise ValueError(f"method: expected 'differences' or 'complex', got {method!r}")
+    if not arrays:
+        raise ValueError("arrays: expected at least one array, got none")
+    if set(arrays) != set(gradients):
+        raise ValueError(f"gradients: expected the names of arrays, {sorted(arrays)}, "
+                         f"got {sorted(gradients)}")
+    for name, x in arrays.items():
+        _need_array(f"arrays[{name!r}]", x, complex_=method == "complex")
+        if np.shape(gradients[name]) != x.shape:
+            raise ValueError(f"gradients[{name!r}]: expected shape {x.shape}, as arrays[{name!r}], "
+                             f"got {np.shape(gradients[name])}")
+        if np.iscomplexobj(gradients[name]):
+            raise ValueError(f"gradients[{name!r}]: expected real numbers, got complex ones")
+
+
+def _need_separate(arrays):
+    names = list(arrays)
+    for i, a in enumerate(names):
+        for b in names[i + 1:]:
+            if np.shares_memory(arrays[a], arrays[b]):
+                raise ValueError(f"arrays: {a!r} and {b!r} share memory, expected each number "
+                                 "once: give a tied matrix under one name")
+
+
+def _need_steady(f, arrays, method):
+    number = _real if method == "differences" else _number
+    first, second = complex(number(f)), complex(number(f))
+    eps = _eps_of(arrays)
+    if abs(first - second) > eps ** 0.5 * abs(first):
+        raise ValueError(f"f: expected the same number at every call, got {first:.9g}, then "
+                         f"{second:.9g}: "
+                         "dropout, or a generator that is not seeded anew?")

@@ -1,0 +1,97 @@
+"""Causal attention: every position takes a mean of the values up to its own, weighted by softmax."""
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from . import dropout, softmax
+
+QUERIES = 64                # positions that are treated together
+
+
+class Piece(NamedTuple):
+    """What a run of queries, start <= t < stop, did with the keys s < stop."""
+    start: int
+    stop: int
+    e: np.ndarray           # (B, H, stop - start, stop) exp(scores), 0 for s > t
+    total: np.ndarray       # (B, H, stop - start, 1) sums of e
+    mask: np.ndarray        # dropout's, or None
+
+    @property
+    def weights(self):
+        """(B, H, stop - start, stop) attention weights: each row sums to 1."""
+        return self.e / self.total
+
+
+class Cache(NamedTuple):
+    q: np.ndarray           # (B, H, T, K) queries, already divided by sqrt(K)
+    k: np.ndarray           # (B, H, T, K)
+    v: np.ndarray           # (B, H, T, K)
+    pieces: list            # of Piece, in order
+    y: np.ndarray           # (B, H, T, K) output
+
+
+def forward(qkv, B, T, H, p_drop=0, rng=None):
+    """qkv (N, 3D), each row its query, key and value, each of H heads of width K -> y (N, D).
+
+    scores = q kᵀ / sqrt(K), -inf where s > t;   y = softmax(scores) v   (Vaswani et al., 2017).
+
+    A run of queries at a time, against the keys they may see: the other half of the T x T square
+    is never computed. softmax's division comes last, on y: fewer numbers than weights.
+    """
+    q, k, v = heads(qkv, B, T, 3, H)
+    q = q * (1 / sqrt(q.shape[-1]))
+    rows = np.empty((B * T, qkv.shape[1] // 3), qkv.dtype)
+    y, = heads(rows, B, T, 1, H)
+    pieces = []
+    for start in range(0, T, QUERIES):
+        stop = min(start + QUERIES, T)
+        scores = q[:, :, start:stop] @ transposed(k[:, :, :stop])
+        scores[..., start:] += future(stop - start, scores.dtype)
+        e, total, _ = softmax.exponentials(scores)
+        kept, mask = dropout.forward(e, p_drop, rng)
+        y[:, :, start:stop] = kept @ v[:, :, :stop]
+        y[:, :, start:stop] /= total
+        pieces.append(Piece(start, stop, e, total, mask))
+    return rows, Cache(q, k, v, pieces, y)
+
+
+def backward(dy, cache):
+    """dy (N, D) -> dqkv (N, 3D).
+
+    With weights w = e / total:  y = w v, so  dv = wᵀ dy  and  dw = dy vᵀ.
+    Softmax:  dscores = w (dw - sum_s w dw), and  sum_s w[t, s] dw[t, s] = y[t] · dy[t].
+    scores = q kᵀ:  dq = dscores k,  dk = dscoresᵀ q.
+    Again the division is done on the smaller side: (e / total)ᵀ dy = eᵀ (dy / total).
+    """
+    q, k, v, pieces, y = cache
+    B, H, T, K = q.shape
+    dqkv = np.zeros((B * T, 3 * H * K), q.dtype)
+    dq, dk, dv = heads(dqkv, B, T, 3, H)
+    dy, = heads(dy, B, T, 1, H)
+    for start, stop, e, total, mask in reversed(pieces):
+        dy_part = dy[:, :, start:stop] / total
+        y_dy = softmax.row_sums(dy_part * y[:, :, start:stop])
+        dv[:, :, :stop] += transposed(dropout.backward(e, mask)) @ dy_part
+        dscores = dropout.backward(dy_part @ transposed(v[:, :, :stop]), mask)
+        dscores -= y_dy
+        dscores *= e
+        dq[:, :, start:stop] = dscores @ k[:, :, :stop]
+        dk[:, :, :stop] += transposed(dscores) @ q[:, :, start:stop]
+    dq *= 1 / sqrt(K)
+    return dqkv
+
+
+def heads(rows, B, T, n, H):
+    """rows (B·T, n·H·K) -> n views (B, H, T, K) into it."""
+    return rows.reshape(B, T, n, H, -1).transpose(2, 0, 3, 1, 4)
+
+
+def transposed(x):
+    """(..., I, J) -> (..., J, I)."""
+    return x.swapaxes(-1, -2)
+
+
+def future(n, dtype):
+    """(n, n) of what is added to scores: 0 for s <= t, -inf for s > t."""
+    return np.triu(np.full((n, n), -np.inf, dtype), 1)

@@ -1,0 +1,19 @@
+"""Dropout: each number is dropped with probability p, the others grow by 1 / (1 - p)."""
+import numpy as np
+
+
+def forward(x, p, rng):
+    """x of any shape, p in [0, 1), rng a Generator, or None for no dropout -> y, mask.
+
+    mask is 0 or 1 / (1 - p), of x's shape, so that the mean of y is x; None where nothing drops.
+    """
+    if rng is None or p == 0:
+        return x, None
+    keep = rng.random(x.shape, dtype=np.float32) >= p
+    mask = keep * x.real.dtype.type(1 / (1 - p))
+    return x * mask, mask
+
+
+def backward(dy, mask):
+    """dx = dy · mask: what was dropped had no influence, what grew had as much more."""
+    return dy if mask is None else dy * mask

@@ -1,0 +1,143 @@
+"""The GPT: its forward pass and its backward pass, two straight columns that mirror each other."""
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from .config import GPTConfig
+from .layers import block, cross_entropy, dropout, layernorm, logits as output, lookup
+from .parameters import Parameters, initialize
+
+
+class Cache(NamedTuple):
+    """What backward needs to know of a forward pass. It belongs to that pass alone."""
+    shape: tuple            # (B, T)
+    lookup: lookup.Cache
+    mask: object            # dropout's
+    blocks: list            # of block.Cache
+    norm: layernorm.Cache   # None when config.norm is "post"
+    output: output.Cache
+    loss: cross_entropy.Cache       # None without targets
+
+
+class GPT:
+    """A GPT of the given config; `params` holds all its numbers.
+
+    seed     int or numpy Generator for the initialisation
+    dtype    np.float32 to train, np.float64 to check gradients, np.complex128 to check them to
+             machine precision; the same seed gives the same weights, to rounding
+    params   Parameters to use instead of new ones (seed and dtype then do not matter)
+    """
+
+    def __init__(self, config, seed=0, dtype=np.float32, params=None):
+        if not isinstance(config, GPTConfig):
+            raise ValueError(f"config: {config!r} given, expected a GPTConfig")
+        if np.dtype(dtype).kind not in "fc":
+            raise ValueError(f"dtype: {dtype!r} given, expected a floating-point or complex type")
+        self.config = config
+        self.params = params
+        if params is None:
+            self.params = Parameters(config, dtype)
+            initialize(self.params, np.random.default_rng(seed))
+
+    def forward(self, ids, targets=None, rng=None):
+        """ids (B, T) integers, targets (B, T) integers or None -> logits (B, T, V), loss, cache.
+
+        loss is the mean cross-entropy over the targets that are not -1; None without targets.
+        rng, a Generator, turns dropout on. Nothing is kept in the model.
+        Raises ValueError for ids or targets that are not what check_ids and check_targets expect.
+        """
+        ids = check_ids(ids, self.config)
+        targets = check_targets(targets, ids.shape, self.config.vocab_size)
+        p, c = self.params, self.config
+        forward_block, _ = block.PLACES[c.norm]
+        norm = scored = loss = None
+
+        x, looked_up = lookup.forward(ids, p.E, p.P)
+        x, mask = dropout.forward(x, c.embd_pdrop, rng)
+        x = x.reshape(-1, c.n_embd)
+        blocks = []
+        for w in p.blocks:
+            x, cache = forward_block(x, w, ids.shape, c, rng)
+            blocks.append(cache)
+        if p.norm is not None:
+            x, norm = layernorm.forward(x, p.norm, c.layer_norm_eps)
+        logits, written = output.forward(x, p.head)
+        if targets is not None:
+            loss, scored = cross_entropy.forward(logits, targets.ravel())
+
+        return logits.reshape(*ids.shape, -1), loss, Cache(ids.shape, looked_up, mask, blocks, norm, written, scored)
+
+    def backward(self, cache, grads=None, dloss=1.0):
+        """The gradient of dloss · loss with respect to every parameter, added into `grads`.
+
+        cache    from forward with targets; it is only read, so it can be used again
+        grads    Parameters to add into; new ones, all 0, unless given
+        Returns grads. Raises ValueError if the forward pass had no targets.
+        """
+        if cache.loss is None:
+            raise ValueError("cache: of a forward pass without targets given, expected one with a loss")
+        g = Parameters(self.config, self.params.flat.dtype) if grads is None else grads
+        _, backward_block = block.PLACES[self.config.norm]
+
+        dlogits = cross_entropy.backward(dloss, cache.loss)
+        # E's use as the head: dE += dlogitsᵀ h, dense. (Tied: g.head is g.E.)
+        dx = output.backward(dlogits, cache.output, g.head)
+        if cache.norm is not None:
+            dx = layernorm.backward(dx, cache.norm, g.norm)
+        for saved, dw in zip(reversed(cache.blocks), reversed(g.blocks)):
+            dx = backward_block(dx, saved, dw)
+        dx = dx.reshape(*cache.shape, -1)
+        dx = dropout.backward(dx, cache.mask)
+        # E's use as the lookup: dE[ids] += dx, each time a row was read. Into the same array.
+        lookup.backward(dx, cache.lookup, g.E, g.P)
+        return g
+
+    def untied(self):
+        """The same function of its inputs with head as a copy of E: E's two gradients come apart.
+
+        Returns a new GPT that shares no memory with this one; grads.E then holds the lookup's
+        contribution alone and grads.head the logits'. Their sum is the tied model's dE.
+        """
+        config = replace(self.config, tie_embeddings=False)
+        model = GPT(config, params=Parameters(config, self.params.flat.dtype))
+        for name, array in self.params.named().items():
+            model.params.arrays[name][...] = array
+        model.params.head[...] = self.params.head
+        return model
+
+
+def check_ids(ids, config):
+    """ids as an integer array (B, T), 1 <= T <= block_size, each in 0..V-1, or ValueError."""
+    ids = np.asarray(ids)
+    if ids.ndim != 2 or ids.size == 0:
+        raise ValueError(f"ids: shape {ids.shape} given, expected (B, T), neither of them 0")
+    if ids.dtype.kind not in "iu":
+        raise ValueError(f"ids: dtype {ids.dtype} given, expected integers")
+    if ids.shape[1] > config.block_size:
+        raise ValueError(f"ids: T = {ids.shape[1]} positions given, expected at most block_size = {config.block_size}")
+    check_range("ids", ids, 0, config.vocab_size - 1)
+    return ids
+
+
+def check_targets(targets, shape, vocab_size):
+    """targets as an integer array of ids' shape, each in -1..V-1 and not all -1, or ValueError."""
+    if targets is None:
+        return None
+    targets = np.asarray(targets)
+    if targets.shape != shape:
+        raise ValueError(f"targets: shape {targets.shape} given, expected that of ids, {shape}")
+    if targets.dtype.kind not in "iu":
+        raise ValueError(f"targets: dtype {targets.dtype} given, expected integers")
+    check_range("targets", targets, -1, vocab_size - 1)
+    if targets.max() < 0:
+        raise ValueError("targets: all -1 given, expected at least one position that is scored")
+    return targets
+
+
+def check_range(name, values, low, high):
+    """Raise ValueError naming the first of `values` outside low..high."""
+    if values.min() < low or values.max() > high:
+        where = np.argwhere((values < low) | (values > high))[0]
+        raise ValueError(f"{name}: {values[tuple(where)]} given at {tuple(map(int, where))}, "
+                         f"expected {low} to {high}")

@@ -1,0 +1,145 @@
+"""Every number of a model in one flat vector, with a named view into it for each array.
+
+An optimizer then is one loop over one array, saving is one array, and the gradient has the same
+shape and the same names. Tying is aliasing: `head` *is* `E`, so whatever adds to dhead adds to dE.
+"""
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+
+@dataclass
+class Linear:
+    W: np.ndarray           # (D_in, D_out): y = x W + b
+    b: np.ndarray           # (D_out,)
+
+
+@dataclass
+class LayerNorm:
+    gain: np.ndarray        # (D,)
+    bias: np.ndarray        # (D,)
+
+
+@dataclass
+class Attention:
+    qkv: Linear             # D -> 3D: queries, keys and values of all heads
+    out: Linear             # D -> D
+
+
+@dataclass
+class MLP:
+    up: Linear              # D -> 4D
+    down: Linear            # 4D -> D
+
+
+@dataclass
+class Block:
+    norm1: LayerNorm
+    attention: Attention
+    norm2: LayerNorm
+    mlp: MLP
+
+
+def shapes(config):
+    """Name -> shape of every array that a model of this config holds, in the order they are used.
+
+    A tied model has no entry "head": its head is E.
+    """
+    V, D, L = config.vocab_size, config.n_embd, config.n_layer
+    found = {"E": (V, D), "P": (config.block_size, D)}
+    for i in range(L):
+        found |= {
+            f"blocks.{i}.norm1.gain": (D,), f"blocks.{i}.norm1.bias": (D,),
+            f"blocks.{i}.attention.qkv.W": (D, 3 * D), f"blocks.{i}.attention.qkv.b": (3 * D,),
+            f"blocks.{i}.attention.out.W": (D, D), f"blocks.{i}.attention.out.b": (D,),
+            f"blocks.{i}.norm2.gain": (D,), f"blocks.{i}.norm2.bias": (D,),
+            f"blocks.{i}.mlp.up.W": (D, 4 * D), f"blocks.{i}.mlp.up.b": (4 * D,),
+            f"blocks.{i}.mlp.down.W": (4 * D, D), f"blocks.{i}.mlp.down.b": (D,),
+        }
+    if config.norm == "pre":
+        found |= {"norm.gain": (D,), "norm.bias": (D,)}
+    if not config.tie_embeddings:
+        found["head"] = (V, D)
+    return found
+
+
+def count(config):
+    """How many numbers a model of this config holds (a tied E counts once). Nothing is allocated."""
+    return sum(prod(shape) for shape in shapes(config).values())
+
+
+def decays(name):
+    """Whether AdamW's weight decay applies to the array: minGPT's rule, as it stands for its two matrices.
+
+    Decayed are the weights of matrix products: the W of every linear layer, and an untied head.
+    Not decayed are biases, gains, P, and E. A tied E is in minGPT's terms both an embedding (no
+    decay) and a product's weight (decay); it is one array and can be in one group only, and here
+    that is the embedding's: no decay, whether tied or not.
+    """
+    return name.endswith(".W") or name == "head"
+
+
+class Parameters:
+    """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
+
+    flat     every number once; the first `n_decayed` are those that weight decay applies to
+    E        (V, D) token vectors          P        (block_size, D) position vectors
+    blocks   L of Block                    norm     final LayerNorm; None when config.norm is "post"
+    head     (V, D) what the logits are products with; tied: the very object E
+    """
+
+    def __init__(self, config, dtype=np.float32, flat=None):
+        self.config = config
+        sizes = {name: prod(shape) for name, shape in shapes(config).items()}
+        self.flat = np.zeros(sum(sizes.values()), dtype) if flat is None else flat
+        self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
+
+        self.arrays = dict.fromkeys(sizes)      # name -> view, in the order of use
+        start = 0
+        for name in sorted(sizes, key=decays, reverse=True):     # a stable sort
+            self.arrays[name] = self.flat[start:start + sizes[name]].reshape(shapes(config)[name])
+            start += sizes[name]
+
+        self.E = self.arrays["E"]
+        self.P = self.arrays["P"]
+        self.blocks = [self._block(f"blocks.{i}") for i in range(config.n_layer)]
+        self.norm = self._layernorm("norm") if config.norm == "pre" else None
+        self.head = self.E if config.tie_embeddings else self.arrays["head"]
+
+    def _block(self, name):
+        return Block(
+            self._layernorm(f"{name}.norm1"),
+            Attention(self._linear(f"{name}.attention.qkv"), self._linear(f"{name}.attention.out")),
+            self._layernorm(f"{name}.norm2"),
+            MLP(self._linear(f"{name}.mlp.up"), self._linear(f"{name}.mlp.down")),
+        )
+
+    def _layernorm(self, name):
+        return LayerNorm(self.arrays[f"{name}.gain"], self.arrays[f"{name}.bias"])
+
+    def _linear(self, name):
+        return Linear(self.arrays[f"{name}.W"], self.arrays[f"{name}.b"])
+
+    def named(self):
+        """Name -> view of every array, in the order of use; each number of `flat` appears once."""
+        return dict(self.arrays)
+
+
+def initialize(params, rng):
+    """Fill `params` with GPT-2's initialisation, drawn from the Generator `rng`.
+
+    Weights and embeddings ~ N(0, 0.02); the two projections back into the residual stream
+    ~ N(0, 0.02 / sqrt(2L)), since 2L of them add up in it (GPT-2 paper, section 2.3); biases 0,
+    gains 1. Drawn in float64 whatever the dtype, so that every dtype holds the same weights.
+    """
+    residual_std = 0.02 / np.sqrt(2 * params.config.n_layer)
+    for name, array in params.named().items():
+        if name.endswith(".gain"):
+            array[...] = 1
+        elif name.endswith((".bias", ".b")):
+            array[...] = 0
+        else:
+            std = residual_std if name.endswith((".out.W", ".down.W")) else 0.02
+            for row in array:
+                row[...] = rng.normal(0, std, row.shape)

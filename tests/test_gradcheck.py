@@ -1,0 +1,550 @@
+"""The checker is checked: it must accept what is right, name what is wrong, and touch nothing."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from minigpt_np import gradcheck
+from minigpt_np.gradcheck import (
+    adjoint, assert_gradients, check, complex_step, differences, directional)
+
+EPS = float(np.finfo(float).eps)
+METHODS = ["differences", "complex"]
+
+seeds = st.integers(0, 2**32 - 1)
+methods = st.sampled_from(METHODS)
+shapes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
+
+
+class Function:
+    """sum(c * g(x)) + (b . x)^2, its gradient by hand, and x, which f reads afresh."""
+
+    KINDS = {
+        "cubic": (lambda x: x * x * x, lambda x: 3 * x * x),
+        "exp": (np.exp, np.exp),
+        "tanh": (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+        "linear": (lambda x: x, np.ones_like),
+    }
+
+    def __init__(self, kind, shape, seed, scale):
+        rng = np.random.default_rng(seed)
+        self.x = np.asarray(scale * rng.normal(size=shape))
+        self.b, self.c = rng.normal(size=(2, *shape))
+        self.g, self.dg = self.KINDS[kind]
+
+    def __call__(self):
+        bx = np.sum(self.b * self.x)
+        return np.sum(self.c * self.g(self.x)) + bx * bx
+
+    def gradient(self):
+        return np.array(self.c * self.dg(self.x) + 2 * np.sum(self.b * self.x) * self.b)
+
+    def made(self, method):
+        """The arrays that check, directional and adjoint are given for this method."""
+        if method == "complex":
+            self.x = self.x.astype(complex)
+        return {"x": self.x}
+
+
+functions = st.builds(Function, st.sampled_from(sorted(Function.KINDS)), shapes, seeds,
+                      st.sampled_from([1e-2, 1.0, 3.0]))
+
+
+# ---- the two methods -----------------------------------------------------------------------------
+
+@given(functions)
+def test_error_of_differences_bounds_the_actual_error_and_is_small(f):
+    exact = f.gradient()
+    gradient, error = differences(f, f.x)
+    size = np.max(np.abs(exact)) + abs(f())
+    assert gradient.shape == error.shape == f.x.shape
+    assert np.all(np.abs(gradient - exact) <= error + 32 * EPS * size)
+    # noise / h, with h at least the last but two of eps^(1/5) scale, scale at least 1e-4 in f.x
+    assert np.all(error <= 1e-6 * size)
+
+
+@given(functions)
+def test_complex_step_agrees_to_1e_13(f):
+    exact = f.gradient()
+    f.made("complex")
+    gradient, error = complex_step(f, f.x)
+    size = np.max(np.abs(exact))
+    assert gradient.dtype == float and gradient.shape == error.shape == f.x.shape
+    assert np.all(np.abs(gradient - exact) <= 1e-13 * size)
+    assert np.all(error <= 1e-13 * size) and np.all(error >= EPS * np.abs(gradient))
+
+
+def test_differences_of_numbers_of_order_one_are_good_to_ten_digits():
+    x = np.array([0.7, -1.3, 2.0])
+    gradient, error = differences(lambda: np.sum(np.exp(np.sin(x))), x)
+    exact = np.cos(x) * np.exp(np.sin(x))
+    # h = 2^-10, 2^-11, 2^-12: rounding 2 * 3 sigma / 2^-12 of an f below 8, sigma below eps * 8
+    assert np.all(np.abs(gradient - exact) <= error) and np.all(error < 6 * 8 * EPS * 2**13)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e6])
+def test_the_step_follows_the_scale_of_each_coordinate(scale):
+    x = scale * np.array([0.5, 1.0, 100.0, 0.0])
+    gradient, error = differences(lambda: np.sum(np.sin(x / scale)), x)
+    exact = np.cos(x / scale) / scale
+    assert np.all(np.abs(gradient - exact) <= error)
+    assert np.all(error * scale < 1e-9)  # noise / h with h of 2^-12 is 6 eps 2^12
+
+
+@pytest.mark.parametrize("width", [1e-1, 1e-2, 1e-3, 1e-4])
+def test_a_function_that_turns_faster_than_x_suggests_gets_smaller_steps(width):
+    x = np.array([1.0, 1.0 + width])
+    gradient, error = differences(lambda: np.sum(np.tanh((x - 1) / width)), x)
+    exact = (1 - np.tanh((x - 1) / width) ** 2) / width
+    assert np.all(np.abs(gradient - exact) <= error)
+    assert np.all(error * width < 1e-9)  # as above: the last h is about width / 2^10
+
+
+def test_a_kink_beside_x_is_stepped_around():
+    x = np.array([1e-4, -1e-4, 1.0, 1.0, 1.0])
+    gradient, error = differences(lambda: np.sum(np.maximum(x, 0.0)), x)
+    assert np.all(np.abs(gradient - [1, 0, 1, 1, 1]) <= error) and np.all(error < 1e-8)
+
+
+def test_a_step_out_of_the_domain_is_halved():
+    x = np.array([1e-5, 1.0, 1.0])
+    with np.errstate(invalid="ignore"):
+        gradient, error = differences(lambda: np.sum(np.log(x[0])), x[:1])
+        wide, wide_error = differences(lambda: np.log(x[0]), x, [(0,)])
+    assert abs(gradient[0] - 1e5) <= error[0] < 1
+    # the noise is measured where log is not defined: the value is found, the bound is not given
+    assert abs(wide[0] - 1e5) < 1e5 * 1e-6 or np.isinf(wide_error[0])
+
+
+@pytest.mark.parametrize("f", [lambda x: float(x > 1), lambda x: abs(x - 1),
+                               lambda x: float(np.float32(np.sin(x)))])
+def test_a_jump_a_kink_and_a_shorter_dtype_never_settle(f):
+    x = np.array([1.0])
+    gradient, error = differences(lambda: f(x[0]), x)
+    assert np.isinf(error[0])
+    report = check(lambda: f(x[0]), {"x": x}, {"x": gradient})
+    assert not report.ok and report.difference == 0 and "did not settle" in str(report)
+
+
+def test_a_jump_nearby_is_stepped_around_and_one_too_near_never_settles():
+    x = np.array([1.0])
+    gradient, error = differences(lambda: float(x[0] > 1 + 1e-4) + x[0] * x[0], x)
+    assert abs(gradient[0] - 2) <= error[0] < 1e-8
+    _, error = differences(lambda: float(x[0] > 1 + 1e-6) + x[0] * x[0], x)
+    assert 0 < error[0] < 1e-5
+    _, error = differences(lambda: float(x[0] > 1 + 1e-9) + x[0] * x[0], x)
+    assert np.isinf(error[0])
+
+
+def test_noise_inside_f_is_measured_and_bounded():
+    """1e4 + sin, less the 1e4: 1e4 times the noise that eps |f| suggests."""
+    x = np.random.default_rng(0).normal(size=20)
+    gradient, error = differences(lambda: np.sum((1e4 + np.sin(x)) - 1e4), x)
+    assert np.all(np.abs(gradient - np.cos(x)) <= error)
+    assert np.all(error > 1e-9) and np.all(error < 1e-5)
+
+
+@pytest.mark.parametrize("dtype, bound", [(np.float32, 1e-3), (np.float64, 1e-10)])
+def test_the_dtype_of_x_sets_the_step(dtype, bound):
+    x = np.array([0.7, -1.3, 2.0], dtype)
+    gradient, error = differences(lambda: np.sum(np.sin(x)), x)
+    assert np.all(np.abs(gradient - np.cos(x.astype(float))) <= error) and np.all(error < bound)
+
+
+def test_six_calls_a_coordinate_or_one():
+    calls = itertools.count()
+    x = np.ones(5)
+
+    def f():
+        next(calls)
+        return np.sum(x * x)
+
+    differences(f, x)
+    assert next(calls) == 14 + 6 * 5
+    x = x.astype(complex)
+    complex_step(f, x)
+    assert next(calls) - 45 == 14 + 5
+
+
+@given(functions, st.data())
+def test_only_the_coordinates_asked_for(f, data):
+    places = list(np.ndindex(f.x.shape))
+    asked = data.draw(st.lists(st.sampled_from(places), unique=True))
+    for method in (differences, complex_step):
+        f.x = f.x.astype(complex if method is complex_step else float)
+        every, _ = method(f, f.x)
+        some, error = method(f, f.x, asked)
+        for index in places:
+            assert (index in asked) == (not np.isnan(some[index])) == (not np.isnan(error[index]))
+            assert index not in asked or some[index] == every[index]
+
+
+# ---- nothing is left changed ---------------------------------------------------------------------
+
+class Stop(Exception):
+    pass
+
+
+@given(functions, methods, st.sampled_from([check, directional, adjoint, "gradient"]),
+       st.none() | st.integers(0, 60), seeds)
+def test_arrays_are_restored_bit_for_bit_also_when_f_raises(f, method, ask, stop, seed):
+    f.x.flat[0] = -0.0
+    arrays, gradient, rng = f.made(method), {"x": f.gradient().real}, np.random.default_rng(seed)
+    before, count = f.x.tobytes(), itertools.count()
+
+    def g():
+        if next(count) == stop:
+            raise Stop
+        return f()
+
+    ran_out = False
+    try:
+        if ask == "gradient":
+            (complex_step if method == "complex" else differences)(g, f.x)
+        elif ask is adjoint:
+            adjoint(lambda: g() * np.ones(2), lambda u: gradient, arrays, rng, method)
+        else:
+            extra = {"rng": rng} if ask is directional else {}
+            ask(g, arrays, gradient, method=method, **extra)
+        ran_out = True
+    except Stop:
+        pass
+    assert f.x.tobytes() == before
+    assert ran_out or stop is not None
+
+
+def test_views_are_moved_where_they_live():
+    """Named views into one flat vector, one of them transposed: f reads the vector only."""
+    flat = np.random.default_rng(0).normal(size=10)
+    weights = np.arange(1.0, 11)
+    views = {"E": flat[:6].reshape(2, 3).T, "b": flat[6:9], "s": flat[9:].reshape(())}
+    gradients = {"E": weights[:6].reshape(2, 3).T, "b": weights[6:9], "s": weights[9]}
+
+    def f():
+        return weights @ flat
+
+    assert check(f, views, gradients).ok
+    assert directional(f, views, gradients, np.random.default_rng(1)).ok
+
+
+# ---- what is right is accepted -------------------------------------------------------------------
+
+@given(functions, methods, seeds)
+def test_right_gradients_are_right(f, method, seed):
+    gradients, arrays = {"x": f.gradient()}, f.made(method)
+    rng = np.random.default_rng(seed)
+    assert_gradients(f, arrays, gradients, method=method)
+    directional(f, arrays, gradients, rng, method).raise_if_wrong()
+    report = check(f, arrays, gradients, method)
+    assert report.ok and report.wrong == 0 and report.hint == "" and report.method == method
+    assert report.checked == f.x.size
+    assert report.numerical == pytest.approx(report.analytic, abs=report.tolerance)
+    assert report.difference == abs(report.numerical - report.analytic) <= report.tolerance
+    assert 2 * report.error < report.tolerance
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_zero_gradient_from_numbers_that_cancel_is_right(method):
+    """The loss of a vocabulary of one token is log(exp(z)) - z: 0, and flat up to rounding."""
+    x = np.array([0.3, 1.7, -2.2]).astype(complex if method == "complex" else float)
+    b = np.array([0.9, 2.1, 0.4])
+    report = check(lambda: np.log(np.exp(x @ b)) - x @ b, {"x": x}, {"x": 2 * EPS * b}, method)
+    assert report.ok and report.wrong == 0
+
+
+# ---- what is wrong is named ----------------------------------------------------------------------
+
+@given(functions, methods, st.data())
+def test_one_coordinate_off_by_1e_5_is_named(f, method, data):
+    gradient = f.gradient()
+    size = abs(f()) + 2  # of the function below; its differences are good to 1e-11 size / scale
+    scale = np.maximum(np.abs(f.x), np.median(np.abs(f.x)))
+    places = [i for i in np.ndindex(f.x.shape) if abs(gradient[i]) * scale[i] > 1e-4 * size]
+    assume(places)
+    index = data.draw(st.sampled_from(places))
+    wrong = gradient.copy()
+    wrong[index] *= 1 + 1e-5
+    other = np.ones(2, complex if method == "complex" else float)
+    arrays = {"other": other, **f.made(method)}
+    report = check(lambda: f() + np.sum(other * other), arrays,
+                   {"other": np.full(2, 2.0), "x": wrong}, method)
+    assert not report.ok and report.wrong == 1 and report.checked == 2 + f.x.size
+    assert (report.name, report.index) == ("x", index)
+    assert report.analytic == wrong[index]
+    assert abs(report.numerical - gradient[index]) <= report.error + 32 * EPS * abs(gradient[index])
+    assert report.difference == pytest.approx(1e-5 * abs(gradient[index]), rel=0.1)
+    with pytest.raises(AssertionError, match=f"x{list(index)}".replace("[", r"\[")):
+        report.raise_if_wrong()
+
+
+@given(st.integers(2, 4), seeds, methods)
+def test_a_transpose_is_wrong_everywhere_but_on_the_diagonal(n, seed, method):
+    rng = np.random.default_rng(seed)
+    W, x, c = rng.normal(size=(n, n)), rng.normal(size=n), rng.normal(size=n)
+    dW = np.outer(c, x)
+    assume(np.all(np.abs(dW - dW.T)[~np.eye(n, dtype=bool)] > 1e-6))
+    W = W.astype(complex if method == "complex" else float)
+
+    def f():
+        return c @ (W @ x)
+
+    assert check(f, {"W": W}, {"W": dW}, method).ok
+    report = check(f, {"W": W}, {"W": dW.T}, method)
+    assert not report.ok and report.wrong == n * n - n and report.index[0] != report.index[1]
+    assert report.analytic == dW[report.index[::-1]]
+    assert not directional(f, {"W": W}, {"W": dW.T}, rng, method).ok
+
+
+@given(st.integers(1, 4), st.lists(st.integers(0, 4), min_size=1, max_size=6), seeds, methods)
+def test_a_lost_accumulation_is_named_by_its_row(D, ids, seed, method):
+    """dE[ids] += dx counts a repeated id once: rows read twice, and no others, are wrong."""
+    rng = np.random.default_rng(seed)
+    E, dx = rng.normal(size=(5, D)), 1 + rng.random((len(ids), D))
+    right, lost = np.zeros_like(E), np.zeros_like(E)
+    np.add.at(right, ids, dx)
+    lost[ids] += dx
+    E = E.astype(complex if method == "complex" else float)
+    repeated = [v for v in set(ids) if ids.count(v) > 1]
+    report = check(lambda: np.sum(dx * E[ids]), {"E": E}, {"E": lost}, method)
+    assert check(lambda: np.sum(dx * E[ids]), {"E": E}, {"E": right}, method).ok
+    assert report.ok == (not repeated) and report.wrong == len(repeated) * D
+    assert report.ok or report.index[0] in repeated
+
+
+@given(functions, methods, seeds)
+def test_a_direction_shows_one_wrong_coordinate(f, method, seed):
+    rng = np.random.default_rng(seed)
+    gradient = f.gradient()
+    place = np.unravel_index(np.argmax(np.abs(gradient)), gradient.shape)
+    gradient[place] *= 1.01
+    scale = max(abs(f.x[place]), np.median(np.abs(f.x)))
+    assume(abs(gradient[place]) * scale > 1e-3 * abs(f()))
+    # v is normal: below 1e-4 in fewer than one draw of 10^4
+    report = directional(f, f.made(method), {"x": gradient}, rng, method)
+    assert not report.ok and report.index is None and (report.wrong, report.checked) == (1, 1)
+    assert report.name == "a random direction in x"
+
+
+# ---- adjoint -------------------------------------------------------------------------------------
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), seeds, methods)
+def test_adjoint_accepts_true_pairs_and_rejects_false_ones(N, n, m, seed, method):
+    rng = np.random.default_rng(seed)
+    x, W = rng.normal(size=(N, n)), rng.normal(size=(n, m))
+    real_x, real_W = x.copy(), W.copy()
+    if method == "complex":
+        x, W = x.astype(complex), W.astype(complex)
+
+    def forward():
+        return np.tanh(x @ W)
+
+    def backward(u):
+        dz = u * (1 - np.tanh(real_x @ real_W) ** 2)
+        return {"x": dz @ real_W.T, "W": real_x.T @ dz}
+
+    def forgets_tanh(u):
+        return {"x": u @ real_W.T, "W": real_x.T @ u}
+
+    def half_of_W(u):
+        return backward(u) | {"W": backward(u)["W"] * 0.5}
+
+    arrays = {"x": x, "W": W}
+    report = adjoint(forward, backward, arrays, rng, method)
+    assert report.ok and report.name == "a random direction in x, W"
+    assert not adjoint(forward, half_of_W, arrays, rng, method).ok
+    assert not adjoint(forward, forgets_tanh, arrays, rng, method).ok
+
+
+# ---- not a number --------------------------------------------------------------------------------
+
+@given(functions, methods, st.sampled_from([np.nan, np.inf, -np.inf]), st.data())
+def test_a_gradient_that_is_not_finite_is_named(f, method, value, data):
+    gradient = f.gradient()
+    index = data.draw(st.sampled_from(list(np.ndindex(f.x.shape))))
+    gradient[index] = value
+    arrays = f.made(method)
+    report = check(f, arrays, {"x": gradient}, method)
+    assert not report.ok and report.wrong == 1 and report.index == index
+    assert not directional(f, arrays, {"x": gradient}, np.random.default_rng(0), method).ok
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_function_that_is_not_a_number_is_never_right(method):
+    x = np.ones(2, complex if method == "complex" else float)
+    for nothing in (np.nan, np.inf):
+        report = check(lambda: x[0] + nothing, {"x": x}, {"x": np.array([1.0, 0.0])}, method)
+        assert not report.ok and not np.isfinite(report.numerical)
+        assert "not finite" in report.hint and "not finite" in str(report)
+
+
+def test_a_function_of_a_copy_is_told():
+    x = np.array([1.0, 2.0])
+    copy = x.copy()
+    report = check(lambda: np.sum(copy * copy), {"x": x}, {"x": 2 * x})
+    assert not report.ok and "the very array" in str(report)
+
+
+# ---- report, drawing, tolerance ------------------------------------------------------------------
+
+def test_the_report_reads_in_a_few_lines():
+    W = np.array([[1.0, 2.0], [3.0, 4.0]])
+    wrong = 2 * W
+    wrong[1, 0] = 7.0
+    text = str(check(lambda: np.sum(W * W), {"W": W}, {"W": wrong})).splitlines()
+    assert text[0] == "gradient WRONG: 1 of 4 out of tolerance, by differences"
+    assert text[1].split() == ["worst", "at", "W[1,", "0]"]
+    assert text[2].split() == ["analytic", "7"]
+    assert float(text[3].split()[1]) == pytest.approx(6)
+    assert text[4].startswith("  difference   1, allowed ")
+    assert len(text) == 5 and max(map(len, text)) <= 80
+    right = check(lambda: np.sum(W * W), {"W": W}, {"W": 2 * W})
+    assert str(right).startswith("gradient right: 0 of 4 out of tolerance")
+    right.raise_if_wrong()
+
+
+@given(st.integers(1, 12), seeds)
+def test_at_most_limit_coordinates_of_each_array_are_drawn(limit, seed):
+    arrays = {"a": np.ones((2, 3), complex), "b": np.ones(10, complex), "c": np.ones(1, complex)}
+
+    def f():
+        return np.sum(arrays["a"]) + np.sum(arrays["b"]) + arrays["c"][0]
+
+    def places(seed):
+        report = check(f, arrays, {name: 2 * x.real for name, x in arrays.items()}, "complex",
+                       limit=limit, rng=np.random.default_rng(seed))
+        assert report.wrong == report.checked
+        return report
+
+    assert places(seed).checked == min(limit, 6) + min(limit, 10) + 1
+    assert places(seed) == places(seed)
+
+
+def test_every_coordinate_can_be_drawn_and_none_twice():
+    rng = np.random.default_rng(0)
+    drawn = [gradcheck._drawn((2, 3), 2, rng) for _ in range(200)]
+    assert {index for pair in drawn for index in pair} == set(np.ndindex(2, 3))
+    assert all(a < b for a, b in drawn)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rtol_and_atol_replace_the_derived_ones(method):
+    x = np.array([3.0, 1.0]).astype(complex if method == "complex" else float)
+    arrays, gradients = {"x": x}, {"x": np.array([6.0, 2.0 + 1e-4])}
+
+    def verdicts(**options):
+        rng = np.random.default_rng(0)
+        return (check(lambda: np.sum(x * x), arrays, gradients, method=method, **options).ok,
+                directional(lambda: np.sum(x * x), arrays, gradients, rng, method, **options).ok)
+
+    assert verdicts() == (False, False)
+    assert verdicts(rtol=1e-4) == (True, True)    # 6e-4 against 1e-4 in the second coordinate
+    assert verdicts(rtol=1e-7) == (False, False)
+    assert verdicts(atol=1e-3) == (True, True)
+    assert verdicts(atol=1e-7) == (False, False)
+
+
+def test_the_derived_tolerance():
+    x = np.array([3.0, 1.0], complex)
+    report = check(lambda: np.sum(x * x), {"x": x}, {"x": np.array([6.0, 2.0 + 1e-9])}, "complex")
+    assert report.tolerance == pytest.approx(2 * report.error + 4096 * EPS * 6 + 16 * EPS)
+
+
+# ---- bad input -----------------------------------------------------------------------------------
+
+def raises(match, call, *args, **options):
+    with pytest.raises(ValueError, match=match):
+        call(*args, **options)
+
+
+@pytest.mark.parametrize("value, said", [
+    (None, "None"), ("1", "'1'"), (np.ones(1), r"shape \(1,\)"), ([1.0], r"\[1.0\]"),
+    (1j, "a real number")])
+def test_f_must_return_one_real_number(value, said):
+    x = np.ones(2)
+    raises(f"f: expected .*{said}", differences, lambda: value, x)
+    raises(f"f: expected .*{said}", check, lambda: value, {"x": x}, {"x": x})
+    raises(f"f: expected .*{said}", directional, lambda: value, {"x": x}, {"x": x},
+           np.random.default_rng(0))
+
+
+def test_f_of_complex_arrays_must_return_a_complex_number():
+    x = np.ones(2, complex)
+    for call in (lambda f: complex_step(f, x),
+                 lambda f: check(f, {"x": x}, {"x": x.real}, "complex"),
+                 lambda f: directional(f, {"x": x}, {"x": x.real}, np.random.default_rng(0),
+                                       "complex")):
+        raises("f: expected a complex number.*drops", call, lambda: float(np.sum(x.real)))
+        raises("f: expected one number", call, lambda: x)
+    assert differences(lambda: 1, np.ones(1))[0] == 0
+    assert differences(lambda: np.float32(1), np.ones(1))[0] == 0
+    assert differences(lambda: np.array(1.0), np.ones(1))[0] == 0
+
+
+def read_only():
+    x = np.ones(2)
+    x.flags.writeable = False
+    return x
+
+
+@pytest.mark.parametrize("x, said", [
+    (np.ones(2, int), "expected a float array, got int64"),
+    (np.ones(2, complex), "expected a float array, got complex128"),
+    ([1.0], "expected a float array, got list"),
+    (np.ones((2, 0)), r"expected at least one number, got shape \(2, 0\)"),
+    (read_only(), "read-only")])
+def test_arrays_that_cannot_be_moved(x, said):
+    raises(f"x: .*{said}", differences, lambda: 1.0, x)
+    raises(rf"arrays\['x'\]: .*{said}", check, lambda: 1.0, {"x": x}, {"x": x})
+    raises(rf"arrays\['x'\]: .*{said}", directional, lambda: 1.0, {"x": x}, {"x": x},
+           np.random.default_rng(0))
+
+
+def test_complex_arrays_must_be_complex_and_real_in_value():
+    raises("x: expected a complex array, got float64", complex_step, lambda: 1j, np.ones(1))
+    raises("x: expected zero imaginary part", complex_step, lambda: 1j, np.array([1, 1j]))
+    raises(r"arrays\['x'\]: expected a complex array", check, lambda: 1j, {"x": np.ones(1)},
+           {"x": np.ones(1)}, "complex")
+
+
+def test_gradients_must_match_the_arrays():
+    x = np.ones((2, 3))
+    for ask in (check, lambda *args, **named: directional(*args, np.random.default_rng(0), **named)):
+        raises(r"gradients: expected .*\['x'\], got \['y'\]", ask, lambda: 1.0, {"x": x}, {"y": x})
+        raises(r"gradients\['x'\]: expected shape \(2, 3\).*got \(3, 2\)", ask, lambda: 1.0,
+               {"x": x}, {"x": x.T})
+        raises(r"gradients\['x'\]: expected real", ask, lambda: 1.0, {"x": x}, {"x": x * 1j})
+        raises("arrays: expected at least one", ask, lambda: 1.0, {}, {})
+        raises("method: .*'magic'", ask, lambda: 1.0, {"x": x}, {"x": x}, method="magic")
+
+
+@pytest.mark.parametrize("index", [(), (0,), (2, 0), (0, -4), (0, 0, 0)])
+def test_coordinates_must_be_in_the_array(index):
+    raises("coordinates: expected one index for each axis", differences, lambda: 1.0,
+           np.ones((2, 3)), [index])
+    assert differences(lambda: 1.0, np.ones((2, 3)), [(-2, -3)])[0][0, 0] == 0
+
+
+def test_limit_needs_a_generator_and_at_least_one():
+    x = np.ones(2)
+    raises("limit: ", check, lambda: 1.0, {"x": x}, {"x": x}, limit=1)
+    raises("limit: ", check, lambda: 1.0, {"x": x}, {"x": x}, limit=0, rng=np.random.default_rng(0))
+
+
+def test_a_direction_refuses_arrays_that_share_memory():
+    E = np.ones((2, 3))
+    for head in (E, E[1:]):
+        raises("'E' and 'head' share memory", directional, lambda: 1.0,
+               {"P": np.ones(1), "E": E, "head": head}, {"P": np.ones(1), "E": E, "head": head},
+               np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_function_that_changes_from_call_to_call_is_refused(method):
+    rng = np.random.default_rng(0)
+    x = np.ones(2, complex if method == "complex" else float)
+    for call in (check, lambda *args: directional(*args[:3], rng, args[3])):
+        raises("f: expected the same number at every call", call, lambda: x[0] * rng.random(),
+               {"x": x}, {"x": np.ones(2)}, method)
