@@ -11,7 +11,7 @@ back exactly, also when f raises:
 
     dW = np.outer(1 - np.tanh(W @ x) ** 2, x)              # yours, by hand
     report = check(loss, {"W": W}, {"W": dW})
-    print(report)                                          # the worst number of all, by name and index
+    print(report)                                          # the worst coordinate, by name and index
     report.raise_if_wrong()                                # or assert_gradients(loss, ..., ...)
 
 Two ways to a derivative that know nothing of backpropagation:
@@ -143,7 +143,7 @@ def _extrapolated(slope, h, noise, eps):
         T0(h) = slope(h)    T1(h) = (4 T0(h/2) - T0(h)) / 3    T2(h) = (16 T1(h/2) - T1(h)) / 15
 
     h is halved until the last step changed T2 less than rounding does: beyond that only rounding
-    grows. Each T0 carries at most noise / h of it, T1 1.5 times and T2 1.65 times that: 2 covers it.
+    grows. T0 carries at most noise / h of it, T1 1.5 times and T2 1.65 times that: 2 covers it.
     """
     best, bound = np.nan, np.inf
     row = []
@@ -245,8 +245,8 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, rtol
     rounded numbers. rtol is its further rounding, 4096 eps unless given: what a sum of 4096 terms
     may lose at worst, and one of 16 million by a random walk; 9e-13 in float64. atol, 16 eps unless
     given, is for derivatives that are zero because numbers of order 1 cancel.
-    Raises ValueError for arrays that are read-only, empty, or of the wrong kind, for names or shapes
-    that do not match, for an f that is not one number or changes from call to call.
+    Raises ValueError for arrays that are read-only, empty, or of the wrong kind, for names or
+    shapes that do not match, for an f that is not one number or changes from call to call.
     """
     _need_pairs(arrays, gradients, method)
     if limit is not None and (limit < 1 or rng is None):
@@ -274,7 +274,7 @@ def directional(f, arrays, gradients, rng, method="differences", rtol=None, atol
     is wrong along almost every direction; this cannot say where, but `check` can, and so can this
     with fewer arrays. v is normal, each coordinate in proportion to max(|x_i|, median |x|).
     f, arrays, gradients, method, rtol, atol and ValueError as for `check`, with sqrt(sum (g v)^2)
-    in the place of max|gradient|; also if two of the arrays share memory, for v would move it twice.
+    in the place of max|gradient|; also if two arrays share memory, for v would move it twice.
     """
     _need_pairs(arrays, gradients, method)
     _need_separate(arrays)
@@ -283,14 +283,15 @@ def directional(f, arrays, gradients, rng, method="differences", rtol=None, atol
     eps = _eps_of(arrays)
     if method == "differences":
         noise = _noise(lambda: _real(f), arrays, v)
-        value, error = _extrapolated(_slope_along(f, arrays, v), _first_step(eps, 1.0),
-                                     noise, eps)
+        value, error = _extrapolated(_slope_along(f, arrays, v), _first_step(eps, 1.0), noise, eps)
     else:
         noise = _noise(lambda: _imaginary_slope(f, arrays, v), arrays, v)
         value = _imaginary_slope(f, arrays, v)
         error = noise + eps * abs(value)
-    analytic = sum(float(np.sum(gradients[name] * v[name])) for name in arrays)
-    size = sum(float(np.sum((gradients[name] * v[name]) ** 2)) for name in arrays) ** 0.5
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported as wrong
+        products = [gradients[name] * v[name] for name in arrays]
+        analytic = float(sum(np.sum(p) for p in products))
+        size = float(sum(np.sum(p * p) for p in products)) ** 0.5
     tolerance = 2 * error + _slack(size, eps, rtol, atol)
     place = "a random direction in " + ", ".join(arrays)
     return _report(method, [(place, None, analytic, value, error, tolerance,
@@ -380,7 +381,7 @@ def _noise(value, arrays, direction):
 
 
 def _moved(value, arrays, direction, distance):
-    """value() with arrays + distance * direction in place of the arrays, which are then restored."""
+    """value() with the arrays moved to arrays + distance * direction, and then restored."""
     start = {name: x.copy() for name, x in arrays.items()}
     try:
         for name, x in arrays.items():
@@ -487,9 +488,8 @@ def _need_separate(arrays):
 
 def _need_steady(f, arrays, method):
     number = _real if method == "differences" else _number
-    first, second = complex(number(f)), complex(number(f))
-    eps = _eps_of(arrays)
-    if abs(first - second) > eps ** 0.5 * abs(first):
-        raise ValueError(f"f: expected the same number at every call, got {first:.9g}, then "
-                         f"{second:.9g}: "
+    first, second = number(f), number(f)
+    apart = abs(complex(first) - complex(second))  # in plain Python, where inf - inf is a quiet NaN
+    if apart > _eps_of(arrays) ** 0.5 * abs(first):
+        raise ValueError(f"f: expected the same number at every call, got {first}, then {second}: "
                          "dropout, or a generator that is not seeded anew?")

@@ -511,7 +511,8 @@ def test_complex_arrays_must_be_complex_and_real_in_value():
 
 def test_gradients_must_match_the_arrays():
     x = np.ones((2, 3))
-    for ask in (check, lambda *args, **named: directional(*args, np.random.default_rng(0), **named)):
+    rng = np.random.default_rng(0)
+    for ask in (check, lambda *args, **named: directional(*args, rng, **named)):
         raises(r"gradients: expected .*\['x'\], got \['y'\]", ask, lambda: 1.0, {"x": x}, {"y": x})
         raises(r"gradients\['x'\]: expected shape \(2, 3\).*got \(3, 2\)", ask, lambda: 1.0,
                {"x": x}, {"x": x.T})

@@ -1,0 +1,163 @@
+"""How long a training step takes, beside the matrix products in it alone, and where the time goes.
+
+    python demos/benchmark.py                       # all four shapes
+    python demos/benchmark.py --shape shakespeare-cpu --steps 200
+    python demos/benchmark.py --threads 1 --json    # one JSON object a shape
+
+A step is forward, backward, clipping and AdamW, in float32 without dropout, on random tokens. Its
+products alone are the limit: no trainer that multiplies with the same BLAS can be faster.
+"""
+import argparse
+import json
+import sys
+import time
+from statistics import median
+
+import numpy as np
+
+from minigpt_np import GPT, GPTConfig, parallel
+from minigpt_np.layers import attention, causal, cross_entropy, layernorm, logits, lookup, mlp
+from minigpt_np.optim import AdamW
+from minigpt_np.train import Trainer
+
+SHAPES = {                  # L, H, D, T, V, B
+    "nano-sort": (3, 3, 48, 11, 3, 64),
+    "shakespeare-cpu": (4, 4, 128, 64, 65, 12),
+    "shakespeare-char": (6, 6, 384, 256, 65, 4),
+    "gpt2-124M": (12, 12, 768, 64, 50257, 4),
+}
+PARTS = {
+    "embedding": [lookup], "attention": [attention], "MLP": [mlp], "norms": [layernorm],
+    "logits and loss": [logits, cross_entropy],
+}
+
+
+def main():
+    args = parse()
+    for name in [args.shape] if args.shape else SHAPES:
+        result = measure(name, args.steps, args.threads)
+        if args.json:
+            shares = result.pop("shares")
+            print(json.dumps(result), flush=True)
+        else:
+            show(result)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=SHAPES, help="one shape (default: all)")
+    parser.add_argument("--steps", type=int, help="counted steps (default: about ten seconds of them)")
+    parser.add_argument("--threads", type=int, default=parallel.cores(), help="default: one for each core")
+    parser.add_argument("--json", action="store_true", help="one JSON object a shape")
+    args = parser.parse_args()
+    for name in ("steps", "threads"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            parser.error(f"--{name}: {getattr(args, name)} given, expected at least 1")
+    return args
+
+
+def measure(name, steps, threads):
+    """Times of one shape, as a dict; every time is the median over `steps` steps, in milliseconds."""
+    L, H, D, T, V, B = SHAPES[name]
+    config = GPTConfig(vocab_size=V, block_size=T, n_layer=L, n_head=H, n_embd=D)
+    model = GPT(config, seed=0)
+    trainer = Trainer(model, AdamW(model.params), threads=threads)
+    tokens = np.random.default_rng(0).integers(0, V, (B, T + 1))
+    ids, targets = tokens[:, :-1], tokens[:, 1:]
+    limit = Products(config, B, threads)
+
+    trainer.step(ids, targets)
+    steps = steps or max(5, min(500, int(5 / timed(trainer.step, ids, targets))))
+    step_times, limit_times = [], []
+    for _ in range(steps):              # in turn, so that both see the same machine
+        step_times.append(timed(trainer.step, ids, targets))
+        limit_times.append(timed(limit.run))
+    seconds, limit_seconds = median(step_times), median(limit_times)
+    return {
+        "shape": name, "ms_per_step": 1e3 * seconds, "tokens_per_s": B * T / seconds,
+        "gemm_ms": 1e3 * limit_seconds, "ratio": seconds / limit_seconds, "threads": threads,
+        "shares": shares(model, ids, targets, max(2, steps // 5)),
+    }
+
+
+def timed(function, *args):
+    """Seconds that function(*args) takes."""
+    start = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - start
+
+
+class Products:
+    """The matrix products of one step, and nothing else, written into arrays that are there already."""
+
+    def __init__(self, config, B, threads):
+        self.threads, self.L = threads, config.n_layer
+        self.shards = [self._operands(config, s.stop - s.start) for s in parallel.shares(B, threads)]
+
+    def _operands(self, config, B):
+        T, D, H, K, V = config.block_size, config.n_embd, config.n_head, config.head_size, config.vocab_size
+        linear = [triple(B * T, d_in, d_out) for d_in, d_out in ((D, 3 * D), (D, D), (D, 4 * D), (4 * D, D))]
+        pieces = [(min(start + causal.QUERIES, T) - start, min(start + causal.QUERIES, T))
+                  for start in range(0, T, causal.QUERIES)]
+        scores = [triple(n, K, S, (B, H)) for n, S in pieces]          # q kᵀ and its two gradients
+        mixes = [triple(n, S, K, (B, H)) for n, S in pieces]           # w v and its two gradients
+        return [op for t in linear + scores + mixes for op in t], triple(B * T, D, V)
+
+    def run(self):
+        with parallel.blas_threads(1):
+            parallel.run([lambda s=s: self._run(*s) for s in self.shards])
+
+    def _run(self, block, head):
+        for _ in range(self.L):
+            for a, b, out in block:
+                np.matmul(a, b, out=out)
+        for a, b, out in head:
+            np.matmul(a, b, out=out)
+
+
+def triple(n, i, j, batch=()):
+    """Operands of y (n, j) = x (n, i) W (i, j), of dx = dy Wᵀ and of dW = xᵀ dy, with room for the results."""
+    rng = np.random.default_rng(0)
+    x, W, dy = (rng.standard_normal((*batch, *s), dtype=np.float32) for s in ((n, i), (i, j), (n, j)))
+    return [(x, W, np.empty_like(dy)), (dy, W.swapaxes(-1, -2), np.empty_like(x)), (x.swapaxes(-1, -2), dy, np.empty_like(W))]
+
+
+def shares(model, ids, targets, steps):
+    """Part -> its share of a step's time, measured on one thread by timing the layers' own functions."""
+    spent = dict.fromkeys([*PARTS, "optimizer"], 0.0)
+
+    def watch(part, function):
+        def watched(*args):
+            start = time.perf_counter()
+            result = function(*args)
+            spent[part] += time.perf_counter() - start
+            return result
+        return watched
+
+    originals = [(m, n, getattr(m, n)) for ms in PARTS.values() for m in ms for n in ("forward", "backward")]
+    trainer = Trainer(model, AdamW(model.params), threads=1)
+    try:
+        for part, modules in PARTS.items():
+            for module in modules:
+                module.forward, module.backward = watch(part, module.forward), watch(part, module.backward)
+        trainer.optimizer.step = watch("optimizer", trainer.optimizer.step)
+        total = sum(timed(trainer.step, ids, targets) for _ in range(steps))
+    finally:
+        for module, name, function in originals:
+            setattr(module, name, function)
+    found = {part: seconds / total for part, seconds in spent.items()}
+    return found | {"the rest": 1 - sum(found.values())}
+
+
+def show(result):
+    print(f"{result['shape']}: {result['ms_per_step']:.1f} ms a step, {result['tokens_per_s']:,.0f} tokens/s, "
+          f"{result['threads']} threads")
+    print(f"  its matrix products alone {result['gemm_ms']:.1f} ms: ratio {result['ratio']:.2f}")
+    print("  on one thread: " + ", ".join(f"{part} {share:.0%}" for part, share in result["shares"].items()), flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

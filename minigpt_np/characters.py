@@ -1,0 +1,41 @@
+"""A tokenizer whose tokens are the characters of a text."""
+import numpy as np
+
+
+class CharacterTokenizer:
+    """One token for each distinct character of `text`, numbered in the order of their code points.
+
+    characters   the vocabulary as a sorted string; vocab_size is its length, V
+    Raises ValueError for an empty text.
+    """
+
+    def __init__(self, text):
+        if not text:
+            raise ValueError("text: an empty string given, expected at least one character")
+        self.characters = "".join(sorted(set(text)))
+        self._codes = _code_points(self.characters)
+
+    @property
+    def vocab_size(self):
+        return len(self.characters)
+
+    def encode(self, text):
+        """str of length N -> ids, int64 (N,). Raises ValueError for a character outside the vocabulary."""
+        codes = _code_points(text)
+        ids = np.minimum(np.searchsorted(self._codes, codes), self.vocab_size - 1)
+        unknown = np.flatnonzero(self._codes[ids] != codes)
+        if len(unknown):
+            raise ValueError(f"text: {text[unknown[0]]!r} given at {unknown[0]}, "
+                             f"expected one of {self.characters!r}")
+        return ids
+
+    def decode(self, ids):
+        """ids (N,) -> str of length N. Raises ValueError for an id outside 0..V-1."""
+        for i in ids:
+            if not 0 <= i < self.vocab_size:
+                raise ValueError(f"ids: {i} given, expected 0 to {self.vocab_size - 1}")
+        return "".join(self.characters[i] for i in ids)
+
+
+def _code_points(text):
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)

@@ -1,0 +1,161 @@
+"""Optimizers over the flat parameter vector, clipping, and the learning-rate schedule.
+
+A tied E is one array, so it has one gradient and one pair of moments; there is nothing to keep in
+step. All of them are loops over pieces that fit the cache, on several threads if asked to.
+"""
+from dataclasses import dataclass
+from math import cos, pi, sqrt
+
+import numpy as np
+
+from . import parallel
+
+PIECE = 1 << 15             # numbers that are updated together: five such arrays fit a core's cache
+
+
+class AdamW:
+    """Adam with decoupled weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019).
+
+    params        Parameters; updated in place
+    lr            learning rate, > 0; `step` can be given another
+    betas         decay rates of the two moments, each in [0, 1)
+    weight_decay  per unit of learning rate, on `params.flat[:params.n_decayed]` only: the weights
+                  of matrix products as minGPT has it; see parameters.decays (a tied E: none)
+    m, v          the moments, flat like params.flat;  steps: how many were taken
+    Raises ValueError for numbers outside these ranges.
+    """
+
+    def __init__(self, params, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1):
+        check_positive("lr", lr)
+        check_positive("eps", eps)
+        for beta in betas:
+            if not 0 <= beta < 1:
+                raise ValueError(f"betas: {betas!r} given, expected two numbers in [0, 1)")
+        if not weight_decay >= 0:
+            raise ValueError(f"weight_decay: {weight_decay!r} given, expected a number of at least 0")
+        self.params, self.lr, self.betas, self.eps, self.weight_decay = params, lr, betas, eps, weight_decay
+        self.m = np.zeros_like(params.flat)
+        self.v = np.zeros_like(params.flat)
+        self.steps = 0
+
+    def step(self, grads, lr=None, scale=1.0, threads=1):
+        """One step along scale · grads (Parameters), at this learning rate, in place."""
+        self.steps += 1
+        lr = self.lr if lr is None else lr
+        for_each_piece(self.params, threads, lambda piece, decay: self._update(piece, grads.flat[piece], lr, scale, decay))
+
+    def _update(self, piece, g, lr, scale, decay):
+        """m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  p = p - lr (m̂ / (sqrt(v̂) + eps) + decay p),
+
+        with m̂ = m / (1 - β1^t), v̂ = v / (1 - β2^t). The two divisions are taken out of the arrays:
+        m̂ / (sqrt(v̂) + eps) = rate m / (sqrt(v) + eps c),  c = sqrt(1 - β2^t),  rate = c / (1 - β1^t).
+        """
+        p, m, v = self.params.flat[piece], self.m[piece], self.v[piece]
+        beta1, beta2 = self.betas
+        c = sqrt(1 - beta2 ** self.steps)
+        rate = c / (1 - beta1 ** self.steps)
+
+        work = g * (scale * (1 - beta1))
+        m *= beta1
+        m += work
+        np.multiply(g, g, out=work)
+        work *= scale * scale * (1 - beta2)
+        v *= beta2
+        v += work
+        np.sqrt(v, out=work)
+        work += self.eps * c
+        np.divide(m, work, out=work)
+        work *= lr * rate
+        if decay:
+            p *= 1 - lr * self.weight_decay
+        p -= work
+
+
+class SGD:
+    """Gradient descent with momentum: velocity = momentum velocity + g, p = p - lr velocity.
+
+    params as for AdamW; lr > 0; momentum in [0, 1). Raises ValueError otherwise.
+    """
+
+    def __init__(self, params, lr=0.1, momentum=0.0):
+        check_positive("lr", lr)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum: {momentum!r} given, expected a number in [0, 1)")
+        self.params, self.lr, self.momentum = params, lr, momentum
+        self.velocity = np.zeros_like(params.flat)
+
+    def step(self, grads, lr=None, scale=1.0, threads=1):
+        """One step along scale · grads (Parameters), at this learning rate, in place."""
+        lr = self.lr if lr is None else lr
+        for_each_piece(self.params, threads, lambda piece, decay: self._update(piece, grads.flat[piece], lr, scale))
+
+    def _update(self, piece, g, lr, scale):
+        velocity = self.velocity[piece]
+        velocity *= self.momentum
+        velocity += scale * g
+        self.params.flat[piece] -= lr * velocity
+
+
+def for_each_piece(params, threads, update):
+    """Call update(slice, decays) for pieces that cover params.flat, shared out over threads."""
+    pieces = [(slice(start, min(start + PIECE, end)), end == params.n_decayed)
+              for begin, end in ((0, params.n_decayed), (params.n_decayed, params.flat.size))
+              for start in range(begin, end, PIECE)]
+
+    def work(share):
+        for piece, decay in pieces[share]:
+            update(piece, decay)
+
+    parallel.run([lambda share=share: work(share) for share in parallel.shares(len(pieces), threads)])
+
+
+def global_norm(grads, threads=1):
+    """sqrt(sum of squares) of all of grads.flat (Parameters), a float; the pieces added in float64."""
+    squares = np.zeros(-(-grads.flat.size // PIECE))
+
+    def work(share):
+        for i in range(share.start, share.stop):
+            piece = grads.flat[i * PIECE:(i + 1) * PIECE]
+            squares[i] = piece @ piece
+
+    parallel.run([lambda share=share: work(share) for share in parallel.shares(len(squares), threads)])
+    return sqrt(squares.sum())
+
+
+def clip_factor(norm, limit):
+    """What to multiply gradients of this global norm by so that it is at most `limit`; 1 if it is."""
+    return min(1.0, limit / (norm + 1e-6))
+
+
+@dataclass(frozen=True)
+class WarmupCosine:
+    """Step number 0, 1, 2, ... -> learning rate: up in a line, then down half a cosine (nanoGPT's).
+
+    lr is reached at step `warmup`, `minimum` at step `total` and kept from there. Raises ValueError
+    unless lr > 0, 0 <= minimum <= lr and 0 <= warmup <= total.
+    """
+    lr: float
+    warmup: int
+    total: int
+    minimum: float
+
+    def __post_init__(self):
+        check_positive("lr", self.lr)
+        if not 0 <= self.minimum <= self.lr:
+            raise ValueError(f"minimum: {self.minimum!r} given, expected 0 to lr = {self.lr!r}")
+        if not 0 <= self.warmup <= self.total:
+            raise ValueError(f"warmup: {self.warmup!r} given, expected 0 to total = {self.total!r}")
+
+    def __call__(self, step):
+        if step < self.warmup:
+            return self.lr * (step + 1) / (self.warmup + 1)
+        if step >= self.total:
+            return self.minimum
+        progress = (step - self.warmup) / (self.total - self.warmup)
+        return self.minimum + (self.lr - self.minimum) * (1 + cos(pi * progress)) / 2
+
+
+def check_positive(name, value):
+    """Raise ValueError unless 0 < value < infinity."""
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name}: {value!r} given, expected a positive number")

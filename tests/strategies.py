@@ -1,0 +1,137 @@
+"""What the properties are about: shapes, ids, weights and models, drawn by Hypothesis.
+
+Sizes and ids are drawn one by one, so that a failure shrinks to few positions and few tokens.
+The floats come from a drawn seed: which numbers they are explains nothing, and there are many.
+"""
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from minigpt_np import GPT, GPTConfig
+
+seeds = st.integers(0, 2**32 - 1)
+NORMS = ("pre", "post")
+
+
+def examples(share):
+    """Settings with this share of the profile's examples, for a property that is dear."""
+    return settings(max_examples=max(1, round(settings().max_examples * share)))
+
+
+def sizes(most):
+    """1..most."""
+    return st.integers(1, most)
+
+
+def normal(seed, *shape, scale=1.0):
+    """float64 of the shape, N(0, scale)."""
+    return np.random.default_rng(seed).normal(0, scale, shape)
+
+
+# ---- ids and targets -----------------------------------------------------------------------------
+
+@st.composite
+def ids_arrays(draw, B, T, V):
+    """ids (B, T) in 0..V-1; few tokens and many positions, so most draws repeat some."""
+    return np.array(draw(st.lists(st.integers(0, V - 1), min_size=B * T, max_size=B * T))).reshape(B, T)
+
+
+@st.composite
+def targets_arrays(draw, B, T, V):
+    """targets (B, T) in -1..V-1, at least one of them scored."""
+    targets = draw(st.lists(st.integers(-1, V - 1), min_size=B * T, max_size=B * T))
+    if max(targets) < 0:
+        targets[draw(st.integers(0, B * T - 1))] = draw(st.integers(0, V - 1))
+    return np.array(targets).reshape(B, T)
+
+
+# ---- models --------------------------------------------------------------------------------------
+
+@st.composite
+def configs(draw, dropout=False, **fixed):
+    """GPTConfig of a few hundred numbers at most; `fixed` fixes fields."""
+    H = draw(sizes(2))
+    found = dict(vocab_size=draw(sizes(5)), block_size=draw(sizes(5)), n_layer=draw(sizes(2)),
+                 n_head=H, n_embd=H * draw(sizes(2)), norm=draw(st.sampled_from(NORMS)),
+                 tie_embeddings=draw(st.booleans()))
+    if dropout:
+        for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
+            found[name] = draw(st.sampled_from([0.0, 0.3, 0.8]))
+    return GPTConfig(**(found | fixed))
+
+
+def lively(config, seed, dtype=np.float64):
+    """A model of this config with weights large enough for every part to matter: N(0, 0.7), gains
+    about 1. (At the initial 0.02 attention is all but uniform and GELU all but x / 2.)
+    LayerNorm's eps is the config's."""
+    model = GPT(config, dtype=dtype)
+    rng = np.random.default_rng(seed)
+    for name, array in model.params.named().items():
+        array[...] = rng.normal(name.endswith(".gain"), 0.7, array.shape)
+    return model
+
+
+@dataclass
+class Case:
+    """A model and a batch for it."""
+    model: GPT
+    ids: np.ndarray
+    targets: np.ndarray
+    seed: int               # of dropout
+
+    def generator(self):
+        """The same one each time; None, no dropout, if the config has none."""
+        c = self.model.config
+        drops = c.embd_pdrop or c.attn_pdrop or c.resid_pdrop
+        return np.random.default_rng(self.seed) if drops else None
+
+    def loss(self):
+        return self.model.forward(self.ids, self.targets, self.generator())[1]
+
+    def gradient(self):
+        """Parameters."""
+        return self.model.backward(self.model.forward(self.ids, self.targets, self.generator())[2])
+
+    def of(self, dtype):
+        """The same with weights of another dtype."""
+        model = GPT(self.model.config, dtype=dtype)
+        model.params.flat[...] = self.model.params.flat
+        return Case(model, self.ids, self.targets, self.seed)
+
+    def __repr__(self):
+        return f"Case({self.model.config}, ids={self.ids.tolist()}, targets={self.targets.tolist()})"
+
+
+@st.composite
+def cases(draw, dtype=np.float64, **fixed):
+    """Case of a lively model; `fixed` as for configs."""
+    config = draw(configs(**fixed))
+    B, T = draw(sizes(3)), draw(sizes(config.block_size))
+    return Case(lively(config, draw(seeds), dtype), draw(ids_arrays(B, T, config.vocab_size)),
+                draw(targets_arrays(B, T, config.vocab_size)), draw(seeds))
+
+
+# ---- comparison ----------------------------------------------------------------------------------
+
+def assert_same(a, b, scale=None, terms=4096):
+    """a and b are the same sums, in another order: within eps · terms · scale of each other.
+
+    Two orders of adding n numbers differ by at most n eps times the sum of their sizes. scale is
+    the largest of a and b unless given, plus 1/256 for a zero that numbers of order 1 left; 4096
+    terms are gradcheck's allowance too. eps is of the shorter dtype.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    assert a.shape == b.shape
+    eps = max(np.finfo(a.dtype).eps, np.finfo(b.dtype).eps)
+    if scale is None:
+        scale = max(np.max(np.abs(a), initial=0), np.max(np.abs(b), initial=0)) + 1 / 256
+    worst = np.max(np.abs(a - b), initial=0)
+    assert worst <= eps * terms * scale, f"differ by {worst}, allowed {eps * terms * scale}"
+
+
+def assert_bits(a, b):
+    """a and b are the same dtype, shape and numbers, to the last bit."""
+    assert a.dtype == b.dtype and a.shape == b.shape
+    assert a.tobytes() == b.tobytes()
