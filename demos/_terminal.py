@@ -1,4 +1,4 @@
-"""What the demos share: pictures of matrices in a terminal, progress, and errors without tracebacks."""
+"""What the demos share: pictures of matrices in a terminal, progress, errors without tracebacks."""
 import os
 import re
 import sys
@@ -26,8 +26,8 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 def run(main):
     """Call main() and leave with its exit status; for the last line of a demo.
 
-    What is wrong with the user's input (ValueError, OSError, MemoryError) is one message on stderr and exit
-    status 2. Ctrl-C is status 130; a pipe that its reader closed, as `| head` does, is no error.
+    What is wrong with the user's input (ValueError, OSError, MemoryError) is one message on stderr
+    and exit status 2. Ctrl-C is status 130; that a pipe was closed, as by `| head`, is no error.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")        # the shades, whatever the locale
@@ -46,7 +46,7 @@ def run(main):
 
 
 def colours(stream):
-    """Whether to write colours: only to a terminal, and not if the user said NO_COLOR (no-color.org)."""
+    """Whether to write colours: only to a terminal, and not if NO_COLOR is set (no-color.org)."""
     wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     if wanted and os.name == "nt":
         os.system("")           # makes older consoles of Windows read escape sequences
@@ -54,7 +54,7 @@ def colours(stream):
 
 
 class Progress:
-    """One line on stderr about work that takes longer than a second: how far, how fast, how long yet.
+    """One line on stderr about work that takes over a second: how far, how fast, how long yet.
 
     On a terminal it is rewritten in place and wiped at the end; elsewhere it is a line every 10 s.
     """
@@ -97,7 +97,7 @@ def character_width(c):
 
 
 def label(token, columns=LABEL):
-    """A token as it can stand in a table: blanks and control characters visible, `columns` at most."""
+    """A token for a table: blanks and control characters made visible, `columns` wide at most."""
     text = "".join("␣" if c == " " else c if c.isprintable() else repr(c)[1:-1] for c in token)
     return cut(text, columns)
 
@@ -146,8 +146,9 @@ class Panel:
 
     def columns(self, cell):
         """Columns it takes if a number takes `cell`."""
-        inside = max(map(width, self.values), default=0) if self.text else self.values.shape[1] * cell
-        return max([inside, *map(width, self.title)])
+        if self.text:
+            return max(map(width, [*self.values, *self.title]), default=0)
+        return max([self.values.shape[1] * cell, *map(width, self.title)])
 
     def head(self, cell):
         return "".join((text if len(text) < cell else text[-1]).rjust(cell) for text in self.heads)
@@ -163,14 +164,17 @@ class Panel:
 def picture(labels, panels, colour=False, numbers=False):
     """Lines that show the panels side by side behind their row labels, at most COLUMNS wide.
 
-    A number is two columns of shade, one if that is too wide, or its digits if `numbers`. Panels that
-    do not fit beside one another go below, and columns that do not fit at all are left out, which is said.
+    A number is two columns of shade, one if that is too wide, or its digits if `numbers`. Panels
+    that do not fit beside one another go below; columns that do not fit at all are left out, which
+    the last line then says.
     """
     margin = max((width(text) for text in labels), default=0)
     cell = NUMBER if numbers else 2
-    if not numbers and margin + sum(len(panel.gap) + panel.columns(2) for panel in panels) > COLUMNS:
+    needed = margin + sum(len(panel.gap) + panel.columns(cell) for panel in panels)
+    if needed > COLUMNS and not numbers:
         cell = 1
-    given, panels = panels, [fitting(panel, COLUMNS - margin - len(panel.gap), cell) for panel in panels]
+    given = panels
+    panels = [fitting(panel, COLUMNS - margin - len(panel.gap), cell) for panel in given]
     missing = [f"Only {len(b.values[0])} of {len(a.values[0])} columns fit."
                for a, b in zip(given, panels) if not a.text and a.values.shape != b.values.shape]
     lines = []
@@ -218,13 +222,14 @@ def shade(value, scale, cell, colour):
     if value == 0:
         return " " * cell
     ramp = (ORANGE if value > 0 else BLUE) if colour else (SOLID if value > 0 else STROKES)
-    strength = abs(value) / scale * len(ramp)
-    level = ramp[min(int(strength), len(ramp) - 1)] if strength == strength else "?"
-    return f"\x1b[48;5;{level}m{' ' * cell}\x1b[0m" if colour and level != "?" else str(level) * cell
+    if not np.isfinite(value):
+        return "?" * cell
+    level = ramp[min(int(abs(value) / scale * len(ramp)), len(ramp) - 1)]
+    return f"\x1b[48;5;{level}m{' ' * cell}\x1b[0m" if colour else level * cell
 
 
 def number(value, scale, cell, colour):
-    """A number in `cell` columns, with as many decimals as `scale` calls for; exactly 0 is a dot."""
+    """A number in `cell` columns, with the decimals that `scale` calls for; exactly 0 is a dot."""
     if value == 0:
         return "·".rjust(cell)
     digits = f"{value:.4f}" if 0.001 < scale < 10 else f"{value:.0e}"

@@ -14,16 +14,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from _terminal import (COLUMNS, LABEL, Panel, Progress, bold, colours, cut, label, legend, pad, picture,
+from _terminal import (COLUMNS, Panel, Progress, bold, colours, cut, label, legend, pad, picture,
                        run, width)
 from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.gradcheck import complex_step, differences
 from minigpt_np.layers import cross_entropy
 from minigpt_np.parallel import blas_threads
+from minigpt_np.parameters import count
 
 TEXT = "the dog saw the cat and the cat saw the bird fly"
 ALSO = {"words": "fish", "characters": "z"}     # in the vocabulary, but not in the text
 LEARNING_RATE = 0.1
+LARGEST = 10_000_000        # parameters: this is about models small enough to look at
 
 
 # ---- the numbers ---------------------------------------------------------------------------------
@@ -51,8 +53,8 @@ class Lesson:
     E: np.ndarray               # (V, D)
     dx: np.ndarray              # (T, D) gradient of the rows that were looked up
     dlogits: np.ndarray         # (T, V)
-    from_lookup: np.ndarray     # (V, D) one_hotᵀ dx, what E's use as the lookup adds to its gradient
-    from_logits: np.ndarray     # (V, D) dlogitsᵀ h, what the use as the head adds
+    from_lookup: np.ndarray     # (V, D) one_hotᵀ dx: what E as the lookup adds to its gradient
+    from_logits: np.ndarray     # (V, D) dlogitsᵀ h: what E as the head adds
     checks: list                # of Check: of E; untied, of E and of head
 
     @property
@@ -84,15 +86,20 @@ def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, 
     """Run the model on the tokens, backwards too, and check what comes out: a Lesson.
 
     Untied, head is at first a copy of E, so that only what is done with the two differs.
-    Raises ValueError for fewer than two tokens, or sizes that GPTConfig refuses.
+    Raises ValueError for fewer than two tokens, for sizes that GPTConfig refuses, for more than
+    LARGEST parameters, and when training diverges.
     """
     if len(tokens) < 2:
-        raise ValueError(f"tokens: {len(tokens)} given, expected at least 2, one to read and one to say")
+        raise ValueError(f"tokens: {len(tokens)} given, expected at least 2: to read and to say")
     row = {token: v for v, token in enumerate(dict.fromkeys([*tokens, *also]))}
     text = np.array([[row[token] for token in tokens]])
     ids, targets = text[:, :-1], text[:, 1:]
 
-    config = GPTConfig(vocab_size=len(row), block_size=ids.shape[1], n_layer=layers, n_head=heads, n_embd=n_embd)
+    config = GPTConfig(vocab_size=len(row), block_size=ids.shape[1],
+                       n_layer=layers, n_head=heads, n_embd=n_embd)
+    if count(config) > LARGEST:
+        raise ValueError(f"layers, n_embd: {layers} and {n_embd} given, "
+                         f"{count(config):,} parameters, expected at most {LARGEST:,}")
     model = GPT(config, seed, dtype=np.float64)
     if untied:
         model = model.untied()
@@ -123,12 +130,13 @@ def train(model, ids, targets, steps):
         losses.append(float(loss))
         progress.step()
         if not np.isfinite(model.params.flat).all():
-            raise ValueError(f"steps: {steps} given, but the weights are no longer finite after {len(losses)}")
+            raise ValueError(f"steps: {steps} given, but after {len(losses)} "
+                             "the weights are not finite")
     return losses
 
 
 def witnesses(model, name, grads, ids, targets):
-    """The gradient of `name`, "E" or "head", by moving each of its numbers and watching the loss."""
+    """The gradient of `name`, "E" or "head", by moving each number and watching the loss."""
     twin = GPT(model.config, params=Parameters(model.config, np.complex128))
     twin.params.flat[...] = model.params.flat
     values, complex_values = model.params.arrays[name], twin.params.arrays[name]
@@ -150,7 +158,7 @@ def disagreement(a, b):
 
 
 def agrees(check):
-    """Whether all of the gradient is as the witnesses say, to what rounding and differences may lose.
+    """Whether all of the gradient is as the witnesses say, to what their methods may lose.
 
     4096 eps of the largest number is more than the products and sums of a small model lose.
     """
@@ -178,22 +186,26 @@ def report(lesson, style):
 
 def opening(lesson, style):
     c = lesson.model.config
-    what = "One matrix E, two uses, one gradient" if lesson.tied else "Two matrices, E and head, a gradient each"
+    what = ("One matrix E, two uses, one gradient" if lesson.tied
+            else "Two matrices, E and head, a gradient each")
     lines = [bold(what, style.colour), ""]
-    lines += paragraph(f"A GPT reads the top line and at each position is to say the token below it, "
-                       f"having seen nothing further right. V = {c.vocab_size} tokens, D = {c.n_embd}, "
-                       f"{plural(c.n_layer, 'layer')}, {plural(c.n_head, 'head')}; "
-                       f"{lesson.model.params.flat.size:,} parameters, float64.")
+    lines += paragraph(
+        f"A GPT reads the top line and at each position is to say the token below it, having seen "
+        f"nothing further right. V = {c.vocab_size} tokens, D = {c.n_embd}, "
+        f"{plural(c.n_layer, 'layer')}, {plural(c.n_head, 'head')}; "
+        f"{lesson.model.params.flat.size:,} parameters, float64.")
     lines += ["", *sentence(lesson, style), ""]
     return lines + paragraph(trained(lesson))
 
 
 def trained(lesson):
     first, last, steps = lesson.losses[0], lesson.losses[-1], len(lesson.losses) - 1
-    guess = np.log(len(lesson.tokens))
     if steps:
-        return f"After {plural(steps, 'step')} of gradient descent the loss is {last:.3f}; it began at {first:.3f}."
-    return f"It has learnt nothing yet: its loss is {last:.3f}; a blind guess has log {len(lesson.tokens)} = {guess:.3f}."
+        return (f"After {plural(steps, 'step')} of gradient descent the loss is {last:.3f}; "
+                f"it began at {first:.3f}.")
+    V = len(lesson.tokens)
+    return (f"It has learnt nothing yet: its loss is {last:.3f}; "
+            f"a blind guess has log {V} = {np.log(V):.3f}.")
 
 
 def sentence(lesson, style):
@@ -223,11 +235,13 @@ def two_uses(lesson, style):
                    ("P(u) = softmax(hn Weᵀ)", f"logits = h @ {head}.T", "(T, D)(D, V) = (T, V)"))
     lines += ["", *paragraph(
         "We is E: a row for each token. Wp is P: a row for each position. U has a row for each "
-        "position, all 0 but for a 1 at the token read there, so U We picks rows of E. (With tokens "
-        "as columns the same reads Eᵀu and writes E h.)"), ""]
+        "position, all 0 but for a 1 at the token read there, so U We picks rows of E. (With "
+        "tokens as columns the same reads Eᵀu and writes E h.)"), ""]
     if not lesson.tied:
-        lines += paragraph("The paper writes with We too; here the tie is cut. head "
-                           + ("began as" if len(lesson.losses) > 1 else "is") + " a copy of E.") + [""]
+        began = "began as" if len(lesson.losses) > 1 else "is"
+        lines += paragraph("The paper writes with We too; here the tie is cut. "
+                           f"head {began} a copy of E.")
+        lines += [""]
     return lines + table(("params.head is params.E", str(p.head is p.E)),
                          ("grads.head is grads.E", str(g.head is g.E)))
 
@@ -259,12 +273,13 @@ def who_uses(lesson, style):
 def contributions(lesson, style):
     """What each use adds, on one scale, so that the eye can add them up."""
     scale = lesson.scale
-    lookup, logits = f"norm {norm(lesson.from_lookup)}", f"norm {norm(lesson.from_logits)}"
+    lookup, logits, total = (f"norm {norm(array)}" for array in
+                             (lesson.from_lookup, lesson.from_logits, lesson.total))
     if lesson.tied:
         lines = [heading(3, "Two contributions to one dE", style), ""]
         panels = [Panel(("from the lookup", "one_hotᵀ dx", lookup), lesson.from_lookup, scale),
                   Panel(("from the logits", "dlogitsᵀ h", logits), lesson.from_logits, scale, "+"),
-                  Panel(("their sum", "dE", f"norm {norm(lesson.total)}"), lesson.total, scale, "=")]
+                  Panel(("their sum", "dE", total), lesson.total, scale, "=")]
         where = "into the same array."
     else:
         lines = [heading(3, "One contribution to each", style), ""]
@@ -273,10 +288,12 @@ def contributions(lesson, style):
         where = "into another array."
     lines += picture(labels(lesson), panels, style.colour, style.numbers) + [""]
     lines += legend(scale, style.colour, style.numbers) + [""]
-    lines += paragraph("In model.py's backward, output.backward(..., g.head) adds what the logits have to say; then, "
-                       "behind all blocks, lookup.backward(..., g.E, g.P) what the lookup has, " + where)
+    lines += paragraph(
+        "In model.py's backward, output.backward(..., g.head) adds what the logits have to say; "
+        "then, behind all blocks, lookup.backward(..., g.E, g.P) what the lookup has, " + where)
     if not lesson.tied and len(lesson.losses) == 1:
-        lines += paragraph("As head equals E here, the two add up to the dE of the tied model: see without --untied.")
+        lines += paragraph("As head equals E here, the two add up to the dE of the tied model: "
+                           "see without --untied.")
     never = [label(lesson.tokens[v]) for v in np.flatnonzero(lesson.reads == 0)]
     if never:
         lines += [""] + paragraph(
@@ -300,8 +317,10 @@ def repeated(lesson, style):
     signs = [" "] + ["+"] * (len(where) - 1) + ["=", " "]
     rows = np.vstack([lesson.dx[where], lesson.from_lookup[v], fancy[v]])
     names = [f"{sign} {name}" for sign, name in zip(signs, names)]
-    notes = [f"{token} at position {t}" for t in where] + ["their sum: the lookup's row", "what that would give: the last one only"]
-    lines += picture(names, [Panel((), rows, lesson.scale), Panel((), notes)], style.colour, style.numbers)
+    notes = [f"{token} at position {t}" for t in where]
+    notes += ["their sum: the lookup's row", "what that would give: the last one only"]
+    panels = [Panel((), rows, lesson.scale), Panel((), notes)]
+    lines += picture(names, panels, style.colour, style.numbers)
     lines += [""]
     return lines + paragraph(
         "NumPy's dE[ids] += dx fetches all rows, adds, and writes them back: of a repeated id one "
@@ -313,7 +332,8 @@ def proof(lesson, style):
     lines = [heading(5, "Is it right? Ask the loss", style), ""]
     every = sum(check.values.size for check in lesson.checks)
     names = " and ".join(check.name for check in lesson.checks)
-    lines += paragraph(f"Move one number of {names}, run the forward pass, see how the loss moves. All {every:,}:")
+    lines += paragraph(f"Move one number of {names}, run the forward pass, see how the loss moves. "
+                       f"All {every:,}:")
     for check in lesson.checks:
         panels = [Panel((f"d{check.name}", "by backward"), check.backward, lesson.scale),
                   Panel(("by finite", "differences"), check.differences, lesson.scale),
@@ -328,7 +348,7 @@ def proof(lesson, style):
 
 
 def verdict(check, lesson):
-    """The largest disagreement of each with backward, where it is, and what the method expects there."""
+    """The largest disagreement of each with backward, its place, and the method's error there."""
     others = {"finite differences": check.differences, "complex step": check.complex_step}
     if lesson.tied:
         others = {"the sum of 3.": lesson.total} | others
@@ -383,40 +403,46 @@ def paragraph(text):
 
 def arguments(argv=None):
     p = argparse.ArgumentParser(
-        description="One sentence through a small GPT: what reading and what writing each add to the "
-                    "gradient of their one matrix E, and the sum checked number by number.")
+        description="One sentence through a small GPT: what reading and what writing each add "
+                    "to the gradient of their one matrix E, and the sum checked number by number.")
     p.add_argument("--text", default=TEXT, help="what is read and said (default: %(default)s)")
-    p.add_argument("--tokens", choices=("words", "characters"), default="words", help="default: %(default)s")
+    p.add_argument("--tokens", choices=("words", "characters"), default="words",
+                   help="default: %(default)s")
     p.add_argument("--also", help="tokens of the vocabulary that the text need not hold "
                                   "(default: fish, or for characters z)")
     p.add_argument("--layers", type=size, default=1, help="L, blocks (default: %(default)s)")
     p.add_argument("--heads", type=size, default=2, help="H, heads a block (default: %(default)s)")
-    p.add_argument("--width", type=size, default=8, help="D, a multiple of H (default: %(default)s)")
+    p.add_argument("--width", type=size, default=8,
+                   help="D, a multiple of H (default: %(default)s)")
     p.add_argument("--seed", type=whole, default=1, help="of the weights (default: %(default)s)")
     p.add_argument("--steps", type=whole, default=0,
-                   help=f"steps of gradient descent before, of {LEARNING_RATE} each (default: %(default)s)")
-    p.add_argument("--untied", action="store_true", help="cut the tie: head is a copy of E, a matrix of its own")
+                   help="steps of gradient descent that go before (default: %(default)s)")
+    p.add_argument("--untied", action="store_true",
+                   help="cut the tie: head is a copy of E, a matrix of its own")
     p.add_argument("--numbers", action="store_true", help="numbers in place of shades")
     options = p.parse_args(argv)
-    options.also = split(ALSO[options.tokens] if options.also is None else options.also, options.tokens)
+    also = ALSO[options.tokens] if options.also is None else options.also
+    options.also = split(also, options.tokens)
     options.words = split(options.text, options.tokens)
     if len(options.words) < 2:
-        p.error(f"argument --text: {plural(len(options.words), 'token')} given, expected at least 2, "
-                "one to read and one to say")
+        p.error(f"argument --text: {plural(len(options.words), 'token')} given, "
+                "expected at least 2: to read and to say")
     if options.width % options.heads:
-        p.error(f"argument --width: {options.width} given, expected a multiple of --heads = {options.heads}")
+        p.error(f"argument --width: {options.width} given, "
+                f"expected a multiple of --heads = {options.heads}")
     return options
 
 
-def whole(text, least=0):
+def whole(text, least=0, most=10 ** 9):
     """argparse's type of a whole number."""
-    if not re.fullmatch("[0-9]+", text) or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} given, expected a whole number of at least {least}")
+    if not re.fullmatch("[0-9]{1,10}", text) or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} given, expected a whole number, {least} to {most}")
     return int(text)
 
 
 def size(text):
-    return whole(text, 1)
+    return whole(text, 1, 1024)
 
 
 def main(argv=None):

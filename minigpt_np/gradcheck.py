@@ -145,8 +145,7 @@ def _extrapolated(slope, h, noise, eps):
     h is halved until the last step changed T2 less than rounding does: beyond that only rounding
     grows. T0 carries at most noise / h of it, T1 1.5 times and T2 1.65 times that: 2 covers it.
     """
-    best, bound = np.nan, np.inf
-    row = []
+    value, row = np.nan, []
     for _ in range(round(-0.3 * math.log2(eps))):  # h from eps^(1/5) to eps^(1/2), times the scale
         t0, magnitude = slope(h)
         coarser, row = row, [t0]
@@ -155,14 +154,13 @@ def _extrapolated(slope, h, noise, eps):
         if not np.isfinite(t0):
             row = []  # x ± h is outside f's domain: begin again, nearer to x
         elif len(row) == 3:
-            truncation = abs(row[2] - coarser[-1])
+            value = row[2]
+            truncation = abs(value - coarser[-1])
             rounding = 2 * max(noise, eps * magnitude) / h
-            if np.isnan(best) or truncation + rounding < bound:
-                best, bound = row[2], truncation + rounding
             if truncation <= rounding:
-                return best, bound
+                return value, truncation + rounding
         h /= 2
-    return best, np.inf
+    return value, np.inf
 
 
 def _imaginary_slope_at(f, x, index):

@@ -106,6 +106,43 @@ class GPT:
         model.params.head[...] = self.params.head
         return model
 
+    @classmethod
+    def from_pretrained(cls, folder, n_head=None, dtype=np.float32):
+        """The GPT in a folder: model.safetensors, or shards with their index, and config.json.
+
+        Of transformers' gpt2 and openai-gpt, or a state dict of minGPT's or nanoGPT's (whose GELU is
+        not the tanh approximation used here). Embeddings are tied if the file has no lm_head.weight
+        or one equal to wte.
+        n_head   H, needed where no config.json says it: no tensor tells
+        dtype    of the numbers here; on file they are float32, float16 or bfloat16
+        Raises ValueError, naming file and tensor, for anything that does not fit together, and the
+        OS's own error for what cannot be opened; warns of NaN or infinity in a tensor.
+        """
+        from .pretrained import load
+        return load(folder, n_head, dtype)
+
+    def save_pretrained(self, folder):
+        """Write config.json and model.safetensors to `folder`; transformers opens them as the same model.
+
+        Each file is whole or the one that was there before. Raises ValueError for complex numbers.
+        """
+        from .pretrained import save
+        save(self, folder)
+
+    def generate(self, ids, max_new_tokens, temperature=1.0, do_sample=False,
+                 top_k=None, top_p=None, seed=None):
+        """ids (B, T) -> (B, T + max_new_tokens): each prompt continued. See generation.stream."""
+        from . import generation
+        return generation.generate(self, ids, max_new_tokens, temperature, do_sample,
+                                   top_k, top_p, seed)
+
+    def stream(self, ids, max_new_tokens, temperature=1.0, do_sample=False,
+               top_k=None, top_p=None, seed=None):
+        """The same as an iterator over the new tokens, (B,) at a time. See generation.stream."""
+        from . import generation
+        return generation.stream(self, ids, max_new_tokens, temperature, do_sample,
+                                 top_k, top_p, seed)
+
 
 def check_ids(ids, config):
     """ids as an integer array (B, T), 1 <= T <= block_size, each in 0..V-1, or ValueError."""

@@ -80,32 +80,22 @@ def decays(name):
     return name.endswith(".W") or name == "head"
 
 
-class Parameters:
-    """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
+class Names:
+    """`arrays`, a dict of name -> array, by attribute: E, P, blocks, norm, head.
 
-    flat     every number once; the first `n_decayed` are those that weight decay applies to
     E        (V, D) token vectors          P        (block_size, D) position vectors
     blocks   L of Block                    norm     final LayerNorm; None when config.norm is "post"
     head     (V, D) what the logits are products with; tied: the very object E
     """
 
-    def __init__(self, config, dtype=np.float32, flat=None):
+    def __init__(self, config, arrays):
         self.config = config
-        sizes = {name: prod(shape) for name, shape in shapes(config).items()}
-        self.flat = np.zeros(sum(sizes.values()), dtype) if flat is None else flat
-        self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
-
-        self.arrays = dict.fromkeys(sizes)      # name -> view, in the order of use
-        start = 0
-        for name in sorted(sizes, key=decays, reverse=True):     # a stable sort
-            self.arrays[name] = self.flat[start:start + sizes[name]].reshape(shapes(config)[name])
-            start += sizes[name]
-
-        self.E = self.arrays["E"]
-        self.P = self.arrays["P"]
+        self.arrays = arrays
+        self.E = arrays["E"]
+        self.P = arrays["P"]
         self.blocks = [self._block(f"blocks.{i}") for i in range(config.n_layer)]
         self.norm = self._layernorm("norm") if config.norm == "pre" else None
-        self.head = self.E if config.tie_embeddings else self.arrays["head"]
+        self.head = self.E if config.tie_embeddings else arrays["head"]
 
     def _block(self, name):
         return Block(
@@ -121,9 +111,32 @@ class Parameters:
     def _linear(self, name):
         return Linear(self.arrays[f"{name}.W"], self.arrays[f"{name}.b"])
 
+
+class Parameters(Names):
+    """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
+
+    flat     every number once; the first `n_decayed` are those that weight decay applies to
+    """
+
+    def __init__(self, config, dtype=np.float32):
+        sizes = {name: prod(shape) for name, shape in shapes(config).items()}
+        self.flat = np.zeros(sum(sizes.values()), dtype)
+        self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
+        arrays = dict.fromkeys(sizes)           # in the order of use
+        start = 0
+        for name in sorted(sizes, key=decays, reverse=True):    # in the order of flat: a stable sort
+            arrays[name] = self.flat[start:start + sizes[name]].reshape(shapes(config)[name])
+            start += sizes[name]
+        super().__init__(config, arrays)
+
     def named(self):
         """Name -> view of every array, in the order of use; each number of `flat` appears once."""
         return dict(self.arrays)
+
+    def state_dict(self):
+        """Hugging Face's name -> view of every array; a tied E is there as wte and as lm_head."""
+        from .pretrained import state_dict
+        return state_dict(self)
 
 
 def initialize(params, rng):

@@ -3,9 +3,10 @@ import numpy as np
 
 from . import parallel
 from .data import consecutive_batches
+from .layers import linear, lookup
 from .model import check_ids, check_targets
 from .optim import clip_factor, global_norm
-from .parameters import Parameters
+from .parameters import Names, Parameters, shapes
 
 
 class Trainer:
@@ -26,63 +27,104 @@ class Trainer:
         self.threads = threads or parallel.cores()
         self.micro_batches = micro_batches
         self.steps = 0
-        self.grads = [Parameters(model.config, model.params.flat.dtype) for _ in range(self.threads)]
+        self.grads = Parameters(model.config, model.params.flat.dtype)
 
     def step(self, ids, targets):
         """One step on ids, targets (B, T) -> loss before it, global norm of its gradient before clipping."""
         with parallel.blas_threads(1):
-            loss = self.gradients(ids, targets)
-            norm = global_norm(self.grads[0], self.threads)
+            loss = loss_and_gradients(self.model, ids, targets, self.grads, self.threads, self.micro_batches, self.rng)
+            norm = global_norm(self.grads, self.threads)
             scale = 1.0 if self.clip is None else clip_factor(norm, self.clip)
             lr = self.schedule(self.steps) if self.schedule else None
-            self.optimizer.step(self.grads[0], lr, scale, self.threads)
+            self.optimizer.step(self.grads, lr, scale, self.threads)
         self.steps += 1
         return loss, norm
 
-    def gradients(self, ids, targets):
-        """The loss of the whole batch; its gradient is in self.grads[0] afterwards."""
-        return loss_and_gradients(self.model, ids, targets, self.grads, self.rng, self.micro_batches)
 
+def loss_and_gradients(model, ids, targets, grads, threads=1, micro_batches=1, rng=None):
+    """loss of ids, targets (B, T); `grads` (Parameters) then holds its gradient, whatever it held.
 
-def loss_and_gradients(model, ids, targets, grads, rng=None, micro_batches=1):
-    """loss of ids, targets (B, T); its gradient is in grads[0] afterwards.
-
-    grads: a list of Parameters, one for each thread. The batch is split into shards of sequences,
-    one a thread, and the loss is a mean over all scored positions: so each shard's loss counts by
-    its share of them, and the gradients with those weights simply add up.
+    The batch goes through the model in micro-batches, each split into shards of sequences, one a
+    thread. The loss is a mean over all scored positions; so a shard's loss counts by its share of
+    them, and the gradients with those weights simply add up. rng as for GPT.forward.
     """
     ids = check_ids(ids, model.config)
     targets = check_targets(targets, ids.shape, model.config.vocab_size)
     n_scored = np.count_nonzero(targets >= 0)
-    shards = parallel.shares(len(ids), len(grads))
-    rngs = [None] * len(shards) if rng is None else [np.random.default_rng(s) for s in rng.integers(2**63, size=len(shards))]
+    grads.flat[:] = 0
 
-    def work(shard, g, shard_rng):
-        g.flat[:] = 0
-        loss = 0.0
-        for piece in parallel.shares(shard.stop - shard.start, micro_batches):
-            rows = slice(shard.start + piece.start, shard.start + piece.stop)
-            weight = np.count_nonzero(targets[rows] >= 0) / n_scored
-            if weight > 0:
-                _, piece_loss, cache = model.forward(ids[rows], targets[rows], shard_rng)
-                model.backward(cache, g, weight)
-                loss += weight * float(piece_loss)
-        return loss
+    def work(rows, g, shard_rng):
+        weight = np.count_nonzero(targets[rows] >= 0) / n_scored
+        if weight == 0:
+            return 0.0
+        _, loss, cache = model.forward(ids[rows], targets[rows], shard_rng)
+        model.backward(cache, g, weight)
+        return weight * float(loss)
 
-    losses = parallel.run([lambda s=s, g=g, r=r: work(s, g, r) for s, g, r in zip(shards, grads, rngs)])
-    add_up([g.flat for g in grads[:len(shards)]])
-    return sum(losses)
+    loss = 0.0
+    for piece in parallel.shares(len(ids), micro_batches):
+        shards = [slice(piece.start + s.start, piece.start + s.stop)
+                  for s in parallel.shares(piece.stop - piece.start, threads)]
+        rngs = [None] * len(shards) if rng is None else spawn(rng, len(shards))
+        if len(shards) == 1:
+            loss += work(shards[0], grads, rngs[0])
+            continue
+        notes = [Notes(model.config, grads.flat.dtype) for _ in shards]
+        loss += sum(parallel.run([lambda s=s, n=n, r=r: work(s, n, r) for s, n, r in zip(shards, notes, rngs)]))
+        add_notes(grads, notes, threads)
+    return loss
 
 
-def add_up(flats):
-    """Add all arrays (n,) into the first, each thread a stretch of it."""
-    total, *others = flats
+class Notes(Names):
+    """The gradients of one shard of several: what the large arrays are to be sums of, in lists.
 
-    def work(stretch):
-        for other in others:
-            total[stretch] += other[stretch]
+    Two threads must not add to one array at once, and an array for each thread costs memory and a
+    pass over all of it. So E, the head and every W are lists here, of the (a, b) with dW = sum of
+    aᵀ b (see linear.add_product; a may be ids, see lookup.add_rows); the rest are small arrays.
+    Tied, head is E here, too: one list, which gets a note from each of its uses.
+    """
 
-    parallel.run([lambda s=s: work(s) for s in parallel.shares(len(total), len(flats))])
+    def __init__(self, config, dtype):
+        super().__init__(config, {name: [] if is_weight(name) else np.zeros(shape, dtype)
+                                  for name, shape in shapes(config).items()})
+
+
+def is_weight(name):
+    """Whether the array is the factor of a product, or E."""
+    return name.endswith(".W") or name in ("E", "head")
+
+
+def add_notes(grads, notes, threads):
+    """Add every shard's Notes into grads (Parameters): always in the order of the shards.
+
+    A job is a band of rows of one array. Each thread takes the next one that nobody has taken; the
+    result does not depend on who took it.
+    """
+    jobs, lookups = [], []
+    for name, total in grads.arrays.items():
+        parts = [n.arrays[name] for n in notes]
+        if not is_weight(name):
+            total += sum(parts)
+            continue
+        pairs = [pair for part in parts for pair in part]
+        products = [pair for pair in pairs if pair[0].ndim == 2]
+        lookups += [(total, *pair) for pair in pairs if pair[0].ndim == 1]
+        jobs += [(total[rows], rows, products) for rows in linear.bands(total)]
+    jobs = iter(jobs)
+
+    def work():
+        for band, rows, products in jobs:
+            for a, b in products:
+                band += a[:, rows].T @ b
+
+    parallel.run([work] * threads)
+    for total, ids, dx in lookups:
+        lookup.add_rows(total, ids, dx)
+
+
+def spawn(rng, n):
+    """n Generators, seeded by draws from rng: its own state tells all that is to come."""
+    return [np.random.default_rng(seed) for seed in rng.integers(2**63, size=n)]
 
 
 def evaluate(model, tokens, B, T, threads=None):

@@ -113,6 +113,52 @@ def cases(draw, dtype=np.float64, **fixed):
                 draw(targets_arrays(B, T, config.vocab_size)), draw(seeds))
 
 
+# ---- text for tokenizers -------------------------------------------------------------------------
+
+# Where splitting into words goes wrong, if it does: white space of every kind and what only looks
+# like it, contractions, letters and numbers beyond ASCII, joined emoji, the special token.
+AWKWARD = [
+    " ", "  ", "\n", "\r\n", "\t", "\x1c", "\x1f", "\x85", "\xa0", "\u1680", "\u180e", "\u2003",
+    "\u200b", "\u2028", "\u3000", "\ufeff", "'", "'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S",
+    "’s", "'ſ", "a", "the", "é", "e\u0301", "ǅ", "ʰ", "ª", "я", "字", "𝔸", "0", "2019", "²", "½",
+    "Ⅳ", "٣", "一", "𝟙", ".", "...", "_", "€", "👍🏽", "👨‍👩‍👧", "\0", "\x7f", "\uffff", "\U0010ffff",
+    "<|endoftext|>", "<|endoftext|",
+]
+
+unicode_text = st.one_of(
+    st.text(),
+    st.lists(st.sampled_from(AWKWARD), max_size=12).map("".join),
+    st.lists(st.one_of(st.sampled_from(AWKWARD), st.characters(exclude_categories=["Cs"])),
+             max_size=12).map("".join))
+
+# Few distinct letters in a few words: pairs repeat, overlap ("aaa") and tie.
+repetitive_text = st.lists(st.text("ab", max_size=9), max_size=12).map(" ".join)
+
+
+# ---- arrays for files ----------------------------------------------------------------------------
+
+FILE_DTYPES = ["?", "u1", "i1", "<i2", ">u2", "<f2", "V2", "<i4", "<u4", "<f4", ">f4", "<c8",
+               "<f8", "<i8", ">u8"]
+
+VIEWS = [np.asarray, np.transpose,
+         lambda array: array[(slice(None, None, -1),) * array.ndim + (...,)],   # strides below 0
+         lambda array: np.repeat(array[..., None], 3, axis=-1)[..., 1]]         # strides of 3
+
+
+@st.composite
+def file_arrays(draw, dtypes=FILE_DTYPES):
+    """An array of any shape (no axes, empty, 1s), strides and byte order, its bits at random."""
+    shape = draw(st.lists(st.integers(0, 4), max_size=4))
+    dtype = np.dtype(draw(st.sampled_from(dtypes)))
+    rng = np.random.default_rng(draw(seeds))
+    bits = rng.integers(0, 2 if dtype.kind == "b" else 256, (*shape, dtype.itemsize), np.uint8)
+    return draw(st.sampled_from(VIEWS))(bits.view(dtype)[..., 0])
+
+
+tensor_names = st.one_of(
+    st.sampled_from(["wte.weight", "h.0.ln_1.bias", "", "a/b", "é", '"', "\\", "\x00"]), st.text())
+
+
 # ---- comparison ----------------------------------------------------------------------------------
 
 def assert_same(a, b, scale=None, terms=4096):

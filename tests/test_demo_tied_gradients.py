@@ -1,4 +1,4 @@
-"""demos/tied_gradients.py: its numbers, that its pictures fit a terminal, and what it does with bad input."""
+"""demos/tied_gradients.py: its numbers, whether its pictures fit a terminal, and bad input."""
 import io
 import subprocess
 import sys
@@ -40,7 +40,8 @@ def assert_fits(lines):
 
 # ---- the numbers ---------------------------------------------------------------------------------
 
-@given(st.lists(st.sampled_from("abcd"), min_size=2, max_size=9), st.integers(0, 3), st.booleans(), st.integers(0, 2))
+@given(st.lists(st.sampled_from("abcd"), min_size=2, max_size=9),
+       st.integers(0, 3), st.booleans(), st.integers(0, 2))
 def test_the_contributions_are_the_two_products_and_add_up(tokens, seed, untied, steps):
     with mock.patch.object(demo, "witnesses", unchecked):
         lesson = demo.measure(tokens, "z", seed=seed, n_embd=4, untied=untied, steps=steps)
@@ -56,7 +57,8 @@ def test_the_contributions_are_the_two_products_and_add_up(tokens, seed, untied,
     rounding = 8 * T * EPS * lesson.scale           # sums of T products, in two orders
     assert loss == lesson.losses[-1]
     np.testing.assert_allclose(lesson.from_lookup, one_hot.T @ lesson.dx, rtol=0, atol=rounding)
-    np.testing.assert_allclose(lesson.from_logits, lesson.dlogits.T @ cache.output.h, rtol=0, atol=rounding)
+    np.testing.assert_allclose(lesson.from_logits, lesson.dlogits.T @ cache.output.h,
+                               rtol=0, atol=rounding)
     assert not lesson.from_lookup[lesson.reads == 0].any()
     assert lesson.from_logits.any(axis=1).all()
 
@@ -66,7 +68,8 @@ def test_the_contributions_are_the_two_products_and_add_up(tokens, seed, untied,
         np.testing.assert_array_equal(lesson.checks[1].backward, lesson.from_logits)
     else:
         assert [check.name for check in lesson.checks] == ["E"]
-        np.testing.assert_allclose(lesson.checks[0].backward, lesson.total, rtol=0, atol=4 * EPS * lesson.scale)
+        np.testing.assert_allclose(lesson.checks[0].backward, lesson.total,
+                                   rtol=0, atol=4 * EPS * lesson.scale)
 
 
 @pytest.mark.parametrize("untied", [False, True])
@@ -111,10 +114,12 @@ def test_training_goes_down_and_the_same_seed_gives_the_same_bits():
 
 def test_untied_begins_as_the_tied_model_and_then_drifts():
     with mock.patch.object(demo, "witnesses", unchecked):
-        tied, untied, later = (demo.measure(ROSE, untied=u, steps=s) for u, s in ((False, 0), (True, 0), (True, 5)))
+        tied, untied, later = (demo.measure(ROSE, untied=u, steps=s)
+                               for u, s in ((False, 0), (True, 0), (True, 5)))
     assert tied.losses == untied.losses
     np.testing.assert_array_equal(untied.E, untied.checks[1].values)
-    np.testing.assert_allclose(untied.total, tied.checks[0].backward, rtol=0, atol=4 * EPS * tied.scale)
+    np.testing.assert_allclose(untied.total, tied.checks[0].backward,
+                               rtol=0, atol=4 * EPS * tied.scale)
     assert not np.array_equal(later.E, later.checks[1].values)
 
 
@@ -125,8 +130,8 @@ def test_splitting():
 
 # ---- the pictures --------------------------------------------------------------------------------
 
-@given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=40), st.sampled_from([1, 2, 9, 16, 90]),
-       st.booleans(), st.booleans(), st.booleans())
+@given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=40),
+       st.sampled_from([1, 2, 9, 16, 90]), st.booleans(), st.booleans(), st.booleans())
 def test_whatever_the_text_nothing_is_wider_than_a_terminal(tokens, D, untied, colour, numbers):
     with mock.patch.object(demo, "witnesses", unchecked):
         lesson = demo.measure(tokens, heads=1, n_embd=D, untied=untied)
@@ -140,18 +145,22 @@ def test_the_lesson_as_it_is_read(capsys):
     out = capsys.readouterr().out
     assert_fits(out.splitlines())
     assert "\x1b" not in out
-    for what in ("h0 = U We + Wp", "P(u) = softmax(hn Weᵀ)", "params.head is params.E   True", "norm", "4x", "never",
-                 "Never read, so nothing from the lookup: fly, fish.", "+ dx[9]", "They agree."):
+    for what in ("h0 = U We + Wp", "P(u) = softmax(hn Weᵀ)", "params.head is params.E   True",
+                 "norm", "4x", "never", "Never read, so nothing from the lookup: fly, fish.",
+                 "+ dx[9]", "They agree."):
         assert what in out
 
 
 def test_untied_characters_numbers_and_steps(capsys):
-    assert demo.main(["--untied", "--tokens", "characters", "--text", "so so so", "--also", "xs", "--steps", "3",
-                      "--numbers", "--width", "4", "--layers", "2", "--heads", "4", "--seed", "5"]) == 0
+    assert demo.main(["--untied", "--tokens", "characters", "--text", "so so so", "--also", "xs",
+                      "--steps", "3", "--numbers", "--width", "4", "--layers", "2", "--heads", "4",
+                      "--seed", "5"]) == 0
     out = capsys.readouterr().out
     assert_fits(out.splitlines())
-    for what in ("params.head is params.E   False", "After 3 steps", "V = 4 tokens, D = 4, 2 layers, 4 heads",
-                 "Never read, so nothing from the lookup: x.", "logits = h @ head.T", "backward's dhead and"):
+    for what in ("params.head is params.E   False", "After 3 steps",
+                 "V = 4 tokens, D = 4, 2 layers, 4 heads",
+                 "Never read, so nothing from the lookup: x.", "logits = h @ head.T",
+                 "backward's dhead and"):
         assert what in out
 
 
@@ -180,12 +189,28 @@ def test_shades_grow_with_magnitude_and_only_zero_is_blank(a, b, colour, cell):
 
 @given(st.floats(-9.9, 9.9), st.floats(1e-12, 1e12))
 def test_numbers_are_the_numbers(value, scale):
-    text = terminal.number(value * scale / 10, scale, 8, False)
+    value *= scale / 10
+    text = terminal.number(value, scale, 8, False)
     assert terminal.width(text) == 8 and text[0] == " "
-    if value * scale / 10:
+    if value:
         # half of the last digit: of the fourth decimal, or of the only one, relative to it
-        last = 0.51e-4 if 0.001 < scale < 10 else 0.51 * max(abs(float(text)), abs(value * scale / 10))
-        assert abs(float(text) - value * scale / 10) <= last
+        last = 0.51e-4 if 0.001 < scale < 10 else 0.51 * max(abs(float(text)), abs(value))
+        assert abs(float(text) - value) <= last
+
+
+def test_what_is_not_finite_is_shown_as_such():
+    for value in (np.nan, np.inf, -np.inf):
+        for colour in (True, False):
+            assert terminal.shade(value, 1.0, 2, colour) == "??"
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_the_legend_runs_from_the_most_negative_to_the_most_positive(colour):
+    line, = terminal.legend(0.25, colour)
+    steps = [terminal.shade(s, 1, 2, colour) for s in (-1, 1)]
+    assert line.startswith(f"-0.25 {steps[0]}") and f"{steps[1]} +0.25; exactly 0 is blank" in line
+    assert line.count("·") == (0 if colour else 4)
+    assert terminal.legend(0.25, colour, numbers=True) == []
 
 
 def test_a_picture_that_does_not_fit_says_so():
@@ -207,7 +232,8 @@ def test_panels_stand_side_by_side_with_their_sign_and_heads():
 
 
 @pytest.mark.parametrize("token, shown", [
-    ("cat", "cat"), ("a b", "a␣b"), ("\n", "\\n"), ("\x1b[31m", "\\x1b[31m"), ("abcdefghijklm", "abcdefghijk…"),
+    ("cat", "cat"), ("a b", "a␣b"), ("\n", "\\n"), ("\x1b[31m", "\\x1b[31m"),
+    ("abcdefghijklm", "abcdefghijk…"),
     ("漢字漢字漢字漢字", "漢字漢字漢…"), ("e\u0301", "e\u0301"), ("\u200d", "\\u200d"), ("\udcff", "\\udcff")])
 def test_labels(token, shown):
     assert terminal.label(token) == shown
@@ -220,9 +246,10 @@ def test_labels(token, shown):
     (["--text", "one"], "--text: 1 token given, expected at least 2"),
     (["--text", ""], "--text: 0 tokens given, expected at least 2"),
     (["--width", "9"], "--width: 9 given, expected a multiple of --heads = 2"),
-    (["--layers", "0"], "--layers: '0' given, expected a whole number of at least 1"),
+    (["--layers", "0"], "--layers: '0' given, expected a whole number, 1 to 1024"),
+    (["--width", "1025"], "--width: '1025' given, expected a whole number, 1 to 1024"),
     (["--heads", "two"], "--heads: 'two' given"),
-    (["--seed", "-1"], "--seed: '-1' given, expected a whole number of at least 0"),
+    (["--seed", "-1"], "--seed: '-1' given, expected a whole number, 0 to 1000000000"),
     (["--steps", "1.5"], "--steps: '1.5' given"),
     (["--tokens", "bytes"], "--tokens: invalid choice"),
 ])
@@ -237,6 +264,15 @@ def test_bad_options_are_named_and_leave_with_2(options, named, capsys):
 def test_measure_refuses_one_token():
     with pytest.raises(ValueError, match="tokens: 1 given, expected at least 2"):
         demo.measure(["one"])
+
+
+def test_measure_refuses_what_is_too_large_and_training_that_diverges():
+    too_large = "layers, n_embd: 1000 and 1000 given, 12,.* parameters, expected at most"
+    with pytest.raises(ValueError, match=too_large):
+        demo.measure(ROSE, layers=1000, n_embd=1000)
+    with mock.patch.object(demo, "LEARNING_RATE", 1e308), np.errstate(all="ignore"):
+        with pytest.raises(ValueError, match="steps: 9 given, but after . the weights are not"):
+            demo.measure(ROSE, steps=9)
 
 
 @pytest.mark.parametrize("outcome, status, said", [
@@ -254,7 +290,7 @@ def test_run_turns_errors_into_a_message_and_a_status(outcome, status, said, cap
 
 def test_a_real_run_into_a_pipe_that_closes_early():
     command = [sys.executable, str(DEMOS / "tied_gradients.py"), "--width", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=DEMOS.parent,
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                env={"PYTHONPATH": str(DEMOS.parent), "PYTHONIOENCODING": "ascii"})
     process.stdout.close()
     assert process.stderr.read() == b""
@@ -263,7 +299,8 @@ def test_a_real_run_into_a_pipe_that_closes_early():
 
 
 @pytest.mark.parametrize("tty, environment, wanted", [
-    (True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False), (True, {"NO_COLOR": ""}, True),
+    (True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False),
+    (True, {"NO_COLOR": ""}, True),
     (True, {"TERM": "dumb"}, False)])
 def test_colours_only_where_they_are_wanted(tty, environment, wanted):
     with mock.patch.dict(terminal.os.environ, environment, clear=True):

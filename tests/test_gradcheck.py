@@ -139,6 +139,27 @@ def test_a_jump_nearby_is_stepped_around_and_one_too_near_never_settles():
     assert np.isinf(error[0])
 
 
+def test_the_error_without_noise_is_of_one_eps_and_the_third_step():
+    """A constant f: no noise, no truncation, so 2 eps |f| / h with h = 2^-12 (of 1, and of 8)."""
+    gradient, error = differences(lambda: 3.0, np.array([1.0, 1.0, 8.0]))
+    assert gradient.tolist() == [0, 0, 0]
+    np.testing.assert_allclose(error, 2 * EPS * 3 * 2.0**12 / np.array([1, 1, 8]), rtol=1e-6)
+
+
+def test_halving_ends_at_eps_to_the_half():
+    """Defined at x alone: 16 steps, 2^-10 to 2^-25 of x, are tried; eps^(1/2) is 2^-26."""
+    x, places = np.array([1.0]), []
+
+    def f():
+        places.append(x[0])
+        return 1.0 if x[0] == 1 else np.nan
+
+    gradient, error = differences(f, x)
+    assert np.isnan(gradient[0]) and np.isinf(error[0])
+    assert places[-32:] == [1 + sign * 2.0**-k for k in range(10, 26) for sign in (1, -1)]
+    assert len(places) == 14 + 32
+
+
 def test_noise_inside_f_is_measured_and_bounded():
     """1e4 + sin, less the 1e4: 1e4 times the noise that eps |f| suggests."""
     x = np.random.default_rng(0).normal(size=20)
@@ -400,6 +421,8 @@ def test_the_report_reads_in_a_few_lines():
     assert float(text[3].split()[1]) == pytest.approx(6)
     assert text[4].startswith("  difference   1, allowed ")
     assert len(text) == 5 and max(map(len, text)) <= 80
+    along = directional(lambda: np.sum(W * W), {"W": W}, {"W": wrong}, np.random.default_rng(0))
+    assert str(along).splitlines()[1].split(maxsplit=2)[2] == "a random direction in W"
     right = check(lambda: np.sum(W * W), {"W": W}, {"W": 2 * W})
     assert str(right).startswith("gradient right: 0 of 4 out of tolerance")
     right.raise_if_wrong()
@@ -450,6 +473,13 @@ def test_the_derived_tolerance():
     x = np.array([3.0, 1.0], complex)
     report = check(lambda: np.sum(x * x), {"x": x}, {"x": np.array([6.0, 2.0 + 1e-9])}, "complex")
     assert report.tolerance == pytest.approx(2 * report.error + 4096 * EPS * 6 + 16 * EPS)
+
+
+def test_with_rtol_and_atol_zero_twice_the_error_is_left():
+    x, rng = np.array([3.0, 1.0]), np.random.default_rng(0)
+    given = lambda: np.sum(x * x), {"x": x}, {"x": 2 * x}
+    for report in (check(*given, rtol=0, atol=0), directional(*given, rng, rtol=0, atol=0)):
+        assert 0 < report.tolerance == 2 * report.error
 
 
 # ---- bad input -----------------------------------------------------------------------------------

@@ -46,13 +46,12 @@ def test_threads_and_micro_batches_give_the_gradient_of_the_whole_batch(B, T, th
     targets[rng.integers(B), rng.integers(T)] = 0
     _, loss, cache = model.forward(ids, targets)
     whole = model.backward(cache)
-    grads = [Parameters(model.config, np.float64) for _ in range(threads)]
-    for g in grads:
-        g.flat[:] = np.nan              # what was there before must not matter
-    found = loss_and_gradients(model, ids, targets, grads, micro_batches=micro_batches)
+    grads = Parameters(model.config, np.float64)
+    grads.flat[:] = np.nan              # what was there before must not matter
+    found = loss_and_gradients(model, ids, targets, grads, threads, micro_batches)
     assert found == pytest.approx(loss, rel=1e-13)
     # sums of at most 20 terms in another order
-    np.testing.assert_allclose(grads[0].flat, whole.flat, rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(grads.flat, whole.flat, rtol=1e-11, atol=1e-14)
 
 
 @given(st.integers(0, 20), st.integers(1, 9))

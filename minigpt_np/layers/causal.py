@@ -1,4 +1,5 @@
 """Causal attention: every position takes a mean of the values up to its own, weighted by softmax."""
+import functools
 from math import sqrt
 from typing import NamedTuple
 
@@ -92,6 +93,7 @@ def transposed(x):
     return x.swapaxes(-1, -2)
 
 
+@functools.cache
 def future(n, dtype):
     """(n, n) of what is added to scores: 0 for s <= t, -inf for s > t."""
     return np.triu(np.full((n, n), -np.inf, dtype), 1)

@@ -32,13 +32,22 @@ def backward(dy, cache, grads):
 def add_product(total, a, b):
     """total += aᵀ b, for a (N, I), b (N, J), total (I, J).
 
-    A band of rows at a time: the band's product is added while it is still in the cache, where
-    the whole product would travel to memory and back first.
+    Where `total` is a list the two are only noted in it: several threads at work on one batch leave
+    their products to be added later, when all are there (train.py). With an array, a band of rows
+    at a time: its product is added while it is in the cache, where the whole product would travel
+    to memory and back first.
     """
-    band = max(64, BAND // b.shape[1])
-    for start in range(0, len(total), band):
-        rows = slice(start, start + band)
+    if isinstance(total, list):
+        total.append((a, b))
+        return
+    for rows in bands(total):
         total[rows] += a[:, rows].T @ b
+
+
+def bands(total):
+    """Slices of rows that together are `total` (I, J); each holds about BAND numbers."""
+    height = max(64, BAND // total.shape[1])
+    return [slice(start, min(start + height, len(total))) for start in range(0, len(total), height)]
 
 
 BAND = 1 << 18

@@ -30,9 +30,19 @@ def backward(dx, cache, dE, dP):
     a repeated id only one addition survives. np.add.at counts them all; sorting the ids and
     adding up each run of equal ones does the same, and fast.
     """
-    ids = cache.ids.ravel()
-    order = np.argsort(ids, kind="stable")
-    rows_read, first = np.unique(ids[order], return_index=True)
-    dE[rows_read] += np.add.reduceat(dx.reshape(len(ids), -1)[order], first, axis=0)
+    add_rows(dE, cache.ids.ravel(), dx.reshape(-1, dx.shape[2]))
     # x[b, t] = ... + P[t] for every sequence b alike:  dP[t] = sum over b of dx[b, t]
     dP[:dx.shape[1]] += dx.sum(axis=0)
+
+
+def add_rows(total, ids, dx):
+    """total += one_hot(ids)ᵀ dx, for ids (N,), dx (N, D), total (V, D): add_product's sparse twin.
+
+    As there, the two are only noted where `total` is a list.
+    """
+    if isinstance(total, list):
+        total.append((ids, dx))
+        return
+    order = np.argsort(ids, kind="stable")
+    rows_read, first = np.unique(ids[order], return_index=True)
+    total[rows_read] += np.add.reduceat(dx[order], first, axis=0)

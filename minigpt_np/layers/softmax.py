@@ -14,9 +14,9 @@ def exponentials(z):
     point; finding each row's maximum costs more than the exponentials themselves, so it is done
     only then. `shift` is 0 or (..., 1); log(total) + shift = log(sum(exp(z))).
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         e = np.exp(z)
-    total = row_sums(e)
+        total = row_sums(e)
     if total.real.min() > SMALL and total.real.max() < LARGE:
         return e, total, 0
     shift = z.max(axis=-1, keepdims=True)

@@ -1,0 +1,146 @@
+"""How many numbers a GPT holds, how many of them are E, and what tying E saves. All on paper.
+
+    python demos/count_parameters.py
+    python demos/count_parameters.py gpt2 gpt2-xl
+    python demos/count_parameters.py gpt-nano --vocab-size 3 --block-size 11
+
+Nothing is allocated: the largest model is counted as fast as the smallest.
+"""
+import argparse
+from dataclasses import replace
+from math import prod
+
+import _terminal
+from minigpt_np import PRESETS, GPTConfig
+from minigpt_np.parameters import count, shapes
+
+LABELS = {"gpt2": 117, "gpt2-medium": 345, "gpt2-large": 762, "gpt2-xl": 1542}   # millions
+BYTES = 16      # a parameter in training: itself, its gradient and AdamW's two moments, float32
+
+
+def main(argv=None):
+    args = parse(argv)
+    sizes = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
+    changes = {name: getattr(args, name) for name in sizes if getattr(args, name) is not None}
+    models = {name: GPTConfig.preset(name, **changes) for name in args.models or PRESETS}
+    parts = [numbers(models), share(models), training(models)]
+    if not changes and LABELS.keys() & models.keys():
+        parts.append(labels(models))
+    print("\n\n".join("\n".join(lines) for lines in parts))
+    return 0
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("models", nargs="*", metavar="MODEL", help=f"of {', '.join(PRESETS)} (default: all)")
+    add("--vocab-size", type=int, help="V of all models shown, instead of their own")
+    add("--block-size", type=int, help="T likewise")
+    add("--layers", type=int, dest="n_layer", help="L likewise")
+    add("--heads", type=int, dest="n_head", help="H likewise; D is a multiple of it")
+    add("--width", type=int, dest="n_embd", help="D likewise")
+    return parser.parse_args(argv)
+
+
+# ---- counting ------------------------------------------------------------------------------------
+
+def tied(config):
+    return replace(config, tie_embeddings=True)
+
+
+def untied(config):
+    return replace(config, tie_embeddings=False)
+
+
+def size_of_E(config):
+    return config.vocab_size * config.n_embd
+
+
+def size_of_block(config):
+    """What one more block adds: 12 D² weights, and 13 D biases, gains and the like."""
+    return count(replace(config, n_layer=config.n_layer + 1)) - count(config)
+
+
+def multiply_adds(config):
+    """Of one token forward, the mean over a full block: (by weights, in attention, by E's logits).
+
+    Each weight of a matrix product is used once. In each of L blocks the token at position t looks
+    at t + 1 keys and as many values, D multiplications for each: on average over T positions
+    L · 2 D · (T + 1) / 2. The lookup multiplies nothing.
+    """
+    weights = sum(prod(shape) for name, shape in shapes(config).items() if name.endswith(".W"))
+    attention = config.n_layer * config.n_embd * (config.block_size + 1)
+    return weights, attention, size_of_E(config)
+
+
+# ---- what is printed -----------------------------------------------------------------------------
+
+def numbers(models):
+    """How large each model is."""
+    rows = [("", "L", "H", "D", "V", "T", "E tied", "untied")]
+    for name, c in models.items():
+        rows.append((name, c.n_layer, c.n_head, c.n_embd, c.vocab_size, c.block_size,
+                     f"{count(tied(c)):,}", f"{count(untied(c)):,}"))
+    return ["Numbers in a model: with one matrix E (V x D) for both ends, and with two", "",
+            *table(rows)]
+
+
+def share(models):
+    """Why small models tie and large ones need not."""
+    rows = [("", "E", "of all", "as much as", "untied, E and head")]
+    for name, c in models.items():
+        E, one, two = size_of_E(c), count(tied(c)), count(untied(c))
+        blocks = f"{E / size_of_block(c):.1f} of {c.n_layer} blocks"
+        rows.append((name, f"{E:,}", percent(E / one), blocks, percent(2 * E / two)))
+    return ["E's share", "", *table(rows), "",
+            "E grows as V D, the blocks as 12 L D²: the wider and deeper a model, the smaller",
+            "E's part. Untied, it holds E's numbers once more. A small model could have many",
+            "blocks for that, and is better off tied; to a large one it is little."]
+
+
+def training(models):
+    """Memory and work, on paper."""
+    rows = [("", "tied", "untied", "multiply-adds", "attention", "logits")]
+    for name, c in models.items():
+        work = multiply_adds(c)
+        rows.append((name, gigabytes(BYTES * count(tied(c))), gigabytes(BYTES * count(untied(c))),
+                     f"{sum(work):,}", percent(work[1] / sum(work)),
+                     percent(work[2] / sum(work))))
+    return ["To train it: memory for the parameters, and multiply-adds a token, forward", "",
+            *table(rows), "",
+            f"Memory: {BYTES} bytes a number, float32: weight, gradient, AdamW's two moments. What",
+            "backward needs to know of forward comes on top and grows with the batch.",
+            "Work: mean over a sequence of T tokens; backward takes twice as much again.",
+            "Tied or untied is the same work: E is multiplied with once, at the output, and",
+            "only looked up at the input."]
+
+
+def labels(models):
+    """The GPT-2 paper's names for its models, which are not their sizes."""
+    rows = [("", "the paper says", "the model has", "with GPT-1's V")]
+    for name in (name for name in LABELS if name in models):
+        small = replace(models[name], vocab_size=PRESETS["openai-gpt"]["vocab_size"])
+        rows.append((name, f"{LABELS[name]}M", f"{count(models[name]):,}", f"{count(small):,}"))
+    return ["The GPT-2 paper's own labels (Radford et al., 2019, table 2)", "", *table(rows), "",
+            "Each label is the count with GPT-1's 40,478 tokens: what it lacks is rows of E."]
+
+
+def table(rows):
+    """Lines of columns two apart, the first flush left, the others flush right."""
+    rows = [[str(text) for text in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join([row[0].ljust(widths[0]), *(text.rjust(n) for text, n in
+                                                  zip(row[1:], widths[1:]))]) for row in rows]
+
+
+def percent(part):
+    return f"{100 * part:.1f} %"
+
+
+def gigabytes(n):
+    return f"{n / 1e9:,.2f} GB" if n >= 1e8 else f"{n / 1e6:,.2f} MB"
+
+
+if __name__ == "__main__":
+    _terminal.run(main)

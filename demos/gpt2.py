@@ -1,0 +1,189 @@
+"""Open a checkpoint, see that one matrix E serves both ends, let it write, and see what E has to do
+with what it writes.
+
+    python demos/gpt2.py --model FOLDER --prompt "The matrix"
+    python demos/gpt2.py                                    # a small model, trained on the spot
+
+FOLDER holds config.json, model.safetensors (or shards and their index), vocab.json and merges.txt,
+as Hugging Face has them for GPT-2 and as demos/train_text.py --tokenizer bpe --export writes them.
+"""
+import argparse
+import codecs
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import _terminal
+from minigpt_np import GPT, GPTConfig, safetensors
+from minigpt_np.bpe import BPETokenizer
+from minigpt_np.data import random_batch
+from minigpt_np.optim import AdamW, WarmupCosine
+from minigpt_np.progress import Progress
+from minigpt_np.train import Trainer
+
+WHERE_FROM = """\
+No --model FOLDER given: a small model is trained on the spot. GPT-2 itself
+comes from Hugging Face, for instance so:
+    pip install huggingface_hub
+    hf download openai-community/gpt2 config.json model.safetensors vocab.json \\
+        merges.txt --local-dir gpt2
+    python demos/gpt2.py --model gpt2
+"""
+
+
+def main(argv=None):
+    args = parse(argv)
+    if args.model:
+        show(args.model, args)
+    else:
+        print(WHERE_FROM, flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            train(folder, args)
+            show(folder, args)
+    return 0
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--model", metavar="FOLDER", help="default: a small model, trained on the spot")
+    add("--prompt", metavar="TEXT", default="The object is", help="default: %(default)r")
+    add("--tokens", type=int, default=40, help="how many to write (default: %(default)s)")
+    add("--greedy", action="store_true", help="write the likeliest token each time, draw none")
+    add("--temperature", type=float, default=0.8, help="of drawing (default: %(default)s)")
+    add("--top-k", type=int, help="draw among the k likeliest (default: all)")
+    add("--top-p", type=float, help="draw among the likeliest that make up this probability")
+    add("--seed", type=int, default=0, help="of drawing, and of the model trained on the spot")
+    add("--nearest", type=int, default=8, help="rows to show at the end (default: %(default)s)")
+    add("--steps", type=int, default=300, help="of training on the spot (default: %(default)s)")
+    args = parser.parse_args(argv)
+    for name, least in (("tokens", 1), ("nearest", 1), ("steps", 1), ("seed", 0)):
+        if getattr(args, name) < least:
+            parser.error(f"--{name}: {getattr(args, name)} given, expected at least {least}")
+    if not args.prompt:
+        parser.error("--prompt: an empty text given, expected at least one character")
+    return args
+
+
+def train(folder, args):
+    """A tokenizer and a small model of CPython's own documentation, saved as any other."""
+    from pydoc_data.topics import topics
+    text = " ".join(" ".join(topics[name] for name in sorted(topics)).split())[:200_000]
+    tokenizer = BPETokenizer.train(text, 512)
+    tokens = tokenizer.encode(text)
+    config = GPTConfig(vocab_size=512, block_size=64, n_layer=2, n_head=4, n_embd=128)
+    model = GPT(config, seed=args.seed)
+    schedule = WarmupCosine(2e-3, min(20, args.steps), args.steps, 2e-4)
+    trainer = Trainer(model, AdamW(model.params), schedule)
+    rng = np.random.default_rng(args.seed)
+    progress = Progress(args.steps)
+    for step in range(args.steps):
+        loss, _ = trainer.step(*random_batch(tokens, 12, config.block_size, rng))
+        progress.update(step + 1, f"loss {loss:.2f}")
+    progress.line(f"Trained for {args.steps} steps: loss {loss:.2f}.\n")
+    model.save_pretrained(folder)
+    tokenizer.save(folder)
+
+
+# ---- the four steps ------------------------------------------------------------------------------
+
+def show(folder, args):
+    tokenizer = BPETokenizer.from_folder(folder)
+    start = time.perf_counter()
+    model = GPT.from_pretrained(folder)
+    seconds = time.perf_counter() - start
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise ValueError(f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, but E has "
+                         f"only {model.config.vocab_size} rows")
+    ids = tokenizer.encode(args.prompt)
+
+    print("\n".join(what_the_file_holds(folder, model, seconds)))
+    print("\n".join(what_is_read(ids, model, tokenizer)))
+    ids = write(ids, model, tokenizer, args)
+    print("\n".join(what_is_nearest(ids, model, tokenizer, args.nearest)))
+
+
+def what_the_file_holds(folder, model, seconds):
+    """The file's two ends of the model, and what became of them."""
+    tensors = safetensors.read_folder(folder)
+    c, tied = model.config, model.params.head is model.params.E
+    lines = [f"The file: {len(tensors)} tensors, opened in {seconds:.2f} s", ""]
+    ends = [name for name in tensors
+            if name.endswith(("wte.weight", "tokens_embed.weight", "lm_head.weight"))]
+    for name in sorted(ends, reverse=True):
+        lines.append(f"    {name}  {' x '.join(map(str, tensors[name].shape))}")
+    if len(ends) == 1:
+        lines.append("    lm_head.weight is not in it: what reads also writes")
+    else:
+        lines.append("    equal, bit for bit" if tied else "    two matrices of different numbers")
+    lines += ["", f"The model: {model.params.flat.size:,} numbers, "
+                  f"{c.vocab_size * c.n_embd:,} of them E", "",
+              f"    params.head is params.E    {tied}"]
+    if tied:
+        lines += ["", "One array. Its row v is the vector that token v is read as, and the vector",
+                  "that the output is multiplied with for token v's score."]
+    return lines
+
+
+def what_is_read(ids, model, tokenizer):
+    """The prompt as rows of E."""
+    tokens = [f"{text_of(v, tokenizer)} {v}" for v in ids[:6]]
+    more = " ..." if len(ids) > 6 else ""
+    return ["", f"The prompt reads {len(ids)} row{'s' * (len(ids) != 1)} of E", "",
+            _terminal.cut("    " + "   ".join(tokens) + more, _terminal.COLUMNS), ""]
+
+
+def write(ids, model, tokenizer, args):
+    """Print the prompt and its continuation as it comes -> all ids (T,)."""
+    text = codecs.getincrementaldecoder("utf-8")("replace")     # a token can end within a character
+    stream = model.stream(ids[None], args.tokens, args.temperature, not args.greedy,
+                          args.top_k, args.top_p, args.seed)
+    print(f"It goes on\n\n{args.prompt}", end="", flush=True)
+    start, new = time.perf_counter(), []
+    for token, in stream:
+        if token == tokenizer.end_of_text:
+            break
+        new.append(token)
+        print(text.decode(bytes_of(token, tokenizer)), end="", flush=True)
+    seconds = time.perf_counter() - start
+    print(text.decode(b"", final=True))
+    print(f"\n{len(new)} tokens in {seconds:.2f} s\n")
+    return np.append(ids, np.array(new, ids.dtype))
+
+
+def what_is_nearest(ids, model, tokenizer, n):
+    """The rows of the head whose products with the last position's output h are largest."""
+    read = ids[-model.config.block_size:]
+    logits, _, cache = model.forward(read[None])
+    logits, h, head = logits[0, -1].astype(float), cache.output.h[-1], model.params.head
+    p = np.exp(logits - logits.max())
+    p /= p.sum()
+    name = "E" if head is model.params.E else "head"
+
+    lines = [f"After that the output h, {len(h)} numbers, is nearest to these rows of {name}", "",
+             f"    {'row':>6}  {'token':12}  {f'h · {name}[row]':>12}  cosine  probability  "
+             "read so far"]
+    for v in np.argsort(-logits)[:n]:
+        cosine = logits[v] / np.sqrt((h @ h) * (head[v] @ head[v]))
+        times = np.count_nonzero(ids == v)
+        lines.append(f"    {v:>6}  {_terminal.pad(text_of(v, tokenizer), 12)}  {logits[v]:>12.2f}  "
+                     f"{cosine:>6.2f}  {100 * p[v]:>9.1f} %  {times or '-':>11}")
+    again = "the row of E that wrote it" if name == "E" else "a row of E, another than wrote it"
+    return [*lines, "", f"Whichever is written next, it is then read as {again}."]
+
+
+def bytes_of(v, tokenizer):
+    """A model can have more rows than its tokenizer has tokens (nanoGPT rounds up to 50304)."""
+    return tokenizer.token(v) if v < tokenizer.vocab_size else "\ufffd".encode()
+
+
+def text_of(v, tokenizer):
+    return _terminal.label(bytes_of(v, tokenizer).decode(errors="replace"))
+
+
+if __name__ == "__main__":
+    _terminal.run(main)

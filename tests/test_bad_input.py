@@ -1,0 +1,163 @@
+"""Bad input is refused at the door: a ValueError with the argument, what was given, what was expected."""
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigpt_np import PRESETS, GPT, GPTConfig
+from strategies import assert_bits, configs, sizes
+
+MODEL = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=2))
+
+
+def refused(argument, given, expected):
+    """pytest.raises for a message `argument: <given> ... expected <expected>`."""
+    return pytest.raises(ValueError, match=f"^{argument}: .*{re.escape(given)}.*"
+                                           f"expected.*{re.escape(expected)}")
+
+
+# ---- ids -----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("ids, given, expected", [
+    ([[0, -1]], "-1", "0 to 4"),
+    ([[0, 1], [2, 5]], "5 given at (1, 1)", "0 to 4"),
+    ([[0, 300]], "300", "0 to 4"),
+    (np.array([[0, 255]], np.uint8), "255", "0 to 4"),
+    (np.array([[0, 2**64 - 1]], np.uint64), str(2**64 - 1), "0 to 4"),
+    ([[0.0, 1.0]], "float64", "integers"),
+    ([[True, False]], "bool", "integers"),
+    ([["a", "b"]], "<U1", "integers"),
+    ([[None]], "object", "integers"),
+    ([[2**70]], "object", "integers"),
+    ([0, 1], "(2,)", "(B, T)"),
+    (3, "()", "(B, T)"),
+    ([[[0, 1]]], "(1, 1, 2)", "(B, T)"),
+    ([], "(0,)", "(B, T)"),
+    ([[]], "(1, 0)", "(B, T)"),
+    (np.zeros((0, 3), int), "(0, 3)", "(B, T)"),
+])
+def test_ids(ids, given, expected):
+    with refused("ids", given, expected):
+        MODEL.forward(ids)
+
+
+def test_ids_longer_than_block_size():
+    with pytest.raises(ValueError, match="^ids: T = 5 positions given, expected at most block_size = 4"):
+        MODEL.forward(np.zeros((1, 5), int))
+    MODEL.forward(np.zeros((1, 4), int))
+
+
+# ---- targets -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("targets, given, expected", [
+    ([[0, 1, 2]], "(1, 3)", "(1, 2)"),
+    ([[0], [1]], "(2, 1)", "(1, 2)"),
+    ([0, 1], "(2,)", "(1, 2)"),
+    ([[0, -2]], "-2", "-1 to 4"),
+    ([[5, 0]], "5", "-1 to 4"),
+    (np.array([[255, 0]], np.uint8), "255", "-1 to 4"),        # -1 as a uint8
+    ([[0.0, 1.0]], "float64", "integers"),
+    ([[True, False]], "bool", "integers"),
+    ([[-1, -1]], "all -1", "at least one"),
+])
+def test_targets(targets, given, expected):
+    with refused("targets", given, expected):
+        MODEL.forward([[0, 1]], targets)
+
+
+@given(V=sizes(6), id=st.integers(-3, 8), target=st.integers(-3, 8))
+def test_what_is_in_range_is_taken_and_the_rest_refused(V, id, target):
+    model = GPT(GPTConfig(V, 1, 1, 1, 1))
+    if 0 <= id < V and 0 <= target < V:
+        assert np.isfinite(model.forward([[id]], [[target]])[1])
+        model.forward([[id], [id]], [[target], [-1]])
+    else:
+        with pytest.raises(ValueError, match="^(ids|targets): "):
+            model.forward([[id]], [[target]])
+
+
+def test_backward_of_a_pass_without_targets():
+    _, _, cache = MODEL.forward([[0]])
+    with pytest.raises(ValueError, match="^cache: .*without targets given, expected"):
+        MODEL.backward(cache)
+
+
+def test_refusal_comes_before_anything_is_written():
+    weights = MODEL.params.flat.copy()
+    rng = np.random.default_rng(0)
+    state = rng.bit_generator.state
+    model = GPT(GPTConfig(5, 4, 1, 1, 2, embd_pdrop=0.5), params=MODEL.params)
+    for ids, targets in (([[9]], None), ([[0]], [[9]])):
+        with pytest.raises(ValueError):
+            model.forward(ids, targets, rng)
+    assert rng.bit_generator.state == state
+    assert_bits(MODEL.params.flat, weights)
+
+
+# ---- config --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", ["vocab_size", "block_size", "n_layer", "n_head", "n_embd"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, True, "3", None, np.nan])
+def test_sizes(name, value):
+    with refused(name, repr(value), "whole number of at least 1"):
+        GPTConfig(**{name: value})
+
+
+@given(config=configs())
+def test_sizes_of_1_and_numpys_integers_will_do(config):
+    GPTConfig(1, 1, 1, 1, 1)
+    assert GPTConfig(vocab_size=np.int64(config.vocab_size)).vocab_size == config.vocab_size
+
+
+@given(H=sizes(9), D=sizes(40))
+def test_width_is_a_multiple_of_heads(H, D):
+    if D % H == 0:
+        assert GPTConfig(n_head=H, n_embd=D).head_size == D // H
+    else:
+        with refused("n_embd", str(D), f"multiple of n_head = {H}"):
+            GPTConfig(n_head=H, n_embd=D)
+
+
+@pytest.mark.parametrize("name", ["embd_pdrop", "attn_pdrop", "resid_pdrop"])
+@pytest.mark.parametrize("value", [-0.1, 1, 1.0, 1.1, np.nan, np.inf, "0.5", None, 1j, True])
+def test_dropouts(name, value):
+    with refused(name, repr(value), "[0, 1)"):
+        GPTConfig(**{name: value})
+
+
+@pytest.mark.parametrize("value", [0, 0.0, -1e-5, np.nan, np.inf, "1e-5", None])
+def test_layer_norm_eps(value):
+    with refused("layer_norm_eps", repr(value), "positive number"):
+        GPTConfig(layer_norm_eps=value)
+
+
+@pytest.mark.parametrize("name, value, expected", [
+    ("norm", "middle", "'pre' or 'post'"), ("norm", None, "'pre' or 'post'"),
+    ("tie_embeddings", 1, "True or False"), ("tie_embeddings", None, "True or False")])
+def test_choices(name, value, expected):
+    with refused(name, repr(value), expected):
+        GPTConfig(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["gpt3", "", "GPT2", None])
+def test_preset(name):
+    with refused("preset", repr(name), ", ".join(PRESETS)):
+        GPTConfig.preset(name)
+    with refused("n_layer", "0", "at least 1"):
+        GPTConfig.preset("gpt2", n_layer=0)
+
+
+# ---- model ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("config", [None, {}, "gpt2", GPTConfig])
+def test_model_config(config):
+    with refused("config", repr(config), "GPTConfig"):
+        GPT(config)
+
+
+@pytest.mark.parametrize("dtype", [int, np.uint8, bool, str, object])
+def test_model_dtype(dtype):
+    with refused("dtype", repr(dtype), "floating-point or complex"):
+        GPT(MODEL.config, dtype=dtype)

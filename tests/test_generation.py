@@ -1,0 +1,341 @@
+"""Generation: what is remembered is never another answer, and draws follow the softmax."""
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigpt_np import GPT, GPTConfig, generation
+from minigpt_np.layers import logits as output
+from strategies import (
+    assert_bits, assert_same, configs, examples, ids_arrays, lively, seeds, sizes)
+
+# eps = 1 keeps LayerNorm from stretching two nearly equal numbers, and their rounding, 300-fold
+models = st.builds(lively, configs(layer_norm_eps=1.0), seeds)
+SMALL = GPTConfig(vocab_size=7, block_size=4, n_layer=2, n_head=2, n_embd=8, layer_norm_eps=1.0)
+
+
+def last_logits(model, ids):
+    """(B, V) as minGPT finds them: the whole forward pass over the last block_size tokens."""
+    return model.forward(ids[:, -model.config.block_size:])[0][:, -1]
+
+
+@st.composite
+def prompts(draw, model, most=8):
+    return draw(ids_arrays(draw(sizes(3)), draw(sizes(most)), model.config.vocab_size))
+
+
+@st.composite
+def choices(draw):
+    """Keyword arguments of generate."""
+    return dict(temperature=draw(st.sampled_from([0.3, 1.0, 4.0])), do_sample=draw(st.booleans()),
+                top_k=draw(st.none() | sizes(6)), top_p=draw(st.none() | st.floats(0.01, 1)),
+                seed=draw(seeds))
+
+
+# ---- the memory is never another answer ----------------------------------------------------------
+
+@pytest.mark.parametrize("positions", [1, 2, 256])
+@given(st.data(), models)
+def test_logits_are_the_full_pass_s_for_every_split_of_a_sequence(positions, data, model):
+    ids = data.draw(prompts(model))
+    T = ids.shape[1]
+    expected = [last_logits(model, ids[:, :t]) for t in range(1, T + 1)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generation, "POSITIONS", positions)
+        for split in range(1, T + 1):
+            found = []
+            rest = iter(ids.T[split:])
+
+            def choose(logits):
+                found.append(logits)
+                return next(rest, ids[:, 0])
+
+            tokens = list(generation.follow(model, ids[:, :split], T - split + 1, choose))
+            assert len(tokens) == len(found) == T - split + 1
+            for logits, full in zip(found, expected[split - 1:]):
+                assert_same(logits, full)
+
+
+@given(st.data(), models, choices())
+def test_generate_is_the_loop_that_remembers_nothing(data, model, options):
+    ids = data.draw(prompts(model))
+    rng = np.random.default_rng(options["seed"])
+    longer = ids
+    for _ in range(7):
+        logits = last_logits(model, longer)
+        if options["do_sample"]:
+            p = generation.probabilities(
+                logits, options["temperature"], options["top_k"], options["top_p"])
+            new = generation.draw(p, rng)
+        else:
+            new = logits.argmax(axis=1)
+        longer = np.concatenate([longer, new[:, None]], axis=1)
+    assert np.array_equal(model.generate(ids, 7, **options), longer)
+
+
+@given(st.data(), models)
+def test_greedy_tokens_have_the_largest_logit_whatever_the_other_options(data, model):
+    ids = data.draw(prompts(model))
+    options = data.draw(choices()) | dict(do_sample=False)
+    longer = model.generate(ids, 6, **options)
+    for t in range(ids.shape[1], longer.shape[1]):
+        logits = last_logits(model, longer[:, :t])
+        chosen = np.take_along_axis(logits, longer[:, t:t + 1], axis=1)[:, 0]
+        assert_same(chosen, logits.max(axis=1), scale=np.abs(logits).max() + 1)
+
+
+@pytest.mark.parametrize("T, lengths", [(1, [1, 1, 1, 1, 4, 4]), (3, [3, 1, 4, 4, 4, 4]),
+                                        (4, [4] * 6), (9, [4] * 6)])
+def test_only_new_positions_are_read_until_the_window_slides(T, lengths, monkeypatch):
+    read, found = generation.read, []
+
+    def spy(model, ids, t, memory):
+        found.append(ids.shape[1])
+        return read(model, ids, t, memory)
+
+    monkeypatch.setattr(generation, "read", spy)
+    lively(SMALL, 0).generate(np.zeros((2, T), int), 6)             # block_size is 4
+    assert found == lengths
+
+
+@given(st.data(), models, choices())
+def test_sequences_of_a_batch_do_not_know_each_other(data, model, options):
+    ids = data.draw(prompts(model))
+    options["do_sample"] = False
+    together = model.generate(ids, 6, **options)
+    for one, row in zip(ids, together):
+        assert np.array_equal(model.generate(one[None], 6), row[None])
+
+
+@given(models, seeds)
+def test_the_end_of_a_long_prompt_is_all_that_counts(model, seed):
+    c = model.config
+    ids = np.random.default_rng(seed).integers(0, c.vocab_size, (2, c.block_size + 3))
+    whole = model.generate(ids, 4, do_sample=True, seed=seed)
+    assert_bits(whole[:, 3:], model.generate(ids[:, 3:], 4, do_sample=True, seed=seed))
+    assert np.array_equal(whole[:, :3], ids[:, :3])
+
+
+def test_logits_are_computed_at_the_last_position_only(monkeypatch):
+    model, rows = lively(SMALL, 0), []
+    forward = output.forward
+    monkeypatch.setattr(output, "forward", lambda h, head: rows.append(len(h)) or forward(h, head))
+    model.generate(np.zeros((3, 2), int), 5)
+    assert rows == [3] * 5
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128])
+def test_every_dtype_keeps_its_own(dtype):
+    exact = lively(SMALL, 1)
+    model = GPT(SMALL, dtype=dtype)
+    model.params.flat[...] = exact.params.flat
+    ids = np.array([[1, 2], [3, 0]])
+    found = []
+    list(generation.follow(model, ids, 4, lambda z: found.append(z) or np.array([5, 6])))
+    expected = []
+    list(generation.follow(exact, ids, 4, lambda z: expected.append(z) or np.array([5, 6])))
+    for a, b in zip(found, expected):
+        assert a.dtype == np.zeros(0, dtype).real.dtype
+        assert_same(a, b)
+    assert model.generate(ids, 3, do_sample=True, seed=0).dtype == np.int64
+
+
+# ---- what comes out ------------------------------------------------------------------------------
+
+@given(st.data(), models, choices(), st.integers(0, 7))
+def test_stream_yields_the_columns_generate_returns_and_a_seed_gives_the_same_bits(
+        data, model, options, n):
+    ids = data.draw(prompts(model))
+    before, weights = ids.copy(), model.params.flat.copy()
+    found = model.generate(ids, n, **options)
+    assert found.dtype == np.int64 and found.shape == (len(ids), ids.shape[1] + n)
+    assert np.array_equal(found[:, :ids.shape[1]], ids)
+    assert found.min() >= 0 and found.max() < model.config.vocab_size
+    columns = list(model.stream(ids, n, **options))
+    assert len(columns) == n
+    for column, expected in zip(columns, found.T[ids.shape[1]:]):
+        assert_bits(column, expected.copy())
+    assert_bits(found, model.generate(ids, n, **options))
+    rng = np.random.default_rng(options.pop("seed"))
+    assert_bits(found, model.generate(ids, n, **options, seed=rng))
+    assert_bits(ids, before)
+    assert_bits(model.params.flat, weights)
+
+
+def test_tokens_come_one_by_one():
+    three = itertools.islice(lively(SMALL, 0).stream([[1]], 10**15), 3)
+    assert [token.shape for token in three] == [(1,)] * 3
+
+
+def test_ids_of_a_small_dtype_do_not_cut_the_tokens():
+    model = GPT(GPTConfig(vocab_size=300, block_size=4, n_layer=1, n_head=1, n_embd=2))
+    model.params.E[...] = 0
+    model.params.norm.gain[...], model.params.norm.bias[...] = 0, 1
+    model.params.E[299] = 1                     # logits: 2 for token 299, else 0
+    assert model.generate(np.array([[7]], np.uint8), 2).tolist() == [[7, 299, 299]]
+
+
+@given(st.data(), models, seeds)
+def test_unless_told_otherwise_it_is_greedy_and_draws_from_the_whole_softmax(data, model, seed):
+    ids = data.draw(prompts(model))
+    greedy = model.generate(ids, 5, 1.0, False, None, None, 0)
+    assert np.array_equal(model.generate(ids, 5), greedy)
+    assert np.array_equal(list(model.stream(ids, 5)), greedy.T[ids.shape[1]:])
+    drawn = model.generate(ids, 5, 1.0, True, None, None, seed)
+    assert np.array_equal(model.generate(ids, 5, do_sample=True, seed=seed), drawn)
+
+
+def test_without_a_seed_draws_differ():
+    ids = np.zeros((64, 1), int)
+    model = GPT(SMALL)                          # all but uniform: two runs agree once in 7**64
+    assert (model.generate(ids, 1, do_sample=True) != model.generate(ids, 1, do_sample=True)).any()
+
+
+# ---- probabilities and draws ---------------------------------------------------------------------
+
+@st.composite
+def rows(draw):
+    """logits (B, V) with ties, small or huge."""
+    V = draw(sizes(7))
+    row = st.lists(st.integers(-3, 3), min_size=V, max_size=V)
+    scale = draw(st.sampled_from([0.5, 1.0, 3e37]))
+    return scale * np.array(draw(st.lists(row, min_size=1, max_size=3)), np.float32)
+
+
+def softmax(values):
+    """In plain Python: list -> list."""
+    e = [math.exp(v - max(values)) for v in values]
+    return [x / math.fsum(e) for x in e]
+
+
+@given(rows(), st.sampled_from([0.25, 1.0, 5.0]), st.none() | sizes(9),
+       st.none() | st.floats(0.01, 1))
+def test_probabilities_are_the_softmax_of_what_is_kept(logits, temperature, top_k, top_p):
+    found = generation.probabilities(logits, temperature, top_k, top_p)
+    assert found.dtype == np.float64
+    for row, p in zip(logits.tolist(), found.tolist()):
+        kth = sorted(row, reverse=True)[:top_k][-1]
+        q = softmax([v / temperature if v >= kth else -math.inf for v in row])
+        kept = [v for v in range(len(p)) if p[v]]
+        dropped = [v for v in range(len(p)) if not p[v]]
+        mass = math.fsum(q[v] for v in kept)
+        # sums of 7 numbers below 1: each side is within 7 eps
+        slack = 14 * np.finfo(float).eps
+        least = min(q[v] for v in kept)
+        assert mass >= (top_p or 1) - slack
+        if top_p is not None and len(kept) > 1:
+            assert mass - least < top_p + slack
+        assert all(q[v] <= least + slack for v in dropped)
+        assert_same(p, [q[v] / mass if v in kept else 0 for v in range(len(p))], scale=1, terms=64)
+
+
+@pytest.mark.parametrize("top_p, kept", [(0.1, 1), (0.25, 1), (0.2500001, 2), (0.5, 2), (0.75, 3),
+                                         (0.8, 4), (1.0, 4), (None, 4)])
+def test_top_p_keeps_the_fewest_tokens_that_reach_it(top_p, kept):
+    p = generation.probabilities(np.zeros((2, 4)), 1.0, None, top_p)
+    assert np.array_equal(np.sort(p), [[0] * (4 - kept) + [1 / kept] * kept] * 2)
+
+
+def test_top_k_keeps_what_ties_with_the_kth():
+    p = generation.probabilities(np.array([[1.0, 3, 1, 0, 2]]), 1.0, 3, None)
+    assert (p > 0).tolist() == [[True, True, True, False, True]]
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-300, np.float32(1e-30)])
+def test_a_tiny_temperature_leaves_the_largest_without_a_warning(temperature):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        p = generation.probabilities(np.array([[1.0, 3, 2], [5, 5, -5]], np.float32), temperature,
+                                     None, None)
+    assert p.tolist() == [[0, 1, 0], [0.5, 0.5, 0]]
+
+
+class Fixed:
+    """A Generator whose draws are all u."""
+    def __init__(self, u):
+        self.u = u
+
+    def random(self, shape):
+        return np.full(shape, self.u)
+
+
+@pytest.mark.parametrize("u, token", [(0, 1), (0.25, 1), (np.nextafter(0.5, 0), 1), (0.5, 3),
+                                      (1 - 2**-53, 3)])
+def test_a_draw_inverts_the_cumulative_sum_and_never_finds_an_improbable_token(u, token):
+    p = np.array([[0, 0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5, 0]])
+    assert generation.draw(p, Fixed(u)).tolist() == [token] * 2
+    thirds = np.array([[1 / 3, 1 / 3, 1 / 3 - 1e-9, 0]])     # cumulative sums that fall short of 1
+    assert generation.draw(thirds, Fixed(1 - 2**-53)).tolist() == [2]
+
+
+def assert_frequencies(tokens, p):
+    """Hoeffding: a frequency in n draws is off by t or more with probability <= 2 exp(-2 n t²).
+
+    t is such that this happens once in 10^12 for any of the V tokens.
+    """
+    n, V = len(tokens), len(p)
+    t = math.sqrt(math.log(2 * V * 1e12) / (2 * n))
+    assert t < 0.06
+    assert np.abs(np.bincount(tokens, minlength=V) / n - p).max() < t
+
+
+@given(rows(), seeds)
+def test_frequencies_of_draws_are_the_probabilities(logits, seed):
+    p = generation.probabilities(logits, 1.0, None, None)[0]
+    tokens = generation.draw(np.tile(p, (5000, 1)), np.random.default_rng(seed))
+    assert_frequencies(tokens, p)
+
+
+@examples(1 / 6)
+@given(seeds, st.sampled_from([0.5, 1.0, 3.0]), st.sampled_from([None, 3]))
+def test_frequencies_of_generated_tokens_are_the_model_s_probabilities(seed, temperature, top_k):
+    model = lively(SMALL, seed)
+    logits = model.forward(np.array([[2, 5]]))[0][0, -1] / temperature
+    kth = np.sort(logits)[-(top_k or 7)]
+    p = softmax([v if v >= kth else -math.inf for v in logits.tolist()])
+    ids = np.tile([[2, 5]], (5000, 1))
+    tokens = model.generate(ids, 1, temperature, True, top_k, seed=seed)[:, -1]
+    assert_frequencies(tokens, p)
+
+
+# ---- bad input -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name, bad", [
+    ("ids", [0, 1]), ("ids", [[]]), ("ids", [[0.5]]), ("ids", [[0, 7]]), ("ids", [[-1] + [0] * 20]),
+    ("ids", [[True]]), ("ids", 3),
+    ("max_new_tokens", -1), ("max_new_tokens", 1.0), ("max_new_tokens", None),
+    ("max_new_tokens", True),
+    ("temperature", 0), ("temperature", -1), ("temperature", math.nan), ("temperature", math.inf),
+    ("temperature", "hot"), ("temperature", None),
+    ("do_sample", 1), ("do_sample", None),
+    ("top_k", 0), ("top_k", -2), ("top_k", 2.0), ("top_k", True),
+    ("top_p", 0), ("top_p", -0.1), ("top_p", 1.1), ("top_p", math.nan), ("top_p", "most"),
+    ("seed", -1), ("seed", "x"), ("seed", 0.5),
+])
+@pytest.mark.parametrize("method", ["generate", "stream"])
+def test_a_bad_argument_is_named_before_anything_is_computed(method, name, bad, monkeypatch):
+    monkeypatch.setattr(generation, "read", None)
+    arguments = dict(ids=[[1, 2]], max_new_tokens=2) | {name: bad}
+    with pytest.raises(ValueError, match=f"^{name}: .*expected"):
+        getattr(GPT(SMALL), method)(**arguments)
+
+
+@pytest.mark.parametrize("good", [
+    dict(max_new_tokens=0), dict(max_new_tokens=np.int64(2)), dict(temperature=1), dict(top_k=1),
+    dict(temperature=np.float32(0.5)), dict(top_k=np.int32(7)), dict(top_k=10**9), dict(top_p=1),
+    dict(top_p=1e-300), dict(seed=0), dict(seed=None), dict(seed=np.random.default_rng(0))])
+def test_what_is_just_within_the_bounds_is_accepted(good):
+    arguments = dict(ids=[[6, 0]], max_new_tokens=1, do_sample=True) | good
+    assert GPT(SMALL).generate(**arguments).shape == (1, 2 + arguments["max_new_tokens"])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_an_error_not_a_token(bad):
+    model = GPT(SMALL)
+    model.params.norm.bias[...] = bad
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="^logits: .*params"):
+        model.generate([[0], [1]], 1)

@@ -1,0 +1,582 @@
+"""One set of laws for every layer, then what each layer promises alone.
+
+A Layer below is a layer with its arrays bound by name, so that one property can be put to all:
+`run` gives output and cache, `pull` takes the output's gradient to the gradients of all arrays.
+"""
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from minigpt_np import GPTConfig
+from minigpt_np.gradcheck import adjoint, check
+from minigpt_np.layers import (
+    attention, block, causal, cross_entropy, dropout, gelu, layernorm, linear, logits, lookup, mlp,
+    softmax)
+from minigpt_np.parameters import Parameters
+from strategies import (
+    assert_bits, assert_same, examples, ids_arrays, normal, seeds, sizes, targets_arrays)
+
+
+class Layer:
+    """arrays: name -> array; forward(arrays) -> output, cache; backward(dy, cache, grads), which
+    adds to the arrays in grads and returns the gradients of the rest, by name."""
+
+    def __init__(self, arrays, forward, backward):
+        self.arrays, self.run, self._backward = arrays, forward, backward
+
+    def output(self):
+        return self.run(self.arrays)[0]
+
+    def pull(self, dy, cache, filled_with=0.0):
+        """Gradients of all arrays; those that are accumulated start at filled_with."""
+        grads = {name: np.full_like(x, filled_with) for name, x in self.arrays.items()}
+        returned = self._backward(dy, cache, grads)
+        return grads | returned, set(returned)
+
+    def of(self, dtype):
+        return Layer({n: x.astype(dtype) for n, x in self.arrays.items()}, self.run, self._backward)
+
+    def __repr__(self):
+        return f"Layer({ {n: x.shape for n, x in self.arrays.items()} })"
+
+
+class Named:
+    """Attribute access to arrays of a dict: Named({"qkv.W": a}).qkv.W is a."""
+
+    def __init__(self, arrays, prefix=""):
+        self._arrays, self._prefix = arrays, prefix
+
+    def __getattr__(self, name):
+        full = self._prefix + name
+        return self._arrays[full] if full in self._arrays else Named(self._arrays, full + ".")
+
+
+def arrays_of(seed, **shapes):
+    rng = np.random.default_rng(seed)
+    return {name.replace("__", "."): rng.normal(name.endswith("gain"), 0.7, shape)
+            for name, shape in shapes.items()}
+
+
+def generator(seed):
+    return None if seed is None else np.random.default_rng(seed)
+
+
+maybe_seeds = st.none() | seeds
+probabilities = st.sampled_from([0.0, 0.3, 0.8])
+
+
+@st.composite
+def linears(draw):
+    N, I, J = draw(sizes(4)), draw(sizes(4)), draw(sizes(4))
+    return Layer(arrays_of(draw(seeds), x=(N, I), W=(I, J), b=(J,)),
+                 lambda a: linear.forward(a["x"], Named(a)),
+                 lambda dy, cache, g: {"x": linear.backward(dy, cache, Named(g))})
+
+
+@st.composite
+def layernorms(draw):
+    N, D, eps = draw(sizes(4)), draw(sizes(5)), draw(st.sampled_from([1e-5, 0.1]))
+    return Layer(arrays_of(draw(seeds), x=(N, D), gain=(D,), bias=(D,)),
+                 lambda a: layernorm.forward(a["x"], Named(a), eps),
+                 lambda dy, cache, g: {"x": layernorm.backward(dy, cache, Named(g))})
+
+
+@st.composite
+def gelus(draw):
+    x = normal(draw(seeds), draw(sizes(4)), draw(sizes(4)), scale=draw(st.sampled_from([0.1, 2, 9])))
+    return Layer({"x": x}, lambda a: gelu.forward(a["x"]),
+                 lambda dy, cache, g: {"x": gelu.backward(dy, cache)})
+
+
+@st.composite
+def dropouts(draw):
+    x, p, seed = normal(draw(seeds), draw(sizes(4)), draw(sizes(4))), draw(probabilities), draw(maybe_seeds)
+    return Layer({"x": x}, lambda a: dropout.forward(a["x"], p, generator(seed)),
+                 lambda dy, mask, g: {"x": dropout.backward(dy, mask)})
+
+
+@st.composite
+def lookups(draw):
+    B, T, V, D = draw(sizes(3)), draw(sizes(4)), draw(sizes(4)), draw(sizes(3))
+    ids = draw(ids_arrays(B, T, V))
+    arrays = arrays_of(draw(seeds), E=(V, D), P=(T + draw(st.integers(0, 2)), D))
+
+    def backward(dx, cache, g):
+        lookup.backward(dx, cache, g["E"], g["P"])
+        return {}
+    return Layer(arrays, lambda a: lookup.forward(ids, a["E"], a["P"]), backward)
+
+
+@st.composite
+def all_logits(draw):
+    N, V, D = draw(sizes(4)), draw(sizes(5)), draw(sizes(4))
+    return Layer(arrays_of(draw(seeds), h=(N, D), head=(V, D)),
+                 lambda a: logits.forward(a["h"], a["head"]),
+                 lambda dy, cache, g: {"h": logits.backward(dy, cache, g["head"])})
+
+
+@st.composite
+def losses(draw):
+    N, V = draw(sizes(4)), draw(sizes(5))
+    targets = draw(targets_arrays(1, N, V))[0]
+    # 60: exp(60) is above softmax.LARGE, so that the shifted branch has its share
+    z = normal(draw(seeds), N, V) + draw(st.sampled_from([0.0, 60.0, -60.0]))
+    return Layer({"logits": z}, lambda a: cross_entropy.forward(a["logits"], targets),
+                 lambda dloss, cache, g: {"logits": cross_entropy.backward(dloss, cache)})
+
+
+@st.composite
+def causals(draw):
+    B, T, H, K = draw(sizes(2)), draw(sizes(5)), draw(sizes(2)), draw(sizes(3))
+    p, seed = draw(probabilities), draw(maybe_seeds)
+    return Layer({"qkv": normal(draw(seeds), B * T, 3 * H * K)},
+                 lambda a: causal.forward(a["qkv"], B, T, H, p, generator(seed)),
+                 lambda dy, cache, g: {"qkv": causal.backward(dy, cache)})
+
+
+@st.composite
+def inner_configs(draw):
+    """Batch shape and config of an attention, MLP or block; D is H K <= 4."""
+    H = draw(sizes(2))
+    config = GPTConfig(1, 1, 1, H, H * draw(sizes(2)), attn_pdrop=draw(probabilities),
+                       resid_pdrop=draw(probabilities), layer_norm_eps=draw(st.sampled_from([1e-5, 0.1])))
+    return (draw(sizes(2)), draw(sizes(4))), config
+
+
+@st.composite
+def attentions(draw):
+    (B, T), config = draw(inner_configs())
+    D, seed = config.n_embd, draw(maybe_seeds)
+    arrays = arrays_of(draw(seeds), x=(B * T, D), qkv__W=(D, 3 * D), qkv__b=(3 * D,),
+                       out__W=(D, D), out__b=(D,))
+    return Layer(arrays, lambda a: attention.forward(a["x"], Named(a), (B, T), config, generator(seed)),
+                 lambda dy, cache, g: {"x": attention.backward(dy, cache, Named(g))})
+
+
+@st.composite
+def mlps(draw):
+    shape, config = draw(inner_configs())
+    D, seed = config.n_embd, draw(maybe_seeds)
+    arrays = arrays_of(draw(seeds), x=(shape[0] * shape[1], D), up__W=(D, 4 * D), up__b=(4 * D,),
+                       down__W=(4 * D, D), down__b=(D,))
+    return Layer(arrays, lambda a: mlp.forward(a["x"], Named(a), config, generator(seed)),
+                 lambda dy, cache, g: {"x": mlp.backward(dy, cache, Named(g))})
+
+
+def blocks(norm):
+    @st.composite
+    def drawn(draw):
+        (B, T), config = draw(inner_configs())
+        D, seed = config.n_embd, draw(maybe_seeds)
+        arrays = arrays_of(
+            draw(seeds), x=(B * T, D), norm1__gain=(D,), norm1__bias=(D,), norm2__gain=(D,),
+            norm2__bias=(D,), attention__qkv__W=(D, 3 * D), attention__qkv__b=(3 * D,),
+            attention__out__W=(D, D), attention__out__b=(D,), mlp__up__W=(D, 4 * D),
+            mlp__up__b=(4 * D,), mlp__down__W=(4 * D, D), mlp__down__b=(D,))
+        forward, backward = block.PLACES[norm]
+        return Layer(arrays, lambda a: forward(a["x"], Named(a), (B, T), config, generator(seed)),
+                     lambda dx, cache, g: {"x": backward(dx, cache, Named(g))})
+    return drawn()
+
+
+LAYERS = {
+    "linear": linears(), "layernorm": layernorms(), "gelu": gelus(), "dropout": dropouts(),
+    "lookup": lookups(), "logits": all_logits(), "cross_entropy": losses(), "causal": causals(),
+    "attention": attentions(), "mlp": mlps(), "block, pre": blocks("pre"), "block, post": blocks("post"),
+}
+every_layer = pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+pieces = st.sampled_from([1, 2, 3, 64])
+
+
+@pytest.fixture(autouse=True)
+def whole_runs():
+    """Puts causal.QUERIES and linear.BAND back, whatever a test set them to."""
+    before = causal.QUERIES, linear.BAND
+    yield
+    causal.QUERIES, linear.BAND = before
+
+
+def weights_like(y, seed):
+    """float64 of y's shape, a number if y is one."""
+    return np.random.default_rng(seed).normal(size=np.shape(y))[()]
+
+
+# ---- laws of every layer -------------------------------------------------------------------------
+
+@every_layer
+@examples(1 / 3)
+@given(data=st.data(), seed=seeds, queries=pieces)
+def test_backward_is_the_complex_step_derivative(layers, data, seed, queries):
+    causal.QUERIES = queries
+    layer = data.draw(layers)
+    y, cache = layer.run(layer.arrays)
+    u = weights_like(y, seed)
+    gradients, _ = layer.pull(u, cache)
+    moved = layer.of(complex)
+    check(lambda: np.sum(u * moved.output()), moved.arrays, gradients, "complex", limit=4,
+          rng=np.random.default_rng(seed)).raise_if_wrong()    # within 9e-13 of the largest
+
+
+@every_layer
+@examples(1 / 6)
+@given(data=st.data(), seed=seeds, queries=pieces)
+def test_backward_is_the_extrapolated_difference(layers, data, seed, queries):
+    causal.QUERIES = queries
+    layer = data.draw(layers)
+    y, cache = layer.run(layer.arrays)
+    u = weights_like(y, seed)
+    gradients, _ = layer.pull(u, cache)
+    report = check(lambda: np.sum(u * layer.output()), layer.arrays, gradients, limit=2,
+                   rng=np.random.default_rng(seed))
+    report.raise_if_wrong()
+    assert report.difference <= 1e-7 * max(1, abs(report.numerical))
+
+
+@every_layer
+@examples(1 / 3)
+@given(data=st.data(), seed=seeds, queries=pieces)
+def test_backward_is_the_adjoint_of_forwards_derivative(layers, data, seed, queries):
+    causal.QUERIES = queries
+    layer = data.draw(layers)
+    cache = layer.run(layer.arrays)[1]
+    moved = layer.of(complex)
+    adjoint(moved.output, lambda u: layer.pull(u[()], cache)[0], moved.arrays,
+            np.random.default_rng(seed), "complex").raise_if_wrong()
+
+
+@every_layer
+@given(data=st.data(), seed=seeds, a=st.floats(-2, 2), b=st.floats(-2, 2))
+def test_backward_is_linear_in_its_input_gradient(layers, data, seed, a, b):
+    layer = data.draw(layers)
+    y, cache = layer.run(layer.arrays)
+    u, v = weights_like(y, seed), weights_like(y, seed + 1)
+    left, _ = layer.pull(a * u + b * v, cache)
+    of_u, of_v = layer.pull(u, cache)[0], layer.pull(v, cache)[0]
+    for name in left:
+        size = 1 + max(np.max(np.abs(of_u[name])), np.max(np.abs(of_v[name])))
+        assert_same(left[name], a * of_u[name] + b * of_v[name], scale=4 * size)
+
+
+@every_layer
+@given(data=st.data(), seed=seeds, start=st.floats(-9, 9), queries=pieces)
+def test_gradients_accumulate_and_a_cache_serves_twice(layers, data, seed, start, queries):
+    causal.QUERIES = queries
+    layer = data.draw(layers)
+    y, cache = layer.run(layer.arrays)
+    dy = weights_like(y, seed)
+    before = copy.deepcopy((dy, y, layer.arrays, cache))
+    once, returned = layer.pull(dy, cache)
+    added, _ = layer.pull(dy, cache, filled_with=start)
+    for name, gradient in once.items():
+        expected = gradient if name in returned else start + gradient
+        assert_same(added[name], expected, scale=abs(start) + np.max(np.abs(gradient)) + 1, terms=64)
+    again, _ = layer.pull(dy, cache)
+    for name in once:
+        assert_bits(once[name], again[name])
+    assert_unmoved((dy, y, layer.arrays, cache), before)
+
+
+def assert_unmoved(now, before):
+    """Every array in nested tuples, lists and dicts has the bits it had."""
+    if isinstance(before, np.ndarray):
+        assert_bits(now, before)
+    elif isinstance(before, dict):
+        assert_unmoved(list(now.values()), list(before.values()))
+    elif isinstance(before, (tuple, list)):
+        for a, b in zip(now, before, strict=True):
+            assert_unmoved(a, b)
+
+
+@every_layer
+@given(data=st.data(), seed=seeds)
+def test_float32_stays_float32_and_says_what_float64_says(layers, data, seed):
+    layer = data.draw(layers)
+    short = layer.of(np.float32)
+    wide = short.of(np.float64)                    # the same rounded numbers
+    y, cache = short.run(short.arrays)
+    exact, exact_cache = wide.run(wide.arrays)
+    dy = np.float32(weights_like(y, seed))
+    gradients, _ = short.pull(dy, cache)
+    expected, _ = wide.pull(np.float64(dy), exact_cache)
+    assert y.dtype == np.float32
+    # 316: LayerNorm's largest 1 / sqrt(variance + eps), by which it can raise a rounding error
+    assert_same(y, exact, scale=316 * (1 + np.max(np.abs(exact))), terms=64)
+    for name in gradients:
+        assert gradients[name].dtype == np.float32
+        assert_same(gradients[name], expected[name], terms=64,
+                    scale=316 * (1 + np.max(np.abs(expected[name]))))
+
+
+@every_layer
+@examples(1 / 4)
+@given(data=st.data(), seed=seeds)
+def test_two_threads_get_the_bits_of_one(layers, data, seed):
+    layer = data.draw(layers)
+
+    def work(_):
+        y, cache = layer.run(layer.arrays)
+        return [np.asarray(y), *layer.pull(weights_like(y, seed), cache)[0].values()]
+
+    alone = work(0)
+    with ThreadPoolExecutor(2) as two:
+        for together in two.map(work, range(4)):
+            for a, b in zip(together, alone, strict=True):
+                assert_bits(a, b)
+
+
+# ---- linear --------------------------------------------------------------------------------------
+
+@given(I=sizes(200), J=sizes(3), N=sizes(3), seed=seeds)
+def test_a_product_is_added_in_bands_that_cover_every_row_once(I, J, N, seed):
+    linear.BAND = 1                                 # so bands have the least height, 64
+    rng = np.random.default_rng(seed)
+    a, b, total = rng.normal(size=(N, I)), rng.normal(size=(N, J)), rng.normal(size=(I, J))
+    expected = total + a.T @ b
+    linear.add_product(total, a, b)
+    assert_same(total, expected, terms=64)
+    bands = linear.bands(total)
+    assert [i for rows in bands for i in range(I)[rows]] == list(range(I))
+    assert all(rows.stop - rows.start == 64 for rows in bands[:-1])
+    linear.BAND = 100 * J
+    assert all(rows.stop - rows.start == 100 for rows in linear.bands(total)[:-1])
+
+
+@given(seed=seeds)
+def test_where_the_total_is_a_list_products_are_noted_for_later(seed):
+    a, b, noted = normal(seed, 2, 3), normal(seed, 2, 4), []
+    linear.add_product(noted, a, b)
+    lookup.add_rows(noted, a, b)
+    assert noted[0][0] is noted[1][0] is a and noted[0][1] is noted[1][1] is b and len(noted) == 2
+
+
+# ---- lookup --------------------------------------------------------------------------------------
+
+@given(data=st.data(), B=sizes(3), T=sizes(5), V=sizes(4), D=sizes(3), seed=seeds)
+def test_looking_up_is_a_product_with_one_hot_rows(data, B, T, V, D, seed):
+    ids = data.draw(ids_arrays(B, T, V))
+    rng = np.random.default_rng(seed)
+    E, P, dx = rng.normal(size=(V, D)), rng.normal(size=(T + 1, D)), rng.normal(size=(B, T, D))
+    one_hot = np.eye(V)[ids.ravel()]
+    x, cache = lookup.forward(ids, E, P)
+    assert_same(x.reshape(B * T, D), one_hot @ E + np.tile(P[:T], (B, 1)), terms=4)
+
+    dE, dP = np.zeros_like(E), np.zeros_like(P)
+    lookup.backward(dx, cache, dE, dP)
+    assert_same(dE, one_hot.T @ dx.reshape(B * T, D), terms=64)
+    assert_same(dP[:T], dx.sum(axis=0), terms=64)
+    never_read = np.setdiff1d(np.arange(V), ids)
+    assert not dE[never_read].any() and not dP[T:].any()
+
+
+@given(repeats=sizes(50))
+def test_a_row_read_n_times_gets_n_gradients(repeats):
+    ids = np.zeros((1, repeats), int)
+    dE, dP = np.zeros((2, 1)), np.zeros((repeats, 1))
+    lookup.backward(np.ones((1, repeats, 1)), lookup.Cache(ids), dE, dP)
+    assert dE.tolist() == [[repeats], [0]]
+
+
+# ---- softmax and loss ----------------------------------------------------------------------------
+
+def probabilities_of(z):
+    e, total, _ = softmax.exponentials(z)
+    return e / total
+
+
+@given(n=sizes(4), S=sizes(6), seed=seeds, by=st.floats(-1e4, 1e4))
+def test_softmax_and_loss_are_unmoved_by_a_shift(n, S, seed, by):
+    z, targets = normal(seed, n, S), np.random.default_rng(seed).integers(0, S, n)
+    shifted = z + by
+    moved = 1 + abs(by)                             # z + by rounds z by eps |by|
+    assert_same(probabilities_of(shifted), probabilities_of(z), scale=moved, terms=8)
+    loss, cache = cross_entropy.forward(z, targets)
+    shifted_loss, shifted_cache = cross_entropy.forward(shifted, targets)
+    assert_same(shifted_loss, loss, scale=moved, terms=8)
+    assert_same(cross_entropy.backward(1.0, shifted_cache), cross_entropy.backward(1.0, cache),
+                scale=moved, terms=8)
+
+
+@given(n=sizes(4), S=sizes(6), seed=seeds, by=st.sampled_from([-1e3, -30.0, 0.0, 30.0, 1e3]))
+def test_exponentials_over_their_total_are_softmax_and_log_total_plus_shift_the_log_sum(n, S, seed, by):
+    z = normal(seed, n, S, scale=3) + by
+    e, total, shift = softmax.exponentials(z)
+    exact = np.exp(z - z.max(-1, keepdims=True))
+    largest = 1 + np.max(np.abs(z))
+    assert total.shape == (n, 1)
+    assert_same(e / total, exact / exact.sum(-1, keepdims=True), scale=largest, terms=8)
+    assert_same((e / total).sum(-1), np.ones(n), terms=32)
+    assert_same(np.log(total) + shift,
+                np.log(exact.sum(-1, keepdims=True)) + z.max(-1, keepdims=True), scale=largest, terms=8)
+    # room in float32 for what is multiplied with them, whatever the logits
+    assert 1e-10 < total.min() and total.max() < 1e10
+
+
+@pytest.mark.parametrize("by, is_shifted", [(0, False), (22, False), (-22, False), (24, True), (-24, True)])
+def test_logits_are_shifted_only_where_sums_leave_1e_10_to_1e10(by, is_shifted):
+    _, _, shift = softmax.exponentials(np.full((2, 1), float(by)))      # log(1e10) is 23.03
+    assert (np.shape(shift) == (2, 1)) == is_shifted and np.any(shift) == is_shifted
+
+
+@given(n=sizes(4), S=sizes(6), seed=seeds,
+       size=st.sampled_from([30.0, 88.5, 89.0, 1e4]), dtype=st.sampled_from([np.float32, np.float64]))
+def test_large_logits_give_finite_probabilities_loss_and_gradient(n, S, seed, size, dtype):
+    """Up to 1e4, and at 88.5, where float32's exp is finite and a sum of two of them is not."""
+    rng = np.random.default_rng(seed)
+    z = rng.choice([-size, size], (n, S)).astype(dtype)
+    targets = rng.integers(0, S, n)
+    loss, cache = cross_entropy.forward(z, targets)
+    dlogits = cross_entropy.backward(dtype(1), cache)
+    exact = np.float64(z)
+    log_sum = np.log(np.exp(exact - exact.max(-1, keepdims=True)).sum(-1)) + exact.max(-1)
+    assert_same(dtype(loss), (log_sum - exact[np.arange(n), targets]).mean(), scale=size, terms=8)
+    assert np.isfinite(dlogits).all()
+    assert_same(dlogits.sum(-1), np.zeros(n, dtype), scale=1, terms=32)
+
+
+def test_ten_thousand_in_complex_too():
+    z = np.array([[1e4, -1e4, 0], [1e4, 1e4, 0]]).astype(complex)
+    loss, cache = cross_entropy.forward(z.real.copy(), np.array([1, 0]))
+    check(lambda: cross_entropy.forward(z, np.array([1, 0]))[0], {"logits": z},
+          {"logits": cross_entropy.backward(1.0, cache)}, "complex").raise_if_wrong()
+    assert_same(loss, (2e4 + np.log(2)) / 2, terms=4)
+
+
+@given(data=st.data(), N=sizes(5), V=sizes(5), seed=seeds)
+def test_loss_is_the_mean_of_what_is_scored_and_nothing_else_has_a_gradient(data, N, V, seed):
+    z, targets = normal(seed, N, V), data.draw(targets_arrays(1, N, V))[0]
+    loss, cache = cross_entropy.forward(z, targets)
+    p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+    scored = np.flatnonzero(targets >= 0)
+    assert_same(cache.probabilities, p, terms=16)
+    assert_same(loss, np.mean([-np.log(p[n, targets[n]]) for n in scored]),
+                scale=1 + np.max(np.abs(z)), terms=16)
+    dlogits = cross_entropy.backward(3.0, cache)
+    assert not dlogits[targets < 0].any()
+    expected = p[scored] - np.eye(V)[targets[scored]]
+    assert_same(dlogits[scored], 3.0 * expected / len(scored), scale=3, terms=16)
+
+
+# ---- causal attention ----------------------------------------------------------------------------
+
+def attended(qkv, B, T, H):
+    """y and weights by the equation, one query at a time: softmax(q kᵀ / sqrt(K)) v."""
+    N, K = B * T, qkv.shape[1] // (3 * H)
+    y, weights = np.zeros((N, H * K)), np.zeros((B, H, T, T))
+    for b in range(B):
+        for h in range(H):
+            rows = qkv[b * T:(b + 1) * T]
+            q, k, v = (rows[:, i * H * K + h * K:][:, :K] for i in range(3))
+            for t in range(T):
+                scores = np.array([q[t] @ k[s] / K ** 0.5 for s in range(t + 1)])
+                e = np.exp(scores - scores.max())
+                weights[b, h, t, :t + 1] = e / e.sum()
+                y[b * T + t, h * K:(h + 1) * K] = weights[b, h, t] @ v
+    return y, weights
+
+
+@given(B=sizes(2), T=sizes(5), H=sizes(2), K=sizes(3), seed=seeds, queries=pieces,
+       scale=st.sampled_from([0.5, 2.0, 30.0]))
+def test_attention_is_the_papers_equation(B, T, H, K, seed, queries, scale):
+    causal.QUERIES = queries
+    qkv = normal(seed, B * T, 3 * H * K, scale=scale)
+    y, cache = causal.forward(qkv, B, T, H)
+    expected, weights = attended(qkv, B, T, H)
+    size = np.max(np.abs(qkv)) * (1 + K * np.max(np.abs(qkv)) ** 2)      # a score's rounding, times v
+    assert_same(y, expected, scale=size, terms=16)
+    assert [(p.start, p.stop) for p in cache.pieces] == [
+        (start, min(start + queries, T)) for start in range(0, T, queries)]
+    for p in cache.pieces:
+        assert_same(p.weights, weights[:, :, p.start:p.stop, :p.stop], scale=size, terms=16)
+        assert p.weights.shape == (B, H, p.stop - p.start, p.stop)
+
+
+def test_attention_pieces_are_64_queries_long():
+    _, cache = causal.forward(normal(0, 130, 3), 1, 130, 1)
+    assert [(p.start, p.stop) for p in cache.pieces] == [(0, 64), (64, 128), (128, 130)]
+
+
+@given(T=sizes(5), K=sizes(3), seed=seeds, size=st.sampled_from([10.0, 1e2]), queries=pieces)
+def test_attention_scores_of_1e4_are_finite_in_float32(T, K, seed, size, queries):
+    """q and k of ±size: scores are up to K size² / sqrt(K), 1e4 and more."""
+    causal.QUERIES = queries
+    qkv = np.random.default_rng(seed).choice([-size, size], (T, 3 * K)).astype(np.float32)
+    y, cache = causal.forward(qkv, 1, T, 1)
+    dqkv = causal.backward(np.ones_like(y), cache)
+    wide_y, wide = causal.forward(np.float64(qkv), 1, T, 1)
+    assert np.isfinite(y).all() and np.isfinite(dqkv).all()
+    assert np.max(np.abs(y)) <= size * (1 + 1e-5)                        # a mean of values
+    score = K * size * size                                              # rounds by eps of itself
+    assert_same(y, wide_y, scale=size * score, terms=16)
+    assert_same(dqkv, causal.backward(np.ones_like(wide_y), wide), scale=size * size * score, terms=64)
+
+
+# ---- dropout -------------------------------------------------------------------------------------
+
+@given(p=st.floats(0, 0.99), seed=seeds, shape=st.tuples(sizes(5), sizes(5)))
+def test_dropout_drops_or_grows_by_one_mask_both_ways(p, seed, shape):
+    assume(p == 0 or p > 1e-6)
+    x, dy = normal(seed, *shape), normal(seed + 1, *shape)
+    y, mask = dropout.forward(x, p, np.random.default_rng(seed))
+    factor = np.ones(shape) if mask is None else mask
+    assert np.isin(factor, [0, 1 / (1 - p)]).all()
+    assert_bits(y, x * factor)
+    assert_bits(dropout.backward(dy, mask), dy * factor)
+    again, _ = dropout.forward(x, p, np.random.default_rng(seed))
+    assert_bits(y, again)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, complex])
+def test_dropout_keeps_the_mean(p, dtype):
+    n = 100_000
+    y, mask = dropout.forward(np.ones(n, dtype), p, np.random.default_rng(0))
+    # a mean of n numbers that are 1 / (1 - p) with probability 1 - p, else 0: 5 deviations
+    assert abs(y.mean() - 1) < 5 * (p / (1 - p) / n) ** 0.5
+    assert mask.dtype == y.real.dtype
+
+
+@given(seed=seeds)
+def test_no_generator_or_no_probability_is_no_dropout(seed):
+    x = normal(seed, 3)
+    for p, rng in ((0.9, None), (0.0, np.random.default_rng(seed))):
+        y, mask = dropout.forward(x, p, rng)
+        assert mask is None and y is x and dropout.backward(x, mask) is x
+
+
+# ---- gelu and layernorm --------------------------------------------------------------------------
+
+@given(seed=seeds, scale=st.sampled_from([0.1, 1.0, 5.0]))
+def test_gelu_is_the_papers_equation(seed, scale):
+    x = normal(seed, 9, scale=scale)
+    expected = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    assert_same(gelu.forward(x)[0], expected, terms=32)
+
+
+def test_gelu_is_near_x_times_the_normal_distribution():
+    """x Phi(x), which the tanh form approximates to 5e-4 (Hendrycks and Gimpel, 2016)."""
+    from math import erf
+    x = np.linspace(-6, 6, 121)
+    exact = x * np.array([(1 + erf(a / 2**0.5)) / 2 for a in x])
+    assert np.max(np.abs(gelu.forward(x)[0] - exact)) < 5e-4
+
+
+@given(N=sizes(4), D=sizes(6), seed=seeds, eps=st.sampled_from([1e-5, 0.1]))
+def test_layernorm_is_the_papers_equation_and_ignores_shift_and_stretch(N, D, seed, eps):
+    x, gain, bias = normal(seed, N, D), normal(seed + 1, D), normal(seed + 2, D)
+    w = Named({"gain": gain, "bias": bias})
+    y, _ = layernorm.forward(x, w, eps)
+    std = np.sqrt(x.var(-1, keepdims=True) + eps)
+    assert_same(y, gain * (x - x.mean(-1, keepdims=True)) / std + bias, scale=9 * 316, terms=64)
+    moved = 2 * x + 5
+    assert_same(layernorm.forward(moved, w, 4 * eps)[0], y, scale=99 * 316, terms=64)
+
+
+def test_an_inner_config_is_what_parameters_calls_the_same_names():
+    """Layers here are bound by name; these are the names of the model's own parameters."""
+    p = Parameters(GPTConfig(1, 1, 1, 1, 2))
+    w = Named({name.removeprefix("blocks.0."): x for name, x in p.named().items()})
+    assert p.blocks[0].attention.qkv.W is w.attention.qkv.W and p.blocks[0].norm2.bias is w.norm2.bias

@@ -1,0 +1,263 @@
+"""The whole model: its gradient, its causality, its batches, its bits."""
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from minigpt_np import GPT, GPTConfig, Parameters
+from minigpt_np.gradcheck import check, directional
+from minigpt_np.layers import causal
+from strategies import NORMS, assert_bits, assert_same, cases, examples, lively, seeds
+
+pieces = st.sampled_from([1, 2, 64])
+
+
+@pytest.fixture(autouse=True)
+def whole_runs():
+    """Puts causal.QUERIES back, whatever a test set it to."""
+    before = causal.QUERIES
+    yield
+    causal.QUERIES = before
+
+
+# ---- the gradient --------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("tied", [True, False])
+@examples(1 / 5)
+@given(data=st.data(), seed=seeds, queries=pieces)
+def test_backward_is_the_complex_step_derivative(norm, tied, data, seed, queries):
+    causal.QUERIES = queries
+    case = data.draw(cases(norm=norm, tie_embeddings=tied, dropout=True))
+    moved = case.of(complex)
+    directional(moved.loss, moved.model.params.named(), case.gradient().named(),
+                np.random.default_rng(seed), "complex").raise_if_wrong()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@examples(1 / 10)
+@given(data=st.data(), seed=seeds, queries=pieces)
+def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed, queries):
+    causal.QUERIES = queries
+    case = data.draw(cases(norm=norm, n_layer=1, dropout=True))
+    moved = case.of(complex)
+    check(moved.loss, moved.model.params.named(), case.gradient().named(), "complex", limit=2,
+          rng=np.random.default_rng(seed)).raise_if_wrong()     # within 9e-13 of the largest
+
+
+@examples(1 / 3)
+@given(case=cases(dropout=True), seed=seeds, queries=pieces)
+def test_backward_is_the_extrapolated_difference(case, seed, queries):
+    causal.QUERIES = queries
+    report = directional(case.loss, case.model.params.named(), case.gradient().named(),
+                         np.random.default_rng(seed))
+    report.raise_if_wrong()
+    assert report.difference <= 1e-7 * max(1, abs(report.numerical))
+
+
+@given(case=cases(dropout=True), start=st.floats(-9, 9), dloss=st.floats(-3, 3), queries=pieces)
+def test_backward_adds_dloss_times_the_gradient_and_reads_its_cache_only(case, start, dloss, queries):
+    causal.QUERIES = queries
+    _, loss, cache = case.model.forward(case.ids, case.targets, case.generator())
+    weights = case.model.params.flat.copy()
+    before = copy.deepcopy(cache)
+    gradient = case.model.backward(cache)
+    total = Parameters(case.model.config, np.float64)
+    total.flat[...] = start
+    assert case.model.backward(cache, total, dloss) is total
+    size = abs(start) + 3 * np.max(np.abs(gradient.flat)) + 1
+    assert_same(total.flat, start + dloss * gradient.flat, scale=size)
+    assert_bits(case.model.backward(cache).flat, gradient.flat)
+    assert_bits(case.model.backward(before).flat, gradient.flat)        # the cache is as it was
+    assert_bits(case.model.params.flat, weights)
+
+
+# ---- what a logit depends on ---------------------------------------------------------------------
+
+@given(case=cases(), data=st.data(), queries=pieces)
+def test_no_logit_depends_on_a_later_token(case, data, queries):
+    causal.QUERIES = queries
+    T = case.ids.shape[1]
+    last = data.draw(st.integers(0, T - 1))
+    changed = case.ids.copy()
+    changed[:, last + 1:] = data.draw(st.integers(0, case.model.config.vocab_size - 1))
+    logits, _, _ = case.model.forward(case.ids)
+    others, _, _ = case.model.forward(changed)
+    assert_same(others[:, :last + 1], logits[:, :last + 1])
+    shorter, _, _ = case.model.forward(case.ids[:, :last + 1])
+    assert_same(shorter, logits[:, :last + 1])
+
+
+@given(case=cases(), queries=pieces)
+def test_every_sequence_is_by_itself_and_the_batch_their_scored_weighted_mean(case, queries):
+    causal.QUERIES = queries
+    logits, loss, _ = case.model.forward(case.ids, case.targets)
+    scored = (case.targets >= 0).sum(axis=1)
+    total = Parameters(case.model.config, np.float64)
+    total_loss = 0
+    for b in range(len(case.ids)):
+        alone, _, _ = case.model.forward(case.ids[b:b + 1])
+        assert_same(alone, logits[b:b + 1])
+        if scored[b]:
+            share = scored[b] / scored.sum()
+            _, part, cache = case.model.forward(case.ids[b:b + 1], case.targets[b:b + 1])
+            total_loss += share * part
+            case.model.backward(cache, total, dloss=share)
+    gradient = case.gradient().flat
+    assert_same(total_loss, loss)
+    assert_same(total.flat, gradient, scale=1 + np.max(np.abs(gradient)))
+
+
+@given(case=cases(), data=st.data())
+def test_positions_after_the_last_scored_one_contribute_nothing(case, data):
+    """Cutting them off changes neither loss nor gradient."""
+    keep = data.draw(st.integers(1, case.ids.shape[1]))
+    assume((case.targets[:, :keep] >= 0).any())
+    case.targets[:, keep:] = -1
+    whole = case.gradient()
+    loss = case.loss()
+    case.ids, case.targets = case.ids[:, :keep], case.targets[:, :keep]
+    assert_same(case.loss(), loss)
+    assert_same(case.gradient().flat, whole.flat, scale=1 + np.max(np.abs(whole.flat)))
+    assert not whole.P[keep:].any()
+
+
+@given(case=cases())
+def test_without_targets_the_logits_are_the_same_and_there_is_no_loss(case):
+    logits, loss, _ = case.model.forward(case.ids, case.targets)
+    alone, none, cache = case.model.forward(case.ids)
+    assert_bits(logits, alone)
+    assert none is None and cache.loss is None
+    assert logits.shape == (*case.ids.shape, case.model.config.vocab_size)
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    b, t = np.nonzero(case.targets >= 0)
+    assert_same(loss, -np.log(p[b, t, case.targets[b, t]]).mean(), scale=1 + np.max(np.abs(logits)))
+
+
+@given(case=cases())
+def test_the_model_is_its_equations_written_once_more(case):
+    """GPT-2's paper and GPT-1's, a row at a time where it is easiest to read; no dropout."""
+    c, p = case.model.config, case.model.params
+    B, T = case.ids.shape
+
+    def norm(x, w):
+        mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        return (x - mean) / np.sqrt(variance + c.layer_norm_eps) * w.gain + w.bias
+
+    def mlp(x, w):
+        h = x @ w.up.W + w.up.b
+        h = h * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3))) / 2
+        return h @ w.down.W + w.down.b
+
+    def attention(x, w):
+        q, k, v = np.split(x @ w.qkv.W + w.qkv.b, 3, axis=-1)
+        heads = []
+        for q, k, v in zip(*(np.split(a, c.n_head, axis=-1) for a in (q, k, v))):
+            scores = np.einsum("btk,bsk->bts", q, k) / np.sqrt(c.n_embd // c.n_head)
+            scores[:, *np.triu_indices(T, 1)] = -np.inf
+            e = np.exp(scores - scores.max(-1, keepdims=True))
+            heads.append(e / e.sum(-1, keepdims=True) @ v)
+        return np.concatenate(heads, -1) @ w.out.W + w.out.b
+
+    x = p.E[case.ids] + p.P[:T]
+    for w in p.blocks:
+        if c.norm == "pre":
+            x = x + attention(norm(x, w.norm1), w.attention)
+            x = x + mlp(norm(x, w.norm2), w.mlp)
+        else:
+            x = norm(x + attention(x, w.attention), w.norm1)
+            x = norm(x + mlp(x, w.mlp), w.norm2)
+    if c.norm == "pre":
+        x = norm(x, p.norm)
+    # 316² for two LayerNorms in a row of rows without variance, as D = 1 has them
+    assert_same(case.model.forward(case.ids)[0], x @ p.head.T,
+                scale=316**2 * (1 / 256 + np.max(np.abs(p.head))))
+
+
+@given(case=cases(), dtype=st.sampled_from([np.uint8, np.int8, np.uint64, np.int32, list]))
+def test_any_integers_will_do(case, dtype):
+    case.targets = np.maximum(case.targets, 0)
+    expected = case.gradient().flat
+    convert = np.ndarray.tolist if dtype is list else lambda x: x.astype(dtype)
+    case.ids, case.targets = convert(case.ids), convert(case.targets)
+    assert_bits(case.gradient().flat, expected)
+
+
+# ---- dropout -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("place", ["embd_pdrop", "attn_pdrop", "resid_pdrop"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_each_dropout_acts_with_a_generator_and_only_then(place, norm):
+    sizes = dict(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4, norm=norm)
+    off, on = (lively(GPTConfig(**sizes, **{place: p}), seed=0) for p in (0.0, 0.5))
+    ids = np.arange(4)[None]
+    logits = off.forward(ids)[0]
+    assert_bits(on.forward(ids)[0], logits)
+    assert_bits(off.forward(ids, rng=np.random.default_rng(0))[0], logits)
+    dropped = on.forward(ids, rng=np.random.default_rng(0))[0]
+    assert np.max(np.abs(dropped - logits)) > 1e-3
+    assert_bits(on.forward(ids, rng=np.random.default_rng(0))[0], dropped)
+    assert np.max(np.abs(on.forward(ids, rng=np.random.default_rng(1))[0] - dropped)) > 1e-3
+
+
+# ---- bits and dtypes -----------------------------------------------------------------------------
+
+@examples(1 / 2)
+@given(case=cases(dropout=True))
+def test_two_threads_at_once_get_the_bits_of_one(case):
+    def work(_):
+        logits, loss, cache = case.model.forward(case.ids, case.targets, case.generator())
+        return logits, loss, case.model.backward(cache).flat
+
+    alone = work(0)
+    with ThreadPoolExecutor(2) as two:
+        for together in two.map(work, range(4)):
+            for a, b in zip(together, alone, strict=True):
+                assert_bits(a, b)
+
+
+@given(case=cases(dropout=True), seed=seeds)
+def test_seed_fixes_the_weights_and_every_dtype_holds_the_same(case, seed):
+    config = case.model.config
+    wide = GPT(config, seed, np.float64).params.flat
+    assert_bits(GPT(config, seed).params.flat, wide.astype(np.float32))
+    assert_bits(GPT(config, seed, np.complex128).params.flat, wide.astype(complex))
+    assert_bits(GPT(config, np.random.default_rng(seed), np.float64).params.flat, wide)
+    assert np.any(GPT(config, seed + 1, np.float64).params.flat != wide)
+
+
+def test_seed_is_0_and_dtype_float32_unless_given():
+    config = GPTConfig(3, 2, 1, 1, 2)
+    assert_bits(GPT(config).params.flat, GPT(config, 0, np.float32).params.flat)
+
+
+@given(case=cases(dropout=True))
+def test_float32_and_complex_say_what_float64_says(case):
+    logits, loss, _ = case.model.forward(case.ids, case.targets, case.generator())
+    other = case.of(complex)
+    complex_logits, complex_loss, _ = other.model.forward(case.ids, case.targets, case.generator())
+    assert complex_logits.dtype == complex and not np.any(complex_logits.imag)
+    scale = 316**2 * (1 / 256 + np.max(np.abs(logits)))     # LayerNorm may raise an error 316 times
+    assert_same(complex_logits.real, logits, scale=scale)
+    assert_same(complex_loss.real, loss, scale=scale)
+
+    short = case.of(np.float32)
+    wide = short.of(np.float64)
+    logits, loss, cache = short.model.forward(case.ids, case.targets, case.generator())
+    assert logits.dtype == loss.dtype == short.model.backward(cache).flat.dtype == np.float32
+    assert np.isfinite(logits).all()
+    exact = wide.model.forward(case.ids, case.targets, case.generator())[0]
+    if case.model.config.n_embd > 2:        # at D <= 2 a LayerNorm's row can be all rounding
+        assert_same(logits, exact, scale=np.max(np.abs(exact)) + 1)
+
+
+@given(case=cases())
+def test_writing_flat_writes_the_model(case):
+    other = GPT(case.model.config, seed=1, dtype=np.float64)
+    other.params.flat[...] = case.model.params.flat
+    assert_bits(other.forward(case.ids)[0], case.model.forward(case.ids)[0])
+    given_params = GPT(case.model.config, params=case.model.params)
+    assert given_params.params is case.model.params

@@ -1,0 +1,103 @@
+"""E, read by the lookup and by the logits, written by both: the question the project answers."""
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigpt_np import GPT, Parameters
+from minigpt_np.layers import cross_entropy
+from strategies import assert_bits, assert_same, cases, configs, seeds
+
+tied_cases = cases(tie_embeddings=True, dropout=True)
+
+
+@given(config=configs(), seed=seeds)
+def test_tied_is_one_array_untied_is_two(config, seed):
+    model = GPT(config, seed)
+    grads = Parameters(config)
+    tied = config.tie_embeddings
+    for p in (model.params, grads):
+        assert (p.head is p.E) == tied and np.shares_memory(p.head, p.E) == tied
+        assert p.head.shape == p.E.shape == (config.vocab_size, config.n_embd)
+    if not tied:
+        assert np.any(model.params.head != model.params.E)
+
+
+@given(case=tied_cases)
+def test_backward_returns_one_array_for_both_uses(case):
+    grads = case.gradient()
+    assert grads.head is grads.E
+
+
+@given(case=tied_cases)
+def test_tied_gradient_is_the_sum_of_the_untied_two(case):
+    model = case.model
+    apart = model.untied()
+    assert apart.config.tie_embeddings is False and apart.params.head is not apart.params.E
+    assert not np.shares_memory(apart.params.flat, model.params.flat)
+    assert_bits(apart.params.head, model.params.E)
+
+    tied = case.gradient()
+    together = model.forward(case.ids, case.targets, case.generator())
+    separate = apart.forward(case.ids, case.targets, case.generator())
+    assert_bits(together[0], separate[0])
+    assert_bits(together[1], separate[1])
+    untied = apart.backward(separate[2])
+    assert_same(tied.E, untied.E + untied.head, scale=1 + np.max(np.abs(untied.E)))
+    for name in tied.named().keys() - {"E"}:
+        assert_bits(tied.named()[name], untied.named()[name])
+
+
+@given(case=cases(tie_embeddings=False, dropout=True))
+def test_untying_the_untied_copies_it(case):
+    twin = case.model.untied()
+    assert_bits(twin.params.flat, case.model.params.flat)
+    assert not np.shares_memory(twin.params.flat, case.model.params.flat)
+
+
+@given(case=tied_cases)
+def test_rows_never_read_get_a_gradient_from_the_logits_alone(case):
+    tied, apart = case.gradient(), case.model.untied()
+    untied = apart.backward(apart.forward(case.ids, case.targets, case.generator())[2])
+    for v in set(range(case.model.config.vocab_size)) - set(case.ids.ravel()):
+        assert not untied.E[v].any()
+        assert_bits(tied.E[v], untied.head[v])
+
+
+@given(case=cases(dropout=True))
+def test_the_two_lines_are_the_products_they_are_derived_from(case):
+    """dE is one_hotᵀ dx by the lookup and dlogitsᵀ h by the logits. In a batch of one sequence dx
+    can be read off P, of which position t alone reads row t: dP[t] = dx[t]."""
+    case.ids, case.targets = case.ids[:1], np.maximum(case.targets[:1], 0)
+    apart = case.model.untied()
+    _, _, cache = apart.forward(case.ids, case.targets, case.generator())
+    grads = apart.backward(cache)
+    one_hot = np.eye(apart.config.vocab_size)[case.ids[0]]
+    assert_same(grads.E, one_hot.T @ grads.P[:case.ids.shape[1]], scale=1 + np.max(np.abs(grads.P)))
+    assert_same(grads.head, cross_entropy.backward(1.0, cache.loss).T @ cache.output.h)
+
+
+@given(case=cases(dropout=True), data=st.data())
+def test_permuting_the_vocabulary_permutes_the_gradient_of_E(case, data):
+    V = case.model.config.vocab_size
+    new_id = np.array(data.draw(st.permutations(range(V))))       # token v is called new_id[v]
+    loss, before = case.loss(), case.gradient()
+    p = case.model.params
+    for matrix in {id(p.E): p.E, id(p.head): p.head}.values():
+        matrix[new_id] = matrix.copy()
+    case.ids = new_id[case.ids]
+    case.targets = np.where(case.targets < 0, -1, new_id[case.targets])
+    after = case.gradient()
+    assert_same(case.loss(), loss)
+    scale = 1 + np.max(np.abs(before.flat))
+    assert_same(after.E[new_id], before.E, scale=scale)
+    assert_same(after.head[new_id], before.head, scale=scale)
+    for name in before.named().keys() - {"E", "head"}:
+        assert_same(after.named()[name], before.named()[name], scale=scale)
+
+
+@given(case=cases(tie_embeddings=False))
+def test_the_heads_gradient_adds_up_to_nothing_over_the_vocabulary(case):
+    """Adding one vector to every row of head shifts each position's logits alike, and softmax does
+    not care: so the rows of its gradient sum to 0. The lookup's do not, and so a tied E's do not."""
+    head = case.gradient().head
+    assert_same(head.sum(axis=0), np.zeros(head.shape[1]), scale=1 + np.max(np.abs(head)))
