@@ -340,9 +340,9 @@ def test_a_product_is_added_in_bands_that_cover_every_row_once(I, J, N, seed):
     assert_same(total, expected, terms=64)
     bands = linear.bands(total)
     assert [i for rows in bands for i in range(I)[rows]] == list(range(I))
-    assert all(rows.stop - rows.start == 64 for rows in bands[:-1])
-    linear.BAND = 100 * J
-    assert all(rows.stop - rows.start == 100 for rows in linear.bands(total)[:-1])
+    assert [rows.start for rows in bands] == list(range(0, I, 64))
+    linear.BAND = 100 * J                           # numbers, J a row
+    assert [rows.start for rows in linear.bands(total)] == list(range(0, I, 100))
 
 
 @given(seed=seeds)
@@ -527,6 +527,16 @@ def test_dropout_drops_or_grows_by_one_mask_both_ways(p, seed, shape):
     assert_bits(dropout.backward(dy, mask), dy * factor)
     again, _ = dropout.forward(x, p, np.random.default_rng(seed))
     assert_bits(y, again)
+
+
+@pytest.mark.parametrize("p", [0.25, 0.5, 0.75])
+def test_dropout_drops_exactly_p_of_evenly_spread_numbers(p):
+    class Even:
+        def random(self, shape, dtype):
+            return np.arange(4, dtype=dtype) / 4
+
+    _, mask = dropout.forward(np.ones(4), p, Even())
+    assert np.count_nonzero(mask == 0) == 4 * p and mask.sum() == 4
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

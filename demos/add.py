@@ -1,0 +1,53 @@
+"""Teach a GPT to add, as minGPT's projects/adder does: 85 + 50 = 135 is 8 5 5 0 -> 5 3 1
+
+    python demos/add.py                     # numbers of two digits, tied and then untied
+    python demos/add.py --tie --digits 3 --steps 6000
+
+The sum is written from its last digit to its first, in the order in which one adds by hand: each
+digit then needs only the two above it and a carry. A fifth of all pairs of numbers is held out
+(at most 500, as there): the model never sees them before it is scored.
+"""
+import numpy as np
+
+import _terminal
+from _exercise import Exercise, answers, check, hold_out, options, solve
+
+
+def main(argv=None):
+    parser = options(__doc__, steps=3000, batch=128, lr=2e-3)
+    parser.add_argument("--digits", type=int, default=2, help="digits of a number, 1 to 3 (default 2)")
+    args = parser.parse_args(argv)
+    check(parser, args)
+    if not 1 <= args.digits <= 3:
+        parser.error(f"--digits: {args.digits} given, expected 1 to 3")
+
+    exercise = addition(args.digits, args.seed)
+
+    def show(model):
+        rows = exercise.cases[exercise.held_out][:3]
+        for written in answers(model, exercise, rows):
+            print("  ", sentence(written, args.digits))
+
+    solve(exercise, args, show)
+    return 0
+
+
+def addition(digits, seed):
+    """Every pair of numbers of so many digits, leading zeros included, and its sum reversed."""
+    n = 10 ** digits
+    a, b = np.divmod(np.arange(n * n), n)
+    powers = 10 ** np.arange(digits + 1)
+    cases = np.concatenate([a[:, None] // powers[-2::-1] % 10, b[:, None] // powers[-2::-1] % 10,
+                            (a + b)[:, None] // powers % 10], axis=1)
+    return Exercise(cases, 2 * digits, 10, hold_out(len(cases), min(1 / 5, 500 / len(cases)), seed))
+
+
+def sentence(row, digits):
+    """A case as it is read: '85 + 50 = 135'."""
+    a, b, total = np.split(np.asarray(row), [digits, 2 * digits])
+    text = ["".join(map(str, part)) for part in (a, b, total[::-1])]
+    return f"{text[0]} + {text[1]} = {text[2].lstrip('0') or '0'}"
+
+
+if __name__ == "__main__":
+    _terminal.run(main)
