@@ -48,11 +48,10 @@ def main(argv=None):
     run = Run(args, text, trainer, np.random.default_rng([args.seed, 2]))
     if saved:
         run.restore(saved)
-    print(f"{len(text):,} characters, {len(tokens):,} tokens, {tokenizer.vocab_size} distinct; "
-          f"{model.params.flat.size:,} parameters, E {'tied' if args.tie else 'and head apart'}; "
-          f"{trainer.threads} threads", flush=True)
-
-    if not train(run, training, validation):
+    about = (f"{len(text):,} characters, {len(tokens):,} tokens, {tokenizer.vocab_size} distinct; "
+             f"{model.params.flat.size:,} parameters, E {'tied' if args.tie else 'and head apart'}; "
+             f"{trainer.threads} threads")
+    if not train(run, training, validation, about):
         print(f"stopped after step {trainer.steps}" + (
             f"; go on with:  python demos/train_text.py --resume {args.out}" if args.out
             else "; nothing was saved, for want of --out FILE"))
@@ -146,12 +145,13 @@ class Run:
         saved.restore(self.trainer, {"batches": self.rng})
 
 
-def train(run, training, validation):
+def train(run, training, validation, about):
     """Steps until args.steps are done; False if Ctrl-C came first. Saves on the way, and then."""
     args, trainer = run.args, run.trainer
     progress = Progress(args.steps)
     last_save, last_step = time.monotonic(), None
     with Interruptible() as interrupt:
+        progress.line(about)
         while trainer.steps < args.steps and not interrupt.asked:
             start = time.perf_counter()
             ids, targets = random_batch(training, args.batch, args.block, run.rng)

@@ -23,7 +23,8 @@ def gpt2(tied):
                         layer_norm_epsilon=EPS, tie_word_embeddings=tied, **DROPOUTS)
     model = GPT2LMHeadModel(config)
     t = model.transformer
-    names = {"E": t.wte.weight, "P": t.wpe.weight, "norm.gain": t.ln_f.weight, "norm.bias": t.ln_f.bias}
+    names = {"E": t.wte.weight, "P": t.wpe.weight,
+             "norm.gain": t.ln_f.weight, "norm.bias": t.ln_f.bias}
     return model, names, t.h
 
 
@@ -39,9 +40,11 @@ def named(names, blocks, model, tied):
     for i, b in enumerate(blocks):
         for ours, theirs in {"attention.qkv": b.attn.c_attn, "attention.out": b.attn.c_proj,
                              "mlp.up": b.mlp.c_fc, "mlp.down": b.mlp.c_proj}.items():
-            names[f"blocks.{i}.{ours}.W"], names[f"blocks.{i}.{ours}.b"] = theirs.weight, theirs.bias
+            names[f"blocks.{i}.{ours}.W"] = theirs.weight
+            names[f"blocks.{i}.{ours}.b"] = theirs.bias
         for ours, theirs in {"norm1": b.ln_1, "norm2": b.ln_2}.items():
-            names[f"blocks.{i}.{ours}.gain"], names[f"blocks.{i}.{ours}.bias"] = theirs.weight, theirs.bias
+            names[f"blocks.{i}.{ours}.gain"] = theirs.weight
+            names[f"blocks.{i}.{ours}.bias"] = theirs.bias
     assert (model.lm_head.weight is names["E"]) == tied
     if not tied:
         names["head"] = model.lm_head.weight
@@ -74,7 +77,8 @@ def reference(make, tied, seed):
     decayed = [p for name, p in names.items() if name.endswith(".W") or name == "head"]
     rest = [p for name, p in names.items() if not (name.endswith(".W") or name == "head")]
     adamw = torch.optim.AdamW([{"params": decayed, "weight_decay": DECAY},
-                               {"params": rest, "weight_decay": 0.0}], lr=LR, betas=BETAS, eps=ADAM_EPS)
+                               {"params": rest, "weight_decay": 0.0}],
+                              lr=LR, betas=BETAS, eps=ADAM_EPS)
     found["losses"], found["norms"] = [], []
     for _ in range(STEPS):
         adamw.zero_grad()
@@ -88,12 +92,15 @@ def reference(make, tied, seed):
 
 if __name__ == "__main__":
     result = {
-        "config": dict(vocab_size=V, block_size=BLOCK, n_layer=L, n_head=H, n_embd=D, layer_norm_eps=EPS),
+        "config": dict(vocab_size=V, block_size=BLOCK, n_layer=L, n_head=H, n_embd=D,
+                       layer_norm_eps=EPS),
         "ids": IDS, "targets": TARGETS,
-        "adamw": dict(lr=LR, betas=BETAS, eps=ADAM_EPS, weight_decay=DECAY), "clip": CLIP, "steps": STEPS,
-        "models": {"GPT-2, tied": reference(gpt2, True, 0), "GPT-2, untied": reference(gpt2, False, 1),
+        "adamw": dict(lr=LR, betas=BETAS, eps=ADAM_EPS, weight_decay=DECAY),
+        "clip": CLIP, "steps": STEPS,
+        "models": {"GPT-2, tied": reference(gpt2, True, 0),
+                   "GPT-2, untied": reference(gpt2, False, 1),
                    "GPT-1, tied": reference(gpt1, True, 2)}}
     out = Path(__file__).parent / "reference" / "torch.json"
-    out.write_text(json.dumps(result, indent=None, separators=(",", ":")).replace('"blocks', '\n"blocks') + "\n")
+    out.write_text(json.dumps(result, separators=(",", ":")) + "\n")
     for name, m in result["models"].items():
         print(name, m["loss"], m["norms"])

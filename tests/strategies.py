@@ -35,7 +35,8 @@ def normal(seed, *shape, scale=1.0):
 @st.composite
 def ids_arrays(draw, B, T, V):
     """ids (B, T) in 0..V-1; few tokens and many positions, so most draws repeat some."""
-    return np.array(draw(st.lists(st.integers(0, V - 1), min_size=B * T, max_size=B * T))).reshape(B, T)
+    ids = draw(st.lists(st.integers(0, V - 1), min_size=B * T, max_size=B * T))
+    return np.array(ids).reshape(B, T)
 
 
 @st.composite
@@ -101,7 +102,7 @@ class Case:
         return Case(model, self.ids, self.targets, self.seed)
 
     def __repr__(self):
-        return f"Case({self.model.config}, ids={self.ids.tolist()}, targets={self.targets.tolist()})"
+        return f"Case({self.model.config}, ids={self.ids!r}, targets={self.targets!r})"
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""Bad input is refused at the door: a ValueError with the argument, what was given, what was expected."""
+"""Bad input is refused at the door: ValueError with the argument, what was given, what expected."""
 import re
 
 import numpy as np
@@ -44,7 +44,7 @@ def test_ids(ids, given, expected):
 
 
 def test_ids_longer_than_block_size():
-    with pytest.raises(ValueError, match="^ids: T = 5 positions given, expected at most block_size = 4"):
+    with refused("ids", "T = 5 positions given", "at most block_size = 4"):
         MODEL.forward(np.zeros((1, 5), int))
     MODEL.forward(np.zeros((1, 4), int))
 

@@ -23,12 +23,14 @@ def test_presets_have_the_published_number_of_parameters(name, published):
     config = GPTConfig.preset(name)
     assert count(config) == published
     assert config.norm == ("post" if name == "openai-gpt" else "pre") and config.tie_embeddings
-    assert count(replace(config, tie_embeddings=False)) == published + config.vocab_size * config.n_embd
+    untied = replace(config, tie_embeddings=False)
+    assert count(untied) == published + config.vocab_size * config.n_embd
 
 
 def test_presets_are_minGPTs():
     assert set(PRESETS) == set(NAMES)
-    sizes = {name: (c.n_layer, c.n_head, c.n_embd) for name in NAMES for c in [GPTConfig.preset(name)]}
+    configs = {name: GPTConfig.preset(name) for name in NAMES}
+    sizes = {name: (c.n_layer, c.n_head, c.n_embd) for name, c in configs.items()}
     assert sizes == {
         "openai-gpt": (12, 12, 768), "gpt2": (12, 12, 768), "gpt2-medium": (24, 16, 1024),
         "gpt2-large": (36, 20, 1280), "gpt2-xl": (48, 25, 1600), "gopher-44m": (8, 16, 512),
@@ -83,7 +85,8 @@ def test_views_have_the_shapes_of_the_architecture(config):
                 ("norm1.gain", b.norm1.gain, (D,)), ("norm1.bias", b.norm1.bias, (D,)),
                 ("attention.qkv.W", b.attention.qkv.W, (D, 3 * D)),
                 ("attention.qkv.b", b.attention.qkv.b, (3 * D,)),
-                ("attention.out.W", b.attention.out.W, (D, D)), ("attention.out.b", b.attention.out.b, (D,)),
+                ("attention.out.W", b.attention.out.W, (D, D)),
+                ("attention.out.b", b.attention.out.b, (D,)),
                 ("norm2.gain", b.norm2.gain, (D,)), ("norm2.bias", b.norm2.bias, (D,)),
                 ("mlp.up.W", b.mlp.up.W, (D, 4 * D)), ("mlp.up.b", b.mlp.up.b, (4 * D,)),
                 ("mlp.down.W", b.mlp.down.W, (4 * D, D)), ("mlp.down.b", b.mlp.down.b, (D,))]:
@@ -138,7 +141,8 @@ def test_initial_weights_are_gpt2s(tied, norm):
             # sample mean and deviation of n normal numbers: 5 of their own deviations
             assert abs(array.mean()) < 5 * std / n**0.5
             assert abs(array.std() - std) < 5 * std / (2 * n)**0.5
-            assert abs(np.corrcoef(array[:-1].ravel(), array[1:].ravel())[0, 1]) < 5 / (n - len(array[0]))**0.5
+            rows = np.corrcoef(array[:-1].ravel(), array[1:].ravel())[0, 1]     # are not alike
+            assert abs(rows) < 5 / (n - len(array[0]))**0.5
 
 
 @given(config=configs(), seed=seeds)

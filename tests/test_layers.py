@@ -87,14 +87,16 @@ def layernorms(draw):
 
 @st.composite
 def gelus(draw):
-    x = normal(draw(seeds), draw(sizes(4)), draw(sizes(4)), scale=draw(st.sampled_from([0.1, 2, 9])))
+    scale = draw(st.sampled_from([0.1, 2, 9]))
+    x = normal(draw(seeds), draw(sizes(4)), draw(sizes(4)), scale=scale)
     return Layer({"x": x}, lambda a: gelu.forward(a["x"]),
                  lambda dy, cache, g: {"x": gelu.backward(dy, cache)})
 
 
 @st.composite
 def dropouts(draw):
-    x, p, seed = normal(draw(seeds), draw(sizes(4)), draw(sizes(4))), draw(probabilities), draw(maybe_seeds)
+    x = normal(draw(seeds), draw(sizes(4)), draw(sizes(4)))
+    p, seed = draw(probabilities), draw(maybe_seeds)
     return Layer({"x": x}, lambda a: dropout.forward(a["x"], p, generator(seed)),
                  lambda dy, mask, g: {"x": dropout.backward(dy, mask)})
 
@@ -143,7 +145,8 @@ def inner_configs(draw):
     """Batch shape and config of an attention, MLP or block; D is H K <= 4."""
     H = draw(sizes(2))
     config = GPTConfig(1, 1, 1, H, H * draw(sizes(2)), attn_pdrop=draw(probabilities),
-                       resid_pdrop=draw(probabilities), layer_norm_eps=draw(st.sampled_from([1e-5, 0.1])))
+                       resid_pdrop=draw(probabilities),
+                       layer_norm_eps=draw(st.sampled_from([1e-5, 0.1])))
     return (draw(sizes(2)), draw(sizes(4))), config
 
 
@@ -153,7 +156,8 @@ def attentions(draw):
     D, seed = config.n_embd, draw(maybe_seeds)
     arrays = arrays_of(draw(seeds), x=(B * T, D), qkv__W=(D, 3 * D), qkv__b=(3 * D,),
                        out__W=(D, D), out__b=(D,))
-    return Layer(arrays, lambda a: attention.forward(a["x"], Named(a), (B, T), config, generator(seed)),
+    return Layer(arrays,
+                 lambda a: attention.forward(a["x"], Named(a), (B, T), config, generator(seed)),
                  lambda dy, cache, g: {"x": attention.backward(dy, cache, Named(g))})
 
 
@@ -186,7 +190,8 @@ def blocks(norm):
 LAYERS = {
     "linear": linears(), "layernorm": layernorms(), "gelu": gelus(), "dropout": dropouts(),
     "lookup": lookups(), "logits": all_logits(), "cross_entropy": losses(), "causal": causals(),
-    "attention": attentions(), "mlp": mlps(), "block, pre": blocks("pre"), "block, post": blocks("post"),
+    "attention": attentions(), "mlp": mlps(),
+    "block, pre": blocks("pre"), "block, post": blocks("post"),
 }
 every_layer = pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
 pieces = st.sampled_from([1, 2, 3, 64])
@@ -273,7 +278,8 @@ def test_gradients_accumulate_and_a_cache_serves_twice(layers, data, seed, start
     added, _ = layer.pull(dy, cache, filled_with=start)
     for name, gradient in once.items():
         expected = gradient if name in returned else start + gradient
-        assert_same(added[name], expected, scale=abs(start) + np.max(np.abs(gradient)) + 1, terms=64)
+        assert_same(added[name], expected, terms=64,
+                    scale=abs(start) + np.max(np.abs(gradient)) + 1)
     again, _ = layer.pull(dy, cache)
     for name in once:
         assert_bits(once[name], again[name])
@@ -401,7 +407,7 @@ def test_softmax_and_loss_are_unmoved_by_a_shift(n, S, seed, by):
 
 
 @given(n=sizes(4), S=sizes(6), seed=seeds, by=st.sampled_from([-1e3, -30.0, 0.0, 30.0, 1e3]))
-def test_exponentials_over_their_total_are_softmax_and_log_total_plus_shift_the_log_sum(n, S, seed, by):
+def test_exponentials_give_softmax_and_the_log_of_the_sum(n, S, seed, by):
     z = normal(seed, n, S, scale=3) + by
     e, total, shift = softmax.exponentials(z)
     exact = np.exp(z - z.max(-1, keepdims=True))
@@ -410,19 +416,22 @@ def test_exponentials_over_their_total_are_softmax_and_log_total_plus_shift_the_
     assert_same(e / total, exact / exact.sum(-1, keepdims=True), scale=largest, terms=8)
     assert_same((e / total).sum(-1), np.ones(n), terms=32)
     assert_same(np.log(total) + shift,
-                np.log(exact.sum(-1, keepdims=True)) + z.max(-1, keepdims=True), scale=largest, terms=8)
+                np.log(exact.sum(-1, keepdims=True)) + z.max(-1, keepdims=True),
+                scale=largest, terms=8)
     # room in float32 for what is multiplied with them, whatever the logits
     assert 1e-10 < total.min() and total.max() < 1e10
 
 
-@pytest.mark.parametrize("by, is_shifted", [(0, False), (22, False), (-22, False), (24, True), (-24, True)])
+@pytest.mark.parametrize("by, is_shifted", [(0, False), (22, False), (-22, False),
+                                            (24, True), (-24, True)])
 def test_logits_are_shifted_only_where_sums_leave_1e_10_to_1e10(by, is_shifted):
     _, _, shift = softmax.exponentials(np.full((2, 1), float(by)))      # log(1e10) is 23.03
     assert (np.shape(shift) == (2, 1)) == is_shifted and np.any(shift) == is_shifted
 
 
 @given(n=sizes(4), S=sizes(6), seed=seeds,
-       size=st.sampled_from([30.0, 88.5, 89.0, 1e4]), dtype=st.sampled_from([np.float32, np.float64]))
+       size=st.sampled_from([30.0, 88.5, 89.0, 1e4]),
+       dtype=st.sampled_from([np.float32, np.float64]))
 def test_large_logits_give_finite_probabilities_loss_and_gradient(n, S, seed, size, dtype):
     """Up to 1e4, and at 88.5, where float32's exp is finite and a sum of two of them is not."""
     rng = np.random.default_rng(seed)
@@ -485,7 +494,7 @@ def test_attention_is_the_papers_equation(B, T, H, K, seed, queries, scale):
     qkv = normal(seed, B * T, 3 * H * K, scale=scale)
     y, cache = causal.forward(qkv, B, T, H)
     expected, weights = attended(qkv, B, T, H)
-    size = np.max(np.abs(qkv)) * (1 + K * np.max(np.abs(qkv)) ** 2)      # a score's rounding, times v
+    size = np.max(np.abs(qkv)) * (1 + K * np.max(np.abs(qkv)) ** 2)      # a score, times v
     assert_same(y, expected, scale=size, terms=16)
     assert [(p.start, p.stop) for p in cache.pieces] == [
         (start, min(start + queries, T)) for start in range(0, T, queries)]
@@ -494,8 +503,9 @@ def test_attention_is_the_papers_equation(B, T, H, K, seed, queries, scale):
         assert p.weights.shape == (B, H, p.stop - p.start, p.stop)
 
 
-def test_attention_pieces_are_64_queries_long():
-    _, cache = causal.forward(normal(0, 130, 3), 1, 130, 1)
+def test_attention_pieces_are_64_queries_long_and_nothing_drops_unless_asked():
+    _, cache = causal.forward(normal(0, 130, 3), 1, 130, 1, rng=np.random.default_rng(0))
+    assert all(piece.mask is None for piece in cache.pieces)
     assert [(p.start, p.stop) for p in cache.pieces] == [(0, 64), (64, 128), (128, 130)]
 
 
@@ -511,7 +521,8 @@ def test_attention_scores_of_1e4_are_finite_in_float32(T, K, seed, size, queries
     assert np.max(np.abs(y)) <= size * (1 + 1e-5)                        # a mean of values
     score = K * size * size                                              # rounds by eps of itself
     assert_same(y, wide_y, scale=size * score, terms=16)
-    assert_same(dqkv, causal.backward(np.ones_like(wide_y), wide), scale=size * size * score, terms=64)
+    assert_same(dqkv, causal.backward(np.ones_like(wide_y), wide), terms=64,
+                scale=size * size * score)
 
 
 # ---- dropout -------------------------------------------------------------------------------------
@@ -589,4 +600,5 @@ def test_an_inner_config_is_what_parameters_calls_the_same_names():
     """Layers here are bound by name; these are the names of the model's own parameters."""
     p = Parameters(GPTConfig(1, 1, 1, 1, 2))
     w = Named({name.removeprefix("blocks.0."): x for name, x in p.named().items()})
-    assert p.blocks[0].attention.qkv.W is w.attention.qkv.W and p.blocks[0].norm2.bias is w.norm2.bias
+    assert p.blocks[0].attention.qkv.W is w.attention.qkv.W
+    assert p.blocks[0].norm2.bias is w.norm2.bias

@@ -59,7 +59,8 @@ def test_backward_is_the_extrapolated_difference(case, seed, queries):
 
 
 @given(case=cases(dropout=True), start=st.floats(-9, 9), dloss=st.floats(-3, 3), queries=pieces)
-def test_backward_adds_dloss_times_the_gradient_and_reads_its_cache_only(case, start, dloss, queries):
+def test_backward_adds_dloss_times_the_gradient_and_only_reads_its_cache(
+        case, start, dloss, queries):
     causal.QUERIES = queries
     _, loss, cache = case.model.forward(case.ids, case.targets, case.generator())
     weights = case.model.params.flat.copy()

@@ -370,7 +370,8 @@ def test_a_config_that_is_no_object(tmp_path, no_allocation, raw):
     ("transformer.h.1.ln_2.bias", None, "'h.1.ln_2.bias': missing; expected a gpt2"),
     ("transformer.h.1.ln_2.bias", np.zeros(7, "f4"), r"shape \(7,\), expected \(6,\)"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 6), "f4"), r"expected \(6, 24\) or \(24, 6\)"),
-    ("transformer.h.0.mlp.c_fc.weight", np.zeros((24, 6), "f4"), "cannot be known"),
+    ("transformer.h.0.mlp.c_fc.weight", np.zeros((24, 6), "f4"),
+     "h.0.mlp.c_fc.weight': lies .* but '.*h.1.mlp.c_proj.weight' .* cannot be known"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype I32, expected F32"),
     ("transformer.ln_f.weight", np.zeros((6,), bool), "dtype BOOL, expected F32"),
     ("transformer.h.2.ln_1.weight", np.zeros(6, "f4"), "h.2.ln_1.weight': not expected"),
@@ -385,6 +386,14 @@ def test_tensors_refused(tmp_path, no_allocation, name, array, complaint):
     with pytest.raises(ValueError, match=complaint) as caught:
         GPT.from_pretrained(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / 'model.safetensors'}: tensor ")
+
+
+def test_how_many_more_are_missing(tmp_path, no_allocation):
+    tensors, fields = saved(random_model(SMALL), tmp_path)
+    del tensors["transformer.ln_f.weight"], tensors["transformer.ln_f.bias"]
+    rewrite(tmp_path, tensors, fields)
+    with pytest.raises(ValueError, match="'ln_f.weight': missing, and 1 more;"):
+        GPT.from_pretrained(tmp_path)
 
 
 def test_a_tensor_missing_from_all_shards(tmp_path, no_allocation):

@@ -41,7 +41,8 @@ def test_logits_loss_and_every_gradient(name, dtype):
     assert abs(loss - torch["loss"]) <= eps * torch["loss"]
     for array_name, gradient in model.backward(cache).named().items():
         expected = np.array(torch["gradients"][array_name])
-        assert np.max(np.abs(gradient - expected)) <= eps * (np.max(np.abs(expected)) + 1 / 256), array_name
+        size = np.max(np.abs(expected)) + 1 / 256
+        assert np.max(np.abs(gradient - expected)) <= eps * size, array_name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,7 +53,7 @@ def test_ten_steps_of_adamw_clipped(name):
         _, loss, cache = model.forward(IDS, TARGETS)
         grads = model.backward(cache)
         norm = global_norm(grads)
-        # each step adds its rounding to all that follow, and a model may magnify it: 10 eps's a step
+        # each step adds its rounding to all that follow, and they may magnify it: tenfold
         assert_same(loss, torch["losses"][step], terms=4096 * (1 + 10 * step))
         assert_same(norm, torch["norms"][step], terms=4096 * (1 + 10 * step))
         optimizer.step(grads, scale=clip_factor(norm, REFERENCE["clip"]))

@@ -98,6 +98,6 @@ def test_permuting_the_vocabulary_permutes_the_gradient_of_E(case, data):
 @given(case=cases(tie_embeddings=False))
 def test_the_heads_gradient_adds_up_to_nothing_over_the_vocabulary(case):
     """Adding one vector to every row of head shifts each position's logits alike, and softmax does
-    not care: so the rows of its gradient sum to 0. The lookup's do not, and so a tied E's do not."""
+    not care: so the rows of its gradient sum to 0. The lookup's do not, nor a tied E's."""
     head = case.gradient().head
     assert_same(head.sum(axis=0), np.zeros(head.shape[1]), scale=1 + np.max(np.abs(head)))
