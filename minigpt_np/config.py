@@ -61,7 +61,7 @@ class GPTConfig:
         Where minGPT leaves vocabulary and block size open (gopher-44m, gpt-mini, gpt-micro, gpt-nano),
         GPT-2's 50257 and 1024 stand. Raises ValueError for a name that is not in PRESETS.
         """
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise ValueError(f"preset: {name!r} given, expected one of {', '.join(PRESETS)}")
         return cls(**{**PRESETS[name], **changes})
 

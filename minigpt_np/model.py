@@ -146,7 +146,7 @@ class GPT:
 
 def check_ids(ids, config):
     """ids as an integer array (B, T), 1 <= T <= block_size, each in 0..V-1, or ValueError."""
-    ids = np.asarray(ids)
+    ids = np.array(ids)         # a copy: the cache keeps it
     if ids.ndim != 2 or ids.size == 0:
         raise ValueError(f"ids: shape {ids.shape} given, expected (B, T), neither of them 0")
     if ids.dtype.kind not in "iu":
@@ -161,7 +161,7 @@ def check_targets(targets, shape, vocab_size):
     """targets as an integer array of ids' shape, each in -1..V-1 and not all -1, or ValueError."""
     if targets is None:
         return None
-    targets = np.asarray(targets)
+    targets = np.array(targets)
     if targets.shape != shape:
         raise ValueError(f"targets: shape {targets.shape} given, expected that of ids, {shape}")
     if targets.dtype.kind not in "iu":
