@@ -24,7 +24,8 @@ def forward(x):
     z *= -2 * C * A
     z += -2 * C
     z *= x                              # z = -2u = -2C x - 2CA x³
-    np.minimum(z, SHUT, out=z)          # exp stays finite
+    if not z.real.max() < SHUT:         # exp stays finite
+        np.minimum(z, SHUT, out=z)
     gate = np.exp(z, out=z)
     gate += 1
     np.divide(1, gate, out=gate)
