@@ -10,12 +10,13 @@ digit then needs only the two above it and a carry. A fifth of all pairs of numb
 import numpy as np
 
 import _terminal
-from _exercise import Exercise, answers, check, hold_out, options, solve
+from _cases import Exercise, answers, check, few, hold_out, options, solve
 
 
 def main(argv=None):
-    parser = options(__doc__, steps=3000, batch=128, lr=2e-3)
-    parser.add_argument("--digits", type=int, default=2, help="digits of a number, 1 to 3 (default 2)")
+    parser = options(__doc__, steps=2000, batch=64, lr=2e-3)
+    parser.add_argument("--digits", type=int, default=2,
+                        help="digits of a number, 1 to 3 (default 2)")
     args = parser.parse_args(argv)
     check(parser, args)
     if not 1 <= args.digits <= 3:
@@ -24,7 +25,7 @@ def main(argv=None):
     exercise = addition(args.digits, args.seed)
 
     def show(model):
-        rows = exercise.cases[exercise.held_out][:3]
+        rows = few(exercise)
         for written in answers(model, exercise, rows):
             print("  ", sentence(written, args.digits))
 

@@ -1,20 +1,20 @@
 """Teach a GPT to sort digits, as minGPT's demo.ipynb does: 0 2 1 0 1 0 -> 0 0 0 0 1 1
 
-    python demos/sort.py                            # six digits of three kinds, tied and then untied
-    python demos/sort.py --untie --digits 10        # one of the two; other sizes
+    python demos/sort.py                        # six digits of three kinds, tied and then untied
+    python demos/sort.py --untie --digits 10    # one of the two; other sizes
 
 A quarter of all inputs is held out: the model never sees them before it is scored.
 """
 import numpy as np
 
 import _terminal
-from _exercise import Exercise, answers, check, hold_out, options, solve
+from _cases import Exercise, answers, check, few, hold_out, options, solve
 
 MOST = 1_000_000            # inputs; they are all written down
 
 
 def main(argv=None):
-    parser = options(__doc__, steps=1000, batch=64, lr=1e-3)
+    parser = options(__doc__, steps=600, batch=64, lr=1e-3)
     parser.add_argument("--length", type=int, default=6, help="digits in an input (default 6)")
     parser.add_argument("--digits", type=int, default=3, help="kinds of digit (default 3)")
     args = parser.parse_args(argv)
@@ -22,12 +22,13 @@ def main(argv=None):
     if not 2 <= args.digits <= 10:
         parser.error(f"--digits: {args.digits} given, expected 2 to 10")
     if args.digits ** args.length > MOST:
-        parser.error(f"--length: {args.length} given, {args.digits}^{args.length} inputs; expected at most {MOST:,}")
+        parser.error(f"--length: {args.length} given, {args.digits}^{args.length} inputs; "
+                     f"expected at most {MOST:,}")
 
     exercise = sorting(args.length, args.digits, args.seed)
 
     def show(model):
-        rows = exercise.cases[exercise.held_out][:3]
+        rows = few(exercise)
         for given, written in zip(rows, answers(model, exercise, rows)):
             print("  ", *given[:args.length], "->", *written[args.length:])
 

@@ -81,7 +81,7 @@ def parse(argv):
     add("--block", type=int, default=64, help="T (default 64)")
     add("--batch", type=int, default=12, help="B (default 12)")
     add("--steps", type=int, default=2000)
-    add("--lr", type=float, default=1e-3, help="highest learning rate (default 0.001)")
+    add("--lr", type=float, default=2e-3, help="highest learning rate (default 0.002)")
     add("--weight-decay", type=float, default=0.1)
     add("--dropout", type=float, default=0.0)
     add("--micro-batches", type=int, default=1, help="pieces a batch goes through the model in (default 1)")

@@ -146,6 +146,20 @@ def test_the_error_without_noise_is_of_one_eps_and_the_third_step():
     np.testing.assert_allclose(error, 2 * EPS * 3 * 2.0**12 / np.array([1, 1, 8]), rtol=1e-6)
 
 
+@pytest.mark.parametrize("outside", [np.nan, np.inf])
+def test_a_step_out_of_the_domain_counts_for_nothing(outside):
+    """The first step, 2^-10, leaves the domain: the next three are a table of their own."""
+    x, places = np.array([1.0]), []
+
+    def f():
+        places.append(x[0])
+        return x[0] * x[0] if abs(x[0] - 1) < 2.0**-10.5 else outside
+
+    gradient, error = differences(f, x)
+    assert abs(gradient[0] - 2) <= error[0] < 1e-11
+    assert places[14:] == [1 + sign * 2.0**-k for k in range(10, 14) for sign in (1, -1)]
+
+
 def test_halving_ends_at_eps_to_the_half():
     """Defined at x alone: 16 steps, 2^-10 to 2^-25 of x, are tried; eps^(1/2) is 2^-26."""
     x, places = np.array([1.0]), []

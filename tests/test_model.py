@@ -158,7 +158,7 @@ def test_the_model_is_its_equations_written_once_more(case):
         heads = []
         for q, k, v in zip(*(np.split(a, c.n_head, axis=-1) for a in (q, k, v))):
             scores = np.einsum("btk,bsk->bts", q, k) / np.sqrt(c.n_embd // c.n_head)
-            scores[:, *np.triu_indices(T, 1)] = -np.inf
+            scores[(slice(None), *np.triu_indices(T, 1))] = -np.inf
             e = np.exp(scores - scores.max(-1, keepdims=True))
             heads.append(e / e.sum(-1, keepdims=True) @ v)
         return np.concatenate(heads, -1) @ w.out.W + w.out.b

@@ -32,7 +32,7 @@ class Exercise:
     held_out: np.ndarray
 
     def batch(self, B, rng):
-        """ids, targets (B, G + A - 1) of B cases that are not held out, drawn by the Generator rng."""
+        """ids, targets (B, G + A - 1) of B cases not held out, drawn by the Generator rng."""
         known = np.flatnonzero(~self.held_out)
         rows = self.cases[rng.choice(known, B)]
         ids, targets = rows[:, :-1], rows[:, 1:].copy()
@@ -50,13 +50,15 @@ def hold_out(n, share, seed):
 
 def options(description, **defaults):
     """The parser both demos begin with; `defaults` of steps, batch and lr."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=description,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--steps", type=int, default=defaults["steps"], help=f"default {defaults['steps']}")
     add("--batch", type=int, default=defaults["batch"], help=f"B (default {defaults['batch']})")
-    add("--lr", type=float, default=defaults["lr"], help=f"highest learning rate (default {defaults['lr']})")
-    add("--tie", action=argparse.BooleanOptionalAction, help="E tied only, or (--untie) untied only; default: both in turn")
-    add("--untie", dest="tie", action="store_false", help=argparse.SUPPRESS)
+    add("--lr", type=float, default=defaults["lr"],
+        help=f"highest learning rate (default {defaults['lr']})")
+    add("--tie", action="store_true", default=None, help="tied only (default: tied, then untied)")
+    add("--untie", dest="tie", action="store_false", help="untied only")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=parallel.cores(), help="default: one for each core")
     return parser
@@ -75,7 +77,7 @@ def solve(exercise, args, show):
     """Train as args says, tied and untied unless one was chosen, and print the scores.
 
     show     function of a model that prints a few of its answers
-    Returns the scores, tied or untied -> (share of held-out cases, share of trained ones).
+    Returns the scores, "tied" or "untied" -> (right, of) of the cases held out, and of the others.
     """
     n, held_out = len(exercise.cases), np.count_nonzero(exercise.held_out)
     print(f"{n:,} cases: {n - held_out:,} to train on, {held_out:,} held out; "
@@ -83,19 +85,21 @@ def solve(exercise, args, show):
     scores = {}
     for tied in (True, False) if args.tie is None else (args.tie,):
         name = "tied" if tied else "untied"
-        config = GPTConfig.preset("gpt-nano", vocab_size=exercise.V, block_size=exercise.cases.shape[1] - 1,
-                                  tie_embeddings=tied)
+        config = GPTConfig.preset("gpt-nano", vocab_size=exercise.V,
+                                  block_size=exercise.cases.shape[1] - 1, tie_embeddings=tied)
         model = GPT(config, seed=args.seed)
-        print(f"\n{name}: {model.params.flat.size:,} parameters, of them {exercise.V} x {config.n_embd} "
-              f"in {'E, which reads and writes' if tied else 'E, which reads, and as many in head, which writes'}", flush=True)
+        where = "E, which reads and writes" if tied else "each of E, which reads, and head, which writes"
+        print(f"\n{name}: {model.params.flat.size:,} parameters, "
+              f"{exercise.V} x {config.n_embd} of them in {where}", flush=True)
         train(model, exercise, args)
         scores[name] = tuple(score(model, exercise, which, args.seed)
                              for which in (exercise.held_out, ~exercise.held_out))
         show(model)
     print()
     for name, found in scores.items():
-        print(f"{name + ':':8}", ", ".join(f"{right:,} of {of:,} {what} right ({right / of:.2%})"
-                                           for (right, of), what in zip(found, ("held out", "trained on"))))
+        print(f"{name + ':':8}", ", ".join(
+            f"{right:,} of {of:,} {what} right ({right / of:.2%})"
+            for (right, of), what in zip(found, ("held out", "trained on"))))
     return scores
 
 
@@ -110,16 +114,26 @@ def train(model, exercise, args):
         loss, _ = trainer.step(*exercise.batch(args.batch, rng))
         rate = trainer.steps / (time.monotonic() - progress.begin)
         progress.update(trainer.steps, f"loss {loss:.4f}  {rate:.0f} steps/s")
-    progress.line(f"{args.steps} steps in {time.monotonic() - progress.begin:.1f} s, loss {loss:.4f}")
+    seconds = time.monotonic() - progress.begin
+    progress.line(f"{args.steps} steps in {seconds:.1f} s, loss {loss:.4f}")
 
 
 def answers(model, exercise, rows):
-    """What the model writes, the likeliest token each time, after the given part of `rows` of cases."""
+    """`rows` of cases as the model writes them: the given part, then the likeliest tokens."""
     return model.generate(rows[:, :exercise.given], rows.shape[1] - exercise.given)
 
 
+def few(exercise):
+    """Three of the cases held out, from all over."""
+    rows = exercise.cases[exercise.held_out]
+    return rows[np.linspace(0, len(rows) - 1, 5).astype(int)[1:-1]]
+
+
 def score(model, exercise, which, seed):
-    """(right, of): cases of the mask `which` answered without a mistake, of at most SCORED of them."""
+    """(right, of): how many cases of the mask `which` are answered without a mistake, of how many.
+
+    Of more than SCORED, as many are drawn by the seed.
+    """
     found = np.flatnonzero(which)
     if len(found) > SCORED:
         found = np.random.default_rng([seed, 4]).choice(found, SCORED, replace=False)
