@@ -67,6 +67,7 @@ def test_adamw_defaults_are_mingpts():
     optimizer = AdamW(Parameters(TINY))
     assert (optimizer.lr, optimizer.betas, optimizer.eps, optimizer.weight_decay) == (3e-4, (0.9, 0.95), 1e-8, 0.1)
     optimizer.step(random_like(TINY, 0))
+    np.testing.assert_allclose(optimizer.m, 0.1 * random_like(TINY, 0).flat, rtol=1e-6)      # scale 1
     # the first step of Adam is the sign of the gradient, at the learning rate
     np.testing.assert_allclose(np.abs(optimizer.params.flat), 3e-4, rtol=1e-5)
 
@@ -135,6 +136,14 @@ def test_schedule_goes_up_a_line_and_down_half_a_cosine():
 def test_bad_numbers_are_named(make, name):
     with pytest.raises(ValueError, match=f"^{name}: .* given, expected"):
         make()
+
+
+def test_sgds_defaults_are_plain_gradient_descent():
+    optimizer = SGD(Parameters(TINY, np.float64))
+    grads = random_like(TINY, 0)
+    for t in (1, 2):
+        optimizer.step(grads)
+        np.testing.assert_allclose(optimizer.params.flat, -0.1 * t * grads.flat, rtol=1e-14)
 
 
 def test_zero_is_good_where_it_means_something():
