@@ -3,6 +3,7 @@
     python demos/tied_gradients.py
     python demos/tied_gradients.py --steps 50 --text "a rose is a rose is a rose"
     python demos/tied_gradients.py --untied
+    python demos/tied_gradients.py --steps 50 --html out/tied.html
 
 A sentence goes through a small GPT. Shown are E, who uses its rows, what the input's use and the
 output's use each add to its gradient, and two witnesses who know nothing of backpropagation.
@@ -11,9 +12,13 @@ import argparse
 import re
 import sys
 from dataclasses import dataclass
+from html import escape
+from pathlib import Path
 
 import numpy as np
 
+import _matrices
+from _charts import Lines, save
 from _terminal import (COLUMNS, Panel, Progress, bold, colours, cut, label, legend, pad, picture,
                        run, width)
 from minigpt_np import GPT, GPTConfig, Parameters
@@ -26,6 +31,7 @@ TEXT = "the dog saw the cat and the cat saw the bird fly"
 ALSO = {"words": "fish", "characters": "z"}     # in the vocabulary, but not in the text
 LEARNING_RATE = 0.1
 LARGEST = 10_000_000        # parameters: this is about models small enough to look at
+DRAWN = 100_000             # V D T at most in a page: what all positions put into all cells of dE
 
 
 # ---- the numbers ---------------------------------------------------------------------------------
@@ -50,7 +56,9 @@ class Lesson:
     model: GPT
     grads: Parameters           # all of backward's
     losses: list                # before each step of training, and now
+    norms: list                 # (lookup's, logits') contribution's norm, likewise; or empty
     E: np.ndarray               # (V, D)
+    h: np.ndarray               # (T, D) what the logits are products of, with head
     dx: np.ndarray              # (T, D) gradient of the rows that were looked up
     dlogits: np.ndarray         # (T, V)
     from_lookup: np.ndarray     # (V, D) one_hotᵀ dx: what E as the lookup adds to its gradient
@@ -82,10 +90,12 @@ def split(text, kind):
     return re.findall(r"\w+|[^\w\s]", text) if kind == "words" else list(text)
 
 
-def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, steps=0):
+def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, steps=0,
+            follow=False):
     """Run the model on the tokens, backwards too, and check what comes out: a Lesson.
 
-    Untied, head is at first a copy of E, so that only what is done with the two differs.
+    Untied, head is at first a copy of E, so that only what is done with the two differs. follow:
+    have the two contributions' norms at every step of training, which takes twice as long.
     Raises ValueError for fewer than two tokens, for sizes that GPTConfig refuses, for more than
     LARGEST parameters, and when training diverges.
     """
@@ -103,28 +113,41 @@ def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, 
     model = GPT(config, seed, dtype=np.float64)
     if untied:
         model = model.untied()
-    losses = train(model, ids, targets, steps)
+    losses, norms = train(model, ids, targets, steps, follow)
 
     _, loss, cache = model.forward(ids, targets)
     grads = model.backward(cache)
 
-    # The two contributions come apart in the same model with head as a matrix of its own.
-    apart = model.untied() if model.config.tie_embeddings else model
-    _, _, cache_apart = apart.forward(ids, targets)
-    parts = apart.backward(cache_apart)
+    from_lookup, from_logits = contributions_of(model, ids, targets)
+    if follow:
+        norms.append((size_of(from_lookup), size_of(from_logits)))
 
     return Lesson(
-        list(row), ids[0], targets[0], model, grads, [*losses, float(loss)], model.params.E,
+        list(row), ids[0], targets[0], model, grads, [*losses, float(loss)], norms, model.params.E,
+        h=cache.output.h,
         dx=grads.P,         # x[t] = E[ids[t]] + P[t] in the one sequence there is: dP[t] is dx[t]
         dlogits=cross_entropy.backward(1.0, cache.loss),
-        from_lookup=parts.E, from_logits=parts.head,
+        from_lookup=from_lookup, from_logits=from_logits,
         checks=[witnesses(model, name, grads, ids, targets) for name in ("E", "head")[:1 + untied]])
 
 
-def train(model, ids, targets, steps):
-    """Plain gradient descent on the one sentence; the losses before each step."""
-    losses, progress = [], Progress("steps", steps)
+def contributions_of(model, ids, targets):
+    """What E's use as the lookup and what that as the head add to its gradient: two (V, D).
+
+    They come apart in the same model with head as a matrix of its own.
+    """
+    apart = model.untied() if model.config.tie_embeddings else model
+    _, _, cache = apart.forward(ids, targets)
+    parts = apart.backward(cache)
+    return parts.E, parts.head
+
+
+def train(model, ids, targets, steps, follow=False):
+    """Plain gradient descent on the one sentence; the losses before each step, and the norms."""
+    losses, norms, progress = [], [], Progress("steps", steps)
     for _ in range(steps):
+        if follow:
+            norms.append(tuple(map(size_of, contributions_of(model, ids, targets))))
         _, loss, cache = model.forward(ids, targets)
         model.params.flat -= LEARNING_RATE * model.backward(cache).flat
         losses.append(float(loss))
@@ -132,7 +155,7 @@ def train(model, ids, targets, steps):
         if not np.isfinite(model.params.flat).all():
             raise ValueError(f"steps: {steps} given, but after {len(losses)} "
                              "the weights are not finite")
-    return losses
+    return losses, norms
 
 
 def witnesses(model, name, grads, ids, targets):
@@ -375,7 +398,11 @@ def largest(*arrays):
 
 def norm(array):
     """The root of the sum of squares, as text."""
-    return f"{np.sqrt(np.sum(array * array)):.2g}"
+    return f"{size_of(array):.2g}"
+
+
+def size_of(array):
+    return float(np.sqrt(np.sum(array * array)))
 
 
 def plural(n, thing):
@@ -399,6 +426,70 @@ def paragraph(text):
     return lines
 
 
+# ---- the page ------------------------------------------------------------------------------------
+
+def page(lesson):
+    """The same as one HTML page; to point at a cell of dE lists what each position put into it."""
+    c, rows, scale = lesson.model.config, labels(lesson), lesson.scale
+    head = "E" if lesson.tied else "head"
+    used = [f"{n}x {token}" for token, n in zip(rows, lesson.reads)]
+    said = [rows[v] for v in lesson.targets]
+    parts = [
+        f"<p>Reads “{escape(' '.join(rows[v] for v in lesson.ids))}” and at each position is to "
+        f"say the token that comes next. "
+        f"V = {c.vocab_size}, D = {c.n_embd}, L = {c.n_layer}, H = {c.n_head}. "
+        f"{escape(trained(lesson))}</p>",
+        "<h2>Who uses which row</h2>",
+        _matrices.beside(
+            _matrices.matrix("E", lesson.E, used, note="how often each row is read"),
+            _matrices.matrix("dlogitsᵀ", lesson.dlogits.T, rows, title="dlogitsᵀ (V, T)",
+                             note="p, or p − 1 where it comes next",
+                             columns=[f"{t} {token}" for t, token in enumerate(said)]
+                             if len(said) <= 8 else ())),
+        f"<h2>{'Two contributions to one dE' if lesson.tied else 'One contribution to each'}</h2>",
+        f"<p>The logits add dlogitsᵀ h to d{head}: something for every row. The lookup adds "
+        "one_hotᵀ dx to dE: only to rows that were read, and as often. All on one scale; hatched "
+        "is negative.</p>",
+        _matrices.beside(*drawn_contributions(lesson, rows, scale)),
+        "<h2>Is it right? Ask the loss</h2>"]
+    for check in lesson.checks:
+        parts.append(_matrices.beside(*(
+            _matrices.matrix(title, values, rows, scale, note=note) for title, values, note in (
+                (f"d{check.name}", check.backward, "by backward"),
+                ("finite differences", check.differences, "moves each number, watches the loss"),
+                ("complex step", check.complex_step, "the same, to machine precision")))))
+        parts.append("<pre>" + escape("\n".join(verdict(check, lesson))) + "</pre>")
+    if len(lesson.losses) > 1:
+        steps, (lookup, logits) = np.arange(len(lesson.losses)), zip(*lesson.norms)
+        parts += ["<h2>Training</h2>", _matrices.charts(
+            Lines("The loss", "steps", "loss", {"loss": (steps, lesson.losses)}),
+            Lines("The two contributions", "steps", "norm",
+                  {"from the lookup": (steps, lookup), "from the logits": (steps, logits)}))]
+    title = "One matrix E, two uses, one gradient" if lesson.tied else "Two matrices, E and head"
+    return _matrices.document(title, parts)
+
+
+def drawn_contributions(lesson, rows, scale):
+    def logits(v, d):
+        return [f"position {t}, {rows[lesson.ids[t]]} → {rows[lesson.targets[t]]}: "
+                f"{lesson.dlogits[t, v] * lesson.h[t, d]:+.3g}" for t in range(len(lesson.ids))]
+
+    def lookup(v, d):
+        return [f"position {t} reads {rows[v]}: {lesson.dx[t, d]:+.3g}"
+                for t in np.flatnonzero(lesson.ids == v)] or ["never read"]
+
+    def both(v, d):
+        return ["from the logits:", *logits(v, d), "from the lookup:", *lookup(v, d)]
+
+    drawn = [("from the logits", lesson.from_logits, "logits", "dlogitsᵀ h", logits),
+             ("from the lookup", lesson.from_lookup, "lookup", "+ one_hotᵀ dx", lookup)]
+    if lesson.tied:
+        drawn.append(("dE", lesson.total, "sum", "= their sum", both))
+    return [_matrices.matrix(name, values, rows, scale, use, note=f"{note}, norm {norm(values)}",
+                             says=says)
+            for name, values, use, note, says in drawn]
+
+
 # ---- the program ---------------------------------------------------------------------------------
 
 def arguments(argv=None):
@@ -420,6 +511,7 @@ def arguments(argv=None):
     p.add_argument("--untied", action="store_true",
                    help="cut the tie: head is a copy of E, a matrix of its own")
     p.add_argument("--numbers", action="store_true", help="numbers in place of shades")
+    p.add_argument("--html", metavar="FILE", help="write it as a page, too")
     options = p.parse_args(argv)
     also = ALSO[options.tokens] if options.also is None else options.also
     options.also = split(also, options.tokens)
@@ -430,6 +522,10 @@ def arguments(argv=None):
     if options.width % options.heads:
         p.error(f"argument --width: {options.width} given, "
                 f"expected a multiple of --heads = {options.heads}")
+    V, T = len({*options.words, *options.also}), len(options.words) - 1
+    if options.html and V * options.width * T > DRAWN:
+        p.error(f"argument --html: V D T = {V} x {options.width} x {T} numbers to draw given, "
+                f"expected at most {DRAWN:,}")
     return options
 
 
@@ -447,10 +543,15 @@ def size(text):
 
 def main(argv=None):
     o = arguments(argv)
+    if o.html:
+        Path(o.html).parent.mkdir(parents=True, exist_ok=True)
     with blas_threads(1):       # products this small are done before a second thread has woken up
-        lesson = measure(o.words, o.also, o.layers, o.heads, o.width, o.seed, o.untied, o.steps)
+        lesson = measure(o.words, o.also, o.layers, o.heads, o.width, o.seed, o.untied, o.steps,
+                         follow=bool(o.html))
     style = Style(colours(sys.stdout), o.numbers)
     print("\n".join(report(lesson, style)))
+    if o.html:
+        save(o.html, page(lesson))
     return 0 if all(agrees(check) for check in lesson.checks) else 1
 
 

@@ -5,6 +5,7 @@
     python demos/train_text.py --out out/run.npz        # saves as it goes; Ctrl-C saves and stops
     python demos/train_text.py --resume out/run.npz     # goes on, to the bit, where that run stopped
     python demos/train_text.py --export out/model       # a folder that transformers opens, too
+    python demos/train_text.py --html out/run.html      # a page: losses, both contributions to dE
 """
 import argparse
 import time
@@ -13,7 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+import _matrices
 import _terminal
+from _charts import Lines
+from _charts import save as save_page
 from minigpt_np import GPT, GPTConfig, checkpoint, parallel
 from minigpt_np.bpe import BPETokenizer
 from minigpt_np.characters import CharacterTokenizer
@@ -21,6 +25,7 @@ from minigpt_np.data import check_length, random_batch, split
 from minigpt_np.optim import AdamW, WarmupCosine
 from minigpt_np.progress import Interruptible, Progress
 from minigpt_np.train import Trainer, evaluate
+from tied_gradients import contributions_of, size_of
 
 LOOK_EVERY = 250            # steps between two looks at the validation loss
 SAVE_EVERY = 60             # seconds between two saves
@@ -31,7 +36,8 @@ def main(argv=None):
     saved = checkpoint.load(args.resume) if args.resume else None
     if saved:
         args = argparse.Namespace(**{**saved.notes["args"], "resume": args.resume,
-                                     "out": args.out or args.resume, "export": args.export})
+                                     "out": args.out or args.resume, "export": args.export,
+                                     "html": args.html or saved.notes["args"].get("html")})
     text = read_text(args.text)
     tokenizer = make_tokenizer(text, args)
     tokens = tokenizer.encode(text)
@@ -52,12 +58,15 @@ def main(argv=None):
              f"{model.params.flat.size:,} parameters, E {'tied' if args.tie else 'and head apart'}; "
              f"{trainer.threads} threads")
     if not train(run, training, validation, about):
+        run.show()
         print(f"stopped after step {trainer.steps}" + (
             f"; go on with:  python demos/train_text.py --resume {args.out}" if args.out
             else "; nothing was saved, for want of --out FILE"))
         return 130
     loss = evaluate(model, validation, args.batch, args.block, trainer.threads)
     print(f"validation loss {loss:.4f} per token")
+    run.history.validation.append((trainer.steps, loss))
+    run.show()
     if args.export:
         model.save_pretrained(args.export)
         if args.tokenizer == "bpe":
@@ -90,8 +99,9 @@ def parse(argv):
     add("--samples", type=int, default=2, help="texts to write at the end (default 2)")
     add("--prompt", help="how the samples begin (default: as the text does)")
     add("--out", metavar="FILE.npz", help="save the run here as it goes")
-    add("--resume", metavar="FILE.npz", help="go on with a saved run; of the others only --out and --export count")
+    add("--resume", metavar="FILE.npz", help="go on with a saved run; of the others only --out, --export and --html count")
     add("--export", metavar="FOLDER", help="save the trained model as config.json and model.safetensors")
+    add("--html", metavar="FILE", help="a page: the losses, the norms of both contributions to dE")
     args = parser.parse_args(argv)
     for name in ("vocab_size", "batch", "steps", "micro_batches", "threads"):
         if getattr(args, name) < 1:
@@ -122,27 +132,65 @@ def config_of(args, vocab_size):
 
 
 def make_folders(args):
-    for path, folder in ((args.out, args.out and Path(args.out).parent), (args.export, args.export)):
+    for path, folder in ((args.out, args.out and Path(args.out).parent), (args.export, args.export),
+                         (args.html, args.html and Path(args.html).parent)):
         if path:
             Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+class History:
+    """What a run's page shows, each a list of (step, ...): losses, norms of contributions to dE."""
+
+    def __init__(self, training=(), validation=(), norms=()):
+        self.training, self.validation, self.norms = list(training), list(validation), list(norms)
+
+    def page(self, about):
+        steps, lookup, logits = zip(*self.norms)
+        both = {"training, each batch": self.training, "validation": self.validation}
+        losses = {name: tuple(zip(*points)) for name, points in both.items() if points}
+        return _matrices.document("Training a GPT", [
+            f"<p>{about}</p>", _matrices.charts(
+                Lines("The loss", "steps", "loss per token", losses),
+                Lines("The two contributions to dE", "steps", "norm, of one batch",
+                      {"from the lookup": (steps, lookup), "from the logits": (steps, logits)}))])
 
 
 class Run:
     """A trainer, the Generator that draws its batches, and where both are saved."""
 
     def __init__(self, args, text, trainer, rng):
-        self.args, self.trainer, self.rng = args, trainer, rng
+        self.args, self.trainer, self.rng, self.history = args, trainer, rng, History()
         self.checksum = zlib.crc32(text.encode("utf-8", "surrogatepass"))
 
     def save(self):
         if self.args.out:
             checkpoint.save(self.args.out, self.trainer, {"batches": self.rng},
-                            notes={"args": vars(self.args), "checksum": self.checksum})
+                            notes={"args": vars(self.args), "checksum": self.checksum,
+                                   "history": vars(self.history)})
+
+    def watch(self, ids, targets):
+        """The norms of what both uses of E will add to dE, at about a hundred of all steps."""
+        steps = self.trainer.steps
+        every = max(1, self.args.steps // 100)
+        if self.args.html and (not self.history.norms or steps % every == 0):
+            with parallel.blas_threads(1):
+                parts = contributions_of(self.trainer.model, ids, targets)
+            self.history.norms.append((steps, *map(size_of, parts)))
+
+    def show(self):
+        """Write the page."""
+        if self.args.html and self.history.norms:
+            a = self.args
+            save_page(a.html, self.history.page(
+                f"{self.trainer.steps} of {a.steps} steps; L = {a.layers}, H = {a.heads}, "
+                f"D = {a.width}, T = {a.block}, B = {a.batch}; "
+                f"E {'tied' if a.tie else 'and head apart'}; seed {a.seed}."))
 
     def restore(self, saved):
         if saved.notes["checksum"] != self.checksum:
             raise ValueError(f"--resume: {self.args.resume} is of another text than {self.args.text or 'the default'} is now")
         saved.restore(self.trainer, {"batches": self.rng})
+        self.history = History(**saved.notes.get("history", {}))
 
 
 def train(run, training, validation, about):
@@ -155,12 +203,16 @@ def train(run, training, validation, about):
         while trainer.steps < args.steps and not interrupt.asked:
             start = time.perf_counter()
             ids, targets = random_batch(training, args.batch, args.block, run.rng)
+            run.watch(ids, targets)
             loss, norm = trainer.step(ids, targets)
             seconds = time.perf_counter() - start
+            if args.html:
+                run.history.training.append((trainer.steps - 1, loss))
             last_step = seconds if last_step is None else 0.9 * last_step + 0.1 * seconds
             progress.update(trainer.steps, f"loss {loss:.3f}  |gradient| {norm:.2f}  {ids.size / last_step:,.0f} tokens/s")
             if trainer.steps % LOOK_EVERY == 0 and trainer.steps < args.steps:
                 held_out = evaluate(trainer.model, validation, args.batch, args.block, trainer.threads)
+                run.history.validation.append((trainer.steps, held_out))
                 progress.line(f"step {trainer.steps}: training loss {loss:.3f} (this batch), validation loss {held_out:.3f}")
             if time.monotonic() - last_save > SAVE_EVERY:
                 run.save()

@@ -182,6 +182,35 @@ def test_noise_inside_f_is_measured_and_bounded():
     assert np.all(error > 1e-9) and np.all(error < 1e-5)
 
 
+def noise_of(sigma, f=0.0, seed=0):
+    """What is measured of a constant f with normal noise of standard deviation sigma."""
+    rng, x = np.random.default_rng(seed), np.ones(1)
+    return gradcheck._noise(lambda: f + sigma * rng.normal(), {"x": x}, {"x": x})
+
+
+def test_measured_noise_is_three_standard_deviations():
+    ratios = [(noise_of(1e-10, seed=seed) / 3e-10) ** 2 for seed in range(1000)]
+    # each is chi-squared with 14 - 6 degrees of freedom over 8: variance 2 / 8
+    assert abs(np.mean(ratios) - 1) < 5 * np.sqrt(2 / 8 / 1000)
+
+
+@pytest.mark.parametrize("f", [0.0, 0.01, 1.0, -100.0])
+def test_noise_in_half_of_the_digits_is_no_noise(f):
+    limit = EPS**0.5 * max(1, abs(f))
+    sigma = limit * 1e-10 / noise_of(1e-10)
+    assert noise_of(0.97 * sigma, f) == pytest.approx(0.97 * limit, rel=1e-3)
+    assert np.isinf(noise_of(1.03 * sigma, f))
+
+
+def test_noise_is_sought_along_no_special_direction():
+    """Were every coordinate moved alike, x less its mean would stay 0, and f be without noise."""
+    x, b = np.ones(4), np.array([1.0, -2.0, 3.0, 0.5])
+    gradient, error = differences(lambda: np.sum(b * np.sin(1e4 + (x - x.mean()))), x)
+    assert np.all(np.abs(gradient - np.cos(1e4) * (b - b.mean())) <= error)
+    # sin(1e4 + z) is off by half an ulp of 1e4, 0.9e-12, at most: 2 noise 2^12 is about 1e-8
+    assert np.all(error > 1e-9) and np.all(error < 1e-7)
+
+
 @pytest.mark.parametrize("dtype, bound", [(np.float32, 1e-3), (np.float64, 1e-10)])
 def test_the_dtype_of_x_sets_the_step(dtype, bound):
     x = np.array([0.7, -1.3, 2.0], dtype)
@@ -487,6 +516,54 @@ def test_the_derived_tolerance():
     x = np.array([3.0, 1.0], complex)
     report = check(lambda: np.sum(x * x), {"x": x}, {"x": np.array([6.0, 2.0 + 1e-9])}, "complex")
     assert report.tolerance == pytest.approx(2 * report.error + 4096 * EPS * 6 + 16 * EPS)
+
+
+def test_the_tolerance_of_a_direction_is_that_of_a_random_sum():
+    x, g = np.array([3.0, -1.0, 0.5]), np.array([2.0, 5.0, -4.0])
+    v = np.array([3.0, 1.0, 1.0]) * np.random.default_rng(0).standard_normal(3)
+    for method, x in (("differences", x), ("complex", x.astype(complex))):
+        report = directional(lambda: x @ g, {"x": x}, {"x": g}, np.random.default_rng(0), method,
+                             rtol=10.0, atol=1.0)
+        assert report.ok and report.analytic == pytest.approx(g @ v)
+        assert report.error >= EPS * abs(report.numerical)
+        # 10 times the length of g v, whose three parts differ: not its sum, nor its largest
+        assert report.tolerance == pytest.approx(10 * np.sqrt(np.sum((g * v) ** 2)) + 1)
+
+
+def test_the_worst_is_the_one_farthest_out_of_its_own_tolerance():
+    big, small = np.ones(2, complex), np.ones(2, complex)
+    right = {"big": np.full(2, 1e6), "small": np.full(2, 1.0)}
+
+    def f():
+        return 1e6 * np.sum(big) + np.sum(small)
+
+    off = {"big": right["big"] + [0, 1e-9], "small": right["small"] + [1e-10, 1e-11]}
+    report = check(f, {"big": big, "small": small}, off, "complex")
+    # 1e-9 is nothing beside 1e6, 1e-10 is a hundred times the tolerance beside 1
+    assert (report.name, report.index, report.wrong) == ("small", (0,), 2)
+
+
+def test_the_first_of_equals_is_named_and_what_cannot_be_bounded_before_what_is_wrong():
+    x, y = np.array([1.0, 2.0]), np.array([1.0])
+    nans = check(lambda: np.sum(x * x), {"x": x}, {"x": np.full(2, np.nan)})
+    assert (nans.index, nans.wrong) == ((0,), 2)
+    report = check(lambda: np.sum(x * x) + float(y[0] > 1), {"x": x, "y": y},
+                   {"x": x, "y": np.zeros(1)})
+    assert report.name == "y" and report.wrong == 3 and "did not settle" in report.hint
+
+
+def test_assert_gradients_raises_what_check_reports():
+    x = np.array([1.0, 2.0])
+    arrays, wrong = {"x": x}, {"x": np.array([2.0, 5.0])}
+    with pytest.raises(AssertionError) as error:
+        assert_gradients(lambda: np.sum(x * x), arrays, wrong)
+    assert str(error.value) == str(check(lambda: np.sum(x * x), arrays, wrong))
+
+
+def test_no_difference_is_within_no_tolerance():
+    x = np.ones(2, complex)
+    report = check(lambda: 0 * x[0], {"x": x}, {"x": np.zeros(2)}, "complex", rtol=0, atol=0)
+    assert report.ok and report.difference == report.tolerance == 0
 
 
 def test_with_rtol_and_atol_zero_twice_the_error_is_left():

@@ -1,0 +1,251 @@
+"""Step through one forward and one backward pass, line by line, in the package's own source.
+
+    python demos/step_through.py                # Enter steps; h lists the rest
+    python demos/step_through.py --auto | less  # every line, without a keyboard
+
+After each line: what it has bound or changed, with shapes and values, and where E and dE stand.
+The two lines that write into dE stop every jump and show dE before, the contribution, dE after.
+"""
+import argparse
+import bdb
+import pdb
+import sys
+
+import numpy as np
+
+from _terminal import (COLUMNS, Panel, bold, colours, cut, label, legend, pad, picture, run, shade,
+                       width)
+from _walk import ALSO, TEXT, Walk, example, source
+from tied_gradients import paragraph
+
+HELP = """\
+Enter       the next line
+f           on to where the next layer's forward is called; at the latest to where backward begins
+b           on to where the next layer's backward is called
+            (a line that writes into dE stops either jump; back in time goes replay.py)
+NAME        print a name: x, cache.x, grads.W; E, dE and P are there everywhere
+p NAME      the same for a name that is also a command: p q
+d           pdb, right here; its c comes back to this walk
+q           quit
+h           this help"""
+
+
+class Guide:
+    """What is said at each line, and what is done next.
+
+    ask      prompt -> what is typed; None: nobody is there, every line is shown
+    """
+
+    def __init__(self, example, ask=None, colour=False, debugger=None):
+        self.example, self.ask, self.colour = example, ask, colour
+        self.walk = Walk(example, self.see)
+        self.debugger = debugger or Visit
+        self.until = ""             # "forward" or "backward" while jumping there
+        self.count = 0
+
+    def see(self, step, frame):
+        self.count += 1
+        if self.walk.visitor is not None or not self.stops(step):
+            return
+        self.until = ""
+        print("\n".join(self.lines(step)))
+        while self.ask:
+            try:
+                said = self.ask("(h for help) > ").strip()
+            except EOFError:
+                raise bdb.BdbQuit from None
+            if self.obey(said, step, frame):
+                break
+
+    def stops(self, step):
+        missed = self.until == "forward" and step.phase == "backward"
+        return not self.until or step.enters == self.until or missed or step.write is not None
+
+    def obey(self, said, step, frame):
+        """Do what was said; whether the walk goes on."""
+        if said == "q":
+            raise bdb.BdbQuit
+        if said == "d":
+            self.debugger(self.walk).visit(frame)
+        elif said == "f" and step.phase == "backward":
+            print("The forward pass is over; b goes on to the next layer backwards.")
+            return False
+        elif said in ("f", "b"):
+            self.until = {"f": "forward", "b": "backward"}[said]
+        elif said == "h":
+            print(HELP)
+            return False
+        elif said:
+            print(self.look_up(said.removeprefix("p ").strip(), frame))
+            return False
+        return True
+
+    def look_up(self, name, frame):
+        """The text of a name, or of a name's attribute; no expression: that is what pdb is for."""
+        first, *rest = name.split(".")
+        everywhere = {"E": self.example.model.params.E, "dE": self.walk.grads.E,
+                      "P": self.example.model.params.P}
+        scopes = [dict(frame.f_locals), everywhere, frame.f_globals]
+        scope = next((scope for scope in scopes if first in scope), None)
+        if scope is None:
+            return f"no name {first!r} here; there are {', '.join(dict(frame.f_locals)) or 'none'}"
+        value = scope[first]
+        for part in rest:
+            if not hasattr(value, part):
+                return f"no {part!r} in {first}; d opens pdb, which evaluates expressions"
+            value = getattr(value, part)
+        if isinstance(value, np.ndarray):
+            with np.printoptions(precision=4, suppress=True, linewidth=COLUMNS):
+                return f"{name}  {value.shape}  {value.dtype}\n{value}"
+        return f"{name} = {value!r}"
+
+    # -- what is shown
+
+    def lines(self, step):
+        here = [" › ".join(f"{file} {function}" for file, function, _ in step.stack)]
+        if width(here[0]) > 56:
+            here = [f"… › {step.file} {step.function}"]
+        title = f"{step.phase}  {here[0]}  {self.count} "
+        found = ["", bold(cut(title + "─" * (COLUMNS - width(title)), COLUMNS), self.colour)]
+        found += self.code(step) + [""]
+        says = {"call": "is called with", "line": "", "return": ""}[step.kind]
+        found += [says] if says else []
+        for value in step.binds:
+            if step.write is None or value.array is not step.dE:
+                found += self.value(value)
+        if step.write:
+            found += ["", *self.write(step.write)]
+        return found + ["", *self.standing("E", self.example.model.params.E),
+                        *self.standing("dE", step.dE)]
+
+    def code(self, step):
+        """The line in its place; above it, at a call, the line that calls."""
+        lines, found = source(step.file), []
+        if step.kind == "call" and len(step.stack) > 1:
+            file, _, line = step.stack[-2]
+            found += [cut(f"from {file} {line}: {source(file)[line - 1].strip()}", COLUMNS)]
+        for n in range(max(step.line - 1, 1), min(step.last_line + 1, len(lines)) + 1):
+            lit = step.line <= n <= step.last_line
+            text = cut(f"{'▶' if lit else ' '}{n:>4}  {lines[n - 1]}", COLUMNS).rstrip()
+            found.append(bold(text, self.colour and lit))
+        return found
+
+    def value(self, value):
+        if value.array is None:
+            return [cut(f"{value.name} = {value.text}", COLUMNS)]
+        title = f"{value.name}  {value.array.shape}"
+        if value.array.dtype.kind == "i":
+            numbers = " ".join(map(str, value.array.ravel()))
+            return paragraph(f"{title}  {numbers}{self.spoken(value)}")
+        grid = value.array.reshape(-1, *value.array.shape[-2:]) if value.array.ndim > 1 else (
+            value.array[None, None])
+        finite = np.abs(grid[np.isfinite(grid)])
+        scale = float(finite.max(initial=0)) or 1.0
+        names = [(f"[{i}]",) if len(grid) > 1 else () for i in range(len(grid))]
+        rows = self.labels(value.rows, grid.shape[1])
+        numbers = max(map(width, rows)) + 2 + grid.shape[2] * 8 <= COLUMNS
+        heads = self.labels(value.columns, grid.shape[2]) if value.columns and numbers else ()
+        panels = [Panel(name, part, scale, heads=tuple(cut(h, 7) for h in heads))
+                  for name, part in zip(names, grid)]
+        return [title, *picture(rows, panels, self.colour, numbers)]
+
+    def spoken(self, value):
+        """The tokens of ids."""
+        if value.name.split(".")[-1] not in ("ids", "targets"):
+            return ""
+        return ":  " + " ".join(label(self.example.tokens[v]) for v in value.array.ravel())
+
+    def labels(self, kind, n):
+        if kind == "tokens":
+            return [label(token) for token in self.example.tokens]
+        if kind == "positions":
+            return [f"{t} {label(self.example.tokens[v], 8)}"
+                    for t, v in enumerate(self.example.ids[0])]
+        return [""] * n
+
+    def write(self, write):
+        """dE before + contribution = dE after, in shades and in numbers."""
+        scale = float(max(np.abs(write.before).max(), np.abs(write.after).max(),
+                          np.abs(write.contribution).max()))
+        panels = [Panel(("dE before",), write.before, scale),
+                  Panel((f"from the {write.use}",), write.contribution, scale, "+"),
+                  Panel(("dE after",), write.after, scale, "=")]
+        rows = self.labels("tokens", 0)
+        head = f"This line writes into dE, for E as the {PART[write.use]}"
+        return [bold(head, self.colour), "", *picture(rows, panels, self.colour), "",
+                *legend(scale, self.colour), "", *picture(rows, panels, self.colour, True)]
+
+    def standing(self, name, array):
+        """E or dE in a line: a shade a number, the rows one after the other."""
+        if not array.any():
+            return [f"{name:<3} all 0"]
+        scale, lines = float(np.abs(array).max()), [f"{name:<3}"]
+        for token, row in zip(self.example.tokens, array):
+            part = f" {label(token, 8)} " + "".join(shade(v, scale, 1, self.colour) for v in row)
+            if width(lines[-1]) + width(part) + 1 > COLUMNS:
+                lines.append(pad("", 3))
+            lines[-1] += part + " "
+        return [line.rstrip() for line in lines]
+
+
+PART = {"logits": "head: something for every row", "lookup": "lookup: for the rows that were read"}
+
+
+class Visit(pdb.Pdb):
+    """pdb at a frame of the walk; what it calls continuing is going back to the walk.
+
+    The walk stays Python's trace function and hands on what it is told; so pdb sees the package's
+    frames, and no others.
+    """
+
+    def __init__(self, walk, **streams):
+        super().__init__(nosigint=True, readrc=False, **streams)
+        self.walk = walk
+
+    def visit(self, frame):
+        self.reset()
+        self.botframe = frame
+        while self.botframe.f_back:
+            self.botframe = self.botframe.f_back
+        self.walk.visitor = self
+        self.set_step()
+        self.interaction(frame, None)
+
+    def set_continue(self):
+        self.walk.visitor = None
+        self._set_stopinfo(self.botframe, None, -1)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--text", default=TEXT, help="what is read and said (default: %(default)s)")
+    parser.add_argument("--also", default=ALSO,
+                        help="tokens that the text need not hold (default: %(default)s)")
+    parser.add_argument("--width", type=int,
+                        help="D (default: 4, or 6 if 4 were the number of positions)")
+    parser.add_argument("--heads", type=int, default=2, help="H (default: %(default)s)")
+    parser.add_argument("--layers", type=int, default=1, help="L (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the weights (default: %(default)s)")
+    parser.add_argument("--auto", action="store_true",
+                        help="show every line, ask nothing; so it is in a pipe")
+    args = parser.parse_args(argv)
+    small = example(args.text, args.also, args.width, args.heads, args.layers, args.seed)
+    auto = args.auto or not (sys.stdin.isatty() and sys.stdout.isatty())
+    guide = Guide(small, None if auto else input, colours(sys.stdout))
+    T, V, c = small.ids.size, len(small.tokens), small.model.config
+    sentence = " ".join(label(small.tokens[v]) for v in small.ids[0])
+    print("\n".join(paragraph(
+        f"Reads: {sentence}. T = {T}, V = {V}, D = {c.n_embd}, H = {c.n_head}, L = {c.n_layer}; "
+        f"E is ({V}, {c.n_embd}) and serves as lookup and as head.")))
+    if not auto:
+        print("\n" + HELP)
+    try:
+        loss = guide.walk.run()
+    except bdb.BdbQuit:
+        return 0
+    print(f"\nloss {loss:.6f}; dE holds both contributions. To go back in time: demos/replay.py")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
