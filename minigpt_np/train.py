@@ -51,7 +51,6 @@ def loss_and_gradients(model, ids, targets, grads, threads=1, micro_batches=1, r
     ids = check_ids(ids, model.config)
     targets = check_targets(targets, ids.shape, model.config.vocab_size)
     n_scored = np.count_nonzero(targets >= 0)
-    grads.flat[:] = 0
 
     def work(rows, g, shard_rng):
         weight = np.count_nonzero(targets[rows] >= 0) / n_scored
@@ -61,17 +60,23 @@ def loss_and_gradients(model, ids, targets, grads, threads=1, micro_batches=1, r
         model.backward(cache, g, weight)
         return weight * float(loss)
 
-    loss = 0.0
+    loss, fresh = 0.0, True         # fresh: what grads holds does not count yet
     for piece in parallel.shares(len(ids), micro_batches):
+        if targets[piece].max() < 0:
+            continue
         shards = [slice(piece.start + s.start, piece.start + s.stop)
                   for s in parallel.shares(piece.stop - piece.start, threads)]
         rngs = [None] * len(shards) if rng is None else spawn(rng, len(shards))
         if len(shards) == 1:
+            if fresh:
+                grads.flat[:] = 0
             loss += work(shards[0], grads, rngs[0])
+            fresh = False
             continue
         notes = [Notes(model.config, grads.flat.dtype) for _ in shards]
         loss += sum(parallel.run([lambda s=s, n=n, r=r: work(s, n, r) for s, n, r in zip(shards, notes, rngs)]))
-        add_notes(grads, notes, threads)
+        add_notes(grads, notes, threads, fresh)
+        fresh = False
     return loss
 
 
@@ -94,17 +99,18 @@ def is_weight(name):
     return name.endswith(".W") or name in ("E", "head")
 
 
-def add_notes(grads, notes, threads):
-    """Add every shard's Notes into grads (Parameters): always in the order of the shards.
+def add_notes(grads, notes, threads, fresh):
+    """Add every shard's Notes into grads (Parameters), always in the order of the shards.
 
-    A job is a band of rows of one array. Each thread takes the next one that nobody has taken; the
+    fresh: what grads holds is to be written over instead, which saves a pass of zeros over it. A
+    job is a band of rows of one array. Each thread takes the next one that nobody has taken; the
     result does not depend on who took it.
     """
     jobs, lookups = [], []
     for name, total in grads.arrays.items():
         parts = [n.arrays[name] for n in notes]
         if not is_weight(name):
-            total += sum(parts)
+            total[...] = sum(parts) if fresh else total + sum(parts)
             continue
         pairs = [pair for part in parts for pair in part]
         products = [pair for pair in pairs if pair[0].ndim == 2]
@@ -114,12 +120,22 @@ def add_notes(grads, notes, threads):
 
     def work():
         for band, rows, products in jobs:
-            for a, b in products:
-                band += a[:, rows].T @ b
+            add_band(band, rows, products, fresh)
 
     parallel.run([work] * threads)
     for total, ids, dx in lookups:
         lookup.add_rows(total, ids, dx)
+
+
+def add_band(band, rows, products, fresh):
+    """band += sum of (aᵀ b)[rows] over products (a, b); fresh: band = that sum."""
+    if fresh and not products:
+        band[...] = 0
+    for i, (a, b) in enumerate(products):
+        if fresh and i == 0:
+            np.matmul(a[:, rows].T, b, out=band)
+        else:
+            band += a[:, rows].T @ b
 
 
 def spawn(rng, n):
