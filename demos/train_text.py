@@ -27,7 +27,7 @@ from minigpt_np.progress import Interruptible, Progress
 from minigpt_np.train import Trainer, evaluate
 from tied_gradients import contributions_of, size_of
 
-LOOK_EVERY = 250            # steps between two looks at the validation loss
+LOOK_EVERY = 500            # steps between two looks at the validation loss
 SAVE_EVERY = 60             # seconds between two saves
 
 
