@@ -107,6 +107,10 @@ def test_clipping(seed, piece, threads, limit):
     assert factor * norm == pytest.approx(min(norm, limit), rel=1e-5)
 
 
+def test_clipping_has_pytorchs_millionth():
+    assert clip_factor(1.0, 0.5) == pytest.approx(0.5 / 1.000001, rel=1e-9)
+
+
 def test_schedule_goes_up_a_line_and_down_half_a_cosine():
     schedule = WarmupCosine(lr=1.0, warmup=4, total=14, minimum=0.2)
     assert [schedule(s) for s in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
