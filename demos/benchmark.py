@@ -64,14 +64,15 @@ def measure(name, steps, threads):
     trainer = Trainer(model, AdamW(model.params), threads=threads)
     tokens = np.random.default_rng(0).integers(0, V, (B, T + 1))
     ids, targets = tokens[:, :-1], tokens[:, 1:]
-    limit = Products(config, B, threads)
+    limit = parallel.team([Products(config, shard.stop - shard.start) for shard in parallel.shares(B, threads)], [])
 
     trainer.step(ids, targets)
     steps = steps or max(5, min(500, int(5 / timed(trainer.step, ids, targets))))
     step_times, limit_times = [], []
     for _ in range(steps):              # in turn, so that both see the same machine
         step_times.append(timed(trainer.step, ids, targets))
-        limit_times.append(timed(limit.run))
+        with parallel.blas_threads(1):
+            limit_times.append(timed(limit.call, "run"))
     seconds, limit_seconds = median(step_times), median(limit_times)
     return {
         "shape": name, "ms_per_step": 1e3 * seconds, "tokens_per_s": B * T / seconds,
@@ -88,30 +89,24 @@ def timed(function, *args):
 
 
 class Products:
-    """The matrix products of one step, and nothing else, written into arrays that are there already."""
+    """The matrix products that one shard's worker does in a step, written into arrays that are there already."""
 
-    def __init__(self, config, B, threads):
-        self.threads, self.L = threads, config.n_layer
-        self.shards = [self._operands(config, s.stop - s.start) for s in parallel.shares(B, threads)]
-
-    def _operands(self, config, B):
+    def __init__(self, config, B):
         T, D, H, K, V = config.block_size, config.n_embd, config.n_head, config.head_size, config.vocab_size
         linear = [triple(B * T, d_in, d_out) for d_in, d_out in ((D, 3 * D), (D, D), (D, 4 * D), (4 * D, D))]
         pieces = [(min(start + causal.QUERIES, T) - start, min(start + causal.QUERIES, T))
                   for start in range(0, T, causal.QUERIES)]
         scores = [triple(n, K, S, (B, H)) for n, S in pieces]          # q kᵀ and its two gradients
         mixes = [triple(n, S, K, (B, H)) for n, S in pieces]           # w v and its two gradients
-        return [op for t in linear + scores + mixes for op in t], triple(B * T, D, V)
+        self.block = [product for three in linear + scores + mixes for product in three]
+        self.head = triple(B * T, D, V)
+        self.L = config.n_layer
 
     def run(self):
-        with parallel.blas_threads(1):
-            parallel.run([lambda s=s: self._run(*s) for s in self.shards])
-
-    def _run(self, block, head):
         for _ in range(self.L):
-            for a, b, out in block:
+            for a, b, out in self.block:
                 np.matmul(a, b, out=out)
-        for a, b, out in head:
+        for a, b, out in self.head:
             np.matmul(a, b, out=out)
 
 
@@ -140,7 +135,7 @@ def shares(model, ids, targets, steps):
         for part, modules in PARTS.items():
             for module in modules:
                 module.forward, module.backward = watch(part, module.forward), watch(part, module.backward)
-        trainer.optimizer.step = watch("optimizer", trainer.optimizer.step)
+        trainer.optimizer.update = watch("optimizer", trainer.optimizer.update)
         total = sum(timed(trainer.step, ids, targets) for _ in range(steps))
     finally:
         for module, name, function in originals:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .config import GPTConfig
-from .optim import SGD, AdamW, WarmupCosine
+from .optim import WarmupCosine
 
 FORMAT = "minigpt_np run 1"
 
@@ -80,7 +80,7 @@ def save(path, trainer, generators=(), notes=None):
         "config": asdict(trainer.model.config),
         "steps": trainer.steps, "clip": trainer.clip, "micro_batches": trainer.micro_batches,
         "schedule": asdict(trainer.schedule) if trainer.schedule else None,
-        "optimizer": {"kind": type(optimizer).__name__, "settings": _settings(optimizer)},
+        "optimizer": {"kind": type(optimizer).__name__, "settings": optimizer.settings()},
         "dropout": trainer.rng.bit_generator.state if trainer.rng is not None else None,
         "generators": {name: g.bit_generator.state for name, g in dict(generators).items()},
         "notes": notes,
@@ -125,11 +125,4 @@ def whole_file(path):
 
 def _arrays(trainer):
     """Name -> array of everything large that a step changes."""
-    optimizer = trainer.optimizer
-    names = {AdamW: ("m", "v"), SGD: ("velocity",)}[type(optimizer)]
-    return {"params": trainer.model.params.flat} | {name: getattr(optimizer, name) for name in names}
-
-
-def _settings(optimizer):
-    """The optimizer's plain numbers, by attribute name."""
-    return {name: value for name, value in vars(optimizer).items() if isinstance(value, (int, float, tuple))}
+    return {"params": trainer.model.params.flat} | trainer.optimizer.arrays()

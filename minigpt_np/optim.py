@@ -1,27 +1,54 @@
 """Optimizers over the flat parameter vector, clipping, and the learning-rate schedule.
 
 A tied E is one array, so it has one gradient and one pair of moments; there is nothing to keep in
-step. All of them are loops over pieces that fit the cache, on several threads if asked to.
+step. All of them are loops over pieces that fit the cache; of n workers, each takes every n-th.
 """
 from dataclasses import dataclass
 from math import cos, pi, sqrt
 
 import numpy as np
 
-from . import parallel
+from .parallel import shared_zeros
 
 PIECE = 1 << 15             # numbers that are updated together: five such arrays fit a core's cache
 
 
-class AdamW:
+class Optimizer:
+    """What every optimizer has: `params` (Parameters), updated in place; `steps`, how many were taken."""
+
+    def __init__(self, params):
+        self.params = params
+        self.steps = 0
+
+    def step(self, grads, lr=None, scale=1.0):
+        """One step along scale · grads (Parameters), at this learning rate, in place."""
+        self.steps += 1
+        self.update(grads, lr, scale)
+
+    def update(self, grads, lr=None, scale=1.0, worker=0, workers=1):
+        """Step number `steps`, for every number of the parameters, or for one worker's part of them."""
+        lr = self.lr if lr is None else lr
+        for piece in pieces(grads, worker, workers):
+            decays = piece.start < grads.n_decayed
+            self._update(piece, grads.flat[piece], lr, scale, decays)
+
+    def settings(self):
+        """Attribute name -> plain number (or tuple of them): with `arrays`, all that the next step depends on."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, (int, float, tuple))}
+
+    def arrays(self):
+        """Attribute name -> array, of params.flat's shape, in memory that workers share."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+
+
+class AdamW(Optimizer):
     """Adam with decoupled weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019).
 
-    params        Parameters; updated in place
     lr            learning rate, > 0; `step` can be given another
     betas         decay rates of the two moments, each in [0, 1)
     weight_decay  per unit of learning rate, on `params.flat[:params.n_decayed]` only: the weights
                   of matrix products as minGPT has it; see parameters.decays (a tied E: none)
-    m, v          the moments, flat like params.flat;  steps: how many were taken
+    m, v          the moments, flat like params.flat
     Raises ValueError for numbers outside these ranges.
     """
 
@@ -33,18 +60,12 @@ class AdamW:
                 raise ValueError(f"betas: {betas!r} given, expected two numbers in [0, 1)")
         if not weight_decay >= 0:
             raise ValueError(f"weight_decay: {weight_decay!r} given, expected a number of at least 0")
-        self.params, self.lr, self.betas, self.eps, self.weight_decay = params, lr, betas, eps, weight_decay
-        self.m = np.zeros_like(params.flat)
-        self.v = np.zeros_like(params.flat)
-        self.steps = 0
+        super().__init__(params)
+        self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
+        self.m = shared_zeros(params.flat.size, params.flat.dtype)
+        self.v = shared_zeros(params.flat.size, params.flat.dtype)
 
-    def step(self, grads, lr=None, scale=1.0, threads=1):
-        """One step along scale · grads (Parameters), at this learning rate, in place."""
-        self.steps += 1
-        lr = self.lr if lr is None else lr
-        for_each_piece(self.params, threads, lambda piece, decay: self._update(piece, grads.flat[piece], lr, scale, decay))
-
-    def _update(self, piece, g, lr, scale, decay):
+    def _update(self, piece, g, lr, scale, decays):
         """m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  p = p - lr (m̂ / (sqrt(v̂) + eps) + decay p),
 
         with m̂ = m / (1 - β1^t), v̂ = v / (1 - β2^t). The two divisions are taken out of the arrays:
@@ -66,60 +87,44 @@ class AdamW:
         work += self.eps * c
         np.divide(m, work, out=work)
         work *= lr * rate
-        if decay:
+        if decays:
             p *= 1 - lr * self.weight_decay
         p -= work
 
 
-class SGD:
+class SGD(Optimizer):
     """Gradient descent with momentum: velocity = momentum velocity + g, p = p - lr velocity.
 
-    params as for AdamW; lr > 0; momentum in [0, 1). Raises ValueError otherwise.
+    lr > 0; momentum in [0, 1). Raises ValueError otherwise.
     """
 
     def __init__(self, params, lr=0.1, momentum=0.0):
         check_positive("lr", lr)
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum: {momentum!r} given, expected a number in [0, 1)")
-        self.params, self.lr, self.momentum = params, lr, momentum
-        self.velocity = np.zeros_like(params.flat)
+        super().__init__(params)
+        self.lr, self.momentum = lr, momentum
+        self.velocity = shared_zeros(params.flat.size, params.flat.dtype)
 
-    def step(self, grads, lr=None, scale=1.0, threads=1):
-        """One step along scale · grads (Parameters), at this learning rate, in place."""
-        lr = self.lr if lr is None else lr
-        for_each_piece(self.params, threads, lambda piece, decay: self._update(piece, grads.flat[piece], lr, scale))
-
-    def _update(self, piece, g, lr, scale):
+    def _update(self, piece, g, lr, scale, decays):
         velocity = self.velocity[piece]
         velocity *= self.momentum
         velocity += scale * g
         self.params.flat[piece] -= lr * velocity
 
 
-def for_each_piece(params, threads, update):
-    """Call update(slice, decays) for pieces that cover params.flat, shared out over threads."""
-    pieces = [(slice(start, min(start + PIECE, end)), end == params.n_decayed)
-              for begin, end in ((0, params.n_decayed), (params.n_decayed, params.flat.size))
-              for start in range(begin, end, PIECE)]
+def pieces(grads, worker=0, workers=1):
+    """Slices of grads.flat (Parameters), each of at most PIECE numbers that all decay or all do not.
 
-    def work(share):
-        for piece, decay in pieces[share]:
-            update(piece, decay)
-
-    parallel.run([lambda share=share: work(share) for share in parallel.shares(len(pieces), threads)])
+    All of them together are the whole vector; a worker's are every `workers`-th from its own on.
+    """
+    starts = [*range(0, grads.n_decayed, PIECE), *range(grads.n_decayed, grads.flat.size, PIECE), grads.flat.size]
+    return [slice(start, stop) for start, stop in zip(starts, starts[1:])][worker::workers]
 
 
-def global_norm(grads, threads=1):
-    """sqrt(sum of squares) of all of grads.flat (Parameters), a float; the pieces added in float64."""
-    squares = np.zeros(-(-grads.flat.size // PIECE))
-
-    def work(share):
-        for i in range(share.start, share.stop):
-            piece = grads.flat[i * PIECE:(i + 1) * PIECE]
-            squares[i] = piece @ piece
-
-    parallel.run([lambda share=share: work(share) for share in parallel.shares(len(squares), threads)])
-    return sqrt(squares.sum())
+def squares(grads, worker=0, workers=1):
+    """The sum of squares of grads.flat (Parameters), a float, or of one worker's pieces; added in float64."""
+    return sum(float(grads.flat[piece] @ grads.flat[piece]) for piece in pieces(grads, worker, workers))
 
 
 def clip_factor(norm, limit):

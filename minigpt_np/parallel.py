@@ -1,17 +1,24 @@
-"""Threads: the batch split over them, and one thread each for the BLAS meanwhile.
+"""Several cores at once: workers that call the same methods, memory they share, and the BLAS told to use one thread each.
 
-NumPy lets go of Python's global lock inside every product and every element-wise operation, so
-threads that run the same model on different sequences run at the same time. Two levels of threads
-would fight over the same cores; so while ours run, the BLAS is told to use one, and afterwards
-whatever it used before.
+NumPy lets go of Python's global lock (the GIL) inside every product and element-wise operation, so
+threads can run the same model on different sequences at the same time. But they take the lock back
+after each one, and where operations last ten microseconds they wait for each other more than they
+work: two threads are no faster than one. So workers are processes where the system can fork, over
+parameters in memory that they share, and threads elsewhere. Either way two levels of threads would
+fight over the same cores; so while ours run, the BLAS uses one, and afterwards what it used before.
 """
 import ctypes
 import functools
+import mmap
 import os
+import signal
 import sys
+import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 
@@ -48,6 +55,155 @@ def shares(n, threads):
     """range(n) in at most `threads` slices of (nearly) equal length, none of them empty."""
     bounds = np.linspace(0, n, min(n, threads) + 1).astype(int)
     return [slice(a, b) for a, b in zip(bounds, bounds[1:])]
+
+
+def shared_zeros(n, dtype):
+    """(n,) zeros that processes forked from this one read and write too, where it can fork."""
+    if not FORKS:
+        return np.zeros(n, dtype)
+    return np.ndarray(n, dtype, mmap.mmap(-1, n * np.dtype(dtype).itemsize))
+
+
+# Elsewhere there is no fork, or the system's own libraries do not survive it (macOS).
+FORKS = sys.platform == "linux"
+
+
+def is_shared(array):
+    """Whether `array` is of shared_zeros, and forked processes see what is written to it."""
+    return isinstance(array.base, mmap.mmap)
+
+
+def team(members, arrays):
+    """A Processes of the members if what they write, `arrays`, is shared memory; a Threads if not."""
+    return Processes(members) if FORKS and all(map(is_shared, arrays)) else Threads(members)
+
+
+class Threads:
+    """Objects of one class that work at the same time, each on a thread."""
+
+    def __init__(self, members):
+        self.members = members
+
+    def __len__(self):
+        return len(self.members)
+
+    alive = True
+
+    def call(self, method, *arguments):
+        """member.method(*arguments) of each, all at once; their results in order."""
+        return self.call_each(method, [arguments] * len(self))
+
+    def call_each(self, method, arguments):
+        """The same with arguments of its own for each member: a list of tuples."""
+        return run([lambda m=m, a=a: getattr(m, method)(*a) for m, a in zip(self.members, arguments)])
+
+
+class Processes(Threads):
+    """The same, but the first works here, and each other in a process forked for it.
+
+    What a member holds is as it was at the fork, but for arrays in shared memory. Arguments and
+    results go through pipes. Whatever goes wrong (Ctrl-C too) ends the processes: a team of which
+    some have answered and some have not is of no more use.
+    """
+
+    def __init__(self, members):
+        super().__init__(members)
+        self.connections, self.pids = [], []
+        self.close = weakref.finalize(self, close, os.getpid(), self.connections, self.pids)
+        for member in members[1:]:
+            connection, pid = fork(member, self.connections)
+            self.connections.append(connection)
+            self.pids.append(pid)
+
+    @property
+    def alive(self):
+        """Whether it can be called: no call has failed yet."""
+        return self.close.alive
+
+    def call_each(self, method, arguments):
+        try:
+            for connection, given in zip(self.connections, arguments[1:]):
+                connection.send((method, given))
+            results = [getattr(self.members[0], method)(*arguments[0])]
+            for connection, pid in zip(self.connections, self.pids):
+                results.append(receive(connection, pid))
+        except BaseException:
+            self.close()
+            raise
+        return results
+
+
+def receive(connection, pid):
+    """What the process answers; raises what it raised."""
+    wait(connection)
+    try:
+        result, error = connection.recv()
+    except (EOFError, ConnectionError) as gone:
+        raise RuntimeError(f"worker process {pid} ended without an answer (was it killed for want of memory?)") from gone
+    if error is not None:
+        raise error
+    return result
+
+
+def fork(member, others):
+    """A process that does what `member` is asked to: its connection and its number."""
+    from multiprocessing import Pipe
+    here, there = Pipe()
+    with warnings.catch_warnings():         # of forking while other threads run, whose locks stay shut in the
+        warnings.simplefilter("ignore", DeprecationWarning)     # new process: NumPy's own are opened again
+        pid = os.fork()
+    if pid == 0:
+        for connection in (here, *others):  # or no one would see the end of these pipes
+            connection.close()
+        try:
+            serve(member, there)
+        finally:
+            os._exit(0)
+    there.close()
+    return here, pid
+
+
+def serve(member, connection):
+    """Do what comes through the connection until it closes. Ctrl-C is for the process that asks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with blas_threads(1):
+        while True:
+            wait(connection)
+            try:
+                method, arguments = connection.recv()
+            except (EOFError, ConnectionError):
+                return
+            try:
+                answer = getattr(member, method)(*arguments), None
+            except Exception as error:
+                answer = None, error
+            connection.send(answer)
+
+
+def wait(connection):
+    """Until there is something to read, but at most AWAKE seconds: to be woken up takes longer than a small product."""
+    import select
+    there = select.poll()
+    there.register(connection, select.POLLIN)
+    end = perf_counter() + AWAKE
+    while not there.poll(0) and perf_counter() < end:
+        os.sched_yield()
+
+
+AWAKE = 0.002
+
+
+def close(parent, connections, pids):
+    """End the processes of a team; only the process that has forked them does so."""
+    if os.getpid() != parent:
+        return
+    for connection in connections:
+        connection.close()
+    for pid in pids:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 @contextmanager

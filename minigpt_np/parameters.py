@@ -8,6 +8,8 @@ from math import prod
 
 import numpy as np
 
+from .parallel import shared_zeros
+
 
 @dataclass
 class Linear:
@@ -120,7 +122,7 @@ class Parameters(Names):
 
     def __init__(self, config, dtype=np.float32):
         sizes = {name: prod(shape) for name, shape in shapes(config).items()}
-        self.flat = np.zeros(sum(sizes.values()), dtype)
+        self.flat = shared_zeros(sum(sizes.values()), dtype)
         self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
         arrays = dict.fromkeys(sizes)           # in the order of use
         start = 0

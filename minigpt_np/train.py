@@ -1,11 +1,13 @@
-"""Training: a batch's loss and gradient on several threads, and the step that uses them."""
+"""Training: a batch's gradient, made by several workers together, and the step that uses it."""
+from math import sqrt
+
 import numpy as np
 
 from . import parallel
 from .data import consecutive_batches
 from .layers import linear, lookup
 from .model import check_ids, check_targets
-from .optim import clip_factor, global_norm
+from .optim import clip_factor, squares
 from .parameters import Names, Parameters, shapes
 
 
@@ -15,10 +17,13 @@ class Trainer:
     model, optimizer   its params are model.params
     schedule           step number -> learning rate; None: the optimizer's own
     clip               the global norm that gradients are clipped to; None: they are not
-    threads            shards that the batch is split into, each on a thread; None: one for each core
+    threads            shards that the batch is split into, each taken by a Worker of its own, all at
+                       once (see parallel.team); None: one for each core. With 1, all happens in this
+                       thread of this process: the choice for a debugger
     micro_batches      pieces that the batch goes through the model in, one after the other: the same
                        gradient to rounding, with activations of one piece at a time
     rng                Generator for dropout; None: no dropout
+    grads              Parameters: the gradient of the last step
     """
 
     def __init__(self, model, optimizer, schedule=None, clip=1.0, threads=None, micro_batches=1, rng=None):
@@ -28,65 +33,107 @@ class Trainer:
         self.micro_batches = micro_batches
         self.steps = 0
         self.grads = Parameters(model.config, model.params.flat.dtype)
+        self._team = None
 
     def step(self, ids, targets):
         """One step on ids, targets (B, T) -> loss before it, global norm of its gradient before clipping."""
         with parallel.blas_threads(1):
-            loss = loss_and_gradients(self.model, ids, targets, self.grads, self.threads, self.micro_batches, self.rng)
-            norm = global_norm(self.grads, self.threads)
+            loss = self.gradients(ids, targets)
+            norm = sqrt(sum(self.team().call("squares")))
             scale = 1.0 if self.clip is None else clip_factor(norm, self.clip)
             lr = self.schedule(self.steps) if self.schedule else None
-            self.optimizer.step(self.grads, lr, scale, self.threads)
+            self.optimizer.steps += 1
+            self.team().call("update", self.optimizer.settings(), lr, scale)
         self.steps += 1
         return loss, norm
 
+    def gradients(self, ids, targets):
+        """loss of ids, targets (B, T); self.grads then holds its gradient.
 
-def loss_and_gradients(model, ids, targets, grads, threads=1, micro_batches=1, rng=None):
-    """loss of ids, targets (B, T); `grads` (Parameters) then holds its gradient, whatever it held.
+        The batch goes through the model in micro-batches, each split into shards of sequences, one a
+        worker. The loss is a mean over all scored positions; so a shard's loss counts by its share of
+        them, and the gradients with those weights simply add up.
+        """
+        ids = check_ids(ids, self.model.config)
+        targets = check_targets(targets, ids.shape, self.model.config.vocab_size)
+        n_scored = np.count_nonzero(targets >= 0)
+        team = self.team()
 
-    The batch goes through the model in micro-batches, each split into shards of sequences, one a
-    thread. The loss is a mean over all scored positions; so a shard's loss counts by its share of
-    them, and the gradients with those weights simply add up. rng as for GPT.forward.
+        loss, fresh = 0.0, True         # fresh: what grads holds does not count yet
+        for piece in parallel.shares(len(ids), self.micro_batches):
+            shards = [(ids[piece][s], targets[piece][s]) for s in parallel.shares(piece.stop - piece.start, len(team))]
+            shards += [(ids[:0], targets[:0])] * (len(team) - len(shards))
+            seeds = [None] * len(team) if self.rng is None else self.rng.integers(2**63, size=len(team)).tolist()
+            loss += sum(team.call_each("gradients", [(*shard, n_scored, seed, fresh) for shard, seed in zip(shards, seeds)]))
+            for turn in range(1, len(team)):
+                team.call("add", turn)
+            fresh = False
+        return loss
+
+    def team(self):
+        """The workers, made when first asked for, and anew for another model or optimizer."""
+        held = (self.model, self.model.params, self.optimizer)
+        if self._team is None or not self._team.alive or any(a is not b for a, b in zip(held, self._held)):
+            workers = [Worker(self.model, self.grads, self.optimizer, i, self.threads) for i in range(self.threads)]
+            self._team = parallel.team(workers, [self.model.params.flat, self.grads.flat, *self.optimizer.arrays().values()])
+            self._held = held
+        return self._team
+
+
+class Worker:
+    """One of n that take a step together: each its shard of the batch, then its share of all parameters.
+
+    Two workers must not add to one array at once, and an array for each costs memory and a pass
+    over all of it. So in the backward pass a worker only notes which products its shard adds to
+    which array (Notes), and adds them afterwards, share by share: in turn t worker i adds to share
+    i + t (mod n). No share has two workers at it, and each gets its terms in the same order every
+    time: the same bits. A worker alone adds at once.
     """
-    ids = check_ids(ids, model.config)
-    targets = check_targets(targets, ids.shape, model.config.vocab_size)
-    n_scored = np.count_nonzero(targets >= 0)
 
-    def work(rows, g, shard_rng):
-        weight = np.count_nonzero(targets[rows] >= 0) / n_scored
-        if weight == 0:
-            return 0.0
-        _, loss, cache = model.forward(ids[rows], targets[rows], shard_rng)
-        model.backward(cache, g, weight)
+    def __init__(self, model, grads, optimizer, index, n):
+        self.model, self.grads, self.optimizer, self.index, self.n = model, grads, optimizer, index, n
+        self.shares = split(grads, n)
+        self.notes = None
+
+    def gradients(self, ids, targets, n_scored, seed, fresh):
+        """This shard's part of the loss, its gradient noted, and the first turn of adding it.
+
+        seed    for dropout; None: none.    fresh   the gradients are to be written over
+        """
+        if fresh and self.n == 1:
+            self.grads.flat[:] = 0
+        self.notes = self.grads if self.n == 1 else Notes(self.model.config, self.grads.flat.dtype)
+        weight = np.count_nonzero(targets >= 0) / n_scored
+        loss = 0.0
+        if weight > 0:
+            rng = None if seed is None else np.random.default_rng(seed)
+            _, loss, cache = self.model.forward(ids, targets, rng)
+            self.model.backward(cache, self.notes, weight)
+        if self.n > 1:
+            self.add(0, fresh)
         return weight * float(loss)
 
-    loss, fresh = 0.0, True         # fresh: what grads holds does not count yet
-    for piece in parallel.shares(len(ids), micro_batches):
-        if targets[piece].max() < 0:
-            continue
-        shards = [slice(piece.start + s.start, piece.start + s.stop)
-                  for s in parallel.shares(piece.stop - piece.start, threads)]
-        rngs = [None] * len(shards) if rng is None else spawn(rng, len(shards))
-        if len(shards) == 1:
-            if fresh:
-                grads.flat[:] = 0
-            loss += work(shards[0], grads, rngs[0])
-            fresh = False
-            continue
-        notes = [Notes(model.config, grads.flat.dtype) for _ in shards]
-        loss += sum(parallel.run([lambda s=s, n=n, r=r: work(s, n, r) for s, n, r in zip(shards, notes, rngs)]))
-        add_notes(grads, notes, threads, fresh)
-        fresh = False
-    return loss
+    def add(self, turn, fresh=False):
+        """Add this shard's notes to the share whose turn it is; fresh: over what was there."""
+        for name, rows in self.shares[(self.index + turn) % self.n]:
+            add_noted(self.grads.arrays[name][rows], rows, self.notes.arrays[name], fresh)
+
+    def squares(self):
+        """The sum of squares of all gradients in this worker's share of them, once all have been added."""
+        return squares(self.grads, self.index, self.n)
+
+    def update(self, settings, lr, scale):
+        """The optimizer's step on this worker's share of the parameters."""
+        vars(self.optimizer).update(settings)
+        self.optimizer.update(self.grads, lr, scale, self.index, self.n)
 
 
 class Notes(Names):
     """The gradients of one shard of several: what the large arrays are to be sums of, in lists.
 
-    Two threads must not add to one array at once, and an array for each thread costs memory and a
-    pass over all of it. So E, the head and every W are lists here, of the (a, b) with dW = sum of
-    aᵀ b (see linear.add_product; a may be ids, see lookup.add_rows); the rest are small arrays.
-    Tied, head is E here, too: one list, which gets a note from each of its uses.
+    E, the head and every W are lists, of the (a, b) with dW = sum of aᵀ b (see linear.add_product;
+    a may be ids, see lookup.add_rows); the rest are small arrays. Tied, head is E here, too: one
+    list, which gets a note from each of its uses.
     """
 
     def __init__(self, config, dtype):
@@ -99,48 +146,38 @@ def is_weight(name):
     return name.endswith(".W") or name in ("E", "head")
 
 
-def add_notes(grads, notes, threads, fresh):
-    """Add every shard's Notes into grads (Parameters), always in the order of the shards.
+def split(grads, n):
+    """All of grads (Parameters) in n lists of (name, slice of rows), of about as many numbers each."""
+    shares, start = [[] for _ in range(n)], 0
+    for name, array in grads.arrays.items():
+        for rows in linear.bands(array) if is_weight(name) else [slice(0, len(array))]:
+            shares[start * n // grads.flat.size].append((name, rows))
+            start += array[rows].size
+    return shares
 
-    fresh: what grads holds is to be written over instead, which saves a pass of zeros over it. A
-    job is a band of rows of one array. Each thread takes the next one that nobody has taken; the
-    result does not depend on who took it.
+
+def add_noted(total, rows, noted, fresh):
+    """total += those rows of what was noted for a whole array; fresh: total = that.
+
+    noted   an array, or a list of (a, b) whose products aᵀ b are meant, as in Notes
     """
-    jobs, lookups = [], []
-    for name, total in grads.arrays.items():
-        parts = [n.arrays[name] for n in notes]
-        if not is_weight(name):
-            total[...] = sum(parts) if fresh else total + sum(parts)
-            continue
-        pairs = [pair for part in parts for pair in part]
-        products = [pair for pair in pairs if pair[0].ndim == 2]
-        lookups += [(total, *pair) for pair in pairs if pair[0].ndim == 1]
-        jobs += [(total[rows], rows, products) for rows in linear.bands(total)]
-    jobs = iter(jobs)
-
-    def work():
-        for band, rows, products in jobs:
-            add_band(band, rows, products, fresh)
-
-    parallel.run([work] * threads)
-    for total, ids, dx in lookups:
-        lookup.add_rows(total, ids, dx)
-
-
-def add_band(band, rows, products, fresh):
-    """band += sum of (aᵀ b)[rows] over products (a, b); fresh: band = that sum."""
-    if fresh and not products:
-        band[...] = 0
-    for i, (a, b) in enumerate(products):
-        if fresh and i == 0:
-            np.matmul(a[:, rows].T, b, out=band)
+    if not isinstance(noted, list):
+        noted = noted[rows]
+        total[...] = noted if fresh else total + noted
+        return
+    for a, b in noted:
+        if a.ndim == 2 and fresh:
+            np.matmul(a[:, rows].T, b, out=total)
+        elif a.ndim == 2:
+            total += a[:, rows].T @ b
         else:
-            band += a[:, rows].T @ b
-
-
-def spawn(rng, n):
-    """n Generators, seeded by draws from rng: its own state tells all that is to come."""
-    return [np.random.default_rng(seed) for seed in rng.integers(2**63, size=n)]
+            if fresh:
+                total[...] = 0
+            inside = (a >= rows.start) & (a < rows.stop)
+            lookup.add_rows(total, a[inside] - rows.start, b[inside])
+        fresh = False
+    if fresh:
+        total[...] = 0
 
 
 def evaluate(model, tokens, B, T, threads=None):

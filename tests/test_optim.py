@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minigpt_np import GPT, GPTConfig, Parameters, optim
-from minigpt_np.optim import SGD, AdamW, WarmupCosine, clip_factor, global_norm
+from minigpt_np.optim import SGD, AdamW, WarmupCosine, clip_factor, pieces, squares
 
 TINY = GPTConfig(vocab_size=3, block_size=2, n_layer=1, n_head=1, n_embd=2)
 UNTIED = GPTConfig(vocab_size=3, block_size=2, n_layer=1, n_head=1, n_embd=2, tie_embeddings=False)
@@ -22,9 +22,9 @@ def random_like(config, seed, scale=1.0):
 
 
 
-@given(configs, seeds, st.integers(1, 4), st.sampled_from([1, 7, 50, 1 << 15]), st.integers(1, 3),
+@given(configs, seeds, st.integers(1, 4), st.sampled_from([1, 7, 50, 1 << 15]),
        st.sampled_from([0.0, 0.1]), st.sampled_from([1.0, 0.25]))
-def test_adamw_is_its_equations(config, seed, steps, piece, threads, weight_decay, scale):
+def test_adamw_is_its_equations(config, seed, steps, piece, weight_decay, scale):
     lr, (beta1, beta2), eps = 0.01, (0.9, 0.95), 1e-3
     params = random_like(config, seed)
     p = dict(enumerate(params.flat.tolist()))
@@ -34,7 +34,7 @@ def test_adamw_is_its_equations(config, seed, steps, piece, threads, weight_deca
     try:
         for t in range(1, steps + 1):
             grads = random_like(config, seed + t)
-            optimizer.step(grads, lr=lr / t, scale=scale, threads=threads)
+            optimizer.step(grads, lr=lr / t, scale=scale)
             for i, g in enumerate(scale * grads.flat):
                 m[i] = beta1 * m[i] + (1 - beta1) * g
                 v[i] = beta2 * v[i] + (1 - beta2) * g * g
@@ -79,32 +79,57 @@ def test_a_tied_E_has_one_moment_and_an_untied_pair_two():
     assert tied.m.shape == tied.v.shape == tied.params.flat.shape
 
 
-@given(configs, seeds, st.integers(1, 4), st.sampled_from([0.0, 0.9]), st.integers(1, 3))
-def test_sgd_is_its_equations(config, seed, steps, momentum, threads):
+@given(configs, seeds, st.integers(1, 4), st.sampled_from([0.0, 0.9]))
+def test_sgd_is_its_equations(config, seed, steps, momentum):
     params = random_like(config, seed)
     p, velocity = params.flat.copy(), np.zeros(params.flat.size)
     optimizer = SGD(params, lr=0.1, momentum=momentum)
     for t in range(steps):
         grads = random_like(config, seed + t + 1)
         lr = None if t == 0 else 0.1 / (t + 1)
-        optimizer.step(grads, lr=lr, scale=0.5, threads=threads)
+        optimizer.step(grads, lr=lr, scale=0.5)
         velocity = momentum * velocity + 0.5 * grads.flat
         p = p - 0.1 / (t + 1) * velocity
     np.testing.assert_allclose(params.flat, p, rtol=1e-13, atol=1e-13)
 
 
-@given(seeds, st.sampled_from([1, 7, 1 << 15]), st.integers(1, 3), st.floats(1e-3, 1e3))
-def test_clipping(seed, piece, threads, limit):
-    grads = random_like(TINY, seed)
+@given(configs, seeds, st.sampled_from([1, 7, 1 << 15]), st.integers(1, 4), st.sampled_from([SGD, AdamW]))
+def test_workers_together_take_the_step_of_one(config, seed, piece, workers, kind):
+    grads, one, many = (random_like(config, seed + i) for i in (0, 1, 1))
     old, optim.PIECE = optim.PIECE, piece
     try:
-        norm = global_norm(grads, threads)
+        found = sorted((p.start, p.stop) for w in range(workers) for p in pieces(grads, w, workers))
+        assert [i for start, stop in found for i in range(start, stop)] == list(range(grads.flat.size))
+        assert all(stop <= grads.n_decayed or start >= grads.n_decayed for start, stop in found)
+        assert max(stop - start for start, stop in found) <= piece
+
+        total = sum(squares(grads, w, workers) for w in range(workers))
+        assert total == pytest.approx(math.fsum(g * g for g in grads.flat), rel=1e-13)
+
+        kind(one).step(grads)
+        optimizer = kind(many)
+        optimizer.steps += 1
+        for w in range(workers):
+            optimizer.update(grads, worker=w, workers=workers)
+        assert (one.flat == many.flat).all() and (one.flat != random_like(config, seed + 1).flat).any()
     finally:
         optim.PIECE = old
-    assert norm == pytest.approx(math.sqrt(math.fsum(g * g for g in grads.flat)), rel=1e-13)
+
+
+def test_what_a_step_depends_on_is_told():
+    adam, sgd = AdamW(Parameters(TINY)), SGD(Parameters(TINY))
+    adam.step(random_like(TINY, 0))
+    assert adam.settings() == {"steps": 1, "lr": 3e-4, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
+    assert sgd.settings() == {"steps": 0, "lr": 0.1, "momentum": 0.0}
+    assert {name: id(array) for name, array in adam.arrays().items()} == {"m": id(adam.m), "v": id(adam.v)}
+    assert list(sgd.arrays()) == ["velocity"]
+
+
+@given(st.floats(1e-6, 1e6), st.floats(1e-3, 1e3))
+def test_clipping(norm, limit):
     factor = clip_factor(norm, limit)
     assert factor == 1 if norm <= limit - 1e-6 else factor * norm <= limit
-    assert factor * norm == pytest.approx(min(norm, limit), rel=1e-5)
+    assert factor * norm == pytest.approx(min(norm, limit), rel=1e-6 / norm + 1e-9)
 
 
 def test_clipping_has_pytorchs_millionth():
