@@ -118,18 +118,19 @@ class Parameters(Names):
     """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
 
     flat     every number once; the first `n_decayed` are those that weight decay applies to
+    places   name -> the slice of flat that the array is a view of, in the order of flat
     """
 
     def __init__(self, config, dtype=np.float32):
         sizes = {name: prod(shape) for name, shape in shapes(config).items()}
         self.flat = shared_zeros(sum(sizes.values()), dtype)
         self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
-        arrays = dict.fromkeys(sizes)           # in the order of use
-        start = 0
-        for name in sorted(sizes, key=decays, reverse=True):    # in the order of flat: a stable sort
-            arrays[name] = self.flat[start:start + sizes[name]].reshape(shapes(config)[name])
+        self.places, start = {}, 0
+        for name in sorted(sizes, key=decays, reverse=True):    # a stable sort
+            self.places[name] = slice(start, start + sizes[name])
             start += sizes[name]
-        super().__init__(config, arrays)
+        super().__init__(config, {name: self.flat[self.places[name]].reshape(shape)
+                                  for name, shape in shapes(config).items()})
 
     def named(self):
         """Name -> view of every array, in the order of use; each number of `flat` appears once."""

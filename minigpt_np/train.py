@@ -8,7 +8,7 @@ from .data import consecutive_batches
 from .layers import linear, lookup
 from .model import check_ids, check_targets
 from .optim import clip_factor, squares
-from .parameters import Names, Parameters, shapes
+from .parameters import Names, Parameters
 
 
 class Trainer:
@@ -83,40 +83,44 @@ class Trainer:
 class Worker:
     """One of n that take a step together: each its shard of the batch, then its share of all parameters.
 
-    Two workers must not add to one array at once, and an array for each costs memory and a pass
-    over all of it. So in the backward pass a worker only notes which products its shard adds to
-    which array (Notes), and adds them afterwards, share by share: in turn t worker i adds to share
-    i + t (mod n). No share has two workers at it, and each gets its terms in the same order every
-    time: the same bits. A worker alone adds at once.
+    Two workers must not add to one array at once. So each makes the gradient of its shard apart
+    (Notes), and adds it to the common one afterwards, share by share: in turn t worker i adds to
+    share i + t (mod n). No share has two workers at it, and each gets its terms in the same order
+    every time: the same bits. A worker alone adds at once.
     """
 
     def __init__(self, model, grads, optimizer, index, n):
         self.model, self.grads, self.optimizer, self.index, self.n = model, grads, optimizer, index, n
         self.shares = split(grads, n)
-        self.notes = None
+        self.own = grads if n == 1 else Notes(model.config, grads.flat.dtype)
 
     def gradients(self, ids, targets, n_scored, seed, fresh):
-        """This shard's part of the loss, its gradient noted, and the first turn of adding it.
+        """This shard's part of the loss; its gradient, and the first turn of adding it.
 
-        seed    for dropout; None: none.    fresh   the gradients are to be written over
+        seed    for dropout; None: none.    fresh   what the common gradient holds does not count
         """
-        if fresh and self.n == 1:
+        if self.n > 1:
+            self.own.clear()
+        elif fresh:
             self.grads.flat[:] = 0
-        self.notes = self.grads if self.n == 1 else Notes(self.model.config, self.grads.flat.dtype)
         weight = np.count_nonzero(targets >= 0) / n_scored
         loss = 0.0
         if weight > 0:
             rng = None if seed is None else np.random.default_rng(seed)
             _, loss, cache = self.model.forward(ids, targets, rng)
-            self.model.backward(cache, self.notes, weight)
+            self.model.backward(cache, self.own, weight)
         if self.n > 1:
             self.add(0, fresh)
         return weight * float(loss)
 
     def add(self, turn, fresh=False):
-        """Add this shard's notes to the share whose turn it is; fresh: over what was there."""
-        for name, rows in self.shares[(self.index + turn) % self.n]:
-            add_noted(self.grads.arrays[name][rows], rows, self.notes.arrays[name], fresh)
+        """Add this shard's gradient to the share whose turn it is; fresh: over what was there."""
+        for part, name, rows in self.shares[(self.index + turn) % self.n]:
+            if name is None:
+                total = self.grads.flat[part]
+                np.add(0 if fresh else total, self.own.flat[part], out=total)
+            else:
+                add_products(self.grads.arrays[name][rows], rows, self.own.arrays[name], fresh)
 
     def squares(self):
         """The sum of squares of all gradients in this worker's share of them, once all have been added."""
@@ -128,43 +132,63 @@ class Worker:
         self.optimizer.update(self.grads, lr, scale, self.index, self.n)
 
 
-class Notes(Names):
-    """The gradients of one shard of several: what the large arrays are to be sums of, in lists.
+class Notes(Parameters):
+    """The gradient of one shard of several: arrays to add to, but for the largest, which are lists.
 
-    E, the head and every W are lists, of the (a, b) with dW = sum of aᵀ b (see linear.add_product;
-    a may be ids, see lookup.add_rows); the rest are small arrays. Tied, head is E here, too: one
-    list, which gets a note from each of its uses.
+    To hold those once more for each worker would cost too much memory. Their lists take the (a, b)
+    with dW = sum of aᵀ b (see linear.add_product; a may be ids, see lookup.add_rows). Tied, head is
+    E here, too: one list, which gets a note from each of its uses.
     """
 
     def __init__(self, config, dtype):
-        super().__init__(config, {name: [] if is_weight(name) else np.zeros(shape, dtype)
-                                  for name, shape in shapes(config).items()})
+        super().__init__(config, dtype)         # the system gives no memory for what is never touched
+        self.parts = [part for part, name, _ in split(self, 1)[0] if name is None]
+        Names.__init__(self, config, {name: [] if is_noted(name, array) else array
+                                      for name, array in self.arrays.items()})
+
+    def clear(self):
+        """All zeros, and nothing noted."""
+        for part in self.parts:
+            self.flat[part] = 0
+        for array in self.arrays.values():
+            if isinstance(array, list):
+                array.clear()
 
 
-def is_weight(name):
-    """Whether the array is the factor of a product, or E."""
-    return name.endswith(".W") or name in ("E", "head")
+LARGE = 1 << 20             # numbers
 
 
-def split(grads, n):
-    """All of grads (Parameters) in n lists of (name, slice of rows), of about as many numbers each."""
-    shares, start = [[] for _ in range(n)], 0
-    for name, array in grads.arrays.items():
-        for rows in linear.bands(array) if is_weight(name) else [slice(0, len(array))]:
-            shares[start * n // grads.flat.size].append((name, rows))
-            start += array[rows].size
+def is_noted(name, array):
+    """Whether the array is large, and the factor of products or E: the sum of what can be noted."""
+    return array.size > LARGE and (name.endswith(".W") or name in ("E", "head"))
+
+
+def split(params, n):
+    """params.flat in n shares of about the same size: lists of (slice of flat, name, rows).
+
+    Either name is None, and all of the slice belongs to arrays that are not noted; or it is the
+    array's of which these rows are noted.
+    """
+    shares, size = [[] for _ in range(n)], params.flat.size
+    bounds = [i * size // n for i in range(n + 1)]
+    for name, place in params.places.items():
+        array = params.arrays[name]
+        if is_noted(name, array):
+            for rows in linear.bands(array):
+                start, stop = (place.start + row * array.shape[1] for row in (rows.start, rows.stop))
+                shares[start * n // size].append((slice(start, stop), name, rows))
+            continue
+        for share, low, high in zip(shares, bounds, bounds[1:]):
+            start, stop = max(place.start, low), min(place.stop, high)
+            if start < stop and share and share[-1][0].stop == start and share[-1][1] is None:
+                start = share.pop()[0].start
+            if start < stop:
+                share.append((slice(start, stop), None, None))
     return shares
 
 
-def add_noted(total, rows, noted, fresh):
-    """total += those rows of what was noted for a whole array; fresh: total = that.
-
-    noted   an array, or a list of (a, b) whose products aᵀ b are meant, as in Notes
-    """
-    if not isinstance(noted, list):
-        noted = noted[rows]
-        total[...] = noted if fresh else total + noted
-        return
+def add_products(total, rows, noted, fresh):
+    """total += those rows of the sum of aᵀ b over all (a, b) noted for an array; fresh: total = that."""
     for a, b in noted:
         if a.ndim == 2 and fresh:
             np.matmul(a[:, rows].T, b, out=total)
