@@ -138,7 +138,7 @@ class Axis:
     def __init__(self, values, log):
         self.log = log
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-        if low == high:
+        if high - low <= 1e-8 * max(abs(low), abs(high)):       # or rounding would decide what is where
             low, high = (low / 2, high * 2) if log else (low - 1, high + 1)
         self.low, self.high = low, high
 

@@ -26,6 +26,7 @@ SHAPES = {                  # L, H, D, T, V, B
     "shakespeare-char": (6, 6, 384, 256, 65, 4),
     "gpt2-124M": (12, 12, 768, 64, 50257, 4),
 }
+ROUNDS = 10
 PARTS = {
     "embedding": [lookup], "attention": [attention], "MLP": [mlp], "norms": [layernorm],
     "logits and loss": [logits, cross_entropy],
@@ -69,10 +70,10 @@ def measure(name, steps, threads):
     trainer.step(ids, targets)
     steps = steps or max(5, min(500, int(5 / timed(trainer.step, ids, targets))))
     step_times, limit_times = [], []
-    for _ in range(steps):              # in turn, so that both see the same machine
-        step_times.append(timed(trainer.step, ids, targets))
+    for part in parallel.shares(steps, ROUNDS):         # in turn, so that both see the same machine
+        step_times += [timed(trainer.step, ids, targets) for _ in range(part.start, part.stop)]
         with parallel.blas_threads(1):
-            limit_times.append(timed(limit.call, "run"))
+            limit_times += [timed(limit.call, "run") for _ in range(part.start, part.stop)]
     seconds, limit_seconds = median(step_times), median(limit_times)
     return {
         "shape": name, "ms_per_step": 1e3 * seconds, "tokens_per_s": B * T / seconds,

@@ -1,7 +1,7 @@
 """Optimizers over the flat parameter vector, clipping, and the learning-rate schedule.
 
 A tied E is one array, so it has one gradient and one pair of moments; there is nothing to keep in
-step. All of them are loops over pieces that fit the cache; of n workers, each takes every n-th.
+step. All of them are loops over pieces that fit the cache; of n workers, each takes an n-th of them.
 """
 from dataclasses import dataclass
 from math import cos, pi, sqrt
@@ -10,7 +10,7 @@ import numpy as np
 
 from .parallel import shared_zeros
 
-PIECE = 1 << 15             # numbers that are updated together: five such arrays fit a core's cache
+PIECE = 1 << 17             # numbers that are updated together: few enough to stay in the cache from pass to pass
 
 
 class Optimizer:
@@ -116,10 +116,12 @@ class SGD(Optimizer):
 def pieces(grads, worker=0, workers=1):
     """Slices of grads.flat (Parameters), each of at most PIECE numbers that all decay or all do not.
 
-    All of them together are the whole vector; a worker's are every `workers`-th from its own on.
+    All of them together are the whole vector; a worker's are one stretch of it, its share.
     """
-    starts = [*range(0, grads.n_decayed, PIECE), *range(grads.n_decayed, grads.flat.size, PIECE), grads.flat.size]
-    return [slice(start, stop) for start, stop in zip(starts, starts[1:])][worker::workers]
+    begin, end = (i * grads.flat.size // workers for i in (worker, worker + 1))
+    for low, high in ((begin, min(end, grads.n_decayed)), (max(begin, grads.n_decayed), end)):
+        for start in range(low, high, PIECE):
+            yield slice(start, min(start + PIECE, high))
 
 
 def squares(grads, worker=0, workers=1):

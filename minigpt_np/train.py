@@ -174,7 +174,7 @@ def split(params, n):
     for name, place in params.places.items():
         array = params.arrays[name]
         if is_noted(name, array):
-            for rows in linear.bands(array):
+            for rows in linear.bands(*array.shape, linear.BAND):
                 start, stop = (place.start + row * array.shape[1] for row in (rows.start, rows.stop))
                 shares[start * n // size].append((slice(start, stop), name, rows))
             continue

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minigpt_np import GPTConfig
@@ -184,6 +184,8 @@ def test_ticks_are_few_and_within_the_axis(low, length):
     assert all(axis.low - slack <= tick <= axis.high + slack for tick in ticks)
 
 
+@example(9.0, 1 + 2**-52)
+@example(1.0, 1 + 2**-52)
 @given(st.floats(1e-9, 1e3), st.floats(1, 1e9))
 def test_logarithmic_ticks_too(low, factor):
     axis = charts.Axis(np.array([low, low * factor]), True)

@@ -344,11 +344,11 @@ def test_a_product_is_added_in_bands_that_cover_every_row_once(I, J, N, seed):
     expected = total + a.T @ b
     linear.add_product(total, a, b)
     assert_same(total, expected, terms=64)
-    bands = linear.bands(total)
+    bands = linear.bands(*total.shape, linear.BAND)
     assert [i for rows in bands for i in range(I)[rows]] == list(range(I))
     assert [rows.start for rows in bands] == list(range(0, I, 64))
     linear.BAND = 100 * J                           # numbers, J a row
-    assert [rows.start for rows in linear.bands(total)] == list(range(0, I, 100))
+    assert [rows.start for rows in linear.bands(*total.shape, linear.BAND)] == list(range(0, I, 100))
 
 
 @given(seed=seeds)

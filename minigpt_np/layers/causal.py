@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import dropout, softmax
+from .linear import ones
 
 QUERIES = 64                # positions that are treated together
 
@@ -51,8 +52,8 @@ def forward(qkv, B, T, H, p_drop=0, rng=None):
         scores[..., start:] += future(stop - start, scores.dtype)
         e, total, _ = softmax.exponentials(scores)
         kept, mask = dropout.forward(e, p_drop, rng)
-        y[:, :, start:stop] = kept @ v[:, :, :stop]
-        y[:, :, start:stop] /= total
+        part = np.matmul(kept, v[:, :, :stop], out=y[:, :, start:stop])
+        part /= total
         pieces.append(Piece(start, stop, e, total, mask))
     return rows, Cache(q, k, v, pieces, y)
 
@@ -67,20 +68,28 @@ def backward(dy, cache):
     """
     q, k, v, pieces, y = cache
     B, H, T, K = q.shape
-    dqkv = np.zeros((B * T, 3 * H * K), q.dtype)
+    dqkv = np.empty((B * T, 3 * H * K), q.dtype)
     dq, dk, dv = heads(dqkv, B, T, 3, H)
     dy, = heads(dy, B, T, 1, H)
     for start, stop, e, total, mask in reversed(pieces):
         dy_part = dy[:, :, start:stop] / total
-        y_dy = softmax.row_sums(dy_part * y[:, :, start:stop])
-        dv[:, :, :stop] += transposed(dropout.backward(e, mask)) @ dy_part
+        y_dy = (dy_part * y[:, :, start:stop]) @ ones(K, q.dtype)
+        add_product(dv[:, :, :stop], transposed(dropout.backward(e, mask)), dy_part, stop == T)
         dscores = dropout.backward(dy_part @ transposed(v[:, :, :stop]), mask)
-        dscores -= y_dy
+        dscores -= y_dy[..., None]
         dscores *= e
-        dq[:, :, start:stop] = dscores @ k[:, :, :stop]
-        dk[:, :, :stop] += transposed(dscores) @ q[:, :, start:stop]
+        np.matmul(dscores, k[:, :, :stop], out=dq[:, :, start:stop])
+        add_product(dk[:, :, :stop], transposed(dscores), q[:, :, start:stop], stop == T)
     dq *= 1 / sqrt(K)
     return dqkv
+
+
+def add_product(total, a, b, first):
+    """total += a b; first: total = a b, whatever it held."""
+    if first:
+        np.matmul(a, b, out=total)
+    else:
+        total += a @ b
 
 
 def heads(rows, B, T, n, H):

@@ -14,8 +14,7 @@ class Cache(NamedTuple):
 
 def forward(x, w, eps):
     """x (N, D), w of gain (D,) and bias (D,) -> y (N, D). Means are products with 1/D each."""
-    D = x.shape[1]
-    average = np.full((D, 1), 1 / D, x.dtype)
+    average = ones(x.shape[1], x.dtype)[:, None] / x.shape[1]
     centred = x - x @ average
     variance = (centred * centred) @ average
     inv_std = 1 / np.sqrt(variance + eps)
@@ -37,8 +36,9 @@ def backward(dy, cache, grads):
     """
     xhat, inv_std, gain = cache
     dy_xhat = dy * xhat
-    grads.gain += ones(dy) @ dy_xhat
-    grads.bias += ones(dy) @ dy
+    sums = ones(len(dy), dy.dtype)
+    grads.gain += sums @ dy_xhat
+    grads.bias += sums @ dy
 
     gain_over_D = gain[:, None] / len(gain)
     mean_dxhat = dy @ gain_over_D

@@ -1,4 +1,5 @@
 """y = x W + b, on N rows at once."""
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ def backward(dy, cache, grads):
         dx[n, i] = sum_j dy[n, j] W[i, j]        dx = dy Wᵀ
     """
     add_product(grads.W, cache.x, dy)
-    grads.b += ones(dy) @ dy
+    grads.b += ones(len(dy), dy.dtype) @ dy
     return dy @ cache.W.T
 
 
@@ -40,19 +41,23 @@ def add_product(total, a, b):
     if isinstance(total, list):
         total.append((a, b))
         return
-    for rows in bands(total):
+    for rows in bands(*total.shape, BAND):
         total[rows] += a[:, rows].T @ b
 
 
-def bands(total):
-    """Slices of rows that together are `total` (I, J); each holds about BAND numbers."""
-    height = max(64, BAND // total.shape[1])
-    return [slice(start, min(start + height, len(total))) for start in range(0, len(total), height)]
+@functools.lru_cache(64)
+def bands(I, J, numbers):
+    """Slices of rows that together are an array (I, J); each holds about that many numbers."""
+    height = max(64, numbers // J)
+    return [slice(start, min(start + height, I)) for start in range(0, I, height)]
 
 
-BAND = 1 << 18
+BAND = 1 << 20
 
 
-def ones(x):
-    """(N,) ones for x of N rows: `ones @ x` sums over rows faster than x.sum(axis=0)."""
-    return np.ones(len(x), x.dtype)
+@functools.lru_cache(64)
+def ones(n, dtype):
+    """(n,) ones, to be read only: as products, `ones @ x` and `x @ ones` are sums faster than x.sum(axis)."""
+    found = np.ones(n, dtype)
+    found.flags.writeable = False
+    return found

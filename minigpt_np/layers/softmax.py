@@ -1,6 +1,8 @@
 """Exponentials of rows, and their sums: softmax(z) = exp(z) / sum(exp(z)), left undivided."""
 import numpy as np
 
+from .linear import ones
+
 # Row sums of exp(z) inside these bounds leave float32 room on both sides for whatever is
 # multiplied with them afterwards (float32 spans 1e-38 to 1e38).
 SMALL, LARGE = 1e-10, 1e10
@@ -26,4 +28,5 @@ def exponentials(z):
 
 def row_sums(e):
     """(..., S) -> (..., 1), as a product with ones: several times faster than e.sum(-1)."""
-    return (e @ np.ones(e.shape[-1], e.dtype))[..., None]
+    S = e.shape[-1]
+    return (e.reshape(-1, S) @ ones(S, e.dtype)).reshape(*e.shape[:-1], 1)
