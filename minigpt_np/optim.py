@@ -8,7 +8,7 @@ from math import cos, pi, sqrt
 
 import numpy as np
 
-from .parallel import shared_zeros
+from . import shared
 
 PIECE = 1 << 17             # numbers that are updated together: few enough to stay in the cache from pass to pass
 
@@ -62,8 +62,8 @@ class AdamW(Optimizer):
             raise ValueError(f"weight_decay: {weight_decay!r} given, expected a number of at least 0")
         super().__init__(params)
         self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
-        self.m = shared_zeros(params.flat.size, params.flat.dtype)
-        self.v = shared_zeros(params.flat.size, params.flat.dtype)
+        self.m = shared.zeros(params.flat.size, params.flat.dtype)
+        self.v = shared.zeros(params.flat.size, params.flat.dtype)
 
     def _update(self, piece, g, lr, scale, decays):
         """m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  p = p - lr (m̂ / (sqrt(v̂) + eps) + decay p),
@@ -104,7 +104,7 @@ class SGD(Optimizer):
             raise ValueError(f"momentum: {momentum!r} given, expected a number in [0, 1)")
         super().__init__(params)
         self.lr, self.momentum = lr, momentum
-        self.velocity = shared_zeros(params.flat.size, params.flat.dtype)
+        self.velocity = shared.zeros(params.flat.size, params.flat.dtype)
 
     def _update(self, piece, g, lr, scale, decays):
         velocity = self.velocity[piece]

@@ -9,10 +9,11 @@ fight over the same cores; so while ours run, the BLAS uses one, and afterwards 
 """
 import ctypes
 import functools
-import mmap
 import os
+import select
 import signal
 import sys
+import traceback
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+
+from . import shared
 
 
 def cores():
@@ -53,29 +56,13 @@ def pool():
 
 def shares(n, threads):
     """range(n) in at most `threads` slices of (nearly) equal length, none of them empty."""
-    bounds = np.linspace(0, n, min(n, threads) + 1).astype(int)
-    return [slice(a, b) for a, b in zip(bounds, bounds[1:])]
-
-
-def shared_zeros(n, dtype):
-    """(n,) zeros that processes forked from this one read and write too, where it can fork."""
-    if not FORKS:
-        return np.zeros(n, dtype)
-    return np.ndarray(n, dtype, mmap.mmap(-1, n * np.dtype(dtype).itemsize))
-
-
-# Elsewhere there is no fork, or the system's own libraries do not survive it (macOS).
-FORKS = sys.platform == "linux"
-
-
-def is_shared(array):
-    """Whether `array` is of shared_zeros, and forked processes see what is written to it."""
-    return isinstance(array.base, mmap.mmap)
+    m = min(n, threads)
+    return [slice(i * n // m, (i + 1) * n // m) for i in range(m)]
 
 
 def team(members, arrays):
     """A Processes of the members if what they write, `arrays`, is shared memory; a Threads if not."""
-    return Processes(members) if FORKS and all(map(is_shared, arrays)) else Threads(members)
+    return Processes(members) if shared.FORKS and all(map(shared.is_shared, arrays)) else Threads(members)
 
 
 class Threads:
@@ -125,23 +112,21 @@ class Processes(Threads):
             for connection, given in zip(self.connections, arguments[1:]):
                 connection.send((method, given))
             results = [getattr(self.members[0], method)(*arguments[0])]
-            for connection, pid in zip(self.connections, self.pids):
-                results.append(receive(connection, pid))
+            return results + [answer(connection) for connection in self.connections]
+        except (EOFError, ConnectionError) as gone:
+            self.close()
+            raise RuntimeError(f"a worker of {self.pids} has ended without an answer: killed for want of memory?") from gone
         except BaseException:
             self.close()
             raise
-        return results
 
 
-def receive(connection, pid):
-    """What the process answers; raises what it raised."""
+def answer(connection):
+    """What a process answers; raises what it raised, its traceback as the cause."""
     wait(connection)
-    try:
-        result, error = connection.recv()
-    except (EOFError, ConnectionError) as gone:
-        raise RuntimeError(f"worker process {pid} ended without an answer (was it killed for want of memory?)") from gone
+    result, error, trace = connection.recv()
     if error is not None:
-        raise error
+        raise error from RuntimeError("in a worker process:\n" + trace)
     return result
 
 
@@ -149,24 +134,27 @@ def fork(member, others):
     """A process that does what `member` is asked to: its connection and its number."""
     from multiprocessing import Pipe
     here, there = Pipe()
-    with warnings.catch_warnings():         # of forking while other threads run, whose locks stay shut in the
-        warnings.simplefilter("ignore", DeprecationWarning)     # new process: NumPy's own are opened again
-        pid = os.fork()
-    if pid == 0:
-        for connection in (here, *others):  # or no one would see the end of these pipes
-            connection.close()
-        try:
-            serve(member, there)
-        finally:
-            os._exit(0)
+    # Ctrl-C is for the process that asks: the new one is born deaf to it, and stays so.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        with warnings.catch_warnings():     # of forking while other threads run, whose locks stay shut in the
+            warnings.simplefilter("ignore", DeprecationWarning)     # new process: NumPy's own are opened again
+            pid = os.fork()
+        if pid == 0:
+            for connection in (here, *others):      # or no one would see the end of these pipes
+                connection.close()
+            try:
+                serve(member, there)
+            finally:
+                os._exit(0)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     there.close()
     return here, pid
 
 
 def serve(member, connection):
-    """Do what comes through the connection until it closes. Ctrl-C is for the process that asks."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Do what comes through the connection until it closes."""
     with blas_threads(1):
         while True:
             wait(connection)
@@ -175,15 +163,13 @@ def serve(member, connection):
             except (EOFError, ConnectionError):
                 return
             try:
-                answer = getattr(member, method)(*arguments), None
+                connection.send((getattr(member, method)(*arguments), None, ""))
             except Exception as error:
-                answer = None, error
-            connection.send(answer)
+                connection.send((None, error, traceback.format_exc()))
 
 
 def wait(connection):
-    """Until there is something to read, but at most AWAKE seconds: to be woken up takes longer than a small product."""
-    import select
+    """Until there is something to read, but at most AWAKE seconds: to wake up takes longer than a small product."""
     there = select.poll()
     there.register(connection, select.POLLIN)
     end = perf_counter() + AWAKE

@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from .parallel import shared_zeros
+from . import shared
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Parameters(Names):
 
     def __init__(self, config, dtype=np.float32):
         sizes = {name: prod(shape) for name, shape in shapes(config).items()}
-        self.flat = shared_zeros(sum(sizes.values()), dtype)
+        self.flat = shared.zeros(sum(sizes.values()), dtype)
         self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
         self.places, start = {}, 0
         for name in sorted(sizes, key=decays, reverse=True):    # a stable sort

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given, strategies as st
 
-from minigpt_np import GPT, GPTConfig, parallel, pretrained, safetensors
+from minigpt_np import GPT, GPTConfig, pretrained, safetensors, shared
 from strategies import configs
 
 SMALL = GPTConfig(vocab_size=5, block_size=4, n_layer=2, n_head=2, n_embd=6)
@@ -515,7 +515,7 @@ def test_no_number_is_held_twice(tmp_path, transposed):
     finally:
         tracemalloc.stop()
     assert np.array_equal(opened.params.flat, model.params.flat)
-    traced = 0 if parallel.is_shared(opened.params.flat) else size      # shared memory is not
+    traced = 0 if shared.is_shared(opened.params.flat) else size      # shared memory is not
     assert traced <= peak < traced + 4 * safetensors.PIECE
 
 
