@@ -205,14 +205,22 @@ def add_products(total, rows, noted, fresh):
 
 
 def evaluate(model, tokens, B, T, threads=None):
-    """Mean loss over all of tokens (N,), in stretches of T, B at a time on each thread; no dropout."""
+    """Mean loss over all of tokens (N,), in stretches of T, B at a time for each of `threads` workers; no dropout."""
+    parallel.keep_freed_memory()
     batches = list(consecutive_batches(tokens, B, T))
-
-    def work(share):
-        return [(model.forward(ids, targets)[1] * targets.size, targets.size) for ids, targets in batches[share]]
-
+    examiners = [Examiner(model, batches[share]) for share in parallel.shares(len(batches), threads or parallel.cores())]
     with parallel.blas_threads(1):
-        found = parallel.run([lambda s=s: work(s)
-                              for s in parallel.shares(len(batches), threads or parallel.cores())])
+        found = parallel.team(examiners, []).call("losses")
     losses, sizes = zip(*[pair for part in found for pair in part])
     return float(sum(losses) / sum(sizes))
+
+
+class Examiner:
+    """One of the workers that evaluate a model together: it has some of the batches."""
+
+    def __init__(self, model, batches):
+        self.model, self.batches = model, batches
+
+    def losses(self):
+        """(sum of losses, how many) of each batch."""
+        return [(self.model.forward(ids, targets)[1] * targets.size, targets.size) for ids, targets in self.batches]
