@@ -9,12 +9,12 @@ products alone are the limit: no trainer that multiplies with the same BLAS can 
 """
 import argparse
 import json
-import sys
 import time
 from statistics import median
 
 import numpy as np
 
+import _terminal
 from minigpt_np import GPT, GPTConfig, parallel
 from minigpt_np.layers import attention, causal, cross_entropy, layernorm, logits, lookup, mlp
 from minigpt_np.optim import AdamW
@@ -33,24 +33,25 @@ PARTS = {
 }
 
 
-def main():
-    args = parse()
+def main(argv=None):
+    args = parse(argv)
     for name in [args.shape] if args.shape else SHAPES:
         result = measure(name, args.steps, args.threads)
         if args.json:
-            shares = result.pop("shares")
+            del result["shares"]
             print(json.dumps(result), flush=True)
         else:
             show(result)
+    return 0
 
 
-def parse():
+def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, help="one shape (default: all)")
     parser.add_argument("--steps", type=int, help="counted steps (default: about ten seconds of them)")
     parser.add_argument("--threads", type=int, default=parallel.cores(), help="default: one for each core")
     parser.add_argument("--json", action="store_true", help="one JSON object a shape")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     for name in ("steps", "threads"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name}: {getattr(args, name)} given, expected at least 1")
@@ -70,10 +71,13 @@ def measure(name, steps, threads):
     trainer.step(ids, targets)
     steps = steps or max(5, min(500, int(5 / timed(trainer.step, ids, targets))))
     step_times, limit_times = [], []
-    for part in parallel.shares(steps, ROUNDS):         # in turn, so that both see the same machine
+    rounds = parallel.shares(steps, ROUNDS)
+    progress = _terminal.Progress(name, len(rounds))
+    for part in rounds:                 # in turn, so that both see the same machine
         step_times += [timed(trainer.step, ids, targets) for _ in range(part.start, part.stop)]
         with parallel.blas_threads(1):
             limit_times += [timed(limit.call, "run") for _ in range(part.start, part.stop)]
+        progress.step()
     seconds, limit_seconds = median(step_times), median(limit_times)
     return {
         "shape": name, "ms_per_step": 1e3 * seconds, "tokens_per_s": B * T / seconds,
@@ -153,7 +157,4 @@ def show(result):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    _terminal.run(main)

@@ -1,4 +1,5 @@
 """y = gain · (x - mean) / sqrt(variance + eps) + bias, over the D numbers of each row."""
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +15,9 @@ class Cache(NamedTuple):
 
 def forward(x, w, eps):
     """x (N, D), w of gain (D,) and bias (D,) -> y (N, D). Means are products with 1/D each."""
-    average = ones(x.shape[1], x.dtype)[:, None] / x.shape[1]
-    centred = x - x @ average
-    variance = (centred * centred) @ average
+    to_mean = averaging(x.shape[1], x.dtype)
+    centred = x - x @ to_mean
+    variance = (centred * centred) @ to_mean
     inv_std = 1 / np.sqrt(variance + eps)
     xhat = np.multiply(centred, inv_std, out=centred)
     y = xhat * w.gain
@@ -48,3 +49,9 @@ def backward(dy, cache, grads):
     dx -= np.multiply(xhat, mean_dxhat_xhat, out=dy_xhat)
     dx *= inv_std
     return dx
+
+
+@functools.lru_cache(64)
+def averaging(D, dtype):
+    """(D, 1) of 1/D each, to be read only: its product with rows is their means."""
+    return ones(D, dtype)[:, None] / D

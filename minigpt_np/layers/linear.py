@@ -42,7 +42,8 @@ def add_product(total, a, b):
         total.append((a, b))
         return
     for rows in bands(*total.shape, BAND):
-        total[rows] += a[:, rows].T @ b
+        band = total[rows]
+        band += a[:, rows].T @ b
 
 
 @functools.lru_cache(64)
