@@ -15,14 +15,8 @@ class Piece(NamedTuple):
     """What a run of queries, start <= t < stop, did with the keys s < stop."""
     start: int
     stop: int
-    e: np.ndarray           # (B, H, stop - start, stop) exp(scores), 0 for s > t
-    total: np.ndarray       # (B, H, stop - start, 1) sums of e
+    weights: np.ndarray     # (B, H, stop - start, stop) 0 for s > t; each row sums to 1
     mask: np.ndarray        # dropout's, or None
-
-    @property
-    def weights(self):
-        """(B, H, stop - start, stop) attention weights: each row sums to 1."""
-        return self.e / self.total
 
 
 class Cache(NamedTuple):
@@ -39,7 +33,7 @@ def forward(qkv, B, T, H, p_drop=0, rng=None):
     scores = q kᵀ / sqrt(K), -inf where s > t;   y = softmax(scores) v   (Vaswani et al., 2017).
 
     A run of queries at a time, against the keys they may see: the other half of the T x T square
-    is never computed. softmax's division comes last, on y: fewer numbers than weights.
+    is never computed.
     """
     q, k, v = heads(qkv, B, T, 3, H)
     q = q * (1 / sqrt(q.shape[-1]))
@@ -51,34 +45,33 @@ def forward(qkv, B, T, H, p_drop=0, rng=None):
         scores = q[:, :, start:stop] @ transposed(k[:, :, :stop])
         diagonal = scores[..., start:]
         diagonal += future(stop - start, scores.dtype)
-        e, total, _ = softmax.exponentials(scores)
-        kept, mask = dropout.forward(e, p_drop, rng)
-        part = np.matmul(kept, v[:, :, :stop], out=y[:, :, start:stop])
-        part /= total
-        pieces.append(Piece(start, stop, e, total, mask))
+        weights, total, _ = softmax.exponentials(scores)
+        weights /= total
+        kept, mask = dropout.forward(weights, p_drop, rng)
+        np.matmul(kept, v[:, :, :stop], out=y[:, :, start:stop])
+        pieces.append(Piece(start, stop, weights, mask))
     return rows, Cache(q, k, v, pieces, y)
 
 
 def backward(dy, cache):
     """dy (N, D) -> dqkv (N, 3D).
 
-    With weights w = e / total:  y = w v, so  dv = wᵀ dy  and  dw = dy vᵀ.
+    With weights w:  y = w v, so  dv = wᵀ dy  and  dw = dy vᵀ.
     Softmax:  dscores = w (dw - sum_s w dw), and  sum_s w[t, s] dw[t, s] = y[t] · dy[t].
     scores = q kᵀ:  dq = dscores k,  dk = dscoresᵀ q.
-    Again the division is done on the smaller side: (e / total)ᵀ dy = eᵀ (dy / total).
     """
     q, k, v, pieces, y = cache
     B, H, T, K = q.shape
     dqkv = np.empty((B * T, 3 * H * K), q.dtype)
     dq, dk, dv = heads(dqkv, B, T, 3, H)
     dy, = heads(dy, B, T, 1, H)
-    for start, stop, e, total, mask in reversed(pieces):
-        dy_part = dy[:, :, start:stop] / total
-        y_dy = (dy_part * y[:, :, start:stop]) @ ones(K, q.dtype)
-        add_product(dv[:, :, :stop], transposed(dropout.backward(e, mask)), dy_part, stop == T)
+    for start, stop, weights, mask in reversed(pieces):
+        dy_part = dy[:, :, start:stop]
+        y_dy = (y[:, :, start:stop] * dy_part) @ ones(K, q.dtype)
+        add_product(dv[:, :, :stop], transposed(dropout.backward(weights, mask)), dy_part, stop == T)
         dscores = dropout.backward(dy_part @ transposed(v[:, :, :stop]), mask)
         dscores -= y_dy[..., None]
-        dscores *= e
+        dscores *= weights
         np.matmul(dscores, k[:, :, :stop], out=dq[:, :, start:stop])
         add_product(dk[:, :, :stop], transposed(dscores), q[:, :, start:stop], stop == T)
     dq *= 1 / sqrt(K)
