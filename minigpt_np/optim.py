@@ -120,13 +120,12 @@ def pieces(grads, worker=0, workers=1):
     """
     begin, end = (i * grads.flat.size // workers for i in (worker, worker + 1))
     for low, high in ((begin, min(end, grads.n_decayed)), (max(begin, grads.n_decayed), end)):
-        for start in range(low, high, PIECE):
-            yield slice(start, min(start + PIECE, high))
+        yield from stretches(low, high)
 
 
-def squares(grads, worker=0, workers=1):
-    """The sum of squares of grads.flat (Parameters), a float, or of one worker's pieces; added in float64."""
-    return sum(float(grads.flat[piece] @ grads.flat[piece]) for piece in pieces(grads, worker, workers))
+def stretches(start, stop):
+    """Slices, each of at most PIECE numbers, that together are start..stop."""
+    return [slice(low, min(low + PIECE, stop)) for low in range(start, stop, PIECE)]
 
 
 def clip_factor(norm, limit):

@@ -7,7 +7,7 @@ from . import parallel
 from .data import consecutive_batches
 from .layers import linear, lookup
 from .model import check_ids, check_targets
-from .optim import clip_factor, squares
+from .optim import clip_factor, stretches
 from .parameters import Names, Parameters
 
 
@@ -38,8 +38,7 @@ class Trainer:
     def step(self, ids, targets):
         """One step on ids, targets (B, T) -> loss before it, global norm of its gradient before clipping."""
         with parallel.blas_threads(1):
-            loss = self.gradients(ids, targets)
-            norm = sqrt(sum(self.team().call("squares")))
+            loss, norm = self.gradients(ids, targets)
             scale = 1.0 if self.clip is None else clip_factor(norm, self.clip)
             lr = self.schedule(self.steps) if self.schedule else None
             self.optimizer.steps += 1
@@ -48,7 +47,7 @@ class Trainer:
         return loss, norm
 
     def gradients(self, ids, targets):
-        """loss of ids, targets (B, T); self.grads then holds its gradient.
+        """ids, targets (B, T) -> loss, global norm of its gradient; self.grads then holds that.
 
         The batch goes through the model in micro-batches, each split into shards of sequences, one a
         worker. The loss is a mean over all scored positions; so a shard's loss counts by its share of
@@ -64,18 +63,23 @@ class Trainer:
             shards = [(ids[piece][s], targets[piece][s]) for s in parallel.shares(piece.stop - piece.start, len(team))]
             shards += [(ids[:0], targets[:0])] * (len(team) - len(shards))
             seeds = [None] * len(team) if self.rng is None else self.rng.integers(2**63, size=len(team)).tolist()
-            loss += sum(team.call_each("gradients", [(*shard, n_scored, seed, fresh) for shard, seed in zip(shards, seeds)]))
+            found = team.call_each("gradients", [(*shard, n_scored, seed, fresh) for shard, seed in zip(shards, seeds)])
+            losses, squares = zip(*found)
             for turn in range(1, len(team)):
-                team.call("add", turn)
+                squares = team.call("add", turn, fresh)
+            loss += sum(losses)
             fresh = False
-        return loss
+        return loss, sqrt(sum(squares))
 
     def team(self):
         """The workers, made when first asked for, and anew for another model or optimizer."""
         held = (self.model, self.model.params, self.optimizer)
         if self._team is None or not self._team.alive or any(a is not b for a, b in zip(held, self._held)):
-            workers = [Worker(self.model, self.grads, self.optimizer, i, self.threads) for i in range(self.threads)]
-            self._team = parallel.team(workers, [self.model.params.flat, self.grads.flat, *self.optimizer.arrays().values()])
+            n, config, dtype = self.threads, self.model.config, self.model.params.flat.dtype
+            owns = [self.grads] if n == 1 else [Notes(config, dtype) for _ in range(n)]
+            workers = [Worker(self.model, self.grads, self.optimizer, i, owns) for i in range(n)]
+            self._team = parallel.team(workers, [self.model.params.flat, self.grads.flat, *self.optimizer.arrays().values(),
+                                                 *(own.flat for own in owns)])
             self._held = held
         return self._team
 
@@ -84,18 +88,19 @@ class Worker:
     """One of n that take a step together: each its shard of the batch, then its share of all parameters.
 
     Two workers must not add to one array at once. So each makes the gradient of its shard apart
-    (Notes), and adds it to the common one afterwards, share by share: in turn t worker i adds to
-    share i + t (mod n). No share has two workers at it, and each gets its terms in the same order
-    every time: the same bits. A worker alone adds at once.
+    (owns, all of them Notes), and they are added to the common one (grads) afterwards, share by share:
+    in turn t worker i is at share i + t (mod n), adds the products that it has noted, and in the last
+    turn what all have summed. No share has two workers at it, and each gets its terms in the same
+    order every time: the same bits. A worker alone adds at once: owns is [grads].
     """
 
-    def __init__(self, model, grads, optimizer, index, n):
-        self.model, self.grads, self.optimizer, self.index, self.n = model, grads, optimizer, index, n
-        self.shares = split(grads, n)
-        self.own = grads if n == 1 else Notes(model.config, grads.flat.dtype)
+    def __init__(self, model, grads, optimizer, index, owns):
+        self.model, self.grads, self.optimizer, self.index, self.owns = model, grads, optimizer, index, owns
+        self.own, self.n = owns[index], len(owns)
+        self.shares = split(grads, self.n)
 
     def gradients(self, ids, targets, n_scored, seed, fresh):
-        """This shard's part of the loss; its gradient, and the first turn of adding it.
+        """This shard's part of the loss; its gradient, and the first turn of adding: its squares.
 
         seed    for dropout; None: none.    fresh   what the common gradient holds does not count
         """
@@ -109,22 +114,25 @@ class Worker:
             rng = None if seed is None else np.random.default_rng(seed)
             _, loss, cache = self.model.forward(ids, targets, rng)
             self.model.backward(cache, self.own, weight)
-        if self.n > 1:
-            self.add(0, fresh)
-        return weight * float(loss)
+        return weight * float(loss), self.add(0, fresh)
 
-    def add(self, turn, fresh=False):
-        """Add this shard's gradient to the share whose turn it is; fresh: over what was there."""
+    def add(self, turn, fresh):
+        """Add to the share whose turn it is; fresh: over what was there before the first turn.
+
+        Returns the sum of its squares (added in float64), if that was the last; or 0.
+        """
+        found = 0.0
         for part, name, rows in self.shares[(self.index + turn) % self.n]:
-            if name is None:
-                total = self.grads.flat[part]
-                np.add(0 if fresh else total, self.own.flat[part], out=total)
-            else:
-                add_products(self.grads.arrays[name][rows], rows, self.own.arrays[name], fresh)
-
-    def squares(self):
-        """The sum of squares of all gradients in this worker's share of them, once all have been added."""
-        return squares(self.grads, self.index, self.n)
+            if self.n > 1 and name is not None:
+                add_products(self.grads.arrays[name][rows], rows, self.own.arrays[name], fresh and turn == 0)
+            if turn < self.n - 1:
+                continue
+            for stretch in stretches(part.start, part.stop):
+                total = self.grads.flat[stretch]
+                if self.n > 1 and name is None:
+                    add_terms(total, [own.flat[stretch] for own in self.owns], fresh)
+                found += float(total @ total)
+        return found
 
     def update(self, settings, lr, scale):
         """The optimizer's step on this worker's share of the parameters."""
@@ -202,6 +210,13 @@ def add_products(total, rows, noted, fresh):
         fresh = False
     if fresh:
         total[...] = 0
+
+
+def add_terms(total, terms, fresh):
+    """total += the sum of all terms; fresh: total = that."""
+    for term in terms:
+        np.add(0 if fresh else total, term, out=total)
+        fresh = False
 
 
 def evaluate(model, tokens, B, T, threads=None):

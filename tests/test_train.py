@@ -49,8 +49,9 @@ def test_threads_and_micro_batches_give_the_gradient_of_the_whole_batch(B, T, th
     trainer = Trainer(model, SGD(model.params), threads=threads, micro_batches=micro_batches)
     for _ in range(2):
         trainer.grads.flat[:] = np.nan          # what was there before must not matter
-        found = trainer.gradients(ids, targets)
+        found, norm = trainer.gradients(ids, targets)
         assert found == pytest.approx(loss, rel=1e-13)
+        assert norm == pytest.approx(np.linalg.norm(whole.flat), rel=1e-11)
         # sums of at most 20 terms in another order
         np.testing.assert_allclose(trainer.grads.flat, whole.flat, rtol=1e-11, atol=1e-14)
 
