@@ -4,15 +4,14 @@ Every chart is drawn twice from the same numbers: in characters for the terminal
 file needs nothing else, follows the reader's light or dark, and fits a telephone.
 """
 import math
-import os
 import textwrap
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
 import numpy as np
 
 from _terminal import COLUMNS, pad, width
+from minigpt_np.files import whole_file
 
 MARKS = "●○▲+x◇"             # one for each line, in characters
 COLOURS = [("#1d5fbf", "#7db4ff"), ("#b85c00", "#ffab57"), ("#167a4a", "#63d39b"),
@@ -300,10 +299,6 @@ th,td:first-child{{white-space:normal}}}}
 
 
 def save(path, text):
-    """Write the text beside `path`, then move it there: the file is whole or the one before."""
-    beside = Path(f"{path}.{os.getpid()}.part")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Write the text to `path`; the file is whole, or the one before."""
+    with whole_file(path) as file:
+        file.write(text.encode())

@@ -9,10 +9,8 @@ as Hugging Face has them for GPT-2 and as demos/train_text.py --tokenizer bpe --
 """
 import argparse
 import codecs
-import sys
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 

@@ -16,7 +16,6 @@ Units" (2016), algorithm 1; with bytes for characters and within words: Radford 
 """
 import heapq
 import json
-import os
 import re
 import unicodedata
 import warnings
@@ -25,6 +24,8 @@ from numbers import Integral
 from pathlib import Path
 
 import numpy as np
+
+from .files import whole_file
 
 END_OF_TEXT = "<|endoftext|>"
 MAX_CACHED_WORDS = 1 << 16
@@ -265,25 +266,17 @@ class BPETokenizer:
 
     def save(self, folder):
         """Write vocab.json and merges.txt into `folder`, made if need be. `from_folder` and
-        transformers' GPT2Tokenizer read them. Both are written in full beside their place, as
-        .tmp, and then moved into it. OSError where that cannot be done.
+        transformers' GPT2Tokenizer read them. Both are written in full beside their place, and
+        then moved into it. OSError where that cannot be done.
         """
         written = ["".join(CHAR_OF_BYTE[byte] for byte in token) for token in self.tokens]
         vocab = {token: v for v, token in enumerate(written)}
         lines = [f"{written[left]} {written[right]}\n" for left, right in self.merges]
-        contents = {"vocab.json": json.dumps(vocab, ensure_ascii=False),
-                    "merges.txt": "#version: 0.2\n" + "".join(lines)}
-
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            for name, content in contents.items():
-                Path(folder, name + ".tmp").write_text(content, encoding="utf-8", newline="\n")
-            for name in contents:
-                os.replace(folder / (name + ".tmp"), folder / name)
-        finally:
-            for name in contents:
-                Path(folder, name + ".tmp").unlink(missing_ok=True)
+        with whole_file(folder / "merges.txt") as merges_file, whole_file(folder / "vocab.json") as vocab_file:
+            merges_file.write(("#version: 0.2\n" + "".join(lines)).encode())
+            vocab_file.write(json.dumps(vocab, ensure_ascii=False).encode())
 
     @classmethod
     def from_folder(cls, folder):

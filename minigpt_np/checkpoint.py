@@ -1,14 +1,12 @@
 """A run on disk: everything that its next step depends on, in one .npz file that is always whole."""
 import json
-import os
 import zipfile
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
 from .config import GPTConfig
+from .files import whole_file
 from .optim import WarmupCosine
 
 FORMAT = "minigpt_np run 1"
@@ -102,25 +100,6 @@ def load(path):
     if not fits:
         raise ValueError(f"{path}: format {state['format']!r} given, expected {FORMAT!r}")
     return Run(str(path), arrays, state)
-
-
-@contextmanager
-def whole_file(path):
-    """A binary file to write; it takes the name `path` only when the `with` block has ended well.
-
-    Until then it has another name in the same folder, and what was at `path` is still there.
-    """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        with open(beside, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _arrays(trainer):

@@ -12,7 +12,6 @@ tied is read off its tensors; a config.json, where there is one, must agree.
 Sources: transformers' models/gpt2 and models/openai, minGPT's and nanoGPT's model.py.
 """
 import json
-import os
 import re
 import reprlib
 import warnings
@@ -22,6 +21,7 @@ import numpy as np
 
 from . import safetensors
 from .config import GPTConfig
+from .files import whole_file
 from .model import GPT
 from .parameters import Parameters, shapes
 
@@ -99,14 +99,9 @@ def save(model, folder):
         del tensors["lm_head.weight"]       # each number once
 
     # The config waits beside its place until the weights, which take long, are in theirs.
-    temporary = folder / "config.json.tmp"
-    try:
-        temporary.write_text(json.dumps(config_to_json(model.config), indent=2) + "\n", "utf-8")
+    with whole_file(folder / "config.json") as file:
+        file.write(json.dumps(config_to_json(model.config), indent=2).encode() + b"\n")
         safetensors.write(folder / "model.safetensors", tensors, {"format": "pt"})
-        os.replace(temporary, folder / "config.json")
-    except BaseException:       # Ctrl-C too
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def config_to_json(config):

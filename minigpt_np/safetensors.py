@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .files import whole_file
+
 # NumPy has no bfloat16. To NumPy these are two bytes without a meaning, so it refuses to compute
 # with them or to cast them; as uint16 they would pass for integers, silently.
 BFLOAT16 = np.dtype("V2")
@@ -299,29 +301,20 @@ def _read_shards(folder, index):
 def write(path, tensors, metadata=None):
     """Write `tensors` (name -> array of a dtype in DTYPES) and `metadata` (text -> text) to `path`.
 
-    The bytes are those that the reference library writes. They go to `path` + ".tmp", which takes
-    the place of `path` when they are on the disk: whatever happens meanwhile, `path` is the old
-    file or the new one, whole. Raises ValueError, before anything is written, for a name, dtype or
+    The bytes are those that the reference library writes. Whatever happens meanwhile, `path` is the
+    old file or the new one, whole (see files.whole_file). Raises ValueError, before anything is written, for a name, dtype or
     metadata that the format cannot hold.
     """
     path = Path(path)
     arrays = {name: np.asarray(array) for name, array in tensors.items()}
     header, order = _header(path, arrays, metadata or {})
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(len(header).to_bytes(8, "little"))
-            file.write(header)
-            for name in order:
-                array = np.atleast_1d(arrays[name])
-                for rows in _pieces(array):     # copied only if strided or big-endian
-                    file.write(np.ascontiguousarray(array[rows], array.dtype.newbyteorder("<")))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:       # Ctrl-C too
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        file.write(len(header).to_bytes(8, "little"))
+        file.write(header)
+        for name in order:
+            array = np.atleast_1d(arrays[name])
+            for rows in _pieces(array):     # copied only if strided or big-endian
+                file.write(np.ascontiguousarray(array[rows], array.dtype.newbyteorder("<")))
 
 
 def _header(path, arrays, metadata):

@@ -60,7 +60,8 @@ class Trainer:
 
         loss, fresh = 0.0, True         # fresh: what grads holds does not count yet
         for piece in parallel.shares(len(ids), self.micro_batches):
-            shards = [(ids[piece][s], targets[piece][s]) for s in parallel.shares(piece.stop - piece.start, len(team))]
+            read, said = ids[piece], targets[piece]
+            shards = [(read[s], said[s]) for s in parallel.shares(len(read), len(team))]
             shards += [(ids[:0], targets[:0])] * (len(team) - len(shards))
             seeds = [None] * len(team) if self.rng is None else self.rng.integers(2**63, size=len(team)).tolist()
             found = team.call_each("gradients", [(*shard, n_scored, seed, fresh) for shard, seed in zip(shards, seeds)])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minigpt_np import GPT, GPTConfig, Parameters, optim
+from minigpt_np import GPTConfig, Parameters, optim
 from minigpt_np.optim import SGD, AdamW, WarmupCosine, clip_factor, pieces
 
 TINY = GPTConfig(vocab_size=3, block_size=2, n_layer=1, n_head=1, n_embd=2)

@@ -212,6 +212,7 @@ def test_workers_of_every_kind_take_the_same_step(threads, micro_batches, large,
             trainer = trainer_of(kind, tie, threads=threads, micro_batches=micro_batches)
             runs.append([trainer.step(IDS, IDS) for _ in range(3)])
             assert type(trainer.team()) is (parallel.Processes if shared.FORKS else parallel.Threads)
+            assert shared.is_shared(trainer.grads.flat) == shared.FORKS
     finally:
         shared.FORKS, train.LARGE = before
     np.testing.assert_allclose(runs[0], expected, rtol=1e-12)

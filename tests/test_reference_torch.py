@@ -3,14 +3,14 @@
 tests/reference/torch.json is made by tests/make_reference_torch.py; PyTorch is not needed here.
 """
 import json
-from math import sqrt
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from minigpt_np import GPT, GPTConfig
-from minigpt_np.optim import AdamW, clip_factor, squares
+from minigpt_np.optim import AdamW
+from minigpt_np.train import Trainer
 from strategies import assert_same
 
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "torch.json").read_text())
@@ -47,17 +47,15 @@ def test_logits_loss_and_every_gradient(name, dtype):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_ten_steps_of_adamw_clipped(name):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ten_steps_of_adamw_clipped(name, threads):
     model, torch = given_model(name)
-    optimizer = AdamW(model.params, **REFERENCE["adamw"])
+    trainer = Trainer(model, AdamW(model.params, **REFERENCE["adamw"]), clip=REFERENCE["clip"], threads=threads)
     for step in range(REFERENCE["steps"]):
-        _, loss, cache = model.forward(IDS, TARGETS)
-        grads = model.backward(cache)
-        norm = sqrt(squares(grads))
+        loss, norm = trainer.step(IDS, TARGETS)
         # each step adds its rounding to all that follow, and they may magnify it: tenfold
         assert_same(loss, torch["losses"][step], terms=4096 * (1 + 10 * step))
         assert_same(norm, torch["norms"][step], terms=4096 * (1 + 10 * step))
-        optimizer.step(grads, scale=clip_factor(norm, REFERENCE["clip"]))
     for array_name, array in model.params.named().items():
         expected = np.array(torch["weights_after"][array_name])
         assert np.max(np.abs(array - torch["weights"][array_name])) > 1e-2

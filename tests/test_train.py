@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from minigpt_np import GPT, GPTConfig, Parameters, checkpoint, parallel
+from minigpt_np import GPT, GPTConfig, checkpoint, parallel
 from minigpt_np.characters import CharacterTokenizer
 from minigpt_np.data import consecutive_batches, random_batch, split
+from minigpt_np.files import whole_file
 from minigpt_np.optim import SGD, AdamW, WarmupCosine
 from minigpt_np.train import Trainer, evaluate
 
@@ -87,6 +88,29 @@ def test_blas_threads_are_put_back():
             assert get() == 1
             raise KeyError
     assert get() == before
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_while_a_step_runs_the_blas_uses_one_thread(threads, monkeypatch):
+    get, put = parallel._openblas()
+    if get is None:
+        pytest.skip("another BLAS")
+    before, seen, trainer = get(), [], make_trainer(threads=threads)
+    forward = trainer.model.forward
+    monkeypatch.setattr(trainer.model, "forward", lambda *given: seen.append(get()) or forward(*given))
+    try:
+        put(3)
+        steps(trainer, np.random.default_rng(0), 1)
+        assert set(seen) == {1} and get() == 3
+    finally:
+        put(before)
+
+
+def test_one_worker_a_core_and_the_batch_in_one_piece_unless_asked():
+    model = GPT(small())
+    trainer = Trainer(model, SGD(model.params))
+    assert trainer.threads == parallel.cores() == len(trainer.team()) and trainer.micro_batches == 1
+    assert trainer.clip == 1.0 and trainer.schedule is None and trainer.rng is None
 
 
 def test_an_unknown_blas_is_left_alone(monkeypatch):
@@ -265,7 +289,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     checkpoint.save(path, make_trainer())
     old = path.read_bytes()
     with pytest.raises(RuntimeError):
-        with checkpoint.whole_file(path) as file:
+        with whole_file(path) as file:
             file.write(b"half")
             raise RuntimeError
     assert path.read_bytes() == old and os.listdir(tmp_path) == ["run.npz"]
