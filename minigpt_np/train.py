@@ -7,7 +7,7 @@ from . import parallel
 from .data import consecutive_batches
 from .layers import linear, lookup
 from .model import check_ids, check_targets
-from .optim import clip_factor, stretches
+from .optim import check_positive, clip_factor, stretches
 from .parameters import Names, Parameters
 
 
@@ -24,13 +24,19 @@ class Trainer:
                        gradient to rounding, with activations of one piece at a time
     rng                Generator for dropout; None: no dropout
     grads              Parameters: the gradient of the last step
+    Raises ValueError for an optimizer of other parameters, and for numbers that are not positive.
     """
 
     def __init__(self, model, optimizer, schedule=None, clip=1.0, threads=None, micro_batches=1, rng=None):
-        parallel.keep_freed_memory()
+        if optimizer.params is not model.params:
+            raise ValueError("optimizer: one of other parameters given, expected the model's own, model.params")
+        if clip is not None:
+            check_positive("clip", clip)
+        check_positive("micro_batches", micro_batches)
         self.model, self.optimizer, self.schedule, self.clip, self.rng = model, optimizer, schedule, clip, rng
-        self.threads = threads or parallel.cores()
+        self.threads = checked(threads)
         self.micro_batches = micro_batches
+        parallel.keep_freed_memory()
         self.steps = 0
         self.grads = Parameters(model.config, model.params.flat.dtype)
         self._team = None
@@ -221,14 +227,26 @@ def add_terms(total, terms, fresh):
 
 
 def evaluate(model, tokens, B, T, threads=None):
-    """Mean loss over all of tokens (N,), in stretches of T, B at a time for each of `threads` workers; no dropout."""
+    """Mean loss over all of tokens (N,), in stretches of T, B at a time for each of `threads` workers; no dropout.
+
+    Raises ValueError for threads below 1, and for tokens that are fewer than T + 1.
+    """
+    threads = checked(threads)
     parallel.keep_freed_memory()
     batches = list(consecutive_batches(tokens, B, T))
-    examiners = [Examiner(model, batches[share]) for share in parallel.shares(len(batches), threads or parallel.cores())]
+    examiners = [Examiner(model, batches[share]) for share in parallel.shares(len(batches), threads)]
     with parallel.blas_threads(1):
         found = parallel.team(examiners, []).call("losses")
     losses, sizes = zip(*[pair for part in found for pair in part])
     return float(sum(losses) / sum(sizes))
+
+
+def checked(threads):
+    """threads, or ValueError if that is not positive; None: one for each core."""
+    if threads is None:
+        return parallel.cores()
+    check_positive("threads", threads)
+    return threads
 
 
 class Examiner:

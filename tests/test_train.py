@@ -113,6 +113,19 @@ def test_one_worker_a_core_and_the_batch_in_one_piece_unless_asked():
     assert trainer.clip == 1.0 and trainer.schedule is None and trainer.rng is None
 
 
+@pytest.mark.parametrize("options, name", [
+    ({"threads": 0}, "threads"), ({"threads": -1}, "threads"), ({"micro_batches": 0}, "micro_batches"),
+    ({"clip": 0}, "clip"), ({"clip": -1.0}, "clip"), ({"clip": float("nan")}, "clip")])
+def test_a_trainer_that_cannot_be_is_refused(options, name):
+    model, other = GPT(small()), GPT(small())
+    with pytest.raises(ValueError, match=f"^{name}: .* given, expected a positive number"):
+        Trainer(model, SGD(model.params), **options)
+    with pytest.raises(ValueError, match="^optimizer: .* expected the model's own"):
+        Trainer(model, SGD(other.params))
+    with pytest.raises(ValueError, match="^threads: 0 given"):
+        evaluate(model, TOKENS, 2, 4, threads=0)
+
+
 def test_an_unknown_blas_is_left_alone(monkeypatch):
     monkeypatch.setattr(parallel, "_openblas", lambda: (None, None))
     with parallel.blas_threads(1):
