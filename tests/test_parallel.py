@@ -198,7 +198,7 @@ def test_every_number_is_in_one_share_and_shares_are_even(threads, large, tie):
         train.LARGE = before
 
 
-@given(threads=st.integers(2, 4), micro_batches=st.integers(1, 2), large=st.sampled_from([0, 20, 60]),
+@given(threads=st.integers(1, 4), micro_batches=st.integers(1, 2), large=st.sampled_from([0, 20, 60]),
        processes=st.booleans(), tie=st.booleans(), kind=st.sampled_from([AdamW, SGD]))
 def test_workers_of_every_kind_take_the_same_step(threads, micro_batches, large, processes, tie, kind):
     """Large arrays' products noted or not, processes or threads: alone and together, the same to rounding."""

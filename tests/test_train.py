@@ -145,7 +145,10 @@ def test_the_same_seed_gives_the_same_bits(threads):
 def test_dropout_needs_the_trainers_generator():
     with_dropout, without = make_trainer(), make_trainer()
     without.rng = None
-    assert steps(with_dropout, np.random.default_rng(0), 1) != steps(without, np.random.default_rng(0), 1)
+    expected = without.model.forward(*random_batch(TOKENS, 3, 4, np.random.default_rng(0)))[1]
+    found = steps(without, np.random.default_rng(0), 1)
+    assert found[0][0] == pytest.approx(expected, rel=1e-6)
+    assert steps(with_dropout, np.random.default_rng(0), 1) != found
 
 
 def test_a_step_clips_and_follows_the_schedule():
