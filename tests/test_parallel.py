@@ -178,7 +178,7 @@ def trainer_of(kind=AdamW, tie=True, **options):
 IDS = np.random.default_rng(0).integers(0, 7, (5, 4))
 
 
-@given(threads=st.integers(1, 6), large=st.sampled_from([0, 20, 60, 1 << 20]), tie=st.booleans())
+@given(threads=st.integers(1, 6), large=st.sampled_from([0, 16, 20, 60, 1 << 20]), tie=st.booleans())
 def test_every_number_is_in_one_share_and_shares_are_even(threads, large, tie):
     before, train.LARGE = train.LARGE, large
     try:
@@ -191,6 +191,13 @@ def test_every_number_is_in_one_share_and_shares_are_even(threads, large, tie):
         for part, name, rows in (item for share in shares for item in share):
             if name is not None:
                 assert (params.flat[part] == params.arrays[name][rows].ravel()).all()
+        assert {name for share in shares for _, name, _ in share if name} == {
+            name for name in params.places
+            if params.arrays[name].size > large and name.split(".")[-1] in ("W", "E", "head")}
+        for share in shares:            # what lies side by side is one part
+            plain = sorted((part.start, part.stop) for part, name, _ in share if name is None)
+            assert all(start < stop for start, stop in plain)
+            assert all(before[1] < after[0] for before, after in zip(plain, plain[1:]))
         largest = max([params.arrays[name].size for share in shares for _, name, _ in share if name], default=1)
         sizes = [sum(part.stop - part.start for part, _, _ in share) for share in shares]
         assert max(sizes) - min(sizes) <= 2 * largest
