@@ -205,6 +205,25 @@ def test_every_number_is_in_one_share_and_shares_are_even(threads, large, tie):
         train.LARGE = before
 
 
+@given(V=st.integers(1, 6), cut=st.integers(0, 6), kinds=st.lists(st.booleans(), max_size=4),
+       fresh=st.booleans(), seed=st.integers(0, 2**32 - 1))
+def test_noted_products_add_up_rows_by_rows(V, cut, kinds, fresh, seed):
+    """Some rows, then the others: as all of them at once; of products as of looked-up rows."""
+    rng = np.random.default_rng(seed)
+    before = rng.standard_normal((V, 2))
+    noted, expected = [], 0 if fresh else before
+    for looked_up in kinds:
+        b = rng.standard_normal((3, 2))
+        ids = rng.integers(0, V, 3)
+        a = ids if looked_up else rng.standard_normal((3, V))
+        noted.append((a, b))
+        expected = expected + (np.eye(V)[ids] if looked_up else a).T @ b
+    total = before.copy()
+    for rows in (slice(0, min(cut, V)), slice(min(cut, V), V)):
+        train.add_products(total[rows], rows, noted, fresh)
+    np.testing.assert_allclose(total, np.broadcast_to(expected, total.shape), rtol=1e-12, atol=1e-14)
+
+
 @given(threads=st.integers(1, 4), micro_batches=st.integers(1, 2), large=st.sampled_from([0, 20, 60]),
        processes=st.booleans(), tie=st.booleans(), kind=st.sampled_from([AdamW, SGD]))
 def test_workers_of_every_kind_take_the_same_step(threads, micro_batches, large, processes, tie, kind):

@@ -102,6 +102,9 @@ def test_while_a_step_runs_the_blas_uses_one_thread(threads, monkeypatch):
         put(3)
         steps(trainer, np.random.default_rng(0), 1)
         assert set(seen) == {1} and get() == 3
+        seen.clear()
+        evaluate(trainer.model, TOKENS, 3, 4, threads)
+        assert set(seen) == {1} and get() == 3
     finally:
         put(before)
 
