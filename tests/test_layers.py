@@ -386,6 +386,12 @@ def test_a_row_read_n_times_gets_n_gradients(repeats):
     assert dE.tolist() == [[repeats], [0]]
 
 
+def test_what_is_kept_between_calls_cannot_be_written_to():
+    for kept in (linear.ones(3, np.float64), layernorm.averaging(3, np.float64), causal.future(3, np.float64)):
+        with pytest.raises(ValueError, match="read-only"):
+            kept[...] = 7
+
+
 # ---- softmax and loss ----------------------------------------------------------------------------
 
 def probabilities_of(z):

@@ -109,6 +109,16 @@ def test_while_a_step_runs_the_blas_uses_one_thread(threads, monkeypatch):
         put(before)
 
 
+def test_cores_are_those_that_this_process_may_use(monkeypatch):
+    allowed = {0: {0, 3, 5}}
+    monkeypatch.setattr(os, "sched_getaffinity", allowed.__getitem__, raising=False)
+    assert parallel.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")            # as on macOS and Windows
+    for known, expected in ((5, 5), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda: known)
+        assert parallel.cores() == expected
+
+
 def test_one_worker_a_core_and_the_batch_in_one_piece_unless_asked():
     model = GPT(small())
     trainer = Trainer(model, SGD(model.params))

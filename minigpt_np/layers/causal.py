@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import dropout, softmax
-from .linear import ones
+from .linear import ones, read_only
 
 QUERIES = 64                # positions that are treated together
 
@@ -98,5 +98,5 @@ def transposed(x):
 
 @functools.cache
 def future(n, dtype):
-    """(n, n) of what is added to scores: 0 for s <= t, -inf for s > t."""
-    return np.triu(np.full((n, n), -np.inf, dtype), 1)
+    """(n, n) of what is added to scores, to be read only: 0 for s <= t, -inf for s > t."""
+    return read_only(np.triu(np.full((n, n), -np.inf, dtype), 1))

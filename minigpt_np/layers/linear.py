@@ -59,6 +59,10 @@ BAND = 1 << 20
 @functools.lru_cache(64)
 def ones(n, dtype):
     """(n,) ones, to be read only: as products, `ones @ x` and `x @ ones` are sums faster than x.sum(axis)."""
-    found = np.ones(n, dtype)
-    found.flags.writeable = False
-    return found
+    return read_only(np.ones(n, dtype))
+
+
+def read_only(array):
+    """The array, which raises ValueError when written to: for what is kept from call to call."""
+    array.flags.writeable = False
+    return array
