@@ -105,7 +105,9 @@ def test_processes_use_one_blas_thread_each():
 
 @forks
 def test_ctrl_c_is_for_the_process_that_asks():
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     team, _ = team_of(parallel.Processes, 2)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(team.pids[0], number)
     assert [r[0] for r in team.call("write")] == [0, 1]
@@ -134,6 +136,9 @@ def test_processes_end_with_their_team_and_with_their_parent():
     del team
     gc.collect()
     assert all(map(gone, pids))
+    for pid in pids:
+        with pytest.raises(ChildProcessError):      # no zombie is left
+            os.waitpid(pid, os.WNOHANG)
     assert [r[0] for r in other.call("write")] == [0, 1]
 
     program = ("import time; from test_parallel import *; team, _ = team_of(parallel.Processes, 3); "

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,6 +138,16 @@ def test_a_trainer_that_cannot_be_is_refused(options, name):
         Trainer(model, SGD(other.params))
     with pytest.raises(ValueError, match="^threads: 0 given"):
         evaluate(model, TOKENS, 2, 4, threads=0)
+
+
+def test_openblas_is_found_where_numpy_carries_it_or_has_it_loaded(monkeypatch, tmp_path):
+    carried = list((Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*"))    # as the wheels for Linux have it
+    if not carried:
+        pytest.skip("another BLAS, or another system")
+    assert parallel._openblas() != (None, None)
+    assert parallel._openblas_files() == carried
+    monkeypatch.setattr(np, "__file__", str(tmp_path / "numpy" / "__init__.py"))
+    assert parallel._openblas_files() == [str(path) for path in carried]
 
 
 def test_an_unknown_blas_is_left_alone(monkeypatch):
