@@ -9,8 +9,8 @@ digit then needs only the two above it and a carry. A fifth of all pairs of numb
 """
 import numpy as np
 
-import _terminal
-from _cases import Exercise, answers, check, few, hold_out, options, solve
+from lib import terminal
+from lib.tasks import Exercise, answers, check, few, hold_out, options, solve
 
 
 def main(argv=None):
@@ -51,4 +51,4 @@ def sentence(row, digits):
 
 
 if __name__ == "__main__":
-    _terminal.run(main)
+    terminal.run(main)

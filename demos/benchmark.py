@@ -14,11 +14,12 @@ from statistics import median
 
 import numpy as np
 
-import _terminal
-from minigpt_np import GPT, GPTConfig, parallel
+from lib import terminal
+from minigpt_np import GPT, GPTConfig
+from minigpt_np.training import parallel
 from minigpt_np.layers import attention, causal, cross_entropy, layernorm, logits, lookup, mlp
-from minigpt_np.optim import AdamW
-from minigpt_np.train import Trainer
+from minigpt_np.training.optim import AdamW
+from minigpt_np.training.trainer import Trainer
 
 SHAPES = {                  # L, H, D, T, V, B
     "nano-sort": (3, 3, 48, 11, 3, 64),
@@ -72,7 +73,7 @@ def measure(name, steps, threads):
     steps = steps or max(5, min(500, int(5 / timed(trainer.step, ids, targets))))
     step_times, limit_times = [], []
     rounds = parallel.shares(steps, ROUNDS)
-    progress = _terminal.Progress(name, len(rounds))
+    progress = terminal.Progress(name, len(rounds))
     for part in rounds:                 # in turn, so that both see the same machine
         step_times += [timed(trainer.step, ids, targets) for _ in range(part.start, part.stop)]
         with parallel.blas_threads(1):
@@ -157,4 +158,4 @@ def show(result):
 
 
 if __name__ == "__main__":
-    _terminal.run(main)
+    terminal.run(main)

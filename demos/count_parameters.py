@@ -10,7 +10,7 @@ import argparse
 from dataclasses import replace
 from math import prod
 
-import _terminal
+from lib import terminal
 from minigpt_np import PRESETS, GPTConfig
 from minigpt_np.parameters import count, shapes
 
@@ -143,4 +143,4 @@ def gigabytes(n):
 
 
 if __name__ == "__main__":
-    _terminal.run(main)
+    terminal.run(main)

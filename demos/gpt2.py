@@ -14,13 +14,14 @@ import time
 
 import numpy as np
 
-import _terminal
-from minigpt_np import GPT, GPTConfig, safetensors
-from minigpt_np.bpe import BPETokenizer
-from minigpt_np.data import random_batch
-from minigpt_np.optim import AdamW, WarmupCosine
-from minigpt_np.progress import Progress
-from minigpt_np.train import Trainer
+from lib import terminal
+from minigpt_np import GPT, GPTConfig
+from minigpt_np.files import safetensors
+from minigpt_np.text.bpe import BPETokenizer
+from minigpt_np.training.data import random_batch
+from minigpt_np.training.optim import AdamW, WarmupCosine
+from minigpt_np.training.progress import Progress
+from minigpt_np.training.trainer import Trainer
 
 WHERE_FROM = """\
 No --model FOLDER given: a small model is trained on the spot. GPT-2 itself
@@ -132,7 +133,7 @@ def what_is_read(ids, model, tokenizer):
     tokens = [f"{text_of(v, tokenizer)} {v}" for v in ids[:6]]
     more = " ..." if len(ids) > 6 else ""
     return ["", f"The prompt reads {len(ids)} row{'s' * (len(ids) != 1)} of E", "",
-            _terminal.cut("    " + "   ".join(tokens) + more, _terminal.COLUMNS), ""]
+            terminal.cut("    " + "   ".join(tokens) + more, terminal.COLUMNS), ""]
 
 
 def write(ids, model, tokenizer, args):
@@ -168,7 +169,7 @@ def what_is_nearest(ids, model, tokenizer, n):
     for v in np.argsort(-logits)[:n]:
         cosine = logits[v] / np.sqrt((h @ h) * (head[v] @ head[v]))
         times = np.count_nonzero(ids == v)
-        lines.append(f"    {v:>6}  {_terminal.pad(text_of(v, tokenizer), 12)}  {logits[v]:>12.2f}  "
+        lines.append(f"    {v:>6}  {terminal.pad(text_of(v, tokenizer), 12)}  {logits[v]:>12.2f}  "
                      f"{cosine:>6.2f}  {100 * p[v]:>9.1f} %  {times or '-':>11}")
     again = "the row of E that wrote it" if name == "E" else "a row of E, another than wrote it"
     return [*lines, "", f"Whichever is written next, it is then read as {again}."]
@@ -180,8 +181,8 @@ def bytes_of(v, tokenizer):
 
 
 def text_of(v, tokenizer):
-    return _terminal.label(bytes_of(v, tokenizer).decode(errors="replace"))
+    return terminal.label(bytes_of(v, tokenizer).decode(errors="replace"))
 
 
 if __name__ == "__main__":
-    _terminal.run(main)
+    terminal.run(main)

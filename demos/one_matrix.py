@@ -26,17 +26,18 @@ from pathlib import Path
 
 import numpy as np
 
-import _terminal
-from _charts import Bars, Lines, Page, save, spread
-from _statistics import correlation, pairwise_cosines, r_squared, rank_correlation
-from minigpt_np import GPT, GPTConfig, parallel
-from minigpt_np.bpe import BPETokenizer
-from minigpt_np.characters import CharacterTokenizer
-from minigpt_np.data import check_length, consecutive_batches, random_batch, split
-from minigpt_np.optim import AdamW, WarmupCosine
+from lib import terminal
+from lib.charts import Bars, Lines, Page, save, spread
+from lib.statistics import correlation, pairwise_cosines, r_squared, rank_correlation
+from minigpt_np import GPT, GPTConfig
+from minigpt_np.training import parallel
+from minigpt_np.text.bpe import BPETokenizer
+from minigpt_np.text.characters import CharacterTokenizer
+from minigpt_np.training.data import check_length, consecutive_batches, random_batch, split
+from minigpt_np.training.optim import AdamW, WarmupCosine
 from minigpt_np.parameters import count
-from minigpt_np.progress import Progress
-from minigpt_np.train import Trainer, evaluate
+from minigpt_np.training.progress import Progress
+from minigpt_np.training.trainer import Trainer, evaluate
 
 # The kinds of run.
 TIED, UNTIED, SMALL = "tied", "untied", "untied, fewer columns"
@@ -690,4 +691,4 @@ def plain(value):
 
 
 if __name__ == "__main__":
-    _terminal.run(main)
+    terminal.run(main)

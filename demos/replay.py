@@ -14,12 +14,12 @@ import tokenize
 from pathlib import Path
 
 
-import _matrices
-from _charts import save
-from _terminal import label, run
-from _walk import ALSO, TEXT, Walk, example, source
+from lib import matrices
+from lib.charts import save
+from lib.terminal import label, run
+from lib.walk import ALSO, TEXT, Walk, example, source
 
-PAGE = Path(__file__).with_name("_replay_page.html")
+PAGE = Path(__file__).parent / "lib" / "replay_page.html"
 DIGITS = 4                  # significant ones that are kept of a number
 KINDS = {"tokens": "t", "positions": "p", "": ""}
 
@@ -105,7 +105,7 @@ def coloured(lines):
 def page(data):
     """The HTML: the data stand in a script element, where no `<` may come."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    empty = PAGE.read_text(encoding="utf-8").replace("/*MATRICES*/", _matrices.STYLE)
+    empty = PAGE.read_text(encoding="utf-8").replace("/*MATRICES*/", matrices.STYLE)
     return empty.replace("/*DATA*/", text)
 
 

@@ -7,8 +7,8 @@ A quarter of all inputs is held out: the model never sees them before it is scor
 """
 import numpy as np
 
-import _terminal
-from _cases import Exercise, answers, check, few, hold_out, options, solve
+from lib import terminal
+from lib.tasks import Exercise, answers, check, few, hold_out, options, solve
 
 MOST = 1_000_000            # inputs; they are all written down
 
@@ -45,4 +45,4 @@ def sorting(length, digits, seed):
 
 
 if __name__ == "__main__":
-    _terminal.run(main)
+    terminal.run(main)

@@ -13,10 +13,10 @@ import sys
 
 import numpy as np
 
-from _terminal import (COLUMNS, Panel, bold, colours, cut, label, legend, pad, picture, run, shade,
+from lib.terminal import (COLUMNS, Panel, bold, colours, cut, label, legend, pad, paragraph, picture,
+                          run, shade,
                        width)
-from _walk import ALSO, TEXT, Walk, example, source
-from tied_gradients import paragraph
+from lib.walk import ALSO, TEXT, Walk, example, source
 
 HELP = """\
 Enter       the next line

@@ -17,14 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-import _matrices
-from _charts import Lines, save
-from _terminal import (COLUMNS, Panel, Progress, bold, colours, cut, label, legend, pad, picture,
-                       run, width)
+from lib import matrices
+from lib.charts import Lines, save
+from lib.contributions import contributions_of, size_of
+from lib.sentence import split
+from lib.terminal import (COLUMNS, Panel, Progress, bold, colours, cut, label, legend, pad, paragraph,
+                          picture, run, width)
 from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.gradcheck import complex_step, differences
 from minigpt_np.layers import cross_entropy
-from minigpt_np.parallel import blas_threads
+from minigpt_np.training.parallel import blas_threads
 from minigpt_np.parameters import count
 
 TEXT = "the dog saw the cat and the cat saw the bird fly"
@@ -85,11 +87,6 @@ class Lesson:
         return largest(self.from_lookup, self.from_logits, self.total, self.dx)
 
 
-def split(text, kind):
-    """The tokens of a text: its words and punctuation marks, or its characters."""
-    return re.findall(r"\w+|[^\w\s]", text) if kind == "words" else list(text)
-
-
 def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, steps=0,
             follow=False):
     """Run the model on the tokens, backwards too, and check what comes out: a Lesson.
@@ -129,17 +126,6 @@ def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, 
         dlogits=cross_entropy.backward(1.0, cache.loss),
         from_lookup=from_lookup, from_logits=from_logits,
         checks=[witnesses(model, name, grads, ids, targets) for name in ("E", "head")[:1 + untied]])
-
-
-def contributions_of(model, ids, targets):
-    """What E's use as the lookup and what that as the head add to its gradient: two (V, D).
-
-    They come apart in the same model with head as a matrix of its own.
-    """
-    apart = model.untied() if model.config.tie_embeddings else model
-    _, _, cache = apart.forward(ids, targets)
-    parts = apart.backward(cache)
-    return parts.E, parts.head
 
 
 def train(model, ids, targets, steps, follow=False):
@@ -401,10 +387,6 @@ def norm(array):
     return f"{size_of(array):.2g}"
 
 
-def size_of(array):
-    return float(np.sqrt(np.sum(array * array)))
-
-
 def plural(n, thing):
     return f"{n} {thing}" + "s" * (n != 1)
 
@@ -413,17 +395,6 @@ def table(*rows):
     """The rows with their cells in columns, set in a little."""
     columns = [max(map(width, cells)) for cells in zip(*rows)]
     return [cut("   " + "   ".join(map(pad, row, columns)).rstrip(), COLUMNS) for row in rows]
-
-
-def paragraph(text):
-    """The text in lines of at most COLUMNS."""
-    lines = [""]
-    for word in text.split():
-        word = cut(word, COLUMNS)
-        if lines[-1] and width(lines[-1]) + 1 + width(word) > COLUMNS:
-            lines.append("")
-        lines[-1] += (" " if lines[-1] else "") + word
-    return lines
 
 
 # ---- the page ------------------------------------------------------------------------------------
@@ -440,9 +411,9 @@ def page(lesson):
         f"V = {c.vocab_size}, D = {c.n_embd}, L = {c.n_layer}, H = {c.n_head}. "
         f"{escape(trained(lesson))}</p>",
         "<h2>Who uses which row</h2>",
-        _matrices.beside(
-            _matrices.matrix("E", lesson.E, used, note="how often each row is read"),
-            _matrices.matrix("dlogitsᵀ", lesson.dlogits.T, rows, title="dlogitsᵀ (V, T)",
+        matrices.beside(
+            matrices.matrix("E", lesson.E, used, note="how often each row is read"),
+            matrices.matrix("dlogitsᵀ", lesson.dlogits.T, rows, title="dlogitsᵀ (V, T)",
                              note="p, or p − 1 where it comes next",
                              columns=[f"{t} {token}" for t, token in enumerate(said)]
                              if len(said) <= 8 else ())),
@@ -450,23 +421,23 @@ def page(lesson):
         f"<p>The logits add dlogitsᵀ h to d{head}: something for every row. The lookup adds "
         "one_hotᵀ dx to dE: only to rows that were read, and as often. All on one scale; hatched "
         "is negative.</p>",
-        _matrices.beside(*drawn_contributions(lesson, rows, scale)),
+        matrices.beside(*drawn_contributions(lesson, rows, scale)),
         "<h2>Is it right? Ask the loss</h2>"]
     for check in lesson.checks:
-        parts.append(_matrices.beside(*(
-            _matrices.matrix(title, values, rows, scale, note=note) for title, values, note in (
+        parts.append(matrices.beside(*(
+            matrices.matrix(title, values, rows, scale, note=note) for title, values, note in (
                 (f"d{check.name}", check.backward, "by backward"),
                 ("finite differences", check.differences, "moves each number, watches the loss"),
                 ("complex step", check.complex_step, "the same, to machine precision")))))
         parts.append("<pre>" + escape("\n".join(verdict(check, lesson))) + "</pre>")
     if len(lesson.losses) > 1:
         steps, (lookup, logits) = np.arange(len(lesson.losses)), zip(*lesson.norms)
-        parts += ["<h2>Training</h2>", _matrices.charts(
+        parts += ["<h2>Training</h2>", matrices.charts(
             Lines("The loss", "steps", "loss", {"loss": (steps, lesson.losses)}),
             Lines("The two contributions", "steps", "norm",
                   {"from the lookup": (steps, lookup), "from the logits": (steps, logits)}))]
     title = "One matrix E, two uses, one gradient" if lesson.tied else "Two matrices, E and head"
-    return _matrices.document(title, parts)
+    return matrices.document(title, parts)
 
 
 def drawn_contributions(lesson, rows, scale):
@@ -485,7 +456,7 @@ def drawn_contributions(lesson, rows, scale):
              ("from the lookup", lesson.from_lookup, "lookup", "+ one_hotᵀ dx", lookup)]
     if lesson.tied:
         drawn.append(("dE", lesson.total, "sum", "= their sum", both))
-    return [_matrices.matrix(name, values, rows, scale, use, note=f"{note}, norm {norm(values)}",
+    return [matrices.matrix(name, values, rows, scale, use, note=f"{note}, norm {norm(values)}",
                              says=says)
             for name, values, use, note, says in drawn]
 

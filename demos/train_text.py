@@ -14,18 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-import _matrices
-import _terminal
-from _charts import Lines
-from _charts import save as save_page
-from minigpt_np import GPT, GPTConfig, checkpoint, parallel
-from minigpt_np.bpe import BPETokenizer
-from minigpt_np.characters import CharacterTokenizer
-from minigpt_np.data import check_length, random_batch, split
-from minigpt_np.optim import AdamW, WarmupCosine
-from minigpt_np.progress import Interruptible, Progress
-from minigpt_np.train import Trainer, evaluate
-from tied_gradients import contributions_of, size_of
+from lib import matrices
+from lib import terminal
+from lib.charts import Lines
+from lib.charts import save as save_page
+from lib.contributions import contributions_of, size_of
+from minigpt_np import GPT, GPTConfig
+from minigpt_np.training import checkpoint, parallel
+from minigpt_np.text.bpe import BPETokenizer
+from minigpt_np.text.characters import CharacterTokenizer
+from minigpt_np.training.data import check_length, random_batch, split
+from minigpt_np.training.optim import AdamW, WarmupCosine
+from minigpt_np.training.progress import Interruptible, Progress
+from minigpt_np.training.trainer import Trainer, evaluate
 
 LOOK_EVERY = 500            # steps between two looks at the validation loss
 SAVE_EVERY = 60             # seconds between two saves
@@ -148,8 +149,8 @@ class History:
         steps, lookup, logits = zip(*self.norms)
         both = {"training, each batch": self.training, "validation": self.validation}
         losses = {name: tuple(zip(*points)) for name, points in both.items() if points}
-        return _matrices.document("Training a GPT", [
-            f"<p>{about}</p>", _matrices.charts(
+        return matrices.document("Training a GPT", [
+            f"<p>{about}</p>", matrices.charts(
                 Lines("The loss", "steps", "loss per token", losses),
                 Lines("The two contributions to dE", "steps", "norm, of one batch",
                       {"from the lookup": (steps, lookup), "from the logits": (steps, logits)}))])
@@ -230,4 +231,4 @@ def show_samples(model, tokenizer, args):
 
 
 if __name__ == "__main__":
-    _terminal.run(main)
+    terminal.run(main)

@@ -1,6 +1,8 @@
 """The sizes of a GPT, checked once, and the published ones by name."""
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
+
+from .checks import check_size
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,6 @@ class GPTConfig:
         if not isinstance(name, str) or name not in PRESETS:
             raise ValueError(f"preset: {name!r} given, expected one of {', '.join(PRESETS)}")
         return cls(**{**PRESETS[name], **changes})
-
-
-def check_size(name, value):
-    """Raise ValueError unless `value` is a whole number of at least 1."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}: {value!r} given, expected a whole number of at least 1")
 
 
 # minGPT's names (model.py, get_default_config); GPT-1's vocabulary, block and norm from its paper.

@@ -10,9 +10,8 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from .config import check_size
+from .checks import check_ids, check_size
 from .layers import causal, layernorm, linear, logits as output, lookup, mlp, softmax
-from .model import check_ids
 
 
 def generate(model, ids, max_new_tokens, *options):

@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import generation
+from .checks import check_ids, check_targets
 from .config import GPTConfig
+from .files import pretrained
 from .layers import block, cross_entropy, dropout, layernorm, logits as output, lookup
 from .parameters import Parameters, initialize
 
@@ -118,63 +121,24 @@ class GPT:
         Raises ValueError, naming file and tensor, for anything that does not fit together, and the
         OS's own error for what cannot be opened; warns of NaN or infinity in a tensor.
         """
-        from .pretrained import load
-        return load(folder, n_head, dtype)
+        params = pretrained.load(folder, n_head, dtype)
+        return cls(params.config, params=params)
 
     def save_pretrained(self, folder):
         """Write config.json and model.safetensors to `folder`; transformers opens them as the same model.
 
         Each file is whole or the one that was there before. Raises ValueError for complex numbers.
         """
-        from .pretrained import save
-        save(self, folder)
+        pretrained.save(self.params, folder)
 
     def generate(self, ids, max_new_tokens, temperature=1.0, do_sample=False,
                  top_k=None, top_p=None, seed=None):
         """ids (B, T) -> (B, T + max_new_tokens): each prompt continued. See generation.stream."""
-        from . import generation
         return generation.generate(self, ids, max_new_tokens, temperature, do_sample,
                                    top_k, top_p, seed)
 
     def stream(self, ids, max_new_tokens, temperature=1.0, do_sample=False,
                top_k=None, top_p=None, seed=None):
         """The same as an iterator over the new tokens, (B,) at a time. See generation.stream."""
-        from . import generation
         return generation.stream(self, ids, max_new_tokens, temperature, do_sample,
                                  top_k, top_p, seed)
-
-
-def check_ids(ids, config):
-    """ids as an integer array (B, T), 1 <= T <= block_size, each in 0..V-1, or ValueError."""
-    ids = np.array(ids)         # a copy: the cache keeps it
-    if ids.ndim != 2 or ids.size == 0:
-        raise ValueError(f"ids: shape {ids.shape} given, expected (B, T), neither of them 0")
-    if ids.dtype.kind not in "iu":
-        raise ValueError(f"ids: dtype {ids.dtype} given, expected integers")
-    if ids.shape[1] > config.block_size:
-        raise ValueError(f"ids: T = {ids.shape[1]} positions given, expected at most block_size = {config.block_size}")
-    check_range("ids", ids, 0, config.vocab_size - 1)
-    return ids
-
-
-def check_targets(targets, shape, vocab_size):
-    """targets as an integer array of ids' shape, each in -1..V-1 and not all -1, or ValueError."""
-    if targets is None:
-        return None
-    targets = np.array(targets)
-    if targets.shape != shape:
-        raise ValueError(f"targets: shape {targets.shape} given, expected that of ids, {shape}")
-    if targets.dtype.kind not in "iu":
-        raise ValueError(f"targets: dtype {targets.dtype} given, expected integers")
-    check_range("targets", targets, -1, vocab_size - 1)
-    if targets.max() < 0:
-        raise ValueError("targets: all -1 given, expected at least one position that is scored")
-    return targets
-
-
-def check_range(name, values, low, high):
-    """Raise ValueError naming the first of `values` outside low..high."""
-    if values.min() < low or values.max() > high:
-        where = np.argwhere((values < low) | (values > high))[0]
-        raise ValueError(f"{name}: {values[tuple(where)]} given at {tuple(map(int, where))}, "
-                         f"expected {low} to {high}")

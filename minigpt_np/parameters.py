@@ -3,12 +3,13 @@
 An optimizer then is one loop over one array, saving is one array, and the gradient has the same
 shape and the same names. Tying is aliasing: `head` *is* `E`, so whatever adds to dhead adds to dE.
 """
+import mmap
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
-from . import shared
+from .files.names import state_dict
 
 
 @dataclass
@@ -117,13 +118,14 @@ class Names:
 class Parameters(Names):
     """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
 
+    zeros    (n, dtype) -> the array that becomes flat; memory of its own unless given
     flat     every number once; the first `n_decayed` are those that weight decay applies to
     places   name -> the slice of flat that the array is a view of, in the order of flat
     """
 
-    def __init__(self, config, dtype=np.float32):
+    def __init__(self, config, dtype=np.float32, zeros=None):
         sizes = {name: prod(shape) for name, shape in shapes(config).items()}
-        self.flat = shared.zeros(sum(sizes.values()), dtype)
+        self.flat = (zeros or whole_pages)(sum(sizes.values()), dtype)
         self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
         self.places, start = {}, 0
         for name in sorted(sizes, key=decays, reverse=True):    # a stable sort
@@ -138,8 +140,18 @@ class Parameters(Names):
 
     def state_dict(self):
         """Hugging Face's name -> view of every array; a tied E is there as wte and as lm_head."""
-        from .pretrained import state_dict
         return state_dict(self)
+
+
+def whole_pages(n, dtype):
+    """(n,) zeros that begin a page of memory and share none with anything else.
+
+    So that a trainer can share them with its workers where they are: the system's unit is the page.
+    """
+    n_bytes, page = n * np.dtype(dtype).itemsize, mmap.PAGESIZE
+    memory = np.zeros(n_bytes + 2 * page, np.uint8)
+    start = -memory.__array_interface__["data"][0] % page
+    return memory[start:start + n_bytes].view(dtype)
 
 
 def initialize(params, rng):

@@ -25,8 +25,8 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from _table import EXERCISES        # noqa: E402
-from _terminal import cut, run      # noqa: E402
+from mistakes import EXERCISES        # noqa: E402
+from lib.terminal import cut, run      # noqa: E402
 from minigpt_np.gradcheck import COMPLEX_STEP      # noqa: E402
 
 COLUMNS = 80

@@ -1,0 +1,1 @@
+"""What the demos share. The lessons are the files beside this folder."""

@@ -1,0 +1,304 @@
+"""A page of text, tables and charts that is printed as it is written, and saved as one HTML file.
+
+Every chart is drawn twice from the same numbers: in characters for the terminal, and as SVG. The
+file needs nothing else, follows the reader's light or dark, and fits a telephone.
+"""
+import math
+import textwrap
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from lib.terminal import COLUMNS, pad, width
+from minigpt_np.files.atomic import whole_file
+
+MARKS = "●○▲+x◇"             # one for each line, in characters
+COLOURS = [("#1d5fbf", "#7db4ff"), ("#b85c00", "#ffab57"), ("#167a4a", "#63d39b"),
+           ("#8a3fa8", "#d39af0"), ("#b3262e", "#ff8f8f"), ("#5b6470", "#aab4c0")]     # light, dark
+DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 4", "1 3"]
+W, H = 360, 230             # of an SVG, so that its letters are legible on a telephone
+LEFT, RIGHT, TOP, BOTTOM = 50, 10, 8, 38
+LABEL_COLUMNS, BAR_COLUMNS = 34, 26
+
+
+@dataclass
+class Lines:
+    """Lines over a common axis, or clouds of points.
+
+    x, y       what the axes show
+    series     name -> (x (n,), y (n,)); with a logarithmic axis, what is not positive is left out
+    points     draw points, not lines
+    """
+    title: str
+    x: str
+    y: str
+    series: dict
+    points: bool = False
+    log_x: bool = False
+    log_y: bool = False
+
+    def axes(self):
+        """The two axes, wide enough for all series."""
+        xs, ys = zip(*(self.shown(name) for name in self.series))
+        return Axis(np.concatenate(xs), self.log_x), Axis(np.concatenate(ys), self.log_y)
+
+    def shown(self, name):
+        """x and y of a series, where both can be shown."""
+        x, y = (np.asarray(values, float) for values in self.series[name])
+        keep = np.isfinite(x) & np.isfinite(y) & ~(self.log_x & (x <= 0)) & ~(self.log_y & (y <= 0))
+        return x[keep], y[keep]
+
+    def text(self, rows=12):
+        across, up = self.axes()
+        columns = COLUMNS - 11
+        grid = [[" "] * columns for _ in range(rows)]
+        for mark, name in zip(MARKS, self.series):
+            x, y = self.shown(name)
+            if not self.points and len(x) > 1:
+                x, y = filled(across.place(x), up.place(y), columns)
+            else:
+                x, y = across.place(x), up.place(y)
+            for a, b in zip(x, y):
+                grid[rows - 1 - round(b * (rows - 1))][round(a * (columns - 1))] = mark
+        ends = {0: short(up.high), rows - 1: short(up.low)}
+        lines = [f"{self.y}"]
+        lines += [f"{ends.get(i, ''):>9} │" + "".join(line).rstrip() for i, line in enumerate(grid)]
+        low, high = short(across.low), short(across.high)
+        room = columns - len(low) - len(high)
+        lines += [" " * 10 + "└" + "─" * columns,
+                  " " * 11 + low + self.x.center(room)[:room] + high]
+        return lines + ["   ".join(f"{mark} {name}" for mark, name in zip(MARKS, self.series))]
+
+    def svg(self):
+        across, up = self.axes()
+        parts = frame(across, up, self.x, self.y)
+        for i, name in enumerate(self.series):
+            x, y = self.shown(name)
+            x = LEFT + across.place(x) * (W - LEFT - RIGHT)
+            y = H - BOTTOM - up.place(y) * (H - TOP - BOTTOM)
+            places = [f"{a:.1f},{b:.1f}" for a, b in zip(x, y)]
+            if self.points:
+                dots = "".join(f"M{place}h0" for place in places)
+                parts.append(f'<path class="dots s{i}" d="{dots}"/>')
+            else:
+                parts.append(f'<polyline class="s{i}" points="{" ".join(places)}"/>')
+        legend = "".join(key(i, name, self.points) for i, name in enumerate(self.series))
+        return figure(self.title, "".join(parts), H, legend)
+
+
+@dataclass
+class Bars:
+    """A bar for each name as long as the mean of its numbers, one for each seed; ticks show each.
+
+    x         what the length shows
+    values    name -> numbers
+    """
+    title: str
+    x: str
+    values: dict
+
+    def axis(self):
+        return Axis(np.concatenate([[0], *map(np.asarray, self.values.values())]), False)
+
+    def text(self):
+        axis, lines = self.axis(), [self.x]
+        zero = round(axis.place(0) * BAR_COLUMNS)
+        for name, numbers in self.values.items():
+            end = round(axis.place(np.mean(numbers)) * BAR_COLUMNS)
+            bar = " " * min(zero, end) + ("█" * abs(end - zero) or "│")
+            lines.append(f"{pad(name, LABEL_COLUMNS)} {bar:{BAR_COLUMNS + 1}} {spread(numbers)}")
+        return lines
+
+    def svg(self):
+        axis, step, parts = self.axis(), 34, []
+        right = W - RIGHT
+
+        def place(value):
+            return 8 + axis.place(value) * (right - 8)
+
+        for i, (name, numbers) in enumerate(self.values.items()):
+            y, a, b = 4 + i * step, place(0), place(np.mean(numbers))
+            parts.append(f'<text class="name" x="8" y="{y + 11}">{escape(name)}</text>'
+                         f'<text class="end" x="{right}" y="{y + 11}">{spread(numbers)}</text>'
+                         f'<rect class="bar" x="{min(a, b):.1f}" y="{y + 16}" '
+                         f'width="{max(abs(b - a), 1):.1f}" height="9"/>')
+            parts += [f'<path class="seed" d="M{place(v):.1f},{y + 14}v13"/>' for v in numbers]
+            parts.append(f'<path class="axis" d="M{a:.1f},{y + 14}v13"/>')
+        height = 4 + step * len(self.values) + 18
+        parts.append(f'<text class="name" x="8" y="{height - 5}">{escape(self.x)}; '
+                     'one tick a seed</text>')
+        return figure(self.title, "".join(parts), height, "")
+
+
+class Axis:
+    """From the least to the greatest of values: a place in 0..1 for each, and round numbers."""
+
+    def __init__(self, values, log):
+        self.log = log
+        low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+        if high - low <= 1e-8 * max(abs(low), abs(high)):       # or rounding would decide what is where
+            low, high = (low / 2, high * 2) if log else (low - 1, high + 1)
+        self.low, self.high = low, high
+
+    def place(self, value):
+        f = np.log if self.log else np.asarray
+        return np.clip((f(value) - f(self.low)) / (f(self.high) - f(self.low)), 0, 1)
+
+    def ticks(self):
+        """A few round numbers between the ends."""
+        if self.log and self.high / self.low >= 10:
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            wanted = (1,) if len(powers) > 4 else (1, 2, 5)
+            ticks = [m * 10.0 ** p for p in powers for m in wanted]
+            ticks = [t for t in ticks if self.low * 0.999 <= t <= self.high * 1.001]
+            return ticks[::1 + len(ticks) // 8]
+        step = 10 ** math.floor(math.log10((self.high - self.low) / 2))
+        step *= next(m for m in (5, 2, 1) if (self.high - self.low) / (m * step) >= 2)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [n * step for n in range(first, last + 1)]
+
+
+def frame(across, up, x, y):
+    """The axes' lines and numbers."""
+    right, bottom = W - RIGHT, H - BOTTOM
+    parts = []
+    for value in up.ticks():
+        at = bottom - up.place(value) * (bottom - TOP)
+        parts.append(f'<path class="grid" d="M{LEFT},{at:.1f}H{right}"/>'
+                     f'<text class="end" x="{LEFT - 5}" y="{at + 4:.1f}">{short(value)}</text>')
+    for value in across.ticks():
+        at = LEFT + across.place(value) * (right - LEFT)
+        parts.append(f'<text class="mid" x="{at:.1f}" y="{bottom + 15}">{short(value)}</text>')
+    parts.append(f'<path class="axis" d="M{LEFT},{TOP}V{bottom}H{right}"/>'
+                 f'<text class="mid" x="{(LEFT + right) / 2}" y="{H - 6}">{escape(x)}</text>'
+                 f'<text class="mid" transform="translate(11 {(TOP + bottom) / 2})rotate(-90)">'
+                 f'{escape(y)}</text>')
+    return parts
+
+
+def figure(title, drawing, height, legend):
+    title = escape(title)
+    return (f'<figure><figcaption>{title}</figcaption><div class="legend">{legend}</div>'
+            f'<svg viewBox="0 0 {W} {height}" role="img" aria-label="{title}">{drawing}</svg>'
+            '</figure>')
+
+
+def key(i, name, points):
+    kind, line = ("dots ", "M14,6h0") if points else ("", "M1,6H27")
+    line = f'<path class="{kind}s{i}" d="{line}"/>'
+    return f'<span><svg class="key" viewBox="0 0 28 12">{line}</svg>{escape(name)}</span>'
+
+
+def filled(x, y, columns):
+    """Places (0..1) of a line at every column between its points."""
+    order = np.argsort(x, kind="stable")
+    across = np.linspace(x[order[0]], x[order[-1]], columns)
+    return across, np.interp(across, x[order], y[order])
+
+
+def short(value):
+    """A number on an axis."""
+    if value == 0:
+        return "0"
+    if 1e-3 <= abs(value) < 1e6:
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+def spread(numbers, digits=3):
+    """'1.234 ± 0.005': mean and standard deviation over the seeds; one seed has no spread."""
+    mean = f"{np.mean(numbers):.{digits}f}"
+    return f"{mean} ± {np.std(numbers, ddof=1):.{digits}f}" if len(numbers) > 1 else mean
+
+
+class Page:
+    """What the demo says: printed at once, kept for `html`."""
+
+    def __init__(self, title):
+        self.title, self.parts = title, []
+        print(title)
+
+    def heading(self, text):
+        print(f"\n{text}\n{'=' * width(text)}", flush=True)
+        self.parts.append(f"<h2>{escape(text)}</h2>")
+
+    def say(self, text):
+        print("\n" + textwrap.fill(text, COLUMNS, break_on_hyphens=False), flush=True)
+        self.parts.append(f"<p>{escape(text)}</p>")
+
+    def table(self, heads, rows):
+        """Rows of texts; the first column is to the left, numbers to the right."""
+        columns = [max(map(width, column)) for column in zip(heads, *rows)]
+        lines = [[pad(row[0], columns[0]), *(" " * (n - width(text)) + text
+                                             for text, n in zip(row[1:], columns[1:]))]
+                 for row in (heads, *rows)]
+        print("\n" + "\n".join("  ".join(line).rstrip() for line in lines), flush=True)
+        cells = ["".join(f"<{tag}>{escape(text)}</{tag}>" for text in row)
+                 for tag, row in (("th", heads), *(("td", row) for row in rows))]
+        table = "".join(f"<tr>{row}</tr>" for row in cells)
+        self.parts.append(f'<div class="wide"><table>{table}</table></div>')
+
+    def charts(self, *charts):
+        for chart in charts:
+            print("\n" + "\n".join([chart.title, *chart.text()]), flush=True)
+        drawn = "".join(chart.svg() for chart in charts)
+        self.parts.append(f'<div class="charts">{drawn}</div>')
+
+    def html(self):
+        title, parts = escape(self.title), "".join(self.parts)
+        return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
+                '<meta name="viewport" content="width=device-width, initial-scale=1">'
+                f'<title>{title}</title><style>{style()}</style></head>'
+                f'<body><main><h1>{title}</h1>{parts}</main></body></html>\n')
+
+
+def style():
+    """The page's CSS."""
+    lines = "".join(f".s{i}{{stroke:var(--s{i});stroke-dasharray:{dash or 'none'}}}\n"
+                    for i, dash in enumerate(DASHES))
+    light, dark = (";".join(f"--s{i}:{pair[shade]}" for i, pair in enumerate(COLOURS))
+                   for shade in (0, 1))
+    return f"""
+:root{{color-scheme:light dark;--ink:#1c2430;--soft:#59636e;--line:#d5dae0;--page:#fff;{light}}}
+@media(prefers-color-scheme:dark){{
+:root{{--ink:#e4e8ee;--soft:#a3adb8;--line:#39424d;--page:#12171d;{dark}}}}}
+body{{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}}
+main{{max-width:1160px;margin:auto;padding:12px 16px 48px}}
+h1{{font-size:1.6rem;line-height:1.2}}
+h2{{font-size:1.25rem;margin-top:2.5rem}}
+p{{max-width:46rem}}
+.wide{{overflow-x:auto}}
+table{{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}}
+td,th{{padding:3px 12px 3px 0;text-align:right;white-space:nowrap}}
+tr{{border-bottom:1px solid var(--line)}}
+td:first-child,th:first-child{{text-align:left}}
+.charts{{display:grid;gap:20px 28px}}
+.charts{{grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr))}}
+figure{{margin:12px 0;max-width:560px}}
+figcaption{{font-weight:600;font-size:.95rem}}
+svg{{width:100%;height:auto;display:block}}
+.legend{{display:flex;flex-wrap:wrap;gap:2px 14px;font-size:.85rem;min-height:1.2em}}
+.legend span{{display:flex;align-items:center;gap:5px}}
+.key{{width:28px;height:12px}}
+polyline,path{{fill:none;stroke-width:1.8}}
+.grid{{stroke:var(--line);stroke-width:.7}}
+.axis{{stroke:var(--soft);stroke-width:1}}
+.bar{{fill:var(--s0);opacity:.75}}
+.seed{{stroke:var(--ink);stroke-width:1.2}}
+text{{font:11px system-ui,sans-serif;fill:var(--soft)}}
+.mid{{text-anchor:middle}}
+.end{{text-anchor:end}}
+{lines}.dots{{stroke-width:3.2;stroke-linecap:round;stroke-dasharray:none;opacity:.55}}
+.key .dots{{stroke-width:9;opacity:1}}
+@media(max-width:600px){{table{{font-size:.78rem}}
+td,th{{padding-right:8px}}
+th,td:first-child{{white-space:normal}}}}
+"""
+
+
+def save(path, text):
+    """Write the text to `path`; the file is whole, or the one before."""
+    with whole_file(path) as file:
+        file.write(text.encode())

@@ -1,0 +1,259 @@
+"""What the demos share: pictures of matrices in a terminal, progress, errors without tracebacks."""
+import os
+import re
+import sys
+import time
+import unicodedata
+from dataclasses import dataclass
+
+import numpy as np
+
+COLUMNS = 80            # nothing that is drawn is wider
+LABEL = 12              # nor a row's label wider than this
+NUMBER = 8              # columns that a number takes
+
+# From small to large, as indices into xterm's 256 colours: towards orange and towards blue.
+ORANGE = (235, 52, 88, 130, 166, 202, 208, 214)
+BLUE = (235, 17, 18, 25, 26, 33, 39, 45)
+# The same without colour: a solid for positive numbers, strokes like a minus for negative ones.
+SOLID, STROKES = "·░▒▓█", "·-=≡≣"
+
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+# ---- programs ------------------------------------------------------------------------------------
+
+def run(main):
+    """Call main() and leave with its exit status; for the last line of a demo.
+
+    What is wrong with the user's input (ValueError, OSError, MemoryError) is one message on stderr
+    and exit status 2. Ctrl-C is status 130; that a pipe was closed, as by `| head`, is no error.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")        # the shades, whatever the locale
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except KeyboardInterrupt:
+        status = 130
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
+        status = 2
+    sys.exit(status)
+
+
+def colours(stream):
+    """Whether to write colours: only to a terminal, and not if NO_COLOR is set (no-color.org)."""
+    wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    if wanted and os.name == "nt":
+        os.system("")           # makes older consoles of Windows read escape sequences
+    return wanted
+
+
+class Progress:
+    """One line on stderr about work that takes over a second: how far, how fast, how long yet.
+
+    On a terminal it is rewritten in place and wiped at the end; elsewhere it is a line every 10 s.
+    """
+
+    def __init__(self, what, total):
+        self.what, self.total, self.done = what, total, 0
+        self.start = self.shown = time.monotonic()
+        self.live = sys.stderr.isatty()
+
+    def step(self):
+        """One of `total` is done."""
+        self.done += 1
+        now = time.monotonic()
+        if self.live and self.done == self.total:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        elif now - self.start > 1 and now - self.shown >= (0.2 if self.live else 10):
+            self.shown = now
+            rate = self.done / (now - self.start)
+            line = (f"{self.what}: {self.done} of {self.total}, {rate:.1f} a second, "
+                    f"{(self.total - self.done) / rate:.0f} s left")
+            print(f"\r\x1b[K{line}" if self.live else line, end="" if self.live else "\n",
+                  file=sys.stderr, flush=True)
+
+
+# ---- text ----------------------------------------------------------------------------------------
+
+def bold(text, colour):
+    return f"\x1b[1m{text}\x1b[0m" if colour else text
+
+
+def width(text):
+    """How many columns a text takes: wide characters two, accents and escape sequences none."""
+    return sum(character_width(c) for c in ESCAPES.sub("", text))
+
+
+def character_width(c):
+    if unicodedata.category(c) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(c) in "WF" else 1
+
+
+def label(token, columns=LABEL):
+    """A token for a table: blanks and control characters made visible, `columns` wide at most."""
+    text = "".join("␣" if c == " " else c if c.isprintable() else repr(c)[1:-1] for c in token)
+    return cut(text, columns)
+
+
+def cut(text, columns):
+    """The text, or what fits of it with an ellipsis behind."""
+    if width(text) <= columns:
+        return text
+    while text and width(text) > columns - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def pad(text, columns):
+    """The text and blanks behind it, to `columns`."""
+    return text + " " * (columns - width(text))
+
+
+def paragraph(text):
+    """The text in lines of at most COLUMNS."""
+    lines = [""]
+    for word in text.split():
+        word = cut(word, COLUMNS)
+        if lines[-1] and width(lines[-1]) + 1 + width(word) > COLUMNS:
+            lines.append("")
+        lines[-1] += (" " if lines[-1] else "") + word
+    return lines
+
+
+# ---- matrices ------------------------------------------------------------------------------------
+
+@dataclass
+class Panel:
+    """One matrix of a picture.
+
+    title    lines above it, as many in all panels of a picture
+    values   (rows, C) numbers, or a list of as many texts
+    scale    the magnitude drawn strongest: the same in panels that are to be compared; the largest
+             of its own if None
+    joint    the sign between this panel and the one before
+    heads    a number above each column; its last digit, if there is no room for all of it
+    """
+    title: tuple
+    values: object
+    scale: float | None = None
+    joint: str = ""
+    heads: tuple = ()
+
+    @property
+    def text(self):
+        return not isinstance(self.values, np.ndarray)
+
+    @property
+    def gap(self):
+        """What stands between this panel and the one before."""
+        return f" {self.joint} " if self.joint else "  "
+
+    def columns(self, cell):
+        """Columns it takes if a number takes `cell`."""
+        if self.text:
+            return max(map(width, [*self.values, *self.title]), default=0)
+        return max([self.values.shape[1] * cell, *map(width, self.title)])
+
+    def head(self, cell):
+        return "".join((text if len(text) < cell else text[-1]).rjust(cell) for text in self.heads)
+
+    def rows(self, cell, colour, numbers):
+        if self.text:
+            return list(self.values)
+        scale = self.scale or float(np.max(np.abs(self.values), initial=0)) or 1.0
+        draw = number if numbers else shade
+        return ["".join(draw(v, scale, cell, colour) for v in row) for row in self.values]
+
+
+def picture(labels, panels, colour=False, numbers=False):
+    """Lines that show the panels side by side behind their row labels, at most COLUMNS wide.
+
+    A number is two columns of shade, one if that is too wide, or its digits if `numbers`. Panels
+    that do not fit beside one another go below; columns that do not fit at all are left out, which
+    the last line then says.
+    """
+    margin = max((width(text) for text in labels), default=0)
+    cell = NUMBER if numbers else 2
+    needed = margin + sum(len(panel.gap) + panel.columns(cell) for panel in panels)
+    if needed > COLUMNS and not numbers:
+        cell = 1
+    given = panels
+    panels = [fitting(panel, COLUMNS - margin - len(panel.gap), cell) for panel in given]
+    missing = [f"Only {len(b.values[0])} of {len(a.values[0])} columns fit."
+               for a, b in zip(given, panels) if not a.text and a.values.shape != b.values.shape]
+    lines = []
+    while panels:
+        here, used = [], margin
+        while panels and used + len(panels[0].gap) + panels[0].columns(cell) <= COLUMNS:
+            here.append(panels.pop(0))
+            used += len(here[-1].gap) + here[-1].columns(cell)
+        lines += ([""] if lines else []) + beside(labels, margin, here, cell, colour, numbers)
+    return lines + missing[:1]
+
+
+def fitting(panel, room, cell):
+    """The panel, with as many of its columns as there is room for."""
+    title, values = tuple(cut(line, room) for line in panel.title), panel.values
+    if panel.text:
+        values = [cut(text, room) for text in values]
+    elif values.shape[1] * cell > room:
+        values = values[:, :room // cell]
+    heads = panel.heads[:room // cell]
+    return Panel(title, values, panel.scale, panel.joint, heads)
+
+
+def beside(labels, margin, panels, cell, colour, numbers):
+    """The lines of panels that fit beside one another."""
+    columns = [panel.columns(cell) for panel in panels]
+    lines = []
+    above = [*zip(*(panel.title for panel in panels))]
+    if any(panel.heads for panel in panels):
+        above.append([panel.head(cell) for panel in panels])
+    for texts in above:
+        lines.append(" " * margin + "".join(
+            " " * len(panel.gap) + pad(text, n) for panel, text, n in zip(panels, texts, columns)))
+    drawn = [panel.rows(cell, colour, numbers) for panel in panels]
+    for i, text in enumerate(labels):
+        line = pad(text, margin)
+        for panel, rows, n in zip(panels, drawn, columns):
+            line += (panel.gap if i == len(labels) // 2 else " " * len(panel.gap)) + pad(rows[i], n)
+        lines.append(line)
+    return [line.rstrip(" ") for line in lines]
+
+
+def shade(value, scale, cell, colour):
+    """`cell` columns for a number, its magnitude relative to `scale`; exactly 0 is left blank."""
+    if value == 0:
+        return " " * cell
+    ramp = (ORANGE if value > 0 else BLUE) if colour else (SOLID if value > 0 else STROKES)
+    if not np.isfinite(value):
+        return "?" * cell
+    level = ramp[min(int(abs(value) / scale * len(ramp)), len(ramp) - 1)]
+    return f"\x1b[48;5;{level}m{' ' * cell}\x1b[0m" if colour else level * cell
+
+
+def number(value, scale, cell, colour):
+    """A number in `cell` columns, with the decimals that `scale` calls for; exactly 0 is a dot."""
+    if value == 0:
+        return "·".rjust(cell)
+    digits = f"{value:.4f}" if 0.001 < scale < 10 else f"{value:.0e}"
+    text = digits.rjust(cell)
+    return f"\x1b[38;5;{214 if value > 0 else 39}m{text}\x1b[0m" if colour else text
+
+
+def legend(scale, colour, numbers=False):
+    """One line that says what the shades mean; nothing to say about numbers."""
+    if numbers:
+        return []
+    n = len(ORANGE if colour else SOLID)
+    steps = [(i + 0.5) / n for i in range(n)]
+    left = "".join(shade(-s, 1, 2, colour) for s in reversed(steps))
+    right = "".join(shade(s, 1, 2, colour) for s in steps)
+    return [f"{-scale:.2g} {left}{right} +{scale:.2g}; exactly 0 is blank"]

@@ -1,0 +1,386 @@
+"""A walk through forward and backward, line by line: what each line binds and changes.
+
+sys.settrace has Python report every line of minigpt_np/model.py and layers/*.py as they run: the
+package itself, no copy of it. NumPy, and the checks of ids and targets, run without a report.
+"""
+import ast
+import dataclasses
+import functools
+import os
+import sys
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import minigpt_np
+from lib.sentence import split
+from minigpt_np import GPT, GPTConfig, Parameters
+from minigpt_np.layers import causal, layernorm, linear
+from minigpt_np.training.parallel import blas_threads
+
+TEXT = "the cat saw the dog run"        # 5 positions are read; `the` at two of them
+ALSO = "fish"                           # in the vocabulary, but not in the text
+POSITIONS, WIDTH, LAYERS = 16, 16, 4    # what can still be looked at
+ROOT = os.path.dirname(minigpt_np.__file__)
+FILES = {os.path.join(ROOT, *name.split("/")): name for name in
+         ["model.py", *sorted(f"layers/{file}" for file in os.listdir(os.path.join(ROOT, "layers"))
+                              if file.endswith(".py") and file != "__init__.py")]}
+
+
+# ---- the example ---------------------------------------------------------------------------------
+
+@dataclass
+class Example:
+    """A sentence and a model that is small enough to look at."""
+    tokens: list            # V texts, row by row of E
+    ids: np.ndarray         # (1, T) what is read
+    targets: np.ndarray     # (1, T) what is to be said: the token after it
+    model: GPT              # float64, tied
+
+
+def example(text=TEXT, also=ALSO, width=None, heads=2, layers=1, seed=1):
+    """The text's words, and a new model. Raises ValueError for what is too short or too large.
+
+    width is D; None: 4, or 6 where 4 could be taken for a number of positions.
+    """
+    words = split(text, "words")
+    if not 2 <= len(words) <= POSITIONS + 1:
+        raise ValueError(f"text: {len(words)} tokens given, expected 2 to {POSITIONS + 1}")
+    if width is None:
+        width = 4 if len(words) - 1 not in (2, 4) else 6
+    for name, given, most in (("width", width, WIDTH), ("layers", layers, LAYERS)):
+        if not 1 <= given <= most:
+            raise ValueError(f"{name}: {given} given, expected 1 to {most}")
+    if seed < 0:
+        raise ValueError(f"seed: {seed} given, expected at least 0")
+    row = {token: v for v, token in enumerate(dict.fromkeys([*words, *split(also, "words")]))}
+    if len(row) > 2 * POSITIONS:
+        raise ValueError(f"also: {len(row)} tokens in all given, expected at most {2 * POSITIONS}")
+    ids = np.array([[row[word] for word in words]])
+    config = GPTConfig(vocab_size=len(row), block_size=len(words) - 1, n_layer=layers,
+                       n_head=heads, n_embd=width)
+    return Example(list(row), ids[:, :-1], ids[:, 1:], GPT(config, seed, dtype=np.float64))
+
+
+# ---- what a step shows ---------------------------------------------------------------------------
+
+@dataclass
+class Value:
+    """What a name stands for: an array as it was then, or a text."""
+    name: str
+    array: np.ndarray | None = None
+    text: str = ""
+    rows: str = ""          # what its rows are: "tokens", "positions" or ""
+    columns: str = ""       # its columns, likewise
+
+
+@dataclass
+class Write:
+    """What one line did to dE; every array (V, D), but for parts."""
+    use: str                # whose contribution it is: "logits" or "lookup"
+    before: np.ndarray
+    contribution: np.ndarray
+    after: np.ndarray
+    parts: np.ndarray       # (T, V, D) what each position of the text has put into it
+
+
+@dataclass
+class Step:
+    """One line has been executed; or, of kind "call", a function has been given its arguments.
+
+    Of kind "return", `binds` holds what is returned.
+    """
+    kind: str               # "call", "line" or "return"
+    phase: str              # "forward" or "backward"
+    stack: tuple            # of (file, function, line), from model.py inwards
+    last_line: int          # where the statement ends that begins at the line
+    reads: list             # of Value: arrays and numbers in the line, as they were before it
+    binds: list             # of Value: names bound or changed
+    dE: np.ndarray          # (V, D) as it is now
+    write: Write | None     # if this line changed dE
+
+    @property
+    def file(self):
+        return self.stack[-1][0]
+
+    @property
+    def function(self):
+        return self.stack[-1][1]
+
+    @property
+    def line(self):
+        return self.stack[-1][2]
+
+    @property
+    def enters(self):
+        """"forward" or "backward" if this is the call of a layer's; "" otherwise."""
+        name = self.function.split("_")[0]
+        is_layer = self.kind == "call" and self.file.startswith("layers/")
+        return name if is_layer and name in ("forward", "backward") else ""
+
+
+# ---- the walk ------------------------------------------------------------------------------------
+
+@dataclass
+class Open:
+    """A function that has been called and has not returned."""
+    file: str
+    frame: object
+    line: int
+    known: dict = field(default_factory=dict)       # name -> Value, as last seen
+
+
+class Walk:
+    """Runs an example forwards and backwards and calls on_step(step, frame) after every line.
+
+    grads    Parameters: what backward adds to; 0 at first
+    visitor  None, or a bdb.Bdb that is to see the same events (see step_through.py)
+    """
+
+    def __init__(self, example, on_step):
+        self.example, self.on_step = example, on_step
+        self.grads = Parameters(example.model.config, np.float64)
+        self.copies = {}            # (shape, dtype, bytes) -> the one copy that is kept
+        self.stack = []             # of Open
+        self.phase = "forward"
+        self.visitor = None
+        self.dE = self.copy(self.grads.E)
+
+    def run(self):
+        """-> the loss."""
+        model, example = self.example.model, self.example
+        for kept in (causal.future, layernorm.averaging, linear.bands, linear.ones):
+            kept.cache_clear()              # so that they are walked through, whatever ran before
+        before = sys.gettrace()
+        with blas_threads(1):
+            sys.settrace(self.trace)
+            try:
+                _, loss, cache = model.forward(example.ids, example.targets)
+                self.phase = "backward"
+                model.backward(cache, self.grads)
+            finally:
+                sys.settrace(before)
+        return float(loss)
+
+    def trace(self, frame, event, arg):
+        """What Python calls. "line" comes before a line runs: the one before it is done."""
+        file, name = FILES.get(frame.f_code.co_filename), frame.f_code.co_name
+        if file is None or name.startswith(("<", "check_")):
+            return None
+        visitor = self.visitor
+        if event == "call":
+            if self.stack:
+                self.stack[-1].line = self.stack[-1].frame.f_lineno
+            self.stack.append(Open(file, frame, frame.f_lineno))
+            self.step("call")
+        elif event == "line":
+            top = self.stack[-1]
+            here, there = statement(file, frame.f_lineno), statement(file, top.line)
+            if here is there and here.simple:
+                return self.trace           # another line of the same statement
+            if top.line != frame.f_code.co_firstlineno:     # the call itself has been reported
+                self.step("line")
+            top.line = here.first
+        elif event == "return":
+            self.step("line" if arg is None else "return", arg)
+            self.stack.pop()
+        if visitor is not None:
+            visitor.trace_dispatch(frame, event, arg)
+        return self.trace
+
+    def step(self, kind, result=None):
+        top = self.stack[-1]
+        known, now = top.known, self.values(top)
+        there = statement(top.file, top.line)
+        if there.leaves_empty:
+            now = self.poisoned(top, there)
+        changed = [name for name, value in now.items() if not same(value, known.get(name))]
+        reads = [known[name] for name in there.names
+                 if name in known and (known[name].array is not None or number(known[name].text))]
+        if kind == "call":
+            binds, reads = [now[name] for name in changed if "." not in name], []
+        else:
+            binds = [value for name, value in now.items() if name in there.assigned
+                     or name in changed and ("." not in name or name in known)]
+        if kind == "return":
+            binds += self.returned(top, result)
+        top.known = now
+        before, self.dE = self.dE, self.copy(self.grads.E)
+        write = None if self.dE is before else self.write(before)
+        stack = tuple((o.file, o.frame.f_code.co_name, o.line) for o in self.stack)
+        self.on_step(Step(kind, self.phase, stack, there.last, reads, binds, self.dE, write),
+                     top.frame)
+
+    def write(self, before):
+        """Whose the change of dE is, and what every position put into it."""
+        V, n = len(self.example.tokens), self.example.ids.size
+        use, layer = next((o.file[7:-3], o.frame.f_locals) for o in reversed(self.stack)
+                          if o.file in ("layers/logits.py", "layers/lookup.py")
+                          and o.frame.f_code.co_name == "backward")
+        if use == "logits":
+            parts = layer["dlogits"][:, :, None] * layer["cache"].h[:, None, :]
+        else:
+            one_hot = np.eye(V)[layer["cache"].ids.ravel()]
+            parts = one_hot[:, :, None] * layer["dx"].reshape(n, 1, -1)
+        return Write(use, before, self.dE - before, self.dE, parts)
+
+    # -- values
+
+    def poisoned(self, top, there):
+        """Values after np.empty, whose numbers are whatever the memory held before: now NaN."""
+        for name in there.assigned:
+            top.frame.f_locals[name].fill(np.nan)
+        return self.values(top)
+
+    def values(self, top):
+        """name -> Value of all local names, and of the arrays in them as name.field."""
+        found = {}
+        for name, value in dict(top.frame.f_locals).items():
+            if name == "self" or name.startswith("."):
+                continue
+            found[name] = self.value(name, value, top)
+            for part, array in arrays_in(value):
+                found[f"{name}.{part}"] = self.value(f"{name}.{part}", array, top)
+        return found
+
+    def value(self, name, value, top):
+        if not isinstance(value, np.ndarray) or value.ndim == 0:
+            return Value(name, text=describe(value))
+        rows, columns = self.axes(name, value, top.file)
+        return Value(name, self.copy(value), rows=rows, columns=columns)
+
+    def returned(self, top, result):
+        results = result if type(result) is tuple else (result,)
+        if result is None or self.bound_already(top, results):
+            return []
+        name = "returned {}" if len(results) > 1 else "returned"
+        return [self.value(name.format(i), value, top) for i, value in enumerate(results, 1)]
+
+    def bound_already(self, top, results):
+        """Whether every result is an array that has a name here: it is shown under its name."""
+        named = [id(value) for value in dict(top.frame.f_locals).values()]
+        return all(id(value) in named for value in results)
+
+    def copy(self, array):
+        """The array as it is now; equal arrays have one copy."""
+        key = array.shape, array.dtype.str, array.tobytes()
+        if key not in self.copies:
+            self.copies[key] = array.copy()
+        return self.copies[key]
+
+    def axes(self, name, array, file):
+        """What rows and columns of an array are; told by whose memory it is, or by its shape."""
+        params, V, T = self.example.model.params, len(self.example.tokens), self.example.ids.size
+        for p in (params, self.grads):
+            if array.ndim == 2 and np.may_share_memory(array, p.E):
+                return "tokens", ""
+            if array.ndim == 2 and np.may_share_memory(array, p.P):
+                return "positions", ""
+            if np.may_share_memory(array, p.flat):
+                return "", ""
+        if array.shape[-1] == T and array.dtype.kind == "i":
+            return "", "positions"                              # ids, targets
+        D, K = self.example.model.config.n_embd, self.example.model.config.head_size
+        if array.ndim == 1 or T in (D, K):                      # then no shape tells
+            return "", ""
+        rows = "positions" if array.shape[-2] == T else ""
+        if array.ndim == 4 and array.shape[-1] == T:            # attention's scores
+            return rows, "positions"
+        is_scores = array.ndim < 4 and array.shape[-1] == V and (V != D or name.endswith("logits"))
+        return rows, "tokens" if is_scores else ""
+
+
+def arrays_in(value):
+    """(field, array) of the arrays in a NamedTuple or a dataclass; of nothing else."""
+    if hasattr(value, "_fields"):
+        items = zip(value._fields, value)
+    elif dataclasses.is_dataclass(value):
+        items = vars(value).items()
+    else:
+        return []
+    return [(name, array) for name, array in items if isinstance(array, np.ndarray)]
+
+
+def describe(value):
+    """A few words about what is not an array."""
+    if hasattr(value, "_fields"):
+        module = type(value).__module__.split(".")[-1]
+        return f"{module}.{type(value).__name__} of {', '.join(value._fields)}"
+    if isinstance(value, (float, np.floating)) or isinstance(value, np.ndarray):
+        return f"{float(value):.6g}"
+    if value is None or isinstance(value, (int, np.integer, str)) or type(value) is tuple and all(
+            isinstance(part, int) for part in value):
+        return str(value)
+    if isinstance(value, list):
+        return f"list of {len(value)}"
+    if isinstance(value, slice):
+        return f"{value.start}:{value.stop}"
+    if dataclasses.is_dataclass(value) and not isinstance(value, GPTConfig):
+        return f"{type(value).__name__} of {', '.join(vars(value))}"
+    return getattr(value, "__name__", type(value).__name__)
+
+
+def number(text):
+    return text.lstrip("-")[:1].isdigit()
+
+
+def same(a, b):
+    """Whether two Values look alike. Equal arrays are one copy: see Walk.copy."""
+    return b is not None and a.array is b.array and a.text == b.text
+
+
+# ---- the source ----------------------------------------------------------------------------------
+
+@dataclass
+class Statement:
+    first: int              # its lines; of a compound statement, its head's
+    last: int
+    simple: bool
+    names: list             # it reads, as they stand there: "dx", "cache.x"
+    assigned: set           # names it binds or changes; a loop's only as they change
+    leaves_empty: bool      # whether what it binds has no values yet
+
+
+@functools.cache
+def source(file):
+    """The lines of one of FILES, by its short name."""
+    with open(os.path.join(ROOT, *file.split("/")), encoding="utf-8") as stream:
+        return stream.read().split("\n")
+
+
+@functools.cache
+def statements(file):
+    """Line number -> Statement."""
+    table = {}
+    for node in ast.walk(ast.parse("\n".join(source(file)))):       # outer ones first
+        if isinstance(node, ast.stmt):
+            found = read_statement(node)
+            table |= dict.fromkeys(range(found.first, found.last + 1), found)
+    return table
+
+
+def statement(file, line):
+    return statements(file)[line]
+
+
+def read_statement(node):
+    body = getattr(node, "body", None)
+    last = node.end_lineno if body is None else max(node.lineno, body[0].lineno - 1)
+    is_definition = isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    heads = [] if is_definition else [
+        part for name, value in ast.iter_fields(node) if name not in ("body", "orelse", "finalbody")
+        for part in (value if isinstance(value, list) else [value]) if isinstance(part, ast.AST)]
+    inner = [n for head in heads for n in ast.walk(head)]
+    nodes = [n for n in inner if isinstance(n, (ast.Name, ast.Attribute))]
+    assigned = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+                and not isinstance(node, ast.For)}
+    called = [ast.unparse(n.func) for n in inner if isinstance(n, ast.Call)]
+    reads = [n for n in nodes if not isinstance(n.ctx, ast.Store)]
+    if isinstance(node, ast.AugAssign) and isinstance(node.target, (ast.Name, ast.Attribute)):
+        assigned.add(ast.unparse(node.target))
+        reads.insert(0, node.target)
+    reads.sort(key=lambda n: (n.lineno, n.col_offset))
+    names = list(dict.fromkeys(map(ast.unparse, reads)))
+    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+    return Statement(first, last, body is None, names, assigned,
+                     bool({"np.empty", "np.empty_like"} & set(called)))

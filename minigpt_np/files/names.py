@@ -1,0 +1,39 @@
+"""Hugging Face's names for our arrays. Of a tied model both names, wte and lm_head, mean one array."""
+
+EMBEDDINGS = {"gpt2": {"E": "wte", "P": "wpe"},
+              "openai-gpt": {"E": "tokens_embed", "P": "positions_embed"}}
+MODULES = {"norm1": "ln_1", "attention.qkv": "attn.c_attn", "attention.out": "attn.c_proj",
+           "norm2": "ln_2", "mlp.up": "mlp.c_fc", "mlp.down": "mlp.c_proj"}
+LEAVES = {"W": "weight", "b": "bias", "gain": "weight", "bias": "bias"}
+NORMS = {"gpt2": "pre", "openai-gpt": "post"}
+MODEL_TYPES = {norm: model_type for model_type, norm in NORMS.items()}
+
+
+def state_dict(params):
+    """Hugging Face's name -> view of every array of `params`, parameters or gradients. No copies.
+
+    As in PyTorch, a tied matrix is there under both its names: "transformer.wte.weight" and
+    "lm_head.weight" are then one and the same array.
+    """
+    model_type = MODEL_TYPES[params.config.norm]
+    arrays = params.named() | {"head": params.head}
+    return {full_name(name, model_type): array for name, array in arrays.items()}
+
+
+def full_name(name, model_type):
+    """The name that transformers gives to our array `name`."""
+    short = short_name(name, model_type)
+    return short if name == "head" else f"transformer.{short}"
+
+
+def short_name(name, model_type):
+    """The same without the `transformer.` that some files leave out."""
+    if name == "head":
+        return "lm_head.weight"
+    if name in ("E", "P"):
+        return f"{EMBEDDINGS[model_type][name]}.weight"
+    module, _, leaf = name.rpartition(".")
+    if module == "norm":
+        return f"ln_f.{LEAVES[leaf]}"
+    _, i, module = module.split(".", 2)
+    return f"h.{i}.{MODULES[module]}.{LEAVES[leaf]}"

@@ -1,0 +1,270 @@
+"""Models from and to folders in Hugging Face's layout: config.json beside model.safetensors.
+
+Three families lie under the same names. Ours are on the left of MODULES, theirs on the right.
+
+    transformers, gpt2 and openai-gpt   y = x W + b, W (D_in, D_out) as here: "Conv1D"
+    minGPT                              nn.Linear, y = x Wᵀ + b: every such W lies transposed
+    nanoGPT                             the same; trained with bias=False it has no bias at all
+                                        (its GELU is the exact one, which ours is within 0.0005 of)
+
+Which one a file is from, every size but the number of heads, and whether the two embeddings are
+tied is read off its tensors; a config.json, where there is one, must agree.
+Sources: transformers' models/gpt2 and models/openai, minGPT's and nanoGPT's model.py.
+"""
+import json
+import re
+import reprlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from . import safetensors
+from ..config import GPTConfig
+from .atomic import whole_file
+from .names import MODEL_TYPES, NORMS, short_name, state_dict
+from ..parameters import Parameters, shapes
+
+ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel"}
+
+# What is no weight: the causal mask and the positions' numbers, as older versions stored them.
+BUFFERS = re.compile(r"h\.[0-9]+\.attn\.(bias|masked_bias)|position_ids")
+
+# Fields of config.json that change the arithmetic, and the values under which it is ours; the first
+# one is meant where the field is missing. All three GELUs are the tanh approximation, and so is
+# openai-gpt's "gelu" (transformers' modeling_openai.py, ACT_FNS).
+ARITHMETIC = {
+    "gpt2": {"activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
+             "scale_attn_weights": (True,), "scale_attn_by_inverse_layer_idx": (False,),
+             "reorder_and_upcast_attn": (False,), "add_cross_attention": (False,)},
+    "openai-gpt": {"afn": ("gelu",)},
+}
+ALIASES = {"max_position_embeddings": "n_positions", "hidden_size": "n_embd",
+           "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}
+DROPOUTS = ("embd_pdrop", "attn_pdrop", "resid_pdrop")
+
+_shown = reprlib.Repr()     # what a file says may be long
+_shown.maxstring = _shown.maxother = 200
+show = _shown.repr
+
+
+# Writing
+
+def save(params, folder):
+    """Write the model of `params` to `folder`, made if need be: see GPT.save_pretrained."""
+    dtype = params.flat.dtype
+    if dtype not in (np.float16, np.float32, np.float64):
+        raise ValueError(f"model: numbers of {dtype} given, expected float16, float32 or float64")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = state_dict(params)
+    if params.config.tie_embeddings:
+        del tensors["lm_head.weight"]       # each number once
+
+    # The config waits beside its place until the weights, which take long, are in theirs.
+    with whole_file(folder / "config.json") as file:
+        file.write(json.dumps(config_to_json(params.config), indent=2).encode() + b"\n")
+        safetensors.write(folder / "model.safetensors", tensors, {"format": "pt"})
+
+
+def config_to_json(config):
+    """config.json's object, with transformers' names for our fields."""
+    model_type = MODEL_TYPES[config.norm]
+    activation, (gelu, *_) = next(iter(ARITHMETIC[model_type].items()))
+    fields = {
+        "architectures": [ARCHITECTURES[model_type]],
+        "model_type": model_type,
+        "vocab_size": int(config.vocab_size),
+        "n_positions": int(config.block_size),
+        "n_embd": int(config.n_embd),
+        "n_layer": int(config.n_layer),
+        "n_head": int(config.n_head),
+        activation: gelu,
+        "layer_norm_epsilon": float(config.layer_norm_eps),
+        **{name: float(getattr(config, name)) for name in DROPOUTS},
+        "tie_word_embeddings": config.tie_embeddings,
+    }
+    if config.vocab_size != 50257:      # transformers would take GPT-2's <|endoftext|>, 50256
+        fields |= {"bos_token_id": None, "eos_token_id": None}
+    return fields
+
+
+# Reading. Every check comes first, on shapes alone; then the one allocation, then the numbers.
+
+def load(folder, n_head=None, dtype=np.float32):
+    """The Parameters in `folder`: see GPT.from_pretrained."""
+    if np.dtype(dtype).kind not in "fc":
+        raise ValueError(f"dtype: {dtype!r} given, expected a floating-point or complex type")
+    folder = Path(folder)
+    tensors = safetensors.read_folder(folder)
+    found = find_weights(tensors)
+    single = folder / "model.safetensors"
+    source = single if single.exists() else folder / "model.safetensors.index.json"
+    config = find_config(folder / "config.json", source, tensors, found, n_head)
+    names = match_names(source, tensors, found, config)
+    transposed = find_transposed(source, tensors, names, config)
+
+    params = Parameters(config, dtype)
+    for name, array in params.named().items():
+        if name not in names:       # a bias that the file does without
+            continue
+        tensors.copy_into(names[name], array.T if transposed and name.endswith(".W") else array)
+        if not is_finite(array):
+            warnings.warn(f"{tensors.files[names[name]]}: tensor {show(names[name])}: "
+                          "holds NaN or infinity", stacklevel=3)
+    return params
+
+
+def find_weights(tensors):
+    """Short name -> name in the file, of all tensors that are weights."""
+    found = {}
+    for name in tensors:
+        # nanoGPT's files of a compiled model begin every name with "_orig_mod."
+        short = name.removeprefix("_orig_mod.").removeprefix("transformer.")
+        if short in found:
+            raise ValueError(f"{tensors.files[name]}: tensor {show(name)}: there is "
+                             f"{show(found[short])} too, expected one of them")
+        if not BUFFERS.fullmatch(short):
+            found[short] = name
+    return found
+
+
+def find_config(path, source, tensors, found, n_head):
+    """The GPTConfig that the file's shapes and config.json, if any, agree on."""
+    fields = read_config(path) if path.exists() else {}
+    guess = "openai-gpt" if "tokens_embed.weight" in found else "gpt2"
+    model_type = fields.get("model_type", guess)
+    if model_type not in ("gpt2", "openai-gpt"):
+        raise ValueError(f"{path}: model_type is {show(model_type)}, "
+                         "expected 'gpt2' or 'openai-gpt'")
+
+    E, P = (short_name(name, model_type) for name in "EP")
+    V, D = matrix_shape(source, tensors, found, E)
+    positions, _ = matrix_shape(source, tensors, found, P)
+    blocks = len({name.split(".")[1] for name in found if re.match(r"h\.[0-9]+\.", name)})
+    L = fields.get("n_layer", blocks)
+    if type(L) is not int or not 1 <= L <= len(found):      # before there is a loop to L
+        raise ValueError(f"{path}: n_layer is {show(L)}, but {source} has {blocks} blocks")
+    expected = {"vocab_size": (V,), "n_positions": (positions,), "n_embd": (D,),
+                "n_inner": (None, 4 * D), **ARITHMETIC[model_type]}
+    for field, values in expected.items():
+        if fields.get(field, values[0]) not in values:
+            raise ValueError(f"{path}: {field} is {show(fields[field])}, "
+                             f"expected {' or '.join(map(repr, values))} (to read {source})")
+    try:
+        return GPTConfig(
+            vocab_size=V, block_size=positions, n_layer=L, n_embd=D, norm=NORMS[model_type],
+            n_head=find_n_head(fields, n_head),
+            tie_embeddings=is_tied(source, tensors, found, E, fields),
+            layer_norm_eps=fields.get("layer_norm_epsilon", 1e-5),
+            **{name: fields.get(name, 0.0) for name in DROPOUTS})
+    except ValueError as error:
+        raise ValueError(f"{path if fields else source}: {error}") from None
+
+
+def read_config(path):
+    """config.json's object: nulls left out, aliases resolved, dropouts by default 0.1 as theirs."""
+    try:
+        fields = json.loads(path.read_bytes().decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON in UTF-8: {error}") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path}: {show(fields)}, expected an object: {{...}}")
+    fields = {field: value for field, value in fields.items() if value is not None}
+    for alias, field in ALIASES.items():
+        if alias in fields and fields.setdefault(field, fields[alias]) != fields[alias]:
+            raise ValueError(f"{path}: {alias} is {show(fields[alias])}, "
+                             f"but {field} {show(fields[field])}")
+    return dict.fromkeys(DROPOUTS, 0.1) | fields
+
+
+def find_n_head(fields, n_head):
+    """H: what config.json says, or else what the caller does."""
+    if n_head is None and "n_head" not in fields:
+        raise ValueError("n_head: not given, and there is no config.json with it; the tensors are "
+                         "the same for any number of heads, so expected "
+                         "from_pretrained(folder, n_head=...)")
+    if n_head is not None and fields.get("n_head", n_head) != n_head:
+        raise ValueError(f"n_head: {n_head!r} given, but the file has {show(fields['n_head'])}")
+    return fields.get("n_head", n_head)
+
+
+def matrix_shape(source, tensors, found, short):
+    """The two sizes of an embedding."""
+    if short not in found:
+        raise ValueError(f"{source}: tensor {show(short)}: missing")
+    shape = tensors[found[short]].shape
+    if len(shape) != 2:
+        raise ValueError(f"{tensors.files[found[short]]}: tensor {show(found[short])}: "
+                         f"shape {shape}, expected a matrix")
+    return shape
+
+
+def is_tied(source, tensors, found, E, fields):
+    """Whether the file has no head of its own: none at all, or one that is E bit for bit."""
+    if "lm_head.weight" not in found:
+        if fields.get("tie_word_embeddings") is False:
+            raise ValueError(f"{source}: tensor 'lm_head.weight': missing, but config.json has "
+                             "tie_word_embeddings false")
+        return True
+    E, head = tensors[found[E]], tensors[found["lm_head.weight"]]
+    rows = 1024                             # at a time
+    return E.dtype == head.dtype and E.shape == head.shape and all(
+        E[i:i + rows].tobytes() == head[i:i + rows].tobytes() for i in range(0, len(E), rows))
+
+
+def match_names(source, tensors, found, config):
+    """Our name -> name in the file. A file without any bias is nanoGPT's: they are all 0."""
+    model_type = MODEL_TYPES[config.norm]
+    short = {name: short_name(name, model_type) for name in shapes(config)}
+    biases = {name for name in short if name.endswith((".b", ".bias"))}
+    if not any(short[name] in found for name in biases):
+        short = {name: short[name] for name in short if name not in biases}
+
+    expected = f"expected a {model_type} with n_layer = {config.n_layer}"
+    missing = [name for name in short.values() if name not in found]
+    if missing:
+        raise ValueError(f"{source}: tensor {show(missing[0])}: missing{and_more(missing)}; "
+                         + expected)
+    extra = [found[name] for name in found.keys() - short.values() - {"lm_head.weight"}]
+    if extra:
+        raise ValueError(f"{tensors.files[min(extra)]}: tensor {show(min(extra))}: "
+                         f"not expected{and_more(extra)}; " + expected)
+    return {name: found[short[name]] for name in short}
+
+
+def and_more(names):
+    return f", and {len(names) - 1} more" if len(names) > 1 else ""
+
+
+def find_transposed(source, tensors, names, config):
+    """Whether each linear layer's W lies transposed, as nn.Linear has it. Checks shapes and dtypes.
+
+    (D, 3D) or (3D, D) tells, D x D does not: those that tell must agree on how the others lie.
+    """
+    ways = {}       # whether transposed -> a tensor that shows it
+    for name, shape in shapes(config).items():
+        if name not in names:
+            continue
+        tensor = tensors[names[name]]
+        where = f"{tensors.files[names[name]]}: tensor {show(names[name])}"
+        expected = {shape, shape[::-1]} if name.endswith(".W") else {shape}
+        if tensor.shape not in expected:
+            raise ValueError(f"{where}: shape {tensor.shape}, expected "
+                             + " or ".join(map(str, sorted(expected))))
+        dtype = safetensors.NAMES[tensor.dtype]
+        if dtype not in ("F16", "BF16", "F32", "F64"):
+            raise ValueError(f"{where}: dtype {dtype}, expected F32, F16 or BF16")
+        if len(expected) == 2:
+            ways[tensor.shape != shape] = names[name]
+    if len(ways) == 2:
+        raise ValueError(f"{source}: tensor {show(ways[True])}: lies (D_out, D_in) as nn.Linear "
+                         f"has it, but {show(ways[False])} (D_in, D_out): how the square ones lie "
+                         "cannot be known")
+    return True in ways
+
+
+def is_finite(array):
+    """Whether no number is NaN or infinite. A finite sum shows it, with nothing allocated."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())

@@ -1,0 +1,371 @@
+"""Byte-level byte-pair encoding: text to ids and back, exactly as GPT-2 does it.
+
+    "low lower"                        text
+    "low"  " lower"                    words: merges stay inside a word
+    b"low" b" lower"                   their UTF-8 bytes: 256 tokens can write any text
+    b"l" b"o" b"w"  b" " b"l" ...      one token a byte
+    b"low"  b" low" b"er"              neighbours merged, as far as the list of merges goes
+
+Training makes the list: count the pairs of neighbouring tokens in a text, make the commonest
+pair a token, write that merge down, and again, until there are as many tokens as wanted.
+Encoding replays it: of the pairs in a word, always merge the one that was written down first.
+
+Sources: Sennrich, Haddow and Birch, "Neural Machine Translation of Rare Words with Subword
+Units" (2016), algorithm 1; with bytes for characters and within words: Radford et al.,
+"Language Models are Unsupervised Multitask Learners" (GPT-2, 2019), section 2.2.
+"""
+import heapq
+import json
+import re
+import unicodedata
+import warnings
+from collections import Counter, defaultdict
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+
+from ..files.atomic import whole_file
+
+END_OF_TEXT = "<|endoftext|>"
+MAX_CACHED_WORDS = 1 << 16
+
+# GPT-2's pattern, with a-zA-Z where it has \p{L} (any letter) and 0-9 for \p{N} (any number).
+# A word is: a contraction; letters, numbers or signs, each with the space before them; or white
+# space, which leaves its last character to the word that follows.
+WORD = re.compile(
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?[a-zA-Z]+| ?[0-9]+| ?[^\sa-zA-Z0-9]+|\s+(?!\S)|\s+", re.ASCII)
+
+
+def stand_in(char):
+    """An ASCII character of the kind that `char` is to WORD: letter, number, white space or sign.
+
+    As far as Python's `unicodedata` knows: a letter younger than its Unicode counts as a sign.
+    """
+    if char.isascii():
+        return char
+    if char.isspace():
+        return "\t"                       # not " ", which alone can stand before a word
+    return {"L": "a", "N": "0"}.get(unicodedata.category(char)[0], ".")
+
+
+def split_words(text):
+    """The words of `text`, strings that joined give `text` again."""
+    if text.isascii():
+        return WORD.findall(text)
+    kinds = text.translate({ord(char): stand_in(char) for char in set(text)})
+    return [text[word.start():word.end()] for word in WORD.finditer(kinds)]
+
+
+def byte_alphabet():
+    """byte -> the character that GPT-2's files write for it, in the order of GPT-2's ids.
+
+    A byte that Latin-1 prints is that character; the n-th of the others is chr(256 + n), so that
+    a token holds no space and no end of line: b" the" is written "Ġthe".
+    """
+    printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printed]
+    return ({byte: chr(byte) for byte in printed}
+            | {byte: chr(256 + n) for n, byte in enumerate(others)})
+
+
+CHAR_OF_BYTE = byte_alphabet()
+BYTE_OF_CHAR = {char: byte for byte, char in CHAR_OF_BYTE.items()}
+
+
+def learn_merges(text, tokens, size):
+    """The merges learned from `text`. `tokens`, the 256 bytes, grows by one for each, up to `size`.
+
+    Each merge changes only the words it occurs in and the counts of the pairs in those, so the
+    text is counted once. Pairs wait in a heap of (-count, left id, right id), least first, noted
+    when they come into being; later their counts only fall.
+    """
+    id_of = {token: v for v, token in enumerate(tokens)}
+    counted = Counter(split_words(text))
+    words = [[id_of[bytes([byte])] for byte in word.encode()] for word in counted]
+    times = list(counted.values())        # how often each word occurs
+
+    count = Counter()                     # how often each pair of neighbours occurs,
+    words_with = defaultdict(set)         # and in which words
+    for w, ids in enumerate(words):
+        for pair in zip(ids, ids[1:]):
+            count[pair] += times[w]
+            words_with[pair].add(w)
+
+    merges = []
+    heap = [(-count[pair], pair) for pair in count]
+    heapq.heapify(heap)
+    while heap and len(tokens) < size:
+        noted, pair = heapq.heappop(heap)
+        if noted != -count[pair]:         # other merges took some since
+            heapq.heappush(heap, (-count[pair], pair))
+            continue
+        if count[pair] < 2:
+            break
+        new = len(tokens)
+        tokens.append(tokens[pair[0]] + tokens[pair[1]])
+        merges.append(pair)
+        born = set()
+        for w in words_with.pop(pair):
+            for old in zip(words[w], words[w][1:]):
+                count[old] -= times[w]
+            words[w] = replace_pair(words[w], pair, new)
+            for now in zip(words[w], words[w][1:]):
+                count[now] += times[w]
+                if new in now:
+                    words_with[now].add(w)
+                    born.add(now)
+        for now in born:
+            heapq.heappush(heap, (-count[now], now))
+    return merges
+
+
+def replace_pair(ids, pair, new):
+    """The list `ids` with `new` for each `pair` of neighbours, from left to right."""
+    replaced = []
+    for v in ids:
+        if replaced and (replaced[-1], v) == pair:
+            replaced[-1] = new
+        else:
+            replaced.append(v)
+    return replaced
+
+
+class BPETokenizer:
+    """Text to ids and back. Made by `train`, `from_folder` or `from_files`.
+
+    tokens       list of bytes: tokens[v] is what id v stands for
+    merges       list of pairs of ids, in the order in which they were learned
+    end_of_text  the id of "<|endoftext|>", None where the vocabulary has none
+    """
+
+    def __init__(self, tokens, merges):
+        id_of = {token: v for v, token in enumerate(tokens)}
+        self.tokens = tokens
+        self.merges = merges
+        self.end_of_text = id_of.get(END_OF_TEXT.encode())
+        self._id_of_byte = [id_of[bytes([byte])] for byte in range(256)]
+        self._rank = {pair: rank for rank, pair in enumerate(merges)}
+        self._made = [id_of[tokens[left] + tokens[right]] for left, right in merges]
+        self._ids_of_word = {}
+
+    @property
+    def vocab_size(self):
+        """V: the ids are 0 to V-1."""
+        return len(self.tokens)
+
+    def token(self, v):
+        """The bytes that id `v` stands for, which can be a part of a character. (To show tokens as
+        they come, feed these to `codecs.getincrementaldecoder("utf-8")("replace")`.)
+
+        ValueError: `v` is no integer, negative, or V or more.
+        """
+        if not is_integer(v) or not 0 <= v < self.vocab_size:
+            raise ValueError(f"id: {v!r:.80} given, expected an integer from 0 to V-1 = "
+                             f"{self.vocab_size - 1}")
+        return self.tokens[v]
+
+    def decode(self, ids):
+        """The text of `ids`, a sequence of integers. Bytes that are not UTF-8, such as a character
+        of which a part is missing, become U+FFFD, the replacement character.
+
+        ValueError: `ids` is no sequence, or as for `token`.
+        """
+        if not np.iterable(ids):
+            raise ValueError(f"ids: {ids!r} given, expected a sequence of integers")
+        return b"".join([self.token(v) for v in ids]).decode("utf-8", errors="replace")
+
+    def encode(self, text, special=False):
+        """The ids of `text`, int64, 1-D. `decode` gives `text` back, whatever it holds.
+
+        "<|endoftext|>" within `text` is text like any other, as for OpenAI's encoder: nobody
+        ends a document by quoting the mark. `special=True` makes each one the single id
+        `end_of_text`, as transformers does.
+
+        ValueError: `text` is no str or holds a lone surrogate, which has no UTF-8; `special=True`
+        and the vocabulary has no "<|endoftext|>".
+        """
+        check_text(text)
+        if special and self.end_of_text is None:
+            raise ValueError(f"special: True given, but this vocabulary has no {END_OF_TEXT}")
+        first, *others = text.split(END_OF_TEXT) if special else [text]
+        ids = self._encode(first)
+        for piece in others:
+            ids.append(self.end_of_text)
+            ids.extend(self._encode(piece))
+        return np.array(ids, dtype=np.int64)
+
+    def _encode(self, text):
+        """The list of ids of `text`. A word is merged once and then remembered."""
+        words = split_words(text)
+        known = self._ids_of_word
+        for word in set(words).difference(known):
+            known[word] = self._merge(word.encode())
+        if len(known) > MAX_CACHED_WORDS:
+            self._ids_of_word = {}        # a new dict: another thread may still read the old one
+        return [v for word in words for v in known[word]]
+
+    def _merge(self, word):
+        """The list of ids of one word, given as its bytes.
+
+        The rule: of all pairs of neighbours take the one learned first, and of those the leftmost;
+        merge it; again, until no pair was ever learned. Here a heap of (rank, position) hands out
+        the pairs, so that n bytes take n log n steps and not n squared. Where i and j are merged,
+        the new token stands at i, and at j None; `after` and `before` lead past it.
+        """
+        ids = [self._id_of_byte[byte] for byte in word]
+        n = len(ids)
+        after = list(range(1, n + 1))
+        before = list(range(-1, n - 1))
+        heap = []
+
+        def note_pair(i, j):
+            if 0 <= i and j < n and (ids[i], ids[j]) in self._rank:
+                heapq.heappush(heap, (self._rank[ids[i], ids[j]], i))
+
+        for i in range(n):
+            note_pair(i, i + 1)
+        while heap:
+            rank, i = heapq.heappop(heap)
+            j = after[i]
+            if j == n or (ids[i], ids[j]) != self.merges[rank]:
+                continue                  # one of the two has been merged since it was noted
+            ids[i], ids[j] = self._made[rank], None
+            after[i] = after[j]
+            if after[i] < n:
+                before[after[i]] = i
+            note_pair(before[i], i)
+            note_pair(i, after[i])
+        return [v for v in ids if v is not None]
+
+    @classmethod
+    def train(cls, text, vocab_size):
+        """A tokenizer of `vocab_size` tokens, learned from `text`.
+
+        The ids are laid out as GPT-2's: 256 bytes, then the merges as they were learned, then
+        "<|endoftext|>". Of equally common pairs the one with the smaller left id is merged, and
+        of those the one with the smaller right id: the same text gives the same tokenizer. When
+        no pair occurs twice there is nothing left to learn; a UserWarning tells the size reached.
+
+        ValueError: `text` is no str or holds a lone surrogate; `vocab_size` is no integer, or
+        below 257.
+        """
+        check_text(text)
+        smallest = len(CHAR_OF_BYTE) + 1
+        if not is_integer(vocab_size) or vocab_size < smallest:
+            raise ValueError(f"vocab_size: {vocab_size!r:.80} given, expected an integer of at "
+                             f"least {smallest}: 256 bytes and {END_OF_TEXT}")
+
+        tokens = [bytes([byte]) for byte in CHAR_OF_BYTE]
+        merges = learn_merges(text, tokens, vocab_size - 1)
+        tokens.append(END_OF_TEXT.encode())
+        if len(tokens) < vocab_size:
+            warnings.warn(f"vocab_size: {vocab_size} given, {len(tokens)} reached, where no pair "
+                          "of neighbours in the text occurs twice", stacklevel=2)
+        return cls(tokens, merges)
+
+    def save(self, folder):
+        """Write vocab.json and merges.txt into `folder`, made if need be. `from_folder` and
+        transformers' GPT2Tokenizer read them. Both are written in full beside their place, and
+        then moved into it. OSError where that cannot be done.
+        """
+        written = ["".join(CHAR_OF_BYTE[byte] for byte in token) for token in self.tokens]
+        vocab = {token: v for v, token in enumerate(written)}
+        lines = [f"{written[left]} {written[right]}\n" for left, right in self.merges]
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(folder / "merges.txt") as merges_file, whole_file(folder / "vocab.json") as vocab_file:
+            merges_file.write(("#version: 0.2\n" + "".join(lines)).encode())
+            vocab_file.write(json.dumps(vocab, ensure_ascii=False).encode())
+
+    @classmethod
+    def from_folder(cls, folder):
+        """`from_files` of the folder's vocab.json and merges.txt, or of its encoder.json and
+        vocab.bpe, OpenAI's names for them. FileNotFoundError where it has neither pair.
+        """
+        for names in [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]:
+            vocab, merges = (Path(folder, name) for name in names)
+            if vocab.exists() and merges.exists():
+                return cls.from_files(vocab, merges)
+        raise FileNotFoundError(
+            f"{folder}: expected vocab.json and merges.txt, or encoder.json and vocab.bpe")
+
+    @classmethod
+    def from_files(cls, vocab, merges):
+        """The tokenizer of two files like GPT-2's, in UTF-8, their tokens in `byte_alphabet`:
+        `vocab`, a JSON object of token: id, and `merges`, a line of two tokens for each merge.
+
+        ValueError, naming the file and the token or line: `vocab` is no such object, its ids are
+        not 0 to V-1, each once, or a byte has no token; a line of `merges` is not two tokens that
+        are bytes or made by lines above, or makes a token that `vocab` lacks or that there was;
+        a token other than "<|endoftext|>" is made by no line. OSError: a file cannot be read.
+        """
+        id_of = read_vocab(vocab)
+        pairs = []
+        made = set(BYTE_OF_CHAR)
+        for where, parts in read_merges(merges):
+            token = "".join(parts)
+            if len(parts) != 2 or not made.issuperset(parts):
+                raise ValueError(f"{where}: {' '.join(parts)!r:.80} given, expected two tokens, "
+                                 "each a byte or made by a line above")
+            if token in made:
+                raise ValueError(f"{where}: {token!r:.80} is made by a line above, too")
+            if token not in id_of:
+                raise ValueError(f"{where}: {token!r:.80} is not in {vocab}")
+            made.add(token)
+            pairs.append((id_of[parts[0]], id_of[parts[1]]))
+        for token in id_of:
+            if token not in made and token != END_OF_TEXT:
+                raise ValueError(f"{vocab}: token {token!r:.80} is made by no line of {merges}; "
+                                 "is a part of that file missing?")
+        tokens = [bytes(BYTE_OF_CHAR[char] for char in token)
+                  for token in sorted(id_of, key=id_of.get)]
+        return cls(tokens, pairs)
+
+
+def read_vocab(path):
+    """The dict token -> id in a vocab.json, checked to have ids 0 to V-1 and all 256 bytes."""
+    try:
+        id_of = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    if not isinstance(id_of, dict):
+        raise ValueError(f"{path}: {type(id_of).__name__} given, expected a JSON object")
+    token_of = {}
+    for token, v in id_of.items():
+        if not is_integer(v) or not 0 <= v < len(id_of):
+            raise ValueError(f"{path}: token {token!r:.80} has id {v!r:.80}, expected an integer "
+                             f"from 0 to V-1 = {len(id_of) - 1}")
+        if v in token_of:
+            raise ValueError(f"{path}: tokens {token_of[v]!r:.80} and {token!r:.80} have id {v}")
+        token_of[v] = token
+    for byte, char in CHAR_OF_BYTE.items():
+        if char not in id_of:
+            raise ValueError(f"{path}: no token {char!r}, which is byte {byte}")
+    return id_of
+
+
+def read_merges(path):
+    """(file and line, tokens on it) for each line of a merges.txt but "#version", its first."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8: {error}") from None
+    first = 1 if lines[0].startswith("#version") else 0
+    return [(f"{path}, line {n + 1}", lines[n].split(" ")) for n in range(first, len(lines))]
+
+
+def check_text(text):
+    """Raise ValueError unless `text` is a str that can be written in UTF-8."""
+    if not isinstance(text, str):
+        raise ValueError(f"text: {type(text).__name__} given, expected a str")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"text: lone surrogate {text[error.start]!a} given at position "
+                         f"{error.start}, expected text that UTF-8 can write") from None
+
+
+def is_integer(value):
+    """Whether `value` is an int of Python's or NumPy's; True and False are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -1,0 +1,75 @@
+"""Small models as PyTorch computes them: logits, loss, every gradient, ten steps of AdamW.
+
+tests/reference/torch.json is made by tests/reference/make_reference_torch.py; PyTorch is not needed here.
+"""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigpt_np import GPT, GPTConfig
+from minigpt_np.training.optim import AdamW
+from minigpt_np.training.trainer import Trainer
+from strategies import assert_same
+
+REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "torch.json").read_text())
+IDS, TARGETS = REFERENCE["ids"], REFERENCE["targets"]
+NAMES = list(REFERENCE["models"])
+
+
+def given_model(name, dtype=np.float64):
+    config = GPTConfig(**REFERENCE["config"], tie_embeddings=name.endswith(", tied"),
+                       norm="post" if name.startswith("GPT-1") else "pre")
+    model = GPT(config, dtype=dtype)
+    write(model.params, REFERENCE["models"][name]["weights"])
+    return model, REFERENCE["models"][name]
+
+
+def write(params, values):
+    assert params.named().keys() == values.keys()
+    for name, array in params.named().items():
+        array[...] = values[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_logits_loss_and_every_gradient(name, dtype):
+    model, torch = given_model(name, dtype)
+    logits, loss, cache = model.forward(IDS, TARGETS)
+    eps = 4096 * np.finfo(dtype).eps            # gradcheck's allowance for a sum in another order
+    assert np.max(np.abs(logits - torch["logits"])) <= eps * np.max(np.abs(torch["logits"]))
+    assert abs(loss - torch["loss"]) <= eps * torch["loss"]
+    for array_name, gradient in model.backward(cache).named().items():
+        expected = np.array(torch["gradients"][array_name])
+        size = np.max(np.abs(expected)) + 1 / 256
+        assert np.max(np.abs(gradient - expected)) <= eps * size, array_name
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ten_steps_of_adamw_clipped(name, threads):
+    model, torch = given_model(name)
+    trainer = Trainer(model, AdamW(model.params, **REFERENCE["adamw"]), clip=REFERENCE["clip"], threads=threads)
+    for step in range(REFERENCE["steps"]):
+        loss, norm = trainer.step(IDS, TARGETS)
+        # each step adds its rounding to all that follow, and they may magnify it: tenfold
+        assert_same(loss, torch["losses"][step], terms=4096 * (1 + 10 * step))
+        assert_same(norm, torch["norms"][step], terms=4096 * (1 + 10 * step))
+    for array_name, array in model.params.named().items():
+        expected = np.array(torch["weights_after"][array_name])
+        assert np.max(np.abs(array - torch["weights"][array_name])) > 1e-2
+        if array_name.endswith("qkv.b"):
+            # A key's bias adds the same to all scores of a query: its gradient is 0, and what Adam
+            # divides by its eps is rounding, at most 64 eps of numbers of order 1. Each step.
+            ours, theirs = (np.split(x, 3)[1] for x in (array, expected))
+            adam = REFERENCE["adamw"]
+            noise = 64 * np.finfo(float).eps / adam["eps"]
+            assert np.max(np.abs(ours - theirs)) <= REFERENCE["steps"] * adam["lr"] * noise
+            theirs[...] = ours
+        assert_same(array, expected, terms=4096 * 100)
+
+
+def test_the_reference_exercises_clipping():
+    norms = [norm for m in REFERENCE["models"].values() for norm in m["norms"]]
+    assert max(norms) > REFERENCE["clip"] > min(norms)

@@ -1,0 +1,108 @@
+"""demos/count_parameters.py: published counts to the digit, counted without allocating anything."""
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+
+from minigpt_np import GPT, PRESETS, GPTConfig
+from strategies import configs
+
+DEMOS = Path(__file__).resolve().parents[2] / "demos"
+
+import count_parameters as demo
+
+
+def printed(capsys, *arguments):
+    assert demo.main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def test_the_published_counts(capsys):
+    """Tied, of the checkpoints; untied, each V x D more."""
+    text = printed(capsys)
+    for name, V, D, published in [("openai-gpt", 40478, 768, 116_534_784),
+                                  ("gpt2", 50257, 768, 124_439_808),
+                                  ("gpt2-medium", 50257, 1024, 354_823_168),
+                                  ("gpt2-large", 50257, 1280, 774_030_080),
+                                  ("gpt2-xl", 50257, 1600, 1_557_611_200)]:
+        row = next(line for line in text.splitlines() if line.split()[:1] == [name]).split()
+        assert row[-2:] == [f"{published:,}", f"{published + V * D:,}"]
+
+
+def test_all_of_it_fits_a_terminal_and_takes_no_memory(capsys):
+    tracemalloc.start()
+    try:
+        text = printed(capsys)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert all(text.count(f"\n{name} ") >= 3 for name in PRESETS)
+    assert peak < 2**20
+
+
+@given(configs())
+def test_counts_are_those_of_models(config):
+    for version in (demo.tied(config), demo.untied(config)):
+        params = GPT(version).params
+        assert demo.count(version) == params.flat.size
+    assert demo.size_of_E(config) == params.E.size
+    block = params.blocks[0]
+    arrays = [block.norm1, block.attention.qkv, block.attention.out, block.norm2, block.mlp.up,
+              block.mlp.down]
+    assert demo.size_of_block(config) == sum(a.size for pair in arrays for a in vars(pair).values())
+
+
+def test_multiply_adds_of_gpt2():
+    """12 blocks of 12 D² weights; 12 times 2 D products at each of (T + 1) / 2 places; V D."""
+    config = GPTConfig(vocab_size=50257, block_size=1024, n_layer=12, n_head=12, n_embd=768)
+    assert demo.multiply_adds(config) == (84_934_656, 9_446_400, 38_597_376)
+    assert demo.multiply_adds(demo.untied(config)) == demo.multiply_adds(config)
+
+
+def test_training_takes_16_bytes_a_number(capsys):
+    text = printed(capsys, "gpt2")
+    assert "1.99 GB" in text and "2.61 GB" in text      # 16 x 124,439,808 and 16 x 163,037,184
+    assert "132,978,432" in text                        # the three multiply_adds together
+
+
+def test_the_papers_labels_are_beside_the_counts(capsys):
+    text = printed(capsys, "gpt2", "gpt2-xl", "gpt-nano")
+    part = text[text.index("labels"):]
+    assert part.index("117M") < part.index("124,439,808") < part.index("1542M")
+    assert "345M" not in part and "gpt-nano" not in part
+    for label, rows in [(117, 768), (345, 1024), (762, 1280), (1542, 1600)]:
+        name = next(name for name in demo.LABELS if demo.LABELS[name] == label)
+        with_gpt1s = demo.count(GPTConfig.preset(name)) - (50257 - 40478) * rows
+        assert round(with_gpt1s / 1e6) == label
+
+
+def test_sizes_can_be_changed(capsys):
+    text = printed(capsys, "gpt-nano", "--vocab-size", "3", "--block-size", "11", "--layers", "1",
+                   "--heads", "2", "--width", "4")
+    row = next(line for line in text.splitlines() if line.startswith("gpt-nano")).split()
+    assert row[1:6] == ["1", "2", "4", "3", "11"]
+    assert row[6] == str(3 * 4 + 11 * 4 + (12 * 16 + 13 * 4) + 2 * 4)
+    assert "labels" not in printed(capsys, "gpt2", "--vocab-size", "65")
+
+
+@pytest.mark.parametrize("arguments, complaint", [
+    (["gpt2", "--heads", "7"], "n_embd: 768 given, expected a multiple of n_head = 7"),
+    (["--vocab-size", "0"], "vocab_size: 0 given"),
+    (["--layers", "few"], "invalid int value"),
+])
+def test_bad_input(capsys, arguments, complaint):
+    with pytest.raises((ValueError, SystemExit)) as caught:
+        demo.main(arguments)
+    assert complaint in str(caught.value) + capsys.readouterr().err
+
+
+def test_an_unknown_model_is_one_message():
+    run = subprocess.run([sys.executable, DEMOS / "count_parameters.py", "gpt3"], text=True,
+                         capture_output=True, env={"PYTHONPATH": str(DEMOS.parent)})
+    assert run.returncode == 2
+    assert "preset: 'gpt3' given, expected one of openai-gpt, gpt2" in run.stderr
+    assert "Traceback" not in run.stderr and run.stdout == ""

@@ -1,0 +1,126 @@
+"""demos/gpt2.py: what it says of a checkpoint is so, and it works without one."""
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydoc_data import topics as pydoc
+
+from minigpt_np import GPT, GPTConfig
+from minigpt_np.files import safetensors
+from minigpt_np.text.bpe import BPETokenizer
+
+DEMOS = Path(__file__).resolve().parents[2] / "demos"
+
+import gpt2 as demo
+
+PROMPT = "a naïve rose is a rose"
+
+
+def checkpoint(folder, tied=True, rows=None, norm="pre"):
+    """A model with large enough weights to have opinions, and its tokenizer, in `folder`."""
+    tokenizer = BPETokenizer.train("a rose is a rose is a rose " * 9, 260)
+    model = GPT(GPTConfig(vocab_size=rows or 260, block_size=16, n_layer=2, n_head=2, n_embd=8,
+                          tie_embeddings=tied, norm=norm), seed=3)
+    model.params.flat *= 20
+    model.save_pretrained(folder)
+    tokenizer.save(folder)
+    return model, tokenizer
+
+
+def output(capsys, folder, *arguments):
+    assert demo.main(["--model", str(folder), "--prompt", PROMPT, *arguments]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_the_tie_is_shown_as_it_is(tmp_path, capsys, tied, norm):
+    model, _ = checkpoint(tmp_path, tied, norm=norm)
+    text = output(capsys, tmp_path)
+    assert f"params.head is params.E    {tied}" in text
+    assert ("lm_head.weight is not in it" in text) == tied
+    assert ("two matrices of different numbers" in text) == (not tied)
+    assert ("the row of E that wrote it" in text) == tied
+    assert f"{model.params.flat.size:,} numbers" in text
+    assert "te.weight  260 x 8" in text or "tokens_embed.weight  260 x 8" in text
+
+
+def test_a_head_stored_besides_is_seen_to_be_equal(tmp_path, capsys):
+    model, _ = checkpoint(tmp_path)
+    safetensors.write(tmp_path / "model.safetensors", model.params.state_dict())
+    text = output(capsys, tmp_path)
+    assert "equal, bit for bit" in text and "params.head is params.E    True" in text
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_text_is_generates_and_the_rows_are_the_nearest(tmp_path, capsys, tied):
+    """The last position's h, found anew from the logits of the full text, is nearest to them."""
+    model, tokenizer = checkpoint(tmp_path, tied)
+    prompt = tokenizer.encode(PROMPT)
+    greedy = ["--greedy", "--tokens", "5", "--nearest", "4"]
+    drawn = [*greedy[1:], "--seed", "3", "--temperature", "0.5", "--top-k", "9"]
+    as_drawn = dict(temperature=0.5, do_sample=True, top_k=9, seed=3)
+    for options, arguments in [({}, greedy), (as_drawn, drawn)]:
+        text = output(capsys, tmp_path, *arguments)
+        ids = model.generate(prompt[None], 5, **options)[0]
+        assert tokenizer.end_of_text not in ids
+        assert tokenizer.decode(ids) in text
+
+        logits = model.forward(ids[None, -16:])[0][0, -1].astype(float)
+        rows = re.findall(r"^ +(\d+)  .{12}  +(-?[\d.]+)  +(-?[\d.]+)  +([\d.]+) %  +(\d+|-)$",
+                          text, re.MULTILINE)
+        assert [int(row[0]) for row in rows] == list(np.argsort(-logits)[:4])
+        shares = np.exp(logits) / np.exp(logits).sum()
+        for v, score, cosine, percent, times in rows:
+            assert float(score) == pytest.approx(logits[int(v)], abs=0.0051)
+            assert float(percent) == pytest.approx(100 * shares[int(v)], abs=0.051)
+            assert -1 <= float(cosine) <= 1
+            assert (0 if times == "-" else int(times)) == list(ids).count(int(v))
+
+
+def test_it_stops_at_the_end_of_the_text(tmp_path, capsys):
+    model, tokenizer = checkpoint(tmp_path)
+    model.params.norm.gain[:] = 0
+    model.params.norm.bias[:] = 1           # h is all 1, whatever is read
+    model.params.E[:] = -1
+    model.params.E[tokenizer.end_of_text] = 1
+    model.save_pretrained(tmp_path)
+    text = output(capsys, tmp_path, "--nearest", "1")
+    assert "\n0 tokens in" in text and "  <|endoftext…   " in text
+
+
+def test_rows_without_a_token_are_no_error(tmp_path, capsys):
+    checkpoint(tmp_path, rows=304)
+    assert "304 x 8" in output(capsys, tmp_path, "--nearest", "304", "--tokens", "20")
+
+
+def test_without_a_folder_it_trains_and_says_where_one_comes_from(capsys, monkeypatch):
+    few = dict(sorted(pydoc.topics.items())[:4])
+    monkeypatch.setattr(pydoc, "topics", few)
+    assert demo.main(["--steps", "2", "--tokens", "3"]) == 0
+    text = capsys.readouterr().out
+    assert "hf download" in text and "params.head is params.E    True" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("arguments, complaint", [
+    ((), "the tokenizer has 260 tokens, but E has only 259 rows"),
+    (("--temperature", "0"), "temperature: 0.0 given"),
+    (("--tokens", "0"), "--tokens: 0 given, expected at least 1"),
+    (("--prompt", ""), "--prompt: an empty text given"),
+])
+def test_bad_input(tmp_path, capsys, arguments, complaint):
+    checkpoint(tmp_path, rows=260 if arguments else 259)
+    with pytest.raises((ValueError, SystemExit)) as caught:
+        output(capsys, tmp_path, *arguments)
+    assert complaint in str(caught.value) + capsys.readouterr().err
+
+
+def test_no_such_folder_is_one_message():
+    run = subprocess.run([sys.executable, DEMOS / "gpt2.py", "--model", "no-such-folder"],
+                         capture_output=True, text=True, env={"PYTHONPATH": str(DEMOS.parent)})
+    assert run.returncode == 2 and "no-such-folder" in run.stderr
+    assert "Traceback" not in run.stderr and run.stdout == ""

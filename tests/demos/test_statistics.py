@@ -1,0 +1,124 @@
+"""demos/lib/statistics.py: by invariances, known values, and NumPy's own."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from strategies import normal, seeds
+
+
+from lib import statistics as stats
+
+EPS = np.finfo(np.float64).eps
+
+
+@st.composite
+def columns(draw, n_columns, least=2):
+    """Columns of equally many small whole numbers: ties are common, arithmetic is exact."""
+    n = draw(st.integers(least, 12))
+    column = st.lists(st.integers(-4, 4), min_size=n, max_size=n).filter(lambda x: len(set(x)) > 1)
+    return [np.array(draw(column), float) for _ in range(n_columns)]
+
+
+@given(columns(1))
+def test_a_rank_is_the_mean_place_in_every_order_that_sorts(data):
+    x, = data
+    for value, rank in zip(x, stats.ranks(x)):
+        assert rank == np.sum(x < value) + (np.sum(x == value) + 1) / 2
+
+
+@given(columns(2))
+def test_correlation_is_numpys(data):
+    x, y = data
+    assert abs(stats.correlation(x, y) - np.corrcoef(x, y)[0, 1]) <= 64 * EPS
+    assert abs(stats.rank_correlation(x, y)
+               - np.corrcoef(stats.ranks(x), stats.ranks(y))[0, 1]) <= 64 * EPS
+
+
+@given(columns(2), st.permutations(range(12)))
+def test_rank_correlation_sees_only_the_order(data, order):
+    x, y = data
+    rho = stats.rank_correlation(x, y)
+    assert stats.rank_correlation(np.exp(x), y ** 3) == rho
+    assert abs(stats.rank_correlation(-x, y) + rho) <= 64 * EPS
+    assert stats.rank_correlation(y, x) == pytest.approx(rho, abs=64 * EPS)
+    order = [i for i in order if i < len(x)]
+    assert abs(stats.rank_correlation(x[order], y[order]) - rho) <= 64 * EPS
+    assert stats.rank_correlation(x, x) == pytest.approx(1, abs=64 * EPS)
+
+
+def test_spearmans_formula_without_ties():
+    """rho = 1 - 6 sum d² / (n (n² - 1)): d = 1, 1, 1, 1, 0 and n = 5 give 0.8."""
+    assert stats.rank_correlation([1, 2, 3, 4, 5], [2, 1, 4, 3, 5]) == pytest.approx(0.8, abs=64 * EPS)
+
+
+@given(columns(2), st.floats(0.01, 100), st.floats(-10, 10))
+def test_correlation_ignores_scale_and_shift(data, scale, shift):
+    x, y = data
+    # The shift is up to 1000 times what remains of x once it is taken away again.
+    assert stats.correlation(scale * x + shift, y) == pytest.approx(stats.correlation(x, y), abs=2**14 * EPS)
+
+
+@given(columns(2))
+def test_one_predictor_explains_the_square_of_its_correlation(data):
+    x, y = data
+    assert stats.r_squared(y, x) == pytest.approx(stats.correlation(x, y) ** 2, abs=2**10 * EPS)
+
+
+@given(columns(3))
+def test_another_predictor_explains_no_less_and_the_target_itself_all(data):
+    y, a, b = data
+    both = stats.r_squared(y, a, b)
+    assert both >= max(stats.r_squared(y, a), stats.r_squared(y, b)) - 2**14 * EPS
+    assert stats.r_squared(y, a, a) == pytest.approx(stats.r_squared(y, a), abs=2**14 * EPS)
+    assert stats.r_squared(y, a, y) == pytest.approx(1, abs=2**14 * EPS)
+
+
+@given(columns(3, least=5))
+def test_r_squared_solves_the_normal_equations(data):
+    y, a, b = data
+    X = np.column_stack([np.ones(len(y)), a, b])
+    assume(np.linalg.cond(X) < 1e3)
+    residuals = y - X @ np.linalg.solve(X.T @ X, X.T @ y)       # error: cond² eps at most
+    expected = 1 - residuals @ residuals / np.sum((y - y.mean()) ** 2)
+    assert stats.r_squared(y, a, b) == pytest.approx(expected, abs=1e6 * 64 * EPS)
+
+
+@given(seeds, st.integers(2, 7), st.integers(1, 5), st.floats(0.01, 100))
+def test_cosines_are_those_of_pairs_in_order_whatever_the_lengths(seed, n, D, scale):
+    rows = normal(seed, n, D)
+    assume((np.linalg.norm(rows, axis=1) > 1e-3).all())
+    expected = [a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+                for i, a in enumerate(rows) for b in rows[i + 1:]]
+    np.testing.assert_allclose(stats.pairwise_cosines(rows), expected, rtol=0, atol=64 * EPS)
+    lengths = np.linspace(1, scale, n)[:, None]
+    np.testing.assert_allclose(stats.pairwise_cosines(rows * lengths), expected, rtol=0, atol=64 * EPS)
+
+
+def test_known_cosines():
+    rows = [[1, 0], [0, 2], [3, 0], [-1, 0]]
+    np.testing.assert_allclose(stats.pairwise_cosines(rows), [0, 1, -1, 0, 0, -1], atol=4 * EPS)
+
+
+@given(st.floats(1e-300, 1e300), st.integers(2, 9))
+def test_what_is_constant_correlates_with_nothing(value, n):
+    ramp, same = np.arange(n), np.full(n, value)
+    with pytest.raises(ValueError, match="^x: the same number"):
+        stats.correlation(same, ramp)
+    with pytest.raises(ValueError, match="^y: the same number"):
+        stats.correlation(ramp, same)
+    with pytest.raises(ValueError, match="^y: the same number"):
+        stats.r_squared(same, ramp)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_squares_neither_overflow_nor_vanish(scale):
+    x = np.array([1.0, 2, 4])
+    assert stats.correlation(scale * x, x) == pytest.approx(1, abs=64 * EPS)
+    assert stats.r_squared(x, scale * x) == pytest.approx(1, abs=64 * EPS)
+
+
+def test_a_row_of_zeros_has_no_direction():
+    with pytest.raises(ValueError, match="row 1 is all zeros"):
+        stats.pairwise_cosines([[1, 2], [0, 0]])

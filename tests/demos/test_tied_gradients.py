@@ -1,0 +1,327 @@
+"""demos/tied_gradients.py: its numbers, whether its pictures fit a terminal, and bad input."""
+import io
+import subprocess
+import sys
+import types
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minigpt_np.layers import lookup
+
+DEMOS = Path(__file__).resolve().parents[2] / "demos"
+
+from lib import terminal
+import tied_gradients as demo
+
+ROSE = "a rose is a rose is a rose .".split()
+EPS = np.finfo(float).eps
+
+
+def unchecked(model, name, grads, ids, targets):
+    """As demo.witnesses, which takes long for wide models, with backward's word for all three."""
+    g = grads.arrays[name]
+    return demo.Check(name, model.params.arrays[name], g, g, np.zeros_like(g), g)
+
+
+def plain(text):
+    return terminal.ESCAPES.sub("", text)
+
+
+def assert_fits(lines):
+    for line in lines:
+        assert terminal.width(line) <= 80, line
+        assert all(c.isprintable() for c in plain(line)), ascii(line)
+
+
+# ---- the numbers ---------------------------------------------------------------------------------
+
+@given(st.lists(st.sampled_from("abcd"), min_size=2, max_size=9),
+       st.integers(0, 3), st.booleans(), st.integers(0, 2))
+def test_the_contributions_are_the_two_products_and_add_up(tokens, seed, untied, steps):
+    with mock.patch.object(demo, "witnesses", unchecked):
+        lesson = demo.measure(tokens, "z", seed=seed, n_embd=4, untied=untied, steps=steps)
+    V, T = len(lesson.tokens), len(tokens) - 1
+    assert lesson.tokens == list(dict.fromkeys([*tokens, "z"]))
+    assert [lesson.tokens[v] for v in lesson.ids] == tokens[:-1]
+    assert [lesson.tokens[v] for v in lesson.targets] == tokens[1:]
+    assert list(lesson.reads) == [tokens[:-1].count(token) for token in lesson.tokens]
+    assert len(lesson.losses) == steps + 1
+
+    one_hot = np.eye(V)[lesson.ids]
+    _, loss, cache = lesson.model.forward(lesson.ids[None], lesson.targets[None])
+    rounding = 8 * T * EPS * lesson.scale           # sums of T products, in two orders
+    assert loss == lesson.losses[-1]
+    np.testing.assert_allclose(lesson.from_lookup, one_hot.T @ lesson.dx, rtol=0, atol=rounding)
+    np.testing.assert_allclose(lesson.from_logits, lesson.dlogits.T @ cache.output.h,
+                               rtol=0, atol=rounding)
+    assert not lesson.from_lookup[lesson.reads == 0].any()
+    assert lesson.from_logits.any(axis=1).all()
+
+    if untied:
+        assert [check.name for check in lesson.checks] == ["E", "head"]
+        np.testing.assert_array_equal(lesson.checks[0].backward, lesson.from_lookup)
+        np.testing.assert_array_equal(lesson.checks[1].backward, lesson.from_logits)
+    else:
+        assert [check.name for check in lesson.checks] == ["E"]
+        np.testing.assert_allclose(lesson.checks[0].backward, lesson.total,
+                                   rtol=0, atol=4 * EPS * lesson.scale)
+
+
+@pytest.mark.parametrize("untied", [False, True])
+def test_the_witnesses_agree(untied):
+    lesson = demo.measure(ROSE, n_embd=4, untied=untied, steps=2)
+    for check in lesson.checks:
+        assert demo.agrees(check)
+        assert np.all(check.error < 1e-7)           # so that agreeing says something
+        difference, index = demo.disagreement(check.backward, check.complex_step)
+        assert difference < 1e-14
+        assert difference == abs(check.backward[index] - check.complex_step[index])
+
+
+@pytest.mark.parametrize("witness", ["differences", "complex_step"])
+def test_one_wrong_number_is_a_disagreement(witness):
+    check = demo.measure(ROSE, n_embd=4).checks[0]
+    getattr(check, witness)[2, 1] += 1e-6
+    assert not demo.agrees(check)
+    difference, index = demo.disagreement(check.backward, getattr(check, witness))
+    assert index == (2, 1) and difference == pytest.approx(1e-6, rel=1e-3)
+
+
+def losing_backward(dx, cache, dE, dP):
+    """lookup.backward with its famous mistake."""
+    dE[cache.ids] += dx
+    dP[:dx.shape[1]] += dx.sum(axis=0)
+
+
+def test_the_famous_mistake_is_found(capsys):
+    with mock.patch.object(lookup, "backward", losing_backward):
+        assert demo.main(["--text", " ".join(ROSE), "--width", "4"]) == 1
+    assert "THEY DO NOT AGREE." in capsys.readouterr().out
+
+
+def test_training_goes_down_and_the_same_seed_gives_the_same_bits():
+    with mock.patch.object(demo, "witnesses", unchecked):
+        first, second, other = (demo.measure(ROSE, seed=seed, steps=20) for seed in (3, 3, 4))
+    assert first.losses[-1] < first.losses[0]
+    assert first.losses == second.losses != other.losses
+    np.testing.assert_array_equal(first.E, second.E)
+
+
+def test_untied_begins_as_the_tied_model_and_then_drifts():
+    with mock.patch.object(demo, "witnesses", unchecked):
+        tied, untied, later = (demo.measure(ROSE, untied=u, steps=s)
+                               for u, s in ((False, 0), (True, 0), (True, 5)))
+    assert tied.losses == untied.losses
+    np.testing.assert_array_equal(untied.E, untied.checks[1].values)
+    np.testing.assert_allclose(untied.total, tied.checks[0].backward,
+                               rtol=0, atol=4 * EPS * tied.scale)
+    assert not np.array_equal(later.E, later.checks[1].values)
+
+
+def test_splitting():
+    assert demo.split("the cat, don't.", "words") == ["the", "cat", ",", "don", "'", "t", "."]
+    assert demo.split("a b\n", "characters") == ["a", " ", "b", "\n"]
+
+
+# ---- the pictures --------------------------------------------------------------------------------
+
+@given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=40),
+       st.sampled_from([1, 2, 9, 16, 90]), st.booleans(), st.booleans(), st.booleans())
+def test_whatever_the_text_nothing_is_wider_than_a_terminal(tokens, D, untied, colour, numbers):
+    with mock.patch.object(demo, "witnesses", unchecked):
+        lesson = demo.measure(tokens, heads=1, n_embd=D, untied=untied)
+    lines = demo.report(lesson, demo.Style(colour, numbers))
+    assert_fits(lines)
+    assert colour or not any("\x1b" in line for line in lines)
+
+
+def test_the_lesson_as_it_is_read(capsys):
+    assert demo.main([]) == 0
+    out = capsys.readouterr().out
+    assert_fits(out.splitlines())
+    assert "\x1b" not in out
+    for what in ("h0 = U We + Wp", "P(u) = softmax(hn Weᵀ)", "params.head is params.E   True",
+                 "norm", "4x", "never", "Never read, so nothing from the lookup: fly, fish.",
+                 "+ dx[9]", "They agree."):
+        assert what in out
+
+
+def test_untied_characters_numbers_and_steps(capsys):
+    assert demo.main(["--untied", "--tokens", "characters", "--text", "so so so", "--also", "xs",
+                      "--steps", "3", "--numbers", "--width", "4", "--layers", "2", "--heads", "4",
+                      "--seed", "5"]) == 0
+    out = capsys.readouterr().out
+    assert_fits(out.splitlines())
+    for what in ("params.head is params.E   False", "After 3 steps",
+                 "V = 4 tokens, D = 4, 2 layers, 4 heads",
+                 "Never read, so nothing from the lookup: x.", "logits = h @ head.T",
+                 "backward's dhead and"):
+        assert what in out
+
+
+def test_a_text_without_a_repeated_token():
+    with mock.patch.object(demo, "witnesses", unchecked):
+        lesson = demo.measure(["one", "two", "three"])
+    assert "No token is read twice" in demo.repeated(lesson, demo.Style())[-1]
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.booleans(), st.sampled_from([1, 2]))
+def test_shades_grow_with_magnitude_and_only_zero_is_blank(a, b, colour, cell):
+    def level(value):
+        drawn = terminal.shade(value, 1.0, cell, colour)
+        assert terminal.width(drawn) == cell
+        if colour:
+            ramp = terminal.ORANGE if value > 0 else terminal.BLUE
+            return ramp.index(int(drawn.split(";")[2].split("m")[0])) if value else -1
+        ramp = terminal.SOLID if value > 0 else terminal.STROKES
+        return ramp.index(drawn[0]) if value else -1
+
+    assert (plain(terminal.shade(a, 1.0, cell, colour)) == " " * cell) == (colour or a == 0)
+    small, large = sorted((a, b), key=abs)
+    assert level(small) <= level(large)
+    assert level(1.0) == level(-1.0) > level(0.01) == level(-0.01) > level(0)
+
+
+@given(st.floats(-9.9, 9.9), st.floats(1e-12, 1e12))
+def test_numbers_are_the_numbers(value, scale):
+    value *= scale / 10
+    text = terminal.number(value, scale, 8, False)
+    assert terminal.width(text) == 8 and text[0] == " "
+    if value:
+        # half of the last digit: of the fourth decimal, or of the only one, relative to it
+        last = 0.51e-4 if 0.001 < scale < 10 else 0.51 * max(abs(float(text)), abs(value))
+        assert abs(float(text) - value) <= last
+
+
+def test_what_is_not_finite_is_shown_as_such():
+    for value in (np.nan, np.inf, -np.inf):
+        for colour in (True, False):
+            assert terminal.shade(value, 1.0, 2, colour) == "??"
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_the_legend_runs_from_the_most_negative_to_the_most_positive(colour):
+    line, = terminal.legend(0.25, colour)
+    steps = [terminal.shade(s, 1, 2, colour) for s in (-1, 1)]
+    assert line.startswith(f"-0.25 {steps[0]}") and f"{steps[1]} +0.25; exactly 0 is blank" in line
+    assert line.count("·") == (0 if colour else 4)
+    assert terminal.legend(0.25, colour, numbers=True) == []
+
+
+def test_a_picture_that_does_not_fit_says_so():
+    wide = terminal.Panel(("wide",), np.ones((1, 200)))
+    lines = terminal.picture(["row"], [wide])
+    assert lines[-1] == "Only 75 of 200 columns fit."
+    assert lines[1] == "row  " + "█" * 75
+
+
+def test_panels_stand_side_by_side_with_their_sign_and_heads():
+    a = terminal.Panel(("a", ""), np.array([[1.0, 0.0], [0.0, -1.0]]), heads=("8", "10"))
+    b = terminal.Panel(("b", "(V, D)"), ["one", "two"], joint="=")
+    assert terminal.picture(["x", "yy"], [a, b]) == [
+        "    a      b",
+        "           (V, D)",
+        "     8 0",
+        "x   ██     one",
+        "yy    ≣≣ = two"]
+
+
+@pytest.mark.parametrize("token, shown", [
+    ("cat", "cat"), ("a b", "a␣b"), ("\n", "\\n"), ("\x1b[31m", "\\x1b[31m"),
+    ("abcdefghijklm", "abcdefghijk…"),
+    ("漢字漢字漢字漢字", "漢字漢字漢…"), ("e\u0301", "e\u0301"), ("\u200d", "\\u200d"), ("\udcff", "\\udcff")])
+def test_labels(token, shown):
+    assert terminal.label(token) == shown
+    assert terminal.width(shown) <= 12
+
+
+# ---- the program ---------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("options, named", [
+    (["--text", "one"], "--text: 1 token given, expected at least 2"),
+    (["--text", ""], "--text: 0 tokens given, expected at least 2"),
+    (["--width", "9"], "--width: 9 given, expected a multiple of --heads = 2"),
+    (["--layers", "0"], "--layers: '0' given, expected a whole number, 1 to 1024"),
+    (["--width", "1025"], "--width: '1025' given, expected a whole number, 1 to 1024"),
+    (["--heads", "two"], "--heads: 'two' given"),
+    (["--seed", "-1"], "--seed: '-1' given, expected a whole number, 0 to 1000000000"),
+    (["--steps", "1.5"], "--steps: '1.5' given"),
+    (["--tokens", "bytes"], "--tokens: invalid choice"),
+])
+def test_bad_options_are_named_and_leave_with_2(options, named, capsys):
+    with pytest.raises(SystemExit) as left:
+        demo.main(options)
+    captured = capsys.readouterr()
+    assert left.value.code == 2
+    assert named in captured.err and captured.out == ""
+
+
+def test_measure_refuses_one_token():
+    with pytest.raises(ValueError, match="tokens: 1 given, expected at least 2"):
+        demo.measure(["one"])
+
+
+def test_measure_refuses_what_is_too_large_and_training_that_diverges():
+    too_large = "layers, n_embd: 1000 and 1000 given, 12,.* parameters, expected at most"
+    with pytest.raises(ValueError, match=too_large):
+        demo.measure(ROSE, layers=1000, n_embd=1000)
+    with mock.patch.object(demo, "LEARNING_RATE", 1e308), np.errstate(all="ignore"):
+        with pytest.raises(ValueError, match="steps: 9 given, but after . the weights are not"):
+            demo.measure(ROSE, steps=9)
+
+
+@pytest.mark.parametrize("outcome, status, said", [
+    (0, 0, ""), (1, 1, ""), (ValueError("n: 0 given"), 2, "error: n: 0 given"),
+    (FileNotFoundError(2, "No such file", "x.txt"), 2, "No such file: 'x.txt'"),
+    (MemoryError("too much"), 2, "error: too much"), (KeyboardInterrupt(), 130, "")])
+def test_run_turns_errors_into_a_message_and_a_status(outcome, status, said, capsys):
+    main = mock.Mock(side_effect=[outcome])
+    with pytest.raises(SystemExit) as left:
+        terminal.run(main)
+    err = capsys.readouterr().err
+    assert left.value.code == status
+    assert said in err and bool(said) == bool(err) and "Traceback" not in err
+
+
+def test_a_real_run_into_a_pipe_that_closes_early():
+    command = [sys.executable, str(DEMOS / "tied_gradients.py"), "--width", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={"PYTHONPATH": str(DEMOS.parent), "PYTHONIOENCODING": "ascii"})
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize("tty, environment, wanted", [
+    (True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False),
+    (True, {"NO_COLOR": ""}, True),
+    (True, {"TERM": "dumb"}, False)])
+def test_colours_only_where_they_are_wanted(tty, environment, wanted):
+    with mock.patch.dict(terminal.os.environ, environment, clear=True):
+        assert bool(terminal.colours(types.SimpleNamespace(isatty=lambda: tty))) is wanted
+
+
+@pytest.mark.parametrize("tty", [True, False])
+def test_progress_speaks_of_long_work_only(tty):
+    stream, now = io.StringIO(), [0.0]
+    stream.isatty = lambda: tty
+    with mock.patch.object(terminal.sys, "stderr", stream), \
+            mock.patch.object(terminal.time, "monotonic", lambda: now[0]):
+        quick = terminal.Progress("quick", 1000)
+        for _ in range(500):
+            quick.step()
+        assert stream.getvalue() == ""
+        slow = terminal.Progress("slow", 40)
+        for _ in range(40):
+            now[0] += 1.0
+            slow.step()
+    said = stream.getvalue()
+    assert "slow: 20 of 40, 1.0 a second, 20 s left" in said or tty
+    assert "slow: 39 of 40, 1.0 a second, 1 s left" in said or not tty
+    assert said.count("slow") == (38 if tty else 4)         # from the 2nd second on, or every 10
+    assert said.endswith("\r\x1b[K" if tty else "\n")

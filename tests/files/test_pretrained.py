@@ -1,0 +1,591 @@
+"""Folders in Hugging Face's layout: what is written is what is read, and nothing else passes."""
+import json
+import os
+import tempfile
+import tracemalloc
+import warnings
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given, strategies as st
+
+from minigpt_np import GPT, GPTConfig
+from minigpt_np.files import pretrained, safetensors
+from minigpt_np.training import shared_memory
+from strategies import configs
+
+SMALL = GPTConfig(vocab_size=5, block_size=4, n_layer=2, n_head=2, n_embd=6)
+LINEAR = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_waiting_for_the_disk():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@contextmanager
+def temporary_folder():
+    """A folder of its own for every example that Hypothesis draws."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def random_model(config, dtype=np.float32):
+    """Every number different from every other: whatever lands in the wrong place shows."""
+    model = GPT(config, dtype=dtype)
+    model.params.flat[:] = np.random.default_rng(1).permutation(model.params.flat.size) / 64 - 1
+    return model
+
+
+def saved(model, folder):
+    """The two files that save_pretrained writes, as (tensors, config.json's object)."""
+    model.save_pretrained(folder)
+    tensors = {name: np.array(array) for name, array in
+               safetensors.read(folder / "model.safetensors").items()}
+    return tensors, json.loads((folder / "config.json").read_text())
+
+
+def rewrite(folder, tensors, fields):
+    safetensors.write(folder / "model.safetensors", tensors)
+    (folder / "config.json").write_text(json.dumps(fields))
+
+
+def test_names_and_shapes_of_gpt2():
+    """As GPT2LMHeadModel has them (transformers 5.23)."""
+    params = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=2, n_embd=6)).params
+    assert {name: array.shape for name, array in params.state_dict().items()} == {
+        "transformer.wte.weight": (5, 6), "transformer.wpe.weight": (4, 6),
+        "transformer.h.0.ln_1.weight": (6,), "transformer.h.0.ln_1.bias": (6,),
+        "transformer.h.0.attn.c_attn.weight": (6, 18), "transformer.h.0.attn.c_attn.bias": (18,),
+        "transformer.h.0.attn.c_proj.weight": (6, 6), "transformer.h.0.attn.c_proj.bias": (6,),
+        "transformer.h.0.ln_2.weight": (6,), "transformer.h.0.ln_2.bias": (6,),
+        "transformer.h.0.mlp.c_fc.weight": (6, 24), "transformer.h.0.mlp.c_fc.bias": (24,),
+        "transformer.h.0.mlp.c_proj.weight": (24, 6), "transformer.h.0.mlp.c_proj.bias": (6,),
+        "transformer.ln_f.weight": (6,), "transformer.ln_f.bias": (6,),
+        "lm_head.weight": (5, 6)}
+
+
+def test_names_of_gpt1():
+    """As OpenAIGPTLMHeadModel has them: other embeddings, no final norm."""
+    gpt2 = set(GPT(SMALL).params.state_dict())
+    gpt1 = set(GPT(replace(SMALL, norm="post")).params.state_dict())
+    assert gpt1 - gpt2 == {"transformer.tokens_embed.weight", "transformer.positions_embed.weight"}
+    assert gpt2 - gpt1 == {"transformer.wte.weight", "transformer.wpe.weight",
+                           "transformer.ln_f.weight", "transformer.ln_f.bias"}
+
+
+@given(configs())
+def test_state_dict_is_the_model_itself(config):
+    """No copies: writing into the views writes every number, of parameters and gradients alike."""
+    model = random_model(config)
+    ids = np.zeros((1, 1), int)
+    grads = model.backward(model.forward(ids, ids)[2])
+    for params in (model.params, grads):
+        state = params.state_dict()
+        assert (state["lm_head.weight"] is params.E) == config.tie_embeddings
+        for array in state.values():
+            array[...] = 7
+        assert (params.flat == 7).all()
+    assert model.params.state_dict().keys() == grads.state_dict().keys()
+
+
+@given(configs(), st.sampled_from([np.float16, np.float32, np.float64]))
+def test_a_model_saved_and_opened_is_the_same_model(config, dtype):
+    model = random_model(config, dtype)
+    assume(config.tie_embeddings or (model.params.E != model.params.head).any())
+    with temporary_folder() as folder:
+        tensors, fields = saved(model, folder)
+        opened = GPT.from_pretrained(folder, dtype=dtype)
+        assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
+
+    assert opened.config == config
+    assert opened.params.flat.tobytes() == model.params.flat.tobytes()
+    assert (opened.params.head is opened.params.E) == config.tie_embeddings
+    assert ("lm_head.weight" in tensors) == (not config.tie_embeddings)
+    assert sum(array.size for array in tensors.values()) == model.params.flat.size
+    assert fields["tie_word_embeddings"] == config.tie_embeddings
+    assert fields["model_type"] == {"pre": "gpt2", "post": "openai-gpt"}[config.norm]
+    assert fields["n_positions"] == config.block_size
+
+
+def test_folders_are_made(tmp_path):
+    random_model(SMALL).save_pretrained(str(tmp_path / "a" / "b"))
+    assert GPT.from_pretrained(str(tmp_path / "a" / "b")).config == SMALL
+
+
+def test_the_config_written_has_transformers_fields():
+    """All of those that transformers would otherwise fill in with something else."""
+    config = GPTConfig(vocab_size=np.int64(5), block_size=4, n_layer=2, n_head=2, n_embd=6,
+                       resid_pdrop=np.float64(0.5), attn_pdrop=0.25, layer_norm_eps=1e-3)
+    with temporary_folder() as folder:
+        _, fields = saved(GPT(config), folder)
+        _, gpt1 = saved(GPT(replace(config, norm="post")), folder)
+        _, full = saved(GPT(replace(config, vocab_size=50257, n_embd=2)), folder)
+    assert fields == {
+        "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 5,
+        "n_positions": 4, "n_embd": 6, "n_layer": 2, "n_head": 2, "activation_function": "gelu_new",
+        "layer_norm_epsilon": 1e-3, "embd_pdrop": 0.0, "attn_pdrop": 0.25, "resid_pdrop": 0.5,
+        "tie_word_embeddings": True, "bos_token_id": None, "eos_token_id": None}
+    assert gpt1["architectures"] == ["OpenAIGPTLMHeadModel"]
+    assert gpt1["afn"] == "gelu" and "activation_function" not in gpt1
+    assert "eos_token_id" not in full
+
+
+# The file's own way of holding a model
+
+def as_bfloat16(array):
+    """The upper half of every float32's bits."""
+    return (array.view(np.uint32) >> 16).astype(np.uint16).view(safetensors.BFLOAT16)
+
+
+FORMATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": None}
+
+
+def encode(array, format):
+    return as_bfloat16(array) if format == "BF16" else array.astype(FORMATS[format])
+
+
+def decode(array, format):
+    """What float32 numbers an array is after a stay in the file."""
+    encoded = encode(array, format)
+    return safetensors.bfloat16_to_float32(encoded) if format == "BF16" else encoded.astype("f4")
+
+
+@st.composite
+def layouts(draw):
+    """Ways in which transformers, minGPT and nanoGPT leave one model on file."""
+    return dict(prefix=draw(st.sampled_from(["transformer.", "", "_orig_mod.transformer."])),
+                format=draw(st.sampled_from(list(FORMATS))),
+                transposed=draw(st.booleans()), biases=draw(st.booleans()),
+                head_too=draw(st.booleans()), buffers=draw(st.booleans()),
+                shards=draw(st.integers(0, 3)), config=draw(st.booleans()))
+
+
+def lay_out(model, folder, prefix, format, transposed, biases, head_too, buffers, shards, config):
+    """Write `model` to `folder` in this way."""
+    tensors, fields = saved(model, folder)
+    if head_too:
+        tensors["lm_head.weight"] = np.array(model.params.head)
+    if not biases:
+        tensors = {name: array for name, array in tensors.items() if not name.endswith(".bias")}
+    if transposed:
+        tensors |= {name: tensors[name].T for name in tensors if name.endswith(LINEAR)}
+    tensors = {name: encode(np.ascontiguousarray(array), format) for name, array in tensors.items()}
+    if buffers:
+        T = model.config.block_size
+        tensors["transformer.h.0.attn.bias"] = np.tri(T, dtype=bool)[None, None]
+        tensors["transformer.h.0.attn.masked_bias"] = np.float32(-1e4)
+        tensors["transformer.position_ids"] = np.arange(T)[None]
+    tensors = {name.replace("transformer.", prefix): array for name, array in tensors.items()}
+    if not config:
+        (folder / "config.json").unlink()
+    if not shards:
+        return safetensors.write(folder / "model.safetensors", tensors)
+
+    (folder / "model.safetensors").unlink()
+    shard_of = {name: f"model-{i % shards}.safetensors" for i, name in enumerate(tensors)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shard_of}))
+    for shard in set(shard_of.values()):
+        safetensors.write(folder / shard, {name: tensors[name] for name in tensors
+                                           if shard_of[name] == shard})
+
+
+@given(configs(), layouts())
+def test_every_layout_opens_as_the_same_numbers(config, layout):
+    model = random_model(config)
+    if not layout["biases"]:
+        for name, array in model.params.named().items():
+            if name.endswith((".b", ".bias")):
+                array[...] = 0
+    expected = decode(model.params.flat, layout["format"])
+    head, E = (decode(array, layout["format"]) for array in (model.params.head, model.params.E))
+    assume(config.tie_embeddings or (head != E).any())
+    with temporary_folder() as folder:
+        lay_out(model, folder, **layout)
+        opened = GPT.from_pretrained(folder, None if layout["config"] else config.n_head)
+
+    if not layout["config"]:        # then nothing tells these
+        config = replace(config, layer_norm_eps=1e-5, embd_pdrop=0.0, attn_pdrop=0.0,
+                         resid_pdrop=0.0)
+    assert opened.config == config
+    assert opened.params.flat.dtype == np.float32
+    assert np.array_equal(opened.params.flat, expected)
+
+
+@pytest.mark.parametrize("says", [True, False, None])
+@pytest.mark.parametrize("head", ["none", "equal", "first bit different", "last bit different"])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_the_tie_is_found(tmp_path, norm, head, says):
+    """Whatever config.json says, except for a head that it says there is and there is not."""
+    config = replace(SMALL, vocab_size=1500, norm=norm)        # more than is compared at a time
+    model = random_model(config)
+    tensors, fields = saved(model, tmp_path)
+    fields["tie_word_embeddings"] = says
+    if head != "none":
+        tensors["lm_head.weight"] = np.array(model.params.E)
+    if "different" in head:
+        where = (0, 0) if "first" in head else (-1, -1)
+        tensors["lm_head.weight"].view(np.uint32)[where] ^= 1
+    rewrite(tmp_path, tensors, fields)
+    if head == "none" and says is False:
+        with pytest.raises(ValueError, match="model.safetensors.*lm_head.weight.*missing"):
+            GPT.from_pretrained(tmp_path)
+        return
+
+    opened = GPT.from_pretrained(tmp_path)
+    tied = "different" not in head
+    assert opened.config.tie_embeddings == tied
+    assert (opened.params.head is opened.params.E) == tied
+    _, fields = saved(opened, tmp_path)
+    assert fields["tie_word_embeddings"] == tied
+
+
+def test_a_head_of_another_size_is_no_head(tmp_path, no_allocation):
+    tensors, fields = saved(random_model(SMALL), tmp_path)
+    tensors["lm_head.weight"] = np.concatenate([tensors["transformer.wte.weight"]] * 2)
+    rewrite(tmp_path, tensors, fields)
+    with pytest.raises(ValueError, match=r"'lm_head.weight': shape \(10, 6\), expected \(5, 6\)"):
+        GPT.from_pretrained(tmp_path)
+
+
+def test_a_head_of_another_dtype_is_another_head(tmp_path):
+    tensors, fields = saved(random_model(SMALL), tmp_path)
+    tensors["lm_head.weight"] = tensors["transformer.wte.weight"].astype(np.float64)
+    rewrite(tmp_path, tensors, fields)
+    assert not GPT.from_pretrained(tmp_path).config.tie_embeddings
+
+
+def test_the_head_count_comes_from_the_config_or_the_caller(tmp_path):
+    tensors, fields = saved(random_model(SMALL), tmp_path)
+    assert GPT.from_pretrained(tmp_path, n_head=2).config.n_head == 2
+    with pytest.raises(ValueError, match="n_head: 3 given, but the file has 2"):
+        GPT.from_pretrained(tmp_path, n_head=3)
+    del fields["n_head"]
+    rewrite(tmp_path, tensors, fields)
+    assert GPT.from_pretrained(tmp_path, n_head=3).config.n_head == 3
+    for n_head, complaint in [(None, "n_head: not given"), (4, "n_embd: 6 given"),
+                              (0, "n_head: 0 given")]:
+        with pytest.raises(ValueError, match=complaint):
+            GPT.from_pretrained(tmp_path, n_head)
+
+
+def test_what_a_config_leaves_out_means_transformers_default(tmp_path):
+    tensors, fields = saved(random_model(SMALL), tmp_path)
+    rewrite(tmp_path, tensors, {"n_head": 2, "resid_pdrop": None, "attn_pdrop": 0})
+    config = GPT.from_pretrained(tmp_path).config
+    assert config == replace(SMALL, embd_pdrop=0.1, resid_pdrop=0.1)
+
+
+def test_the_configs_other_names(tmp_path):
+    tensors, fields = saved(random_model(SMALL), tmp_path)
+    other = {"max_position_embeddings": 4, "hidden_size": 6, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "n_inner": 24, "activation_function": "gelu_pytorch_tanh"}
+    rewrite(tmp_path, tensors, other)
+    assert GPT.from_pretrained(tmp_path).config.n_head == 2
+    for field, complaint in [("max_position_embeddings", "n_positions is 5, expected 4"),
+                             ("hidden_size", "n_embd is 5, expected 6"),
+                             ("num_hidden_layers", "with n_layer = 5"),
+                             ("num_attention_heads", "n_embd: 6 given")]:
+        rewrite(tmp_path, tensors, {**other, field: 5})
+        with pytest.raises(ValueError, match=complaint):
+            GPT.from_pretrained(tmp_path)
+    rewrite(tmp_path, tensors, {**fields, "num_attention_heads": 3})
+    with pytest.raises(ValueError, match="num_attention_heads is 3, but n_head 2"):
+        GPT.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_opened_in_another_dtype(tmp_path, dtype):
+    model = random_model(SMALL)
+    model.save_pretrained(tmp_path)
+    opened = GPT.from_pretrained(tmp_path, dtype=dtype)
+    assert opened.params.flat.dtype == dtype
+    assert np.array_equal(opened.params.flat, model.params.flat)
+
+
+# Bad input
+
+@pytest.fixture
+def no_allocation(monkeypatch):
+    """Refused is refused before the model's memory is taken."""
+    def refuse(*_):
+        raise AssertionError("Parameters made before every check was passed")
+    monkeypatch.setattr(pretrained, "Parameters", refuse)
+
+
+@pytest.mark.parametrize("change, complaint", [
+    ({"model_type": "bert"}, "model_type is 'bert', expected 'gpt2' or 'openai-gpt'"),
+    ({"model_type": "openai-gpt"}, "'tokens_embed.weight': missing"),
+    ({"vocab_size": 6}, "vocab_size is 6, expected 5"),
+    ({"n_positions": 5}, "n_positions is 5, expected 4"),
+    ({"n_embd": 8}, "n_embd is 8, expected 6"),
+    ({"n_layer": 3}, "'h.2.ln_1.weight': missing, and 11 more; expected a gpt2 with n_layer = 3"),
+    ({"n_layer": 1}, "'transformer.h.1.attn.c_attn.bias': not expected, and 11 more; "
+                     "expected a gpt2 with n_layer = 1"),
+    ({"n_layer": 10**5}, "n_layer is 1.*, but .* has 2 blocks"),
+    ({"n_layer": 0}, "n_layer is 0, but .* has 2 blocks"),
+    ({"n_layer": 2.0}, "n_layer is 2.0, but .* has 2 blocks"),
+    ({"n_head": 4}, "config.json: n_embd: 6 given, expected a multiple of n_head = 4"),
+    ({"n_head": "2"}, "config.json: n_head: '2' given"),
+    ({"n_inner": 12}, "n_inner is 12, expected None or 24"),
+    ({"activation_function": "relu"}, "activation_function is 'relu', expected 'gelu_new' or"),
+    ({"activation_function": "gelu"}, "activation_function is 'gelu', expected 'gelu_new' or"),
+    ({"scale_attn_weights": False}, "scale_attn_weights is False, expected True"),
+    ({"scale_attn_by_inverse_layer_idx": True}, "inverse_layer_idx is True, expected False"),
+    ({"reorder_and_upcast_attn": True}, "reorder_and_upcast_attn is True, expected False"),
+    ({"add_cross_attention": True}, "add_cross_attention is True, expected False"),
+    ({"layer_norm_epsilon": 0}, "config.json: layer_norm_eps: 0 given"),
+    ({"resid_pdrop": 1.5}, "config.json: resid_pdrop: 1.5 given"),
+])
+def test_configs_refused(tmp_path, no_allocation, change, complaint):
+    tensors, fields = saved(random_model(SMALL), tmp_path)
+    rewrite(tmp_path, tensors, fields | change)
+    with pytest.raises(ValueError, match=complaint) as caught:
+        GPT.from_pretrained(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_gpt1s_gelu_is_the_approximation_and_no_other_is_read(tmp_path, no_allocation):
+    tensors, fields = saved(random_model(replace(SMALL, norm="post")), tmp_path)
+    rewrite(tmp_path, tensors, fields | {"afn": "swish"})
+    with pytest.raises(ValueError, match="afn is 'swish', expected 'gelu'"):
+        GPT.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"7", b"\xff{}", b"[" * 100000])
+def test_a_config_that_is_no_object(tmp_path, no_allocation, raw):
+    random_model(SMALL).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_bytes(raw)
+    with pytest.raises(ValueError, match="config.json: "):
+        GPT.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name, array, complaint", [
+    ("transformer.wte.weight", None, "'wte.weight': missing"),
+    ("transformer.wpe.weight", np.zeros(6, "f4"), r"shape \(6,\), expected a matrix"),
+    ("transformer.wpe.weight", np.zeros((4, 5), "f4"), r"shape \(4, 5\), expected \(4, 6\)"),
+    ("transformer.h.1.ln_2.bias", None, "'h.1.ln_2.bias': missing; expected a gpt2"),
+    ("transformer.h.1.ln_2.bias", np.zeros(7, "f4"), r"shape \(7,\), expected \(6,\)"),
+    ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 6), "f4"), r"expected \(6, 24\) or \(24, 6\)"),
+    ("transformer.h.0.mlp.c_fc.weight", np.zeros((24, 6), "f4"),
+     "h.0.mlp.c_fc.weight': lies .* but '.*h.1.mlp.c_proj.weight' .* cannot be known"),
+    ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype I32, expected F32"),
+    ("transformer.ln_f.weight", np.zeros((6,), bool), "dtype BOOL, expected F32"),
+    ("transformer.h.2.ln_1.weight", np.zeros(6, "f4"), "h.2.ln_1.weight': not expected"),
+    ("wte.weight", np.zeros((5, 6), "f4"), "there is '.*wte.weight' too"),
+    ("lm_head.bias", np.zeros(5, "f4"), "'lm_head.bias': not expected; expected a gpt2"),
+    ("lm_head.weight", np.zeros((6, 5), "f4"), r"shape \(6, 5\), expected \(5, 6\)"),
+])
+def test_tensors_refused(tmp_path, no_allocation, name, array, complaint):
+    tensors, fields = saved(random_model(SMALL), tmp_path)
+    tensors[name] = array
+    rewrite(tmp_path, {name: array for name, array in tensors.items() if array is not None}, fields)
+    with pytest.raises(ValueError, match=complaint) as caught:
+        GPT.from_pretrained(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'model.safetensors'}: tensor ")
+
+
+def test_how_many_more_are_missing(tmp_path, no_allocation):
+    tensors, fields = saved(random_model(SMALL), tmp_path)
+    del tensors["transformer.ln_f.weight"], tensors["transformer.ln_f.bias"]
+    rewrite(tmp_path, tensors, fields)
+    with pytest.raises(ValueError, match="'ln_f.weight': missing, and 1 more;"):
+        GPT.from_pretrained(tmp_path)
+
+
+def test_a_tensor_missing_from_all_shards(tmp_path, no_allocation):
+    model = random_model(SMALL)
+    lay_out(model, tmp_path, "transformer.", "F32", transposed=False, biases=True, head_too=False,
+            buffers=False, shards=2, config=True)
+    index = tmp_path / "model.safetensors.index.json"
+    shard_of = json.loads(index.read_text())["weight_map"]
+    kept = {name: array for name, array in model.params.state_dict().items()
+            if name != "transformer.ln_f.bias" and name in shard_of}
+    for shard in set(shard_of.values()):
+        safetensors.write(tmp_path / shard, {name: kept[name] for name in kept
+                                             if shard_of[name] == shard})
+    index.write_text(json.dumps({"weight_map": {name: shard_of[name] for name in kept}}))
+    with pytest.raises(ValueError, match="index.json: tensor .ln_f.bias.: missing"):
+        GPT.from_pretrained(tmp_path)
+
+
+def test_no_block_at_all(tmp_path, no_allocation):
+    safetensors.write(tmp_path / "model.safetensors", {
+        "wte.weight": np.zeros((5, 6), "f4"), "wpe.weight": np.zeros((4, 6), "f4"),
+        "ln_f.weight": np.zeros(6, "f4"), "ln_f.bias": np.zeros(6, "f4")})
+    with pytest.raises(ValueError, match="has 0 blocks"):
+        GPT.from_pretrained(tmp_path, n_head=2)
+
+
+def test_a_width_of_zero(tmp_path, no_allocation):
+    """Such a file is well-formed, takes no space, and could claim any number of rows."""
+    tensors, fields = saved(random_model(SMALL), tmp_path)
+    empty = {name: np.zeros([0 if n % 6 == 0 else 10**9 for n in array.shape], "f4")
+             for name, array in tensors.items()}
+    safetensors.write(tmp_path / "model.safetensors", empty)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match="model.safetensors: n_embd: 0 given"):
+        GPT.from_pretrained(tmp_path, n_head=2)
+
+
+def test_pickles_are_refused(tmp_path):
+    (tmp_path / "pytorch_model.bin").write_bytes(b"PK\x03\x04")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="pytorch_model.bin.*convert it"):
+        GPT.from_pretrained(tmp_path)
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="model.safetensors"):
+        GPT.from_pretrained(tmp_path / "gpt2")
+
+
+@pytest.mark.parametrize("dtype", [np.int32, bool, "S4"])
+def test_dtypes_refused(tmp_path, dtype):
+    with pytest.raises(ValueError, match="dtype"):
+        GPT.from_pretrained(tmp_path, dtype=dtype)
+
+
+def test_complex_numbers_are_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="complex128 given, expected float16, float32 or float64"):
+        GPT(SMALL, dtype=np.complex128).save_pretrained(tmp_path / "new")
+    assert not os.listdir(tmp_path)
+
+
+@given(configs(), st.data())
+def test_nan_and_infinity_are_loaded_with_a_warning_for_each_tensor(config, data):
+    model = random_model(config)
+    names = list(model.params.named())
+    spoilt = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True))
+    assume(config.tie_embeddings or (model.params.E != model.params.head).any())
+    for name in spoilt:
+        flat = model.params.named()[name].reshape(-1)
+        flat[data.draw(st.integers(0, flat.size - 1))] = data.draw(
+            st.sampled_from([np.nan, np.inf, -np.inf]))
+    with temporary_folder() as folder, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.save_pretrained(folder)
+        opened = GPT.from_pretrained(folder)
+        files = {str(folder / "model.safetensors") in str(warning.message) for warning in caught}
+    assert opened.params.flat.tobytes() == model.params.flat.tobytes()
+    assert files == {True} and {warning.filename for warning in caught} == {__file__}
+    state = model.params.state_dict()
+    said = {name for name in state for warning in caught if f"'{name}'" in str(warning.message)}
+    assert {id(state[name]) for name in said} == {id(model.params.arrays[name]) for name in spoilt}
+    assert len(caught) == len(spoilt)
+
+
+def test_numbers_whose_sum_overflows_are_no_cause_for_a_warning(tmp_path):
+    model = random_model(SMALL)
+    model.params.E[...] = np.finfo(np.float32).max
+    model.save_pretrained(tmp_path)
+    assert np.array_equal(GPT.from_pretrained(tmp_path).params.E, model.params.E)
+
+
+@pytest.mark.parametrize("fails", ["write", "replace"])
+def test_a_save_that_is_interrupted_leaves_the_model_there_was(tmp_path, monkeypatch, fails):
+    model = random_model(SMALL)
+    model.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(safetensors if fails == "write" else os, fails, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        GPT(replace(SMALL, n_head=3), seed=5).save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_no_number_is_held_twice(tmp_path, transposed):
+    """Opening takes the model's own size and two pieces in passing: nothing that grows with it."""
+    config = GPTConfig(vocab_size=5000, block_size=8, n_layer=3, n_head=2, n_embd=256)
+    model = random_model(config)
+    lay_out(model, tmp_path, "transformer.", "F32", transposed, biases=True, head_too=True,
+            buffers=True, shards=0, config=True)
+    size = model.params.flat.nbytes
+    assert size > 12 * safetensors.PIECE
+    tracemalloc.start()
+    try:
+        opened = GPT.from_pretrained(tmp_path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(opened.params.flat, model.params.flat)
+    traced = 0 if shared_memory.is_shared(opened.params.flat) else size      # shared memory is not
+    assert traced <= peak < traced + 4 * safetensors.PIECE
+
+
+# Fuzz: an error that says what is wrong, or the right model
+
+FIELDS = ["model_type", "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner",
+          "activation_function", "afn", "layer_norm_epsilon", "resid_pdrop", "embd_pdrop",
+          "tie_word_embeddings", "hidden_size", "num_hidden_layers", "scale_attn_weights", "n_ctx"]
+json_values = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 30), st.integers(), st.floats(), st.text(max_size=9),
+    st.sampled_from(["gpt2", "openai-gpt", "gelu", "gelu_new", 10**400, 1e-5, [2], {"n": 2}]))
+
+
+@given(configs(), st.dictionaries(st.sampled_from(FIELDS), json_values, min_size=1, max_size=3))
+@example(SMALL, {"vocab_size": True})
+@example(SMALL, {"n_layer": True})
+def test_any_config_is_refused_or_obeyed(config, change):
+    model = random_model(replace(config, tie_embeddings=True))
+    with temporary_folder() as folder:
+        tensors, fields = saved(model, folder)
+        fields |= change
+        rewrite(folder, tensors, fields)
+        try:
+            opened = GPT.from_pretrained(folder)
+        except ValueError as error:
+            assert str(folder) in str(error) or "n_head" in str(error)
+            assert len(str(error)) < 2000
+            return
+    assert opened.params.flat.tobytes() == model.params.flat.tobytes()
+    said = {field: value for field, value in fields.items() if value is not None}
+    c = opened.config
+    ours = {"vocab_size": c.vocab_size, "n_positions": c.block_size, "n_embd": c.n_embd,
+            "hidden_size": c.n_embd, "n_layer": c.n_layer, "num_hidden_layers": c.n_layer,
+            "n_head": c.n_head, "layer_norm_epsilon": c.layer_norm_eps,
+            "resid_pdrop": c.resid_pdrop, "embd_pdrop": c.embd_pdrop, "attn_pdrop": c.attn_pdrop}
+    assert {field: ours[field] for field in ours.keys() & said.keys()} == {
+        field: said[field] for field in ours.keys() & said.keys()}
+    assert config.norm == c.norm
+
+
+@given(configs(), st.data())
+def test_any_set_of_tensors_is_refused_or_right(config, data):
+    """One tensor left out, renamed, of another shape or dtype, or one too many."""
+    model = random_model(config)
+    assume(config.tie_embeddings or (model.params.E != model.params.head).any())
+    with temporary_folder() as folder:
+        tensors, fields = saved(model, folder)
+        name = data.draw(st.sampled_from(sorted(tensors)))
+        others = sorted(tensors) + ["x", "h.9.ln_1.bias", "h.0.attn.bias"]
+        other = data.draw(st.sampled_from(others))
+        array = tensors.pop(name)
+        change = data.draw(st.sampled_from(["drop", "rename", "reshape", "dtype", "add"]))
+        if change != "drop":
+            tensors[other if change == "rename" else name] = array
+        if change == "reshape":
+            shapes = [(-1,), (1, -1), array.T.shape]
+            tensors[name] = array.reshape(data.draw(st.sampled_from(shapes)))
+        if change == "dtype":
+            tensors[name] = array.astype(data.draw(st.sampled_from(["f8", "f2", "i4", "u1", "c8"])))
+        if change == "add":
+            tensors.setdefault(other, np.zeros(1, "f4"))
+        rewrite(folder, tensors, fields)
+        try:
+            opened = GPT.from_pretrained(folder)
+        except ValueError as error:
+            assert str(folder) in str(error)
+            return
+    # What is left: names as they were, shapes as they were, numbers to half precision.
+    assert opened.config == config
+    same = opened.params.flat.astype("f2") == model.params.flat.astype("f2")
+    assert same.all()

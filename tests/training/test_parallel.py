@@ -1,0 +1,321 @@
+"""Workers, as processes and as threads: the same results, whatever happens to one of them."""
+import gc
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minigpt_np import GPT, GPTConfig, Parameters
+from minigpt_np.training import parallel, shared_memory, trainer as train
+from minigpt_np.training.optim import SGD, AdamW
+from minigpt_np.training.trainer import Trainer
+
+forks = pytest.mark.skipif(not shared_memory.FORKS, reason="processes are not forked here")
+KINDS = [parallel.Threads, pytest.param(parallel.Processes, marks=forks)]
+
+
+class Member:
+    def __init__(self, name, board):
+        self.name, self.board, self.calls = name, board, 0
+
+    def write(self, *values):
+        self.calls += 1
+        self.board[self.name] += sum(values)
+        return self.name, self.calls, os.getpid(), values
+
+    def fail(self, who, error):
+        if self.name == who:
+            raise error
+        return self.name
+
+    def blas(self):
+        get, _ = parallel._openblas()
+        return get and get()
+
+    def cannot_be_sent(self):
+        return lambda: self.name if self.name else None
+
+
+def team_of(kind, n):
+    board = shared_memory.zeros(n, np.float64)
+    return kind([Member(i, board) for i in range(n)]), board
+
+
+def gone(pid):
+    """Whether the process ends within ten seconds."""
+    for _ in range(1000):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+# ---- a team ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_each_member_does_its_part_and_keeps_what_it_knows(kind, n):
+    team, board = team_of(kind, n)
+    assert len(team) == n and team.alive
+    first = team.call("write", 1, 2)
+    second = team.call_each("write", [(10 * i,) for i in range(n)])
+    assert [r[:2] for r in first] == [(i, 1) for i in range(n)]
+    assert [r[:2] for r in second] == [(i, 2) for i in range(n)]
+    assert [r[3] for r in second] == [(10 * i,) for i in range(n)]
+    assert board.tolist() == [3 + 10 * i for i in range(n)]
+    pids = [r[2] for r in first]
+    assert pids[0] == os.getpid() and pids == [r[2] for r in second]
+    assert len(set(pids)) == (n if kind is parallel.Processes else 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("who", [0, 1, 2])
+def test_what_a_member_raises_is_raised(kind, who):
+    team, _ = team_of(kind, 3)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        team.call("fail", who, ZeroDivisionError("mine"))
+    assert team.alive == (kind is parallel.Threads)
+
+
+@forks
+def test_an_error_in_a_process_tells_where():
+    team, _ = team_of(parallel.Processes, 2)
+    with pytest.raises(KeyError) as caught:
+        team.call("fail", 1, KeyError("x"))
+    assert "in fail" in str(caught.value.__cause__) and "raise error" in str(caught.value.__cause__)
+    team, _ = team_of(parallel.Processes, 2)
+    with pytest.raises(Exception, match="pickle"):
+        team.call("cannot_be_sent")
+
+
+@forks
+def test_processes_use_one_blas_thread_each():
+    team, _ = team_of(parallel.Processes, 3)
+    assert team.call("blas")[1:] in ([1, 1], [None, None])
+
+
+@forks
+def test_ctrl_c_is_for_the_process_that_asks():
+    heard = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
+    team, _ = team_of(parallel.Processes, 2)
+    assert heard.isdisjoint(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(team.pids[0], number)
+    assert [r[0] for r in team.call("write")] == [0, 1]
+    with pytest.raises(KeyboardInterrupt):
+        team.call("fail", 0, KeyboardInterrupt())
+    assert not team.alive and all(map(gone, team.pids))
+
+
+@forks
+def test_a_process_that_was_killed_is_named():
+    for when in ("before", "meanwhile"):
+        team, _ = team_of(parallel.Processes, 3)
+        os.kill(team.pids[1], signal.SIGKILL)
+        if when == "before":
+            assert gone(team.pids[1])
+        with pytest.raises(RuntimeError, match=f"{team.pids[1]}.*ended without an answer"):
+            team.call("write")
+        assert not team.alive
+
+
+@forks
+def test_processes_end_with_their_team_and_with_their_parent():
+    team, other = team_of(parallel.Processes, 3)[0], team_of(parallel.Processes, 2)[0]
+    pids = list(team.pids)
+    assert len(pids) == 2
+    del team
+    gc.collect()
+    assert all(map(gone, pids))
+    for pid in pids:
+        with pytest.raises(ChildProcessError):      # no zombie is left
+            os.waitpid(pid, os.WNOHANG)
+    assert [r[0] for r in other.call("write")] == [0, 1]
+
+    program = ("import time; from test_parallel import *; team, _ = team_of(parallel.Processes, 3); "
+               "other, _ = team_of(parallel.Processes, 2); print(*team.pids, *other.pids, flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=os.path.dirname(__file__)) as parent:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        parent.kill()
+        assert len(pids) == 3 and all(map(gone, pids))
+
+
+@forks
+def test_a_fork_of_the_parent_does_not_end_the_team():
+    team, _ = team_of(parallel.Processes, 2)
+    pid = os.fork()
+    if pid == 0:
+        team.close()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert [r[0] for r in team.call("write")] == [0, 1]
+
+
+def test_what_is_not_shared_is_for_threads():
+    board, private = shared_memory.zeros(3, np.float32), np.zeros(3, np.float32)
+    assert board.tolist() == [0, 0, 0] and board.dtype == np.float32
+    assert shared_memory.is_shared(board) == shared_memory.FORKS and not shared_memory.is_shared(private)
+    assert not shared_memory.is_shared(board.copy())
+    assert type(parallel.team([Member(0, board)], [board])) is (parallel.Processes if shared_memory.FORKS else parallel.Threads)
+    assert type(parallel.team([Member(0, board)], [board, private])) is parallel.Threads
+
+
+# ---- a trainer's -------------------------------------------------------------------------------------
+
+def config(tie=True):
+    return GPTConfig(vocab_size=7, block_size=4, n_layer=2, n_head=2, n_embd=4, tie_embeddings=tie)
+
+
+def trainer_of(kind=AdamW, tie=True, **options):
+    model = GPT(config(tie), 0, np.float64)
+    return Trainer(model, kind(model.params, 0.01), **options)
+
+
+IDS = np.random.default_rng(0).integers(0, 7, (5, 4))
+
+
+@given(threads=st.integers(1, 6), large=st.sampled_from([0, 16, 20, 60, 1 << 20]), tie=st.booleans())
+def test_every_number_is_in_one_share_and_shares_are_even(threads, large, tie):
+    before, train.LARGE = train.LARGE, large
+    try:
+        params = Parameters(config(tie))
+        params.flat[:] = np.arange(params.flat.size)
+        shares = train.split(params, threads)
+        parts = [part for share in shares for part, _, _ in share]
+        covered = sorted((part.start, part.stop) for part in parts)
+        assert [i for start, stop in covered for i in range(start, stop)] == list(range(params.flat.size))
+        for part, name, rows in (item for share in shares for item in share):
+            if name is not None:
+                assert (params.flat[part] == params.arrays[name][rows].ravel()).all()
+        assert {name for share in shares for _, name, _ in share if name} == {
+            name for name in params.places
+            if params.arrays[name].size > large and name.split(".")[-1] in ("W", "E", "head")}
+        for share in shares:            # what lies side by side is one part
+            plain = sorted((part.start, part.stop) for part, name, _ in share if name is None)
+            assert all(start < stop for start, stop in plain)
+            assert all(before[1] < after[0] for before, after in zip(plain, plain[1:]))
+        largest = max([params.arrays[name].size for share in shares for _, name, _ in share if name], default=1)
+        sizes = [sum(part.stop - part.start for part, _, _ in share) for share in shares]
+        assert max(sizes) - min(sizes) <= 2 * largest
+    finally:
+        train.LARGE = before
+
+
+@given(V=st.integers(1, 6), cut=st.integers(0, 6), kinds=st.lists(st.booleans(), max_size=4),
+       fresh=st.booleans(), seed=st.integers(0, 2**32 - 1))
+def test_noted_products_add_up_rows_by_rows(V, cut, kinds, fresh, seed):
+    """Some rows, then the others: as all of them at once; of products as of looked-up rows."""
+    rng = np.random.default_rng(seed)
+    before = rng.standard_normal((V, 2))
+    noted, expected = [], 0 if fresh else before
+    for looked_up in kinds:
+        b = rng.standard_normal((3, 2))
+        ids = rng.integers(0, V, 3)
+        a = ids if looked_up else rng.standard_normal((3, V))
+        noted.append((a, b))
+        expected = expected + (np.eye(V)[ids] if looked_up else a).T @ b
+    total = before.copy()
+    for rows in (slice(0, min(cut, V)), slice(min(cut, V), V)):
+        train.add_products(total[rows], rows, noted, fresh)
+    np.testing.assert_allclose(total, np.broadcast_to(expected, total.shape), rtol=1e-12, atol=1e-14)
+
+
+@given(threads=st.integers(1, 4), micro_batches=st.integers(1, 2), large=st.sampled_from([0, 20, 60]),
+       processes=st.booleans(), tie=st.booleans(), kind=st.sampled_from([AdamW, SGD]))
+def test_workers_of_every_kind_take_the_same_step(threads, micro_batches, large, processes, tie, kind):
+    """Large arrays' products noted or not, processes or threads: alone and together, the same to rounding."""
+    alone = trainer_of(kind, tie, threads=1, micro_batches=micro_batches)
+    expected = [alone.step(IDS, IDS) for _ in range(3)]
+    before = shared_memory.FORKS, train.LARGE
+    shared_memory.FORKS, train.LARGE = before[0] and processes, large
+    try:
+        runs = []
+        for _ in range(2):
+            trainer = trainer_of(kind, tie, threads=threads, micro_batches=micro_batches)
+            runs.append([trainer.step(IDS, IDS) for _ in range(3)])
+            assert type(trainer.team()) is (parallel.Processes if shared_memory.FORKS else parallel.Threads)
+            assert shared_memory.is_shared(trainer.grads.flat) == shared_memory.FORKS
+    finally:
+        shared_memory.FORKS, train.LARGE = before
+    np.testing.assert_allclose(runs[0], expected, rtol=1e-12)
+    # AdamW divides by sqrt(v), so a gradient near 0 counts as much as a large one
+    np.testing.assert_allclose(trainer.model.params.flat, alone.model.params.flat, rtol=1e-9, atol=1e-9)
+    assert runs[0] == runs[1]
+
+
+def test_a_step_sees_what_was_changed_since_the_last():
+    one, two = trainer_of(threads=1), trainer_of(threads=2)
+    for change in ({}, {"lr": 0.1}, {"weight_decay": 0.5}, {"betas": (0.5, 0.6)}, {"eps": 0.1}, {"steps": 50}):
+        for trainer in (one, two):
+            vars(trainer.optimizer).update(change)
+            trainer.model.params.E[0] += 0.25
+            trainer.step(IDS, IDS)
+        np.testing.assert_allclose(two.model.params.flat, one.model.params.flat, rtol=1e-9, atol=1e-9)
+
+
+def test_another_model_or_optimizer_gets_workers_of_its_own():
+    trainer = trainer_of(threads=2)
+    trainer.step(IDS, IDS)
+    team = trainer.team()
+    assert trainer.team() is team
+    trainer.optimizer = SGD(trainer.model.params, 0.1)
+    assert trainer.team() is not team
+    before = trainer.model.params.flat.copy()
+    trainer.step(IDS, IDS)
+    moved = np.linalg.norm(trainer.model.params.flat - before)
+    assert moved == pytest.approx(0.1 * min(1, np.linalg.norm(trainer.grads.flat)), rel=1e-4)
+
+    team = trainer.team()
+    other = Parameters(config(), np.float64)
+    other.flat[:] = trainer.model.params.flat
+    trainer.model.params = trainer.optimizer.params = other
+    assert trainer.team() is not team
+    trainer.step(IDS, IDS)
+    assert (other.flat != before).any()
+
+
+@forks
+def test_after_a_worker_was_killed_the_next_step_has_new_ones():
+    trainer, undisturbed = trainer_of(threads=3), trainer_of(threads=3)
+    os.kill(trainer.team().pids[0], signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="ended without an answer"):
+        trainer.step(IDS, IDS)
+    assert trainer.step(IDS, IDS) == undisturbed.step(IDS, IDS)
+    assert (trainer.model.params.flat == undisturbed.model.params.flat).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_bad_input_is_refused_before_anything_is_computed(threads):
+    trainer = trainer_of(threads=threads)
+    trainer.step(IDS, IDS)
+    grads, params = trainer.grads.flat.copy(), trainer.model.params.flat.copy()
+    for ids, targets, what in ((IDS + 5, IDS, "ids: "), (IDS, IDS - 9, "targets: "), (IDS, IDS[1:], "targets: ")):
+        with pytest.raises(ValueError, match=what):
+            trainer.step(ids, targets)
+    assert (trainer.grads.flat == grads).all() and (trainer.model.params.flat == params).all()
+    assert trainer.steps == trainer.optimizer.steps == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="another allocator")
+def test_a_step_takes_no_new_memory_from_the_system():
+    model = GPT(GPTConfig(vocab_size=50, block_size=64, n_layer=2, n_head=2, n_embd=64), 0)
+    trainer = Trainer(model, AdamW(model.params), threads=1)
+    ids = np.random.default_rng(0).integers(0, 50, (8, 64))
+    faults = []
+    for _ in range(6):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        trainer.step(ids, ids)
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    # the step's arrays are more than 10 MB: 2500 pages, each a fault if it were new
+    assert faults[-1] < 250

@@ -1,0 +1,366 @@
+"""Threads, micro-batches and checkpoints change when things are computed, never what."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from minigpt_np import GPT, GPTConfig
+from minigpt_np.training import checkpoint, parallel
+from minigpt_np.text.characters import CharacterTokenizer
+from minigpt_np.training.data import consecutive_batches, random_batch, split
+from minigpt_np.files.atomic import whole_file
+from minigpt_np.training.optim import SGD, AdamW, WarmupCosine
+from minigpt_np.training.trainer import Trainer, evaluate
+
+
+def small(dropout=0.0, tie=True):
+    return GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=2, n_embd=4, tie_embeddings=tie,
+                     embd_pdrop=dropout, attn_pdrop=dropout, resid_pdrop=dropout)
+
+
+def make_trainer(seed=0, dropout=0.1, threads=2, optimizer=AdamW, schedule=WarmupCosine(0.01, 2, 10, 0.001), **options):
+    model = GPT(small(dropout), seed)
+    return Trainer(model, optimizer(model.params, 0.01), schedule, threads=threads,
+                   rng=np.random.default_rng(seed + 1), **options)
+
+
+TOKENS = np.random.default_rng(7).integers(0, 5, 200)
+
+
+def steps(trainer, rng, n):
+    return [trainer.step(*random_batch(TOKENS, 3, 4, rng)) for _ in range(n)]
+
+
+# ---- one batch, split -------------------------------------------------------------------------------
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), st.booleans(),
+       st.integers(0, 2**32 - 1))
+def test_threads_and_micro_batches_give_the_gradient_of_the_whole_batch(B, T, threads, micro_batches, tie, seed):
+    rng = np.random.default_rng(seed)
+    model = GPT(small(tie=tie), seed, np.float64)
+    ids, targets = rng.integers(0, 5, (B, T)), rng.integers(-1, 5, (B, T))
+    targets[rng.integers(B), rng.integers(T)] = 0
+    _, loss, cache = model.forward(ids, targets)
+    whole = model.backward(cache)
+    trainer = Trainer(model, SGD(model.params), threads=threads, micro_batches=micro_batches)
+    for _ in range(2):
+        trainer.grads.flat[:] = np.nan          # what was there before must not matter
+        found, norm = trainer.gradients(ids, targets)
+        assert found == pytest.approx(loss, rel=1e-13)
+        assert norm == pytest.approx(np.linalg.norm(whole.flat), rel=1e-11)
+        # sums of at most 20 terms in another order
+        np.testing.assert_allclose(trainer.grads.flat, whole.flat, rtol=1e-11, atol=1e-14)
+
+
+@given(st.integers(0, 20), st.integers(1, 9))
+def test_shares_cover_everything_once_and_evenly(n, threads):
+    shares = parallel.shares(n, threads)
+    assert [i for s in shares for i in range(s.start, s.stop)] == list(range(n))
+    sizes = [s.stop - s.start for s in shares]
+    assert len(shares) == min(n, threads)
+    assert not sizes or max(sizes) - min(sizes) <= 1
+
+
+def test_run_returns_in_order_and_raises_what_a_task_raised():
+    assert parallel.run([lambda: 1]) == [1]
+    assert parallel.run([lambda: 1, lambda: 2, lambda: None]) == [1, 2, None]
+    done = []
+    for position in range(3):
+        tasks = [lambda: time.sleep(0.01) or done.append(1)] * 3
+        tasks[position] = lambda: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            parallel.run(tasks)
+    assert len(done) == 6               # the others were waited for, each time
+
+
+def test_blas_threads_are_put_back():
+    get, _ = parallel._openblas()
+    if get is None:
+        pytest.skip("another BLAS: there is nothing to put back")
+    before = get()
+    with pytest.raises(KeyError):
+        with parallel.blas_threads(1):
+            assert get() == 1
+            raise KeyError
+    assert get() == before
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_while_a_step_runs_the_blas_uses_one_thread(threads, monkeypatch):
+    get, put = parallel._openblas()
+    if get is None:
+        pytest.skip("another BLAS")
+    before, seen, trainer = get(), [], make_trainer(threads=threads)
+    forward = trainer.model.forward
+    monkeypatch.setattr(trainer.model, "forward", lambda *given: seen.append(get()) or forward(*given))
+    try:
+        put(3)
+        steps(trainer, np.random.default_rng(0), 1)
+        assert set(seen) == {1} and get() == 3
+        seen.clear()
+        evaluate(trainer.model, TOKENS, 3, 4, threads)
+        assert set(seen) == {1} and get() == 3
+    finally:
+        put(before)
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch):
+    allowed = {0: {0, 3, 5}}
+    monkeypatch.setattr(os, "sched_getaffinity", allowed.__getitem__, raising=False)
+    assert parallel.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")            # as on macOS and Windows
+    for known, expected in ((5, 5), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda: known)
+        assert parallel.cores() == expected
+
+
+def test_one_worker_a_core_and_the_batch_in_one_piece_unless_asked():
+    model = GPT(small())
+    trainer = Trainer(model, SGD(model.params))
+    assert trainer.threads == parallel.cores() == len(trainer.team()) and trainer.micro_batches == 1
+    assert trainer.clip == 1.0 and trainer.schedule is None and trainer.rng is None
+
+
+@pytest.mark.parametrize("options, name", [
+    ({"threads": 0}, "threads"), ({"threads": -1}, "threads"), ({"micro_batches": 0}, "micro_batches"),
+    ({"clip": 0}, "clip"), ({"clip": -1.0}, "clip"), ({"clip": float("nan")}, "clip")])
+def test_a_trainer_that_cannot_be_is_refused(options, name):
+    model, other = GPT(small()), GPT(small())
+    with pytest.raises(ValueError, match=f"^{name}: .* given, expected a positive number"):
+        Trainer(model, SGD(model.params), **options)
+    with pytest.raises(ValueError, match="^optimizer: .* expected the model's own"):
+        Trainer(model, SGD(other.params))
+    with pytest.raises(ValueError, match="^threads: 0 given"):
+        evaluate(model, TOKENS, 2, 4, threads=0)
+
+
+def test_openblas_is_found_where_numpy_carries_it_or_has_it_loaded(monkeypatch, tmp_path):
+    carried = list((Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*"))    # as the wheels for Linux have it
+    if not carried:
+        pytest.skip("another BLAS, or another system")
+    assert parallel._openblas() != (None, None)
+    assert parallel._openblas_files() == carried
+    monkeypatch.setattr(np, "__file__", str(tmp_path / "numpy" / "__init__.py"))
+    assert parallel._openblas_files() == [str(path) for path in carried]
+
+
+def test_an_unknown_blas_is_left_alone(monkeypatch):
+    monkeypatch.setattr(parallel, "_openblas", lambda: (None, None))
+    with parallel.blas_threads(1):
+        trainer = make_trainer()
+        steps(trainer, np.random.default_rng(0), 1)
+
+
+# ---- the same seed, the same bits ------------------------------------------------------------------
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_same_seed_gives_the_same_bits(threads):
+    first, second = make_trainer(threads=threads), make_trainer(threads=threads)
+    assert steps(first, np.random.default_rng(0), 4) == steps(second, np.random.default_rng(0), 4)
+    assert (first.model.params.flat == second.model.params.flat).all()
+
+
+def test_dropout_needs_the_trainers_generator():
+    with_dropout, without = make_trainer(), make_trainer()
+    without.rng = None
+    expected = without.model.forward(*random_batch(TOKENS, 3, 4, np.random.default_rng(0)))[1]
+    found = steps(without, np.random.default_rng(0), 1)
+    assert found[0][0] == pytest.approx(expected, rel=1e-6)
+    assert steps(with_dropout, np.random.default_rng(0), 1) != found
+
+
+def test_a_step_clips_and_follows_the_schedule():
+    trainer = make_trainer(optimizer=SGD, dropout=0.0, clip=0.01)
+    before = trainer.model.params.flat.copy()
+    _, norm = steps(trainer, np.random.default_rng(0), 1)[0]
+    assert norm > 0.01
+    moved = np.linalg.norm((trainer.model.params.flat - before).astype(float))
+    assert moved == pytest.approx(0.01 * trainer.schedule(0), rel=1e-3)
+
+    free = make_trainer(optimizer=SGD, dropout=0.0, clip=None, schedule=None)
+    _, norm = steps(free, np.random.default_rng(0), 1)[0]
+    moved = np.linalg.norm((free.model.params.flat - before).astype(float))
+    assert moved == pytest.approx(norm * free.optimizer.lr, rel=1e-3)
+    assert free.steps == 1
+
+
+def test_training_learns_and_evaluate_sees_it():
+    tokens = np.tile([0, 1, 2, 3, 4], 40)               # each token tells the next
+    trainer = make_trainer(dropout=0.0, schedule=None)
+    before = evaluate(trainer.model, tokens, 3, 4)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        trainer.step(*random_batch(tokens, 8, 4, rng))
+    assert evaluate(trainer.model, tokens, 3, 4) < before / 2
+
+
+@given(st.integers(5, 60), st.integers(1, 4), st.integers(1, 3))
+def test_evaluate_is_the_mean_over_all_stretches(n, B, threads):
+    model = GPT(small(), 0, np.float64)
+    losses = [model.forward(TOKENS[i:i + 4][None], TOKENS[i + 1:i + 5][None])[1] for i in range(0, n - 4, 4)]
+    assert evaluate(model, TOKENS[:n], B, 4, threads) == pytest.approx(np.mean(losses), rel=1e-12)
+
+
+# ---- data -------------------------------------------------------------------------------------------
+
+@given(st.integers(2, 50), st.integers(1, 5), st.integers(1, 8), st.integers(0, 99))
+def test_batches_are_stretches_with_their_next_tokens(n, B, T, seed):
+    tokens = np.arange(100, 100 + n)
+    if n <= T:
+        for draw in (lambda: random_batch(tokens, B, T, np.random.default_rng(seed)),
+                     lambda: list(consecutive_batches(tokens, B, T))):
+            with pytest.raises(ValueError, match="tokens: "):
+                draw()
+        return
+    ids, targets = random_batch(tokens, B, T, np.random.default_rng(seed))
+    assert ids.shape == targets.shape == (B, T)
+    assert (targets == ids + 1).all() and (np.diff(ids, axis=1) == 1).all()
+    assert ids.min() >= 100 and targets.max() < 100 + n
+    seen = [(i.shape[1], i.ravel(), t.ravel()) for i, t in consecutive_batches(tokens, B, T)]
+    assert {width for width, _, _ in seen} == {T}
+    assert (np.concatenate([i for _, i, _ in seen]) == tokens[:(n - 1) // T * T]).all()
+    assert (np.concatenate([t for _, _, t in seen]) == tokens[1:(n - 1) // T * T + 1]).all()
+
+
+def test_every_start_can_be_drawn():
+    starts = {int(i[0]) for i in random_batch(np.arange(6), 200, 3, np.random.default_rng(0))[0]}
+    assert starts == {0, 1, 2}
+
+
+def test_split():
+    training, validation = split(np.arange(25), 0.1)
+    assert training.tolist() == list(range(23)) and validation.tolist() == [23, 24]
+    for share in (0, 1, -1, float("nan")):
+        with pytest.raises(ValueError, match="held_out: "):
+            split(np.arange(25), share)
+
+
+@given(st.text(min_size=1))
+def test_characters_round_trip(text):
+    tokenizer = CharacterTokenizer(text)
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text
+    assert tokenizer.vocab_size == len(set(text)) and ids.shape == (len(text),)
+    assert tokenizer.characters == "".join(sorted(set(text)))
+
+
+def test_characters_refuse_what_they_do_not_know():
+    tokenizer = CharacterTokenizer("bcd")
+    for text, where in (("bca", 2), ("e", 0), ("c\N{GRINNING FACE}", 1)):
+        with pytest.raises(ValueError, match=f"text: .* given at {where}, expected"):
+            tokenizer.encode(text)
+    for ids in ([0, 3], [-1]):
+        with pytest.raises(ValueError, match="ids: .* expected 0 to 2"):
+            tokenizer.decode(ids)
+    with pytest.raises(ValueError, match="text: "):
+        CharacterTokenizer("")
+    assert tokenizer.encode("").shape == (0,)
+
+
+# ---- checkpoints -------------------------------------------------------------------------------------
+
+@settings(max_examples=8)
+@given(st.integers(0, 3), st.sampled_from([AdamW, SGD]), st.sampled_from([0.0, 0.2]), st.integers(1, 3), st.integers(1, 2))
+def test_a_resumed_run_is_the_run(tmp_path_factory, n, optimizer, dropout, threads, micro_batches):
+    path = tmp_path_factory.mktemp("run") / "run.npz"
+    options = dict(optimizer=optimizer, dropout=dropout, threads=threads, micro_batches=micro_batches)
+    whole, rng = make_trainer(**options), np.random.default_rng(3)
+    steps(whole, rng, n)
+    expected = steps(whole, rng, 3)
+
+    first, rng = make_trainer(**options), np.random.default_rng(3)
+    steps(first, rng, n)
+    checkpoint.save(path, first, {"batches": rng}, notes={"anything": [1, "é"]})
+    second, rng = make_trainer(seed=9, **{**options, "micro_batches": 1}, schedule=None, clip=7), np.random.default_rng(8)
+    saved = checkpoint.load(path)
+    assert saved.config == second.model.config and saved.notes == {"anything": [1, "é"]}
+    saved.restore(second, {"batches": rng})
+    assert steps(second, rng, 3) == expected
+    assert (second.model.params.flat == whole.model.params.flat).all()
+    assert second.steps == n + 3
+
+
+def test_a_run_that_does_not_fit_is_refused_and_changes_nothing(tmp_path):
+    path = tmp_path / "run.npz"
+    trainer = make_trainer()
+    checkpoint.save(path, trainer, {"batches": np.random.default_rng(0)})
+    saved = checkpoint.load(path)
+    other_model = GPT(small(0.1, tie=False))
+    float64 = GPT(small(0.1), 0, np.float64)
+    for other, generators, what in (
+            (Trainer(other_model, AdamW(other_model.params)), {"batches": np.random.default_rng(1)}, "tie_embeddings=False"),
+            (make_trainer(optimizer=SGD), {"batches": np.random.default_rng(1)}, "AdamW given, expected SGD"),
+            (Trainer(float64, AdamW(float64.params)), {"batches": np.random.default_rng(1)}, "params of float32"),
+            (make_trainer(seed=5), {}, "generators: ")):
+        before = other.model.params.flat.copy()
+        with pytest.raises(ValueError, match=what):
+            saved.restore(other, generators)
+        assert (other.model.params.flat == before).all()
+    with pytest.raises(ValueError, match="trainer.schedule: "):
+        checkpoint.save(path, make_trainer(schedule=lambda step: 0.1))
+
+
+def test_what_is_not_a_run_is_named(tmp_path):
+    path = tmp_path / "run.npz"
+    with pytest.raises(FileNotFoundError):
+        checkpoint.load(path)
+    checkpoint.save(path, make_trainer())
+    whole = path.read_bytes()
+    for damaged in (b"", b"PK\x03\x04", whole[:len(whole) // 2], whole[:-30], b"not a run"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="run.npz: not a saved run"):
+            checkpoint.load(path)
+    np.savez(path, params=np.zeros(3))
+    with pytest.raises(ValueError, match="not a saved run"):
+        checkpoint.load(path)
+    np.savez(path, state=np.frombuffer(json.dumps({"format": "run 0"}).encode(), np.uint8))
+    with pytest.raises(ValueError, match="format 'run 0' given, expected"):
+        checkpoint.load(path)
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "run.npz"
+    checkpoint.save(path, make_trainer())
+    old = path.read_bytes()
+    with pytest.raises(RuntimeError):
+        with whole_file(path) as file:
+            file.write(b"half")
+            raise RuntimeError
+    assert path.read_bytes() == old and os.listdir(tmp_path) == ["run.npz"]
+
+
+SAVE_FOREVER = """
+import sys, numpy as np
+from minigpt_np import GPT, GPTConfig
+from minigpt_np.training import checkpoint
+from minigpt_np.training.optim import AdamW
+from minigpt_np.training.trainer import Trainer
+model = GPT(GPTConfig(vocab_size=99, block_size=8, n_layer=2, n_head=2, n_embd=64))
+trainer = Trainer(model, AdamW(model.params), threads=1)
+while True:
+    trainer.steps += 1
+    model.params.flat[:] = trainer.steps
+    checkpoint.save(sys.argv[1], trainer)
+    print(trainer.steps, flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_killed_while_saving_the_last_whole_run_opens(tmp_path):
+    path = tmp_path / "run.npz"
+    for delay in (0.0, 0.0007, 0.0031):
+        with subprocess.Popen([sys.executable, "-c", SAVE_FOREVER, path], stdout=subprocess.PIPE) as process:
+            known = int(process.stdout.readline())
+            time.sleep(delay)
+            process.send_signal(signal.SIGKILL)
+            known = int((process.stdout.read().split() or [known])[-1])
+        saved = checkpoint.load(path)
+        assert saved.state["steps"] in (known, known + 1)
+        assert (saved.arrays["params"] == saved.state["steps"]).all()
