@@ -4,10 +4,10 @@ from numbers import Integral
 import numpy as np
 
 
-def check_size(name, value):
-    """Raise ValueError unless `value` is a whole number of at least 1."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}: {value!r} given, expected a whole number of at least 1")
+def check_size(name, value, least=1):
+    """Raise ValueError unless `value` is a whole number of at least `least`."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name}: {value!r} given, expected a whole number of at least {least}")
 
 
 def check_ids(ids, config):

@@ -11,7 +11,7 @@ class GPTConfig:
 
     vocab_size   V, number of tokens
     block_size   the longest sequence, rows of P
-    n_layer      L, blocks
+    n_layer      L, blocks; 0: the lookup's rows go straight to the final LayerNorm and the logits
     n_head       H, heads a block; the width of one is K = D / H
     n_embd       D, width of the residual stream
     tie_embeddings   True: one matrix E reads and writes; False: a second matrix `head` writes
@@ -19,7 +19,7 @@ class GPTConfig:
                  "post": LayerNorm(x + f(x)), no final LayerNorm (GPT-1)
     *_pdrop      probability of dropping, in [0, 1): embeddings, attention weights, both residual branches
 
-    Raises ValueError, naming the argument, for sizes below 1, D not a multiple of H, a probability
+    Raises ValueError, naming the argument, for sizes below 1 (n_layer: below 0), D not a multiple of H, a probability
     outside [0, 1), a layer_norm_eps that is not positive, or an unknown norm.
     """
     vocab_size: int = 50257
@@ -36,7 +36,7 @@ class GPTConfig:
 
     def __post_init__(self):
         for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
-            check_size(name, getattr(self, name))
+            check_size(name, getattr(self, name), least=0 if name == "n_layer" else 1)
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd: {self.n_embd} given, expected a multiple of n_head = {self.n_head}")
         for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):

@@ -161,13 +161,14 @@ def initialize(params, rng):
     ~ N(0, 0.02 / sqrt(2L)), since 2L of them add up in it (GPT-2 paper, section 2.3); biases 0,
     gains 1. Drawn in float64 whatever the dtype, so that every dtype holds the same weights.
     """
-    residual_std = 0.02 / np.sqrt(2 * params.config.n_layer)
     for name, array in params.named().items():
         if name.endswith(".gain"):
             array[...] = 1
         elif name.endswith((".bias", ".b")):
             array[...] = 0
         else:
-            std = residual_std if name.endswith((".out.W", ".down.W")) else 0.02
+            std = 0.02
+            if name.endswith((".out.W", ".down.W")):
+                std /= np.sqrt(2 * params.config.n_layer)
             for row in array:
                 row[...] = rng.normal(0, std, row.shape)

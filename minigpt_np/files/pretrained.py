@@ -143,7 +143,7 @@ def find_config(path, source, tensors, found, n_head):
     positions, _ = matrix_shape(source, tensors, found, P)
     blocks = len({name.split(".")[1] for name in found if re.match(r"h\.[0-9]+\.", name)})
     L = fields.get("n_layer", blocks)
-    if type(L) is not int or not 1 <= L <= len(found):      # before there is a loop to L
+    if type(L) is not int or not 0 <= L <= len(found):      # before there is a loop to L
         raise ValueError(f"{path}: n_layer is {show(L)}, but {source} has {blocks} blocks")
     expected = {"vocab_size": (V,), "n_positions": (positions,), "n_embd": (D,),
                 "n_inner": (None, 4 * D), **ARITHMETIC[model_type]}
