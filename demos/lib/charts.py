@@ -1,16 +1,15 @@
-"""A page of text, tables and charts that is printed as it is written, and saved as one HTML file.
+"""Charts, each drawn twice from the same numbers: in characters for the terminal, and as SVG.
 
-Every chart is drawn twice from the same numbers: in characters for the terminal, and as SVG. The
-file needs nothing else, follows the reader's light or dark, and fits a telephone.
+The SVG follows the reader's light or dark, and fits a telephone. What puts charts on a page with
+text and tables is report.py, or matrices.py.
 """
 import math
-import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 import numpy as np
 
-from lib.terminal import COLUMNS, pad, width
+from lib.terminal import COLUMNS, pad
 from minigpt_np.files.atomic import whole_file
 
 MARKS = "●○▲+x◇"             # one for each line, in characters
@@ -29,6 +28,7 @@ class Lines:
     x, y       what the axes show
     series     name -> (x (n,), y (n,)); with a logarithmic axis, what is not positive is left out
     points     draw points, not lines
+    also       numbers that the axes must show, too: of x, of y (see on_one_scale)
     """
     title: str
     x: str
@@ -37,11 +37,12 @@ class Lines:
     points: bool = False
     log_x: bool = False
     log_y: bool = False
+    also: tuple = ((), ())
 
     def axes(self):
         """The two axes, wide enough for all series."""
         xs, ys = zip(*(self.shown(name) for name in self.series))
-        return Axis(np.concatenate(xs), self.log_x), Axis(np.concatenate(ys), self.log_y)
+        return Axis(np.concatenate([*xs, self.also[0]]), self.log_x), Axis(np.concatenate([*ys, self.also[1]]), self.log_y)
 
     def shown(self, name):
         """x and y of a series, where both can be shown."""
@@ -93,13 +94,15 @@ class Bars:
 
     x         what the length shows
     values    name -> numbers
+    also      numbers that the axis must show, too
     """
     title: str
     x: str
     values: dict
+    also: tuple = ()
 
     def axis(self):
-        return Axis(np.concatenate([[0], *map(np.asarray, self.values.values())]), False)
+        return Axis(np.concatenate([[0], *map(np.asarray, self.values.values()), self.also]), False)
 
     def text(self):
         axis, lines = self.axis(), [self.x]
@@ -129,6 +132,29 @@ class Bars:
         parts.append(f'<text class="name" x="8" y="{height - 5}">{escape(self.x)}; '
                      'one tick a seed</text>')
         return figure(self.title, "".join(parts), height, "")
+
+
+def on_one_scale(charts):
+    """The charts with axes of one length: those that show the same along x or along y can be compared.
+
+    Two that show different things, or one of them logarithmically, keep axes of their own.
+    """
+    lines = [chart for chart in charts if isinstance(chart, Lines)]
+    ends = {}
+    for chart in lines:
+        for what, axis in zip((("x", chart.x, chart.log_x), ("y", chart.y, chart.log_y)), chart.axes()):
+            ends.setdefault(what, []).extend((axis.low, axis.high))
+    for chart in charts:
+        if isinstance(chart, Bars):
+            axis = chart.axis()
+            ends.setdefault(("bars", chart.x), []).extend((axis.low, axis.high))
+
+    def of(what):
+        return min(ends[what]), max(ends[what])
+
+    return [replace(chart, also=of(("bars", chart.x)) if isinstance(chart, Bars)
+                    else (of(("x", chart.x, chart.log_x)), of(("y", chart.y, chart.log_y))))
+            for chart in charts]
 
 
 class Axis:
@@ -211,47 +237,6 @@ def spread(numbers, digits=3):
     """'1.234 ± 0.005': mean and standard deviation over the seeds; one seed has no spread."""
     mean = f"{np.mean(numbers):.{digits}f}"
     return f"{mean} ± {np.std(numbers, ddof=1):.{digits}f}" if len(numbers) > 1 else mean
-
-
-class Page:
-    """What the demo says: printed at once, kept for `html`."""
-
-    def __init__(self, title):
-        self.title, self.parts = title, []
-        print(title)
-
-    def heading(self, text):
-        print(f"\n{text}\n{'=' * width(text)}", flush=True)
-        self.parts.append(f"<h2>{escape(text)}</h2>")
-
-    def say(self, text):
-        print("\n" + textwrap.fill(text, COLUMNS, break_on_hyphens=False), flush=True)
-        self.parts.append(f"<p>{escape(text)}</p>")
-
-    def table(self, heads, rows):
-        """Rows of texts; the first column is to the left, numbers to the right."""
-        columns = [max(map(width, column)) for column in zip(heads, *rows)]
-        lines = [[pad(row[0], columns[0]), *(" " * (n - width(text)) + text
-                                             for text, n in zip(row[1:], columns[1:]))]
-                 for row in (heads, *rows)]
-        print("\n" + "\n".join("  ".join(line).rstrip() for line in lines), flush=True)
-        cells = ["".join(f"<{tag}>{escape(text)}</{tag}>" for text in row)
-                 for tag, row in (("th", heads), *(("td", row) for row in rows))]
-        table = "".join(f"<tr>{row}</tr>" for row in cells)
-        self.parts.append(f'<div class="wide"><table>{table}</table></div>')
-
-    def charts(self, *charts):
-        for chart in charts:
-            print("\n" + "\n".join([chart.title, *chart.text()]), flush=True)
-        drawn = "".join(chart.svg() for chart in charts)
-        self.parts.append(f'<div class="charts">{drawn}</div>')
-
-    def html(self):
-        title, parts = escape(self.title), "".join(self.parts)
-        return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
-                '<meta name="viewport" content="width=device-width, initial-scale=1">'
-                f'<title>{title}</title><style>{style()}</style></head>'
-                f'<body><main><h1>{title}</h1>{parts}</main></body></html>\n')
 
 
 def style():

@@ -61,3 +61,19 @@ def scaled(x):
     x = np.asarray(x, np.float64)
     largest = np.abs(x).max(initial=0)
     return x / largest if largest > 0 else x
+
+
+def norm(x):
+    """The root of the sum of squares of all of x, in float64."""
+    return float(np.sqrt(np.sum(np.square(x, dtype=np.float64))))
+
+
+def random_cosine(a, b):
+    """a, b (V, D): the standard deviation of their cosine if each row's direction were random.
+
+    The rows keep their lengths. The cosine of two random directions in D dimensions has mean 0 and
+    variance 1/D, so that of sum_v a_v·b_v is sum_v |a_v|² |b_v|² / D: "at right angles" means
+    within a few of these, and not simply a small number.
+    """
+    a2, b2 = (np.square(x, dtype=np.float64).sum(axis=1) for x in (a, b))
+    return float(np.sqrt(a2 @ b2 / np.shape(a)[1] / (a2.sum() * b2.sum())))

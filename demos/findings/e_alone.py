@@ -1,0 +1,161 @@
+"""What E alone cannot do: models without a block, tied and untied, beside counts of one and two tokens.
+
+Without a block the logit of v after u is E_v · norm(E_u + P), all but symmetric in u and v if both are
+rows of one matrix; what follows what is not symmetric. (Elhage et al. 2021, "A Mathematical Framework
+for Transformer Circuits": zero layers are bigrams.)
+"""
+import numpy as np
+
+from lib.charts import Bars, Lines, spread
+from lib.instruments import after_one, symmetric_share
+from lib.lab import TIED, UNTIED, Kind
+from lib.report import in_seeds, verdict
+
+BRANCHES = {"attention": "attention only", "mlp": "MLP only"}
+
+
+def depths(settings):
+    return sorted({0, 1, settings.layers, 2 * settings.layers})
+
+
+def at_depth(settings, L, tied):
+    """The kind of L blocks; of as many as the settings say, the one that all findings share."""
+    if L == settings.layers:
+        return TIED if tied else UNTIED
+    return Kind(f"{'tied' if tied else 'untied'}, L = {L}", layers=L, tied=tied)
+
+
+def one_branch(branch, tied):
+    return Kind(f"{'tied' if tied else 'untied'}, {BRANCHES[branch]}", layers=1, tied=tied, branch=branch)
+
+
+def kinds(settings):
+    return [kind(tied) for tied in (True, False) for kind in (
+        *(lambda tied, L=L: at_depth(settings, L, tied) for L in depths(settings)),
+        *(lambda tied, b=b: one_branch(b, tied) for b in BRANCHES))]
+
+
+def measure(lab):
+    models = {f"{L}": [at_depth(lab.settings, L, tied) for tied in (True, False)] for L in depths(lab.settings)}
+    models |= {f"1, {name}": [one_branch(branch, tied) for tied in (True, False)] for branch, name in BRANCHES.items()}
+    found = {"depths": depths(lab.settings), "base": lab.settings.layers, "tokens": len(lab.common), "models": {}}
+    for name, pair in models.items():
+        found["models"][name] = {key: [about(lab, run) for run in lab.runs(kind)]
+                                 for key, kind in zip(("tied", "untied"), pair)}
+    pairs = pair_counts(lab.training, lab.V)
+    unigram, bigram = count_losses(lab)
+    rng = np.random.default_rng(0)
+    shuffled = pair_counts(rng.permutation(lab.training), lab.V)
+    found["text"] = {"unigram loss": unigram, "bigram loss": bigram, "itself": itself(pairs, lab.common),
+                     "symmetric": symmetric_share(np.log1p(pairs)[np.ix_(lab.common, lab.common)]),
+                     "symmetric, shuffled": symmetric_share(np.log1p(shuffled)[np.ix_(lab.common, lab.common)])}
+    return found
+
+
+def about(lab, run):
+    scores = after_one(run.model)
+    return {"loss": run.loss, "symmetric": symmetric_share(scores[np.ix_(lab.common, lab.common)]),
+            "itself": itself(scores, lab.common)}
+
+
+def itself(scores, tokens):
+    """The share of these tokens whose likeliest successor is themselves."""
+    return float(np.mean(scores[tokens].argmax(axis=1) == tokens))
+
+
+def pair_counts(tokens, V):
+    """(V, V): how often v follows u."""
+    return np.bincount(tokens[:-1] * V + tokens[1:], minlength=V * V).reshape(V, V)
+
+
+def count_losses(lab):
+    """The validation text's mean loss by counts of one token and of two.
+
+    p(v) = (c_v + 1) / (n + V);  p(v | u) = (c_uv + d_u p(v)) / (c_u + d_u), d_u the number of
+    distinct successors of u (Witten and Bell 1991).
+    """
+    pairs = pair_counts(lab.training, lab.V)
+    one = (lab.counts + 1) / (lab.counts.sum() + lab.V)
+    distinct = np.count_nonzero(pairs, axis=1)
+    u, v = lab.validation[:-1], lab.validation[1:]
+    weight = np.maximum(distinct[u], 1)                     # never seen before: all of it is p(v)
+    two = (pairs[u, v] + weight * one[v]) / (pairs.sum(axis=1)[u] + weight)
+    return float(-np.log(one[v]).mean()), float(-np.log(two).mean())
+
+
+# ---- telling -------------------------------------------------------------------------------------
+
+def column(numbers, name, key, what):
+    return np.array([run[what] for run in numbers["models"][name][key]])
+
+
+def gaps(numbers):
+    """name of a model -> (seeds,), the tied one's loss less the untied one's."""
+    return {name: column(numbers, name, "tied", "loss") - column(numbers, name, "untied", "loss")
+            for name in numbers["models"]}
+
+
+def answer(numbers):
+    tied, untied = (column(numbers, "0", key, "loss") for key in ("tied", "untied"))
+    symmetric = column(numbers, "0", "tied", "symmetric")
+    gap = gaps(numbers)
+    first = gap["0"]
+    return ("E alone cannot do both: without a block its logits are symmetric, and what follows what is not.",
+            f"Without a block: tied {spread(tied, 2)}, untied {spread(untied, 2)}, two-token counts "
+            f"{numbers['text']['bigram loss']:.2f} nats; symmetric {spread(100 * symmetric, 0)}% "
+            f"(text: {100 * numbers['text']['symmetric']:.0f}%). One block closes "
+            f"{spread(100 * (1 - gap['1'] / first), 0)}% of the gap.")
+
+
+def tell(numbers, report):
+    text, depths_, gap = numbers["text"], numbers["depths"], gaps(numbers)
+    tied, untied = (column(numbers, "0", key, "loss") for key in ("tied", "untied"))
+    report.say("Claim: a tied model without a block cannot say what follows what, for its score of v after u is "
+               "(but for the final LayerNorm, which divides by a number for each u) its score of u after v. "
+               f"{verdict((tied > untied) & (column(numbers, '0', 'tied', 'symmetric') > 0.9))}: its loss is "
+               f"{spread(tied - untied)} above that of two matrices.")
+    report.say("Control: the untied model without a block, to which all but the symmetry applies too. Had it "
+               "stayed as far from the counts of two tokens, the lack of blocks would be to blame, not the tie; "
+               f"it is {spread(untied - text['bigram loss'])} from them.")
+    report.table(["", "validation loss", "likeliest is itself", "symmetric"],
+                 [[f"L = {name}, {key}", spread(column(numbers, name, key, "loss")),
+                   f"{spread(100 * column(numbers, name, key, 'itself'), 0)}%",
+                   f"{spread(100 * column(numbers, name, key, 'symmetric'), 0)}%"]
+                  for name in numbers["models"] for key in ("tied", "untied")]
+                 + [["counts of one token", f"{text['unigram loss']:.3f}", "", ""],
+                    ["counts of two tokens", f"{text['bigram loss']:.3f}", f"{100 * text['itself']:.0f}%",
+                     f"{100 * text['symmetric']:.0f}%"],
+                    ["the same, text shuffled", "", "", f"{100 * text['symmetric, shuffled']:.0f}%"]])
+    report.charts(
+        Lines("One block is what a tied model needs most", "blocks, L", "validation loss",
+              {key: (depths_, [column(numbers, f"{L}", key, "loss").mean() for L in depths_])
+               for key in ("tied", "untied")}
+              | {"counts of two tokens": (depths_, [text["bigram loss"]] * len(depths_))}),
+        Bars("Scores from E to E are symmetric, those of the text are not", "symmetric share",
+             {f"L = {name}, {key}": column(numbers, name, key, "symmetric")
+              for name in ("0", "1", *BRANCHES_SHOWN) for key in ("tied", "untied")}
+             | {"log counts of two tokens": [text["symmetric"]], "the same, text shuffled": [text["symmetric, shuffled"]]}))
+    report.say("How much of the gap between one matrix and two each closes, in percent of what it is without a block: "
+               + "; ".join(f"L = {name}: {spread(100 * (1 - gap[name] / gap['0']), 0)}%"
+                           for name in numbers["models"] if name != "0") + ".")
+    one, other = (f"1, {name}" for name in BRANCHES.values())
+    better = gap[other] < gap[one]
+    report.say("Which part of a block does it? Both need nothing but the token itself to turn its vector: the MLP, "
+               "and attention to the token's own position. The gap that remains is the smaller with the MLP alone "
+               f"{in_seeds(better)} ({spread(gap[other])}, with attention alone {spread(gap[one])}).")
+    says_itself = column(numbers, "0", "tied", "itself")
+    report.say(f"The tied model without a block says most often the token it has just read for {spread(100 * says_itself, 0)}% "
+               f"of {numbers['tokens']} tokens. Of the text this is true of {100 * text['itself']:.0f}%, of the untied model of "
+               f"{spread(100 * column(numbers, '0', 'untied', 'itself'), 0)}%. "
+               + ("We had expected most of them. The final LayerNorm's gain can be negative in some directions, "
+                  "and E G Eᵀ with a diagonal G of both signs is as symmetric and need not have a large diagonal."
+                  if says_itself.mean() < 0.5 else "As expected: a row's product with itself is large."))
+    report.say("The scores are the logits after each single token at the first position, those of tokens that the text "
+               "has ten times or more; rows' and columns' means are taken out, as frequency alone would make a "
+               "matrix look asymmetric. Independent numbers are 50% symmetric, which is why the counts of rare pairs "
+               "pull the text's share towards that; the shuffled text says how far. What does not follow: that a tied "
+               "model of one block has no trace of the symmetry; and with attention there is more to a block than "
+               "undoing the tie.")
+
+
+BRANCHES_SHOWN = tuple(f"1, {name}" for name in BRANCHES.values())

@@ -1,0 +1,184 @@
+"""Where likelihood lives: a direction of E holds log frequency, early, and moving a row along it multiplies.
+
+(Cho et al. 2024, arXiv 2406.01468: output embeddings hold token probabilities log-linearly along a
+common direction, editable to about 20 times, learnt early.)
+"""
+import numpy as np
+
+from lib.charts import Bars, Lines, spread
+from lib.instruments import FACTORS, direction_for, frequency, middling, operate
+from lib.lab import TIED, UNTIED
+from lib.report import agrees, in_seeds, verdict
+from lib.statistics import correlation
+
+PLACES = {"tied E": (TIED, "E"), "untied output": (UNTIED, "head"), "untied input": (UNTIED, "E")}
+SHOWN = {"best direction": "best direction", "bias": "final bias", "norm": "length of the row", "shuffled": "best, shuffled"}
+SEQUENCES = 32              # that surgery looks at
+
+
+def kinds(settings):
+    return [TIED, UNTIED]
+
+
+def measure(lab):
+    log_counts = np.log(lab.counts[lab.common])
+    found = {"tokens": len(lab.common), "R2": {}}
+    for place, (kind, array) in PLACES.items():
+        rows = [(run.model.params.named()[array][lab.common].astype(float), bias_of(run.model)) for run in lab.runs(kind)]
+        found["R2"][place] = gathered([frequency(r, log_counts, bias) for r, bias in rows])
+    runs = lab.runs(TIED)
+    found["steps"] = runs[0].looks["steps"]
+    found["loss"] = [run.looks["loss"] for run in runs]
+    found["over time"] = [over_time(run.looks, lab.common, log_counts) for run in runs]
+    p = (lab.counts + 1) / (lab.counts.sum() + lab.V)
+    found["unigram loss"] = -np.log(p[lab.validation]).mean()
+    ids, targets = lab.sample(SEQUENCES)
+    found["surgery"] = surgery_of([run.model for run in runs], lab.common, lab.counts, ids, targets)
+    return found
+
+
+def examine(subject):
+    common, counts = subject.common, subject.counts
+    p = subject.model.params
+    places = {"tied E": p.E} if p.head is p.E else {"untied output": p.head, "untied input": p.E}
+    log_counts = np.log(counts[common])
+    found = {"tokens": len(common), "R2": {
+        place: gathered([frequency(matrix[common].astype(float), log_counts, bias_of(subject.model))])
+        for place, matrix in places.items()}}
+    n = max(1, 1024 // subject.ids.shape[1])
+    found["surgery"] = surgery_of([subject.model], common, counts, subject.ids[:n], subject.targets[:n], tokens=4)
+    return found
+
+
+def bias_of(model):
+    """The final LayerNorm's bias; h = gain · x̂ + bias, so E_v · bias is part of v's logit in every context."""
+    return model.params.norm.bias.astype(float)
+
+
+def over_time(looks, common, log_counts):
+    """The share of log frequency that the best direction predicts at each look."""
+    return [max(0.0, frequency(E[common].astype(float), log_counts, bias)["best direction"])
+            for E, bias in zip(looks["E"], looks["bias"])]
+
+
+def surgery_of(models, common, counts, ids, targets, tokens=8):
+    """"name, end" -> quantity -> (models, factors, tokens)."""
+    chosen = middling(counts, ids, tokens)
+    each = []
+    for model in models:
+        rows = model.params.head[common].astype(float)
+        steps = direction_for(rows, np.log(counts[common]), bias_of(model))
+        each.append(operate(model, ids, targets, chosen, steps))
+    return {where: gathered([one[where] for one in each]) for where in each[0]}
+
+
+def gathered(runs):
+    return {name: [run[name] for run in runs] for name in runs[0]}
+
+
+# ---- telling -------------------------------------------------------------------------------------
+
+def slopes(one):
+    """(seeds,) of the line through log ratio over log r, tokens and factors together; and its R²."""
+    ratio = np.log(np.array(one["ratio"], float))                   # (seeds, factors, tokens)
+    x = np.repeat(np.log(FACTORS), ratio.shape[2])
+    slope = [float(x @ y / (x @ x)) for y in (r.ravel() for r in ratio)]
+    return np.array(slope), np.array([correlation(x, y) ** 2 if np.ptp(y) > 1e-9 else 0.0 for y in (r.ravel() for r in ratio)])
+
+
+def attained(one, r):
+    """(seeds,): the geometric mean over tokens of the ratio that comes of r."""
+    return np.exp(np.log(np.array(one["ratio"], float)[:, FACTORS.index(r)]).mean(axis=1))
+
+
+def mean_change(one, what, r):
+    """(seeds,): over the tokens of which there are such positions."""
+    values = np.array([[np.nan if v is None else v for v in row] for row in np.array(one[what], object)[:, FACTORS.index(r)]], float)
+    return np.nanmean(values, axis=1) if not np.isnan(values).all() else np.full(len(values), np.nan)
+
+
+def first_share(series, share):
+    """The index at which a series first has this share of the way from its first to its last number."""
+    series = np.asarray(series, float)
+    way = (series - series[0]) / (series[-1] - series[0])
+    return int(np.argmax(way >= share))
+
+
+def output_place(numbers):
+    return "tied E" if "tied E" in numbers["R2"] else "untied output"
+
+
+def answer(numbers):
+    best = np.array(numbers["R2"][output_place(numbers)]["best direction"])
+    output = numbers["surgery"]["best direction, output"]
+    into = numbers["surgery"]["best direction, input"]
+    claim = ("Likelihood is a direction of E: moving a row along it makes its token likelier, where it is the head."
+             if best.mean() > 0.5 else "Likelihood is not plainly a direction of this E.")
+    return claim, (
+        f"It predicts {spread(100 * best, 0)}% of log frequency; asked for 20 times, {spread(attained(output, 20), 1)} times at the output, "
+        f"{spread(attained(into, 20), 2)} at the input.")
+
+
+def tell(numbers, report):
+    place = output_place(numbers)
+    best = np.array(numbers["R2"][place]["best direction"])
+    shuffled = np.array(numbers["R2"][place]["shuffled"])
+    report.say("Claim: a direction of the output embedding holds log frequency (Cho et al. 2024). The best direction, by least "
+               f"squares with a penalty, predicts {spread(100 * best, 0)}% of the log frequency of tokens that it was not fitted to ({place}). "
+               f"{verdict(best > 0.5)} that it is more than half.")
+    report.say(f"Control: the same frequencies dealt out to the tokens at random; then it predicts {spread(100 * shuffled, 0)}% (below 0: "
+               "worse than their mean). And a row's length, of which one might expect it: "
+               f"{spread(100 * np.array(numbers['R2'][place]['norm']), 0)}%.")
+    report.table(["log frequency explained by", *numbers["R2"]],
+                 [[text, *(f"{spread(100 * np.array(found[key]), 0)}%" for found in numbers["R2"].values())]
+                  for key, text in SHOWN.items()])
+    report.charts(*(Bars(f"{name}: {'the direction, not the length' if 'input' not in name else 'hardly'}",
+                         "share of log frequency explained", {text: np.array(found[key]) for key, text in SHOWN.items()})
+                    for name, found in numbers["R2"].items()))
+    if "over time" in numbers:
+        tell_when(numbers, report)
+    tell_surgery(numbers, report)
+
+
+def tell_when(numbers, report):
+    steps, share, loss = numbers["steps"], np.array(numbers["over time"]), np.array(numbers["loss"])
+    falls = (loss[:, :1] - loss) / (loss[:, :1] - loss[:, -1:])
+    report.charts(Lines("Frequency is learnt first, then what depends on context", "step", "share of the way",
+                        {"log frequency, predicted by the best direction": (steps, (share / share[:, -1:]).mean(axis=0)),
+                         "fall of the validation loss": (steps, falls.mean(axis=0))}, log_x=True))
+    when = {part: (np.array([steps[first_share(s, part)] for s in share]), np.array([steps[first_share(s, part)] for s in loss]))
+            for part in (0.5, 0.9)}
+    before = when[0.9][0] < when[0.9][1]
+    at = np.array([row[first_share(s, 0.9)] for row, s in zip(loss, share)])
+    report.say(f"When: half of what the direction holds in the end is there at step {spread(when[0.5][0], 0)}, nine tenths at "
+               f"{spread(when[0.9][0], 0)}; half of the loss's fall at {spread(when[0.5][1], 0)}, nine tenths at {spread(when[0.9][1], 0)}. "
+               f"Frequency is first {in_seeds(before)}, which {agrees(before)} \"learnt early\". The loss is then {spread(at, 2)}; "
+               f"counts of one token have {numbers['unigram loss']:.2f}.")
+
+
+def tell_surgery(numbers, report):
+    surgery = numbers["surgery"]
+    rows = []
+    for where, one in surgery.items():
+        slope, r2 = slopes(one)
+        rows.append([where, *(spread(attained(one, r), 2) for r in (1 / 20, 1 / 5, 5, 20)), spread(slope, 2)])
+    report.say("Surgery: the row of one token is moved by log r along the direction, at the output, at the input, or at both; "
+               "what is measured is how its mean probability over the validation text changes. The log-linear claim is a slope of 1.")
+    report.table(["likelier by", "1/20", "1/5", "5", "20", "slope"], rows)
+    report.charts(Lines("What is asked for, and what comes out", "asked: r", "probability after / before",
+                        {where: (FACTORS, np.exp(np.log(np.array(one["ratio"], float)).mean(axis=(0, 2)))) for where, one in surgery.items()},
+                        log_x=True, log_y=True))
+    report.table(["change of loss, r = 20", "token comes next", "elsewhere", "where it is read"],
+                 [[where, *(spread(mean_change(one, what, 20)) for what in ("next", "elsewhere", "read"))]
+                  for where, one in surgery.items()])
+    output, random = (surgery[f"{name}, output"] for name in ("best direction", "random"))
+    into = surgery["best direction, input"]
+    slope, r2 = slopes(output)
+    report.say(f"At the output the slope is {spread(slope, 2)} and a line through the origin fits with R² {spread(r2, 2)}; a random direction "
+               f"of the same length has a slope of {spread(slopes(random)[0], 2)}, the same step at the input {spread(slopes(into)[0], 2)}. "
+               "Probability that one token gains, all others lose: elsewhere the loss changes by "
+               f"{spread(mean_change(output, 'elsewhere', 20))} at r = 20 and {spread(mean_change(output, 'elsewhere', 1 / 20))} at 1/20. "
+               f"On the input side, where it is read, by {spread(mean_change(into, 'read', 20))} and {spread(mean_change(into, 'read', 1 / 20))}.")
+    report.say("What does not follow: that frequency is all the direction holds, or that this is how probability is kept of "
+               "tokens that depend on their context; the tokens moved are of middling frequency, as what is likely already "
+               "cannot become twenty times as likely.")

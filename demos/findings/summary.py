@@ -1,0 +1,83 @@
+"""README's answer, at most a dozen sentences, from the numbers alone; and where in README they stand."""
+import re
+
+import numpy as np
+
+from findings import cost, e_alone, likelihood, turning_point, who_moves_e, why_output
+from lib.charts import spread
+from lib.report import wrapped
+
+BEGIN = "<!-- one_matrix: rendered by python demos/one_matrix.py --from demos/findings/numbers.json --readme README.md -->"
+END = "<!-- one_matrix: end -->"
+BLOCK = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+
+
+def with_block(text, sentences):
+    """The text with its marked block renewed. Raises ValueError if it has none, or several."""
+    if len(BLOCK.findall(text)) != 1:
+        raise ValueError(f"--readme: expected a file with one block from {BEGIN!r} to {END!r}")
+    body = "\n".join(line for sentence in sentences for line in wrapped(sentence, columns=120))
+    return BLOCK.sub(lambda _: f"{BEGIN}\n{body}\n{END}", text)
+
+
+def sentences(numbers):
+    """numbers with all findings -> texts of one sentence each."""
+    one, two, three, four, five, _, _, eight = (numbers["findings"][str(n)] for n in range(1, 9))
+    return [*about_E_alone(one), *about_turning(two), *about_gradients(three, four), *about_likelihood(five), *about_cost(eight)]
+
+
+def about_E_alone(n):
+    gap = e_alone.gaps(n)
+    closed = {name: spread(100 * (1 - gap[name] / gap["0"]), 0) for name in gap if name != "0"}
+    column = e_alone.column
+    return [
+        "E alone cannot do both jobs: without a block the score of v after u is a product of two rows of E, "
+        f"{spread(100 * column(n, '0', 'tied', 'symmetric'), 0)}% symmetric where the text's counts of two tokens are "
+        f"{100 * n['text']['symmetric']:.0f}%, and the loss stays at {spread(column(n, '0', 'tied', 'loss'), 2)} nats, where two matrices reach "
+        f"{spread(column(n, '0', 'untied', 'loss'), 2)} and those counts {n['text']['bigram loss']:.2f}.",
+        f"One block closes {closed['1']}% of that gap, its attention alone {closed['1, attention only']}%, its MLP alone "
+        f"{closed['1, MLP only']}%: the blocks undo the tie."]
+
+
+def about_turning(n):
+    name, model = turning_point.of(n, True)
+    where, share = turning_point.turns(model)
+    costs = np.array(model["undoing"])
+    return [f"The stream begins as the token read (ahead of the one to come at {spread(100 * np.array(model['read ahead'])[:, 0], 0)}% of positions), "
+            f"and {turning_point.named(model, where)} turns it, {spread(100 * share, 0)}% of the way ({name}), which costs "
+            f"{spread(costs[np.arange(len(costs)), where], 2)} nats to undo."]
+
+
+def about_gradients(three, four):
+    ratio, moved = who_moves_e.ratios(three), np.array(three["probes"]["lookup share so far"])[:, -1]
+    one = why_output.FACTORS.index(1)
+    output, into = (why_output.values(four, "throughout", end) for end in ("output", "input"))
+    z = np.abs(np.array(three["probes"]["cosine"]) / np.array(three["probes"]["random cosine"]))
+    return [
+        f"What E holds is the output's: its rows' cosines rank like those of an untied model's output matrix ({spread(output[one], 2)}) "
+        f"and not of its input matrix ({spread(into[one], 2)}).",
+        f"That is because the logits move it: the lookup's gradient falls to {spread(ratio.min(axis=1), 3)} of the logits' by step "
+        f"{who_moves_e.steps_at(three, ratio.argmin(axis=1))}, and though it is {spread(ratio[:, -1], 2)} times as large in the end, its share "
+        f"of the way that E has gone is {spread(100 * moved, 0)}%.",
+        f"Multiplied by ten, the lookup's gradient turns E towards the input ({spread(output[-1], 2)} and {spread(into[-1], 2)}).",
+        f"The two are not quite at right angles: their cosine is more than two random standard deviations from 0 at "
+        f"{spread(100 * np.mean(z > 2, axis=1), 0)}% of the steps."]
+
+
+def about_likelihood(n):
+    best = np.array(n["R2"]["tied E"]["best direction"])
+    output, into = (n["surgery"][f"best direction, {end}"] for end in ("output", "input"))
+    return [
+        f"Frequency is a direction of E, which predicts {spread(100 * best, 0)}% of the log frequency of tokens that it was not fitted to "
+        f"(the length of a row: {spread(100 * np.array(n['R2']['tied E']['norm']), 0)}%).",
+        f"A row moved along it to make its token 20 times as likely makes it {spread(likelihood.attained(output, 20), 1)} times as likely at the "
+        f"output and {spread(likelihood.attained(into, 20), 2)} times at the input."]
+
+
+def about_cost(n):
+    found, won = cost.comparisons(n), cost.wins(n)
+    return [
+        f"Tying costs {spread(found['equal steps and width'])} nats at equal steps and {spread(found['equal parameters'])} at equal parameters, each "
+        "kind at its best learning rate.",
+        (f"It wins in {len(won)} of {len(found)} comparisons ({'; '.join(won)})" if won else f"It wins in none of {len(found)} comparisons")
+        + f", over {cost.searched(n)}."]

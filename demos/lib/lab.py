@@ -1,0 +1,560 @@
+"""The laboratory of demos/one_matrix.py: a text, kinds of model, and the runs that train them.
+
+What each use of E adds to its gradient is kept apart while a tied model trains: `backward` is given
+gradients with a head of their own, and what it leaves in the two is weighed, noted and only then
+added. So every step of every run can say what each use has done, at no cost.
+"""
+import json
+import math
+import multiprocessing
+import signal
+import sys
+import time
+from copy import copy
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from lib.instruments import compare_contributions, sublayers
+from lib.statistics import norm
+from minigpt_np import GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Parameters, WarmupCosine, evaluate
+from minigpt_np.files.atomic import whole_file
+from minigpt_np.parameters import count
+from minigpt_np.training import parallel
+from minigpt_np.training.data import check_length, consecutive_batches, random_batch, split
+from minigpt_np.training.optim import clip_factor
+from minigpt_np.training.progress import Progress
+
+CLIP = 1.0                  # of the gradient's global norm, before the two contributions are weighed
+MIN_COUNT = 10              # occurrences that a token needs for what is said about its row
+LOOKS = 16                  # times a watched run is looked at, logarithmic in steps
+PROBES = 40                 # times its two contributions are compared
+SAME_TIME = ", same time"    # how the names of kinds with `same_time` end
+EARLY = 0.1                 # of the steps: what "early" means
+
+
+# ---- what is trained -----------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Kind:
+    """What sets a run apart: every field but the name has a default that one finding or other changes.
+
+    layers      L; None: the settings'
+    tied        one matrix E, or E and head
+    branch      "attention" or "mlp": the only branch of each block; the other's last product is 0
+    lookup      what the lookup's contribution to dE is multiplied by; logits: likewise
+    early       these multipliers hold for the first EARLY of the steps only, then they are 1
+    start       "copies": untied, but head starts as a copy of E. "moments": likewise, and after each
+                step both updates are added into one matrix
+    fewer       as many columns as give an untied model the tied one's number of parameters
+    same_time   as many steps as take the time of the tied model's, from the committed sweep
+    epochs      how often a piece of the text is read; None: all of the text, in the settings' steps
+    longer      not a piece, but all of the text so often: as many steps as that takes
+    watched     its state is kept at LOOKS steps and its contributions are compared at PROBES
+    """
+    name: str
+    layers: int | None = None
+    tied: bool = True
+    branch: str = ""
+    lookup: float = 1.0
+    logits: float = 1.0
+    early: bool = False
+    start: str = ""
+    fewer: bool = False
+    same_time: bool = False
+    epochs: int | None = None
+    longer: bool = False
+    watched: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The sizes of a run, but for what its kind changes."""
+    layers: int = 2         # L
+    heads: int = 4          # H
+    width: int = 64         # D
+    block: int = 32         # T
+    batch: int = 16         # B
+    steps: int = 600
+    vocab_size: int = 1024  # V; 0: the text's characters are its tokens
+    text: str | None = None
+
+
+@dataclass
+class Run:
+    """A trained model and what was noted on the way.
+
+    rate        the highest learning rate
+    losses      of each step's batch
+    loss        of the validation text, at the end
+    looks       of a watched run: {"steps", "loss", "E", "head", "bias"}, each an array over looks
+    probes      of a watched run: name -> array over probes; see `Probe`
+    drift       |E - head| / |E| after each step ("copies")
+    """
+    kind: Kind
+    seed: int
+    rate: float
+    model: GPT
+    losses: np.ndarray
+    loss: float = np.nan
+    looks: dict = field(default_factory=dict)
+    probes: dict = field(default_factory=dict)
+    drift: np.ndarray = None
+
+
+class Lab:
+    """A text cut into tokens, the settings, and every run that some finding asks for.
+
+    settings    Settings
+    seeds       as many runs of each kind
+    rates       kind's name -> {"best": rate, "seconds": of a step}, of the committed sweep
+    rate        for all kinds instead, unless None
+    processes   that train at the same time, a run each
+    folder      where runs are kept and found again; None: they are not
+    """
+
+    def __init__(self, settings, seeds=(0,), rates=None, rate=None, processes=1, folder=None):
+        self.settings, self.seeds = settings, list(seeds)
+        self.rates, self.rate, self.processes, self.folder = rates or {}, rate, processes, folder
+        self.text, self.source = read_text(settings.text)
+        self.tokenizer = (BPETokenizer.train(self.text, settings.vocab_size) if settings.vocab_size
+                          else CharacterTokenizer(self.text))
+        self.V = self.tokenizer.vocab_size
+        self.training, self.validation = split(self.tokenizer.encode(self.text))
+        for part in (self.training, self.validation):
+            check_length(part, settings.block)
+        self.counts = np.bincount(self.training, minlength=self.V)
+        self.common = common_tokens(self.counts)
+        self._runs = {}
+
+    # -- runs
+
+    def runs(self, kind):
+        """The runs of a kind, one a seed; those not asked for before are trained now."""
+        self.train([kind])
+        return [self._runs[kind, seed] for seed in self.seeds]
+
+    def train(self, kinds):
+        """Train what is missing of these kinds, several runs at once, with progress."""
+        missing = [Task(self, kind, seed, self.rate_of(kind))
+                   for kind in kinds for seed in self.seeds if (kind, seed) not in self._runs]
+        for task in dict.fromkeys(missing):
+            found = load_run(self.folder, task)
+            if found:
+                self._runs[task.kind, task.seed] = found
+        missing = [task for task in dict.fromkeys(missing) if (task.kind, task.seed) not in self._runs]
+        for task, run in train_all(missing, self.processes):
+            self._runs[task.kind, task.seed] = run
+            save_run(self.folder, task, run)
+
+    def rate_of(self, kind):
+        """The highest learning rate: the given one, or the committed sweep's best for this kind."""
+        return self.rate or self.measured(kind).get("best", 4e-3)
+
+    def measured(self, kind):
+        """What the sweep has found of the kind; with as many steps as take the same time, of that without."""
+        return self.rates.get(kind.name.removesuffix(SAME_TIME), {})
+
+    def at(self, rates, seeds=None):
+        """A lab with the same text and settings, other rates and perhaps other seeds, and no runs yet."""
+        other = copy(self)
+        other.rates, other.rate, other.seeds, other._runs = rates, None, list(self.seeds if seeds is None else seeds), {}
+        return other
+
+    # -- sizes
+
+    def config(self, kind):
+        s = self.settings
+        L = s.layers if kind.layers is None else kind.layers
+        config = GPTConfig(vocab_size=self.V, block_size=s.block, n_layer=L, n_head=s.heads, n_embd=s.width,
+                           tie_embeddings=kind.tied and not kind.start)
+        if kind.fewer:
+            target = count(replace(config, tie_embeddings=True))
+            config = min((replace(config, n_embd=D) for D in range(s.heads, s.width + 1, s.heads)),
+                         key=lambda c: abs(count(c) - target))
+        return config
+
+    def steps(self, kind):
+        s, steps = self.settings, self.settings.steps
+        if kind.same_time:
+            steps = round(steps * self.relative_time(kind))
+        if kind.epochs:
+            whole = kind.epochs * len(self.training) // (s.batch * s.block)
+            steps = whole if kind.longer else min(steps, max(1, whole))
+        return steps
+
+    def piece(self, kind):
+        """The training tokens that a run of this kind sees."""
+        if not kind.epochs:
+            return self.training
+        read = self.steps(kind) * self.settings.batch * self.settings.block
+        return self.training[:max(self.settings.block + 1, round(read / kind.epochs))]
+
+    def relative_time(self, kind):
+        """Seconds of the tied model's step to one of this kind's; 1 where no sweep has measured it."""
+        tied, this = (self.measured(kind).get("seconds") for kind in (TIED, kind))
+        return tied / this if tied and this else 1.0
+
+    # -- what instruments look at
+
+    def sample(self, sequences=64):
+        """ids, targets (at most `sequences`, T): the validation text's beginning."""
+        return next(consecutive_batches(self.validation, sequences, self.settings.block))
+
+
+def common_tokens(counts):
+    """The tokens that occur MIN_COUNT times or more. Raises ValueError if too few do."""
+    common = np.flatnonzero(counts >= MIN_COUNT)
+    if len(np.unique(counts[common])) < 4:
+        raise ValueError(f"text: {len(common)} tokens occur {MIN_COUNT} times or more in it, expected tokens "
+                         "of at least 4 such frequencies: a longer text")
+    return common
+
+
+def read_text(path):
+    """The text of a file, and what to call it; CPython's own documentation if there is no path."""
+    if path is not None:
+        try:
+            return Path(path).read_text(encoding="utf-8"), path
+        except UnicodeDecodeError as error:
+            raise ValueError(f"--text: {path}: not UTF-8: {error}") from None
+    from pydoc_data.topics import topics
+    return "\n\n".join(topics[name] for name in sorted(topics)), "pydoc_data.topics"
+
+
+TIED = Kind("tied", watched=True)
+UNTIED = Kind("untied", tied=False, watched=True)
+
+
+# ---- one run -------------------------------------------------------------------------------------
+
+class Task:
+    """One run to train: all that a process needs to know."""
+
+    def __init__(self, lab, kind, seed, rate):
+        self.kind, self.seed, self.rate = kind, seed, rate
+        self.config, self.steps = lab.config(kind), lab.steps(kind)
+        self.batch, self.block = lab.settings.batch, lab.settings.block
+        self.training, self.validation = lab.piece(kind), lab.validation
+
+    @property
+    def name(self):
+        """A file's: what was asked for, and a digest of everything that the result depends on."""
+        what = asdict(self.kind) | asdict(self.config), self.seed, self.rate, self.steps, self.batch, self.block
+        digest = sha256(repr(what).encode() + self.training.tobytes() + self.validation.tobytes())
+        return f"{self.kind.name.replace(' ', '_')}-{self.seed}-{digest.hexdigest()[:16]}.npz"
+
+    def __eq__(self, other):
+        return (self.kind, self.seed) == (other.kind, other.seed)
+
+    def __hash__(self):
+        return hash((self.kind, self.seed))
+
+
+def train(task, tick=lambda steps: None):
+    """Task -> Run. Runs of a seed see the same batches, as far as they see the same text.
+
+    Tied and untied models begin with numbers of their own: nothing is alike from the start.
+    """
+    kind, steps = task.kind, task.steps
+    parallel.keep_freed_memory()
+    beginning = np.random.default_rng([task.seed, int(kind.tied), task.config.n_layer])
+    config = replace(task.config, tie_embeddings=True) if kind.start else task.config
+    model = GPT(config, seed=beginning)
+    if kind.start:
+        model = model.untied()
+    silenced = [part for name, part in sublayers(model.params) if kind.branch and name != kind.branch]
+    for part in silenced:
+        part.W[...] = part.b[...] = 0
+    optimizer = AdamW(model.params, task.rate, weight_decay=0)
+    schedule = WarmupCosine(task.rate, steps // 10, steps, task.rate / 10)
+    gradient = Gradient(model, kind)
+    watch = Watch(task, model, optimizer) if kind.watched else None
+    rng = np.random.default_rng([task.seed, 100])
+    losses, drift = np.empty(steps), np.empty(steps if kind.start == "copies" else 0)
+    with parallel.blas_threads(1):
+        for step in range(1, steps + 1):
+            losses[step - 1] = gradient.take(*random_batch(task.training, task.batch, task.block, rng),
+                                             early=step <= EARLY * steps)
+            before = model.params.E.copy() if watch or kind.start else None
+            optimizer.step(gradient.total, schedule(step - 1), gradient.scale)
+            if kind.start == "moments":             # each by its own moments, both into one matrix
+                model.params.E += model.params.head - before
+                model.params.head[...] = model.params.E
+            if kind.start == "copies":
+                drift[step - 1] = norm(model.params.E - model.params.head) / norm(model.params.E)
+            if watch:
+                watch.look(step, schedule(step - 1), gradient, before)
+            tick(1)
+        loss = evaluate(model, task.validation, 64, task.block, threads=1)
+    return Run(kind, task.seed, task.rate, model, losses, loss, *(watch.found() if watch else ({}, {})), drift)
+
+
+class Gradient:
+    """A batch's gradient, with what each use of E adds to dE apart.
+
+    apart   Parameters with a head of their own: apart.E is the lookup's, apart.head the logits'
+    total   Parameters like the model's: what the optimizer is given
+    scale   the factor that clips it
+    """
+
+    def __init__(self, model, kind):
+        self.model, self.kind = model, kind
+        self.apart = Parameters(replace(model.config, tie_embeddings=False), model.params.flat.dtype)
+        self.total = Parameters(model.config, model.params.flat.dtype)
+        self.still = [part for name, part in sublayers(self.apart) if kind.branch and name != kind.branch]
+        self.scale = 1.0
+
+    def take(self, ids, targets, early=False):
+        """ids, targets (B, T) -> their loss."""
+        kind, apart, total = self.kind, self.apart, self.total
+        apart.flat[...] = 0
+        _, loss, cache = self.model.forward(ids, targets)
+        self.model.backward(cache, apart)
+        for part in self.still:
+            part.W[...] = part.b[...] = 0
+        for name, array in total.named().items():
+            array[...] = apart.named()[name]
+        if self.model.config.tie_embeddings:
+            total.E += apart.head
+        self.scale = clip_factor(norm(total.flat), CLIP)
+        if (kind.lookup, kind.logits) != (1, 1) and (early or not kind.early):
+            total.E[...] = kind.lookup * apart.E + kind.logits * apart.head
+        return float(loss)
+
+
+class Watch:
+    """What is noted of a run on its way."""
+
+    def __init__(self, task, model, optimizer):
+        self.task, self.model, self.optimizer = task, model, optimizer
+        self.looks, self.probes = [], []
+        self.look_at = {0, *log_steps(task.steps, LOOKS)}
+        self.probe_at = set(log_steps(task.steps, PROBES))
+        self.probe = Probe(model, optimizer) if model.config.tie_embeddings else None
+        self.keep(0)
+
+    def look(self, step, rate, gradient, before):
+        if self.probe:
+            found = self.probe.take(gradient, rate, before, step in self.probe_at)
+            if found:
+                self.probes.append({"steps": step} | found)
+        if step in self.look_at:
+            self.keep(step)
+
+    def keep(self, step):
+        p = self.model.params
+        loss = evaluate(self.model, self.task.validation, 64, self.task.block, threads=1)
+        self.looks.append({"steps": step, "loss": loss, "E": p.E.copy(), "head": p.head.copy(),
+                           "bias": p.norm.bias.copy()})
+
+    def found(self):
+        """looks, probes: name -> array over them."""
+        return tuple({name: np.array([one[name] for one in many]) for name in many[0]} if many else {}
+                     for many in (self.looks, self.probes))
+
+
+class Probe:
+    """Which part of E's change is the lookup's, and which the logits'.
+
+    Adam's step is -lr m̂ / (sqrt(v̂) + eps). m is linear in the gradients, so it is the sum of one m
+    for each use; both are divided by the v that their sum has made. The two quotients add up to E's
+    step, and each use's share of it is its projection on it: the shares add up to 1.
+    """
+
+    def __init__(self, model, optimizer):
+        self.model, self.optimizer = model, optimizer
+        self.v = Parameters(model.config, optimizer.v.dtype, lambda n, dtype: optimizer.v).E
+        self.m = np.zeros((2, *model.params.E.shape))
+        self.moved = np.zeros_like(self.m)          # summed over all steps
+        self.begin = model.params.E.astype(float)
+
+    def take(self, gradient, rate, before, wanted):
+        """After the optimizer's step, which began at `before`: numbers on the two, if wanted."""
+        beta1, beta2 = self.optimizer.betas
+        parts = np.array([gradient.apart.E, gradient.apart.head], float) * gradient.scale
+        self.m = beta1 * self.m + (1 - beta1) * parts
+        c = np.sqrt(1 - beta2 ** self.optimizer.steps)
+        update = -rate * c / (1 - beta1 ** self.optimizer.steps) * self.m / (np.sqrt(self.v) + self.optimizer.eps * c)
+        self.moved += update
+        if not wanted:
+            return None
+        lookup, logits = parts
+        change = self.model.params.E.astype(float) - before
+        since = self.model.params.E - self.begin
+        return compare_contributions(lookup, logits) | {
+            "lookup update": norm(update[0]), "logits update": norm(update[1]),
+            "lookup share": share_along(update[0], change), "logits share": share_along(update[1], change),
+            "lookup share so far": share_along(self.moved[0], since),
+            "logits share so far": share_along(self.moved[1], since),
+            "error": norm(update.sum(axis=0) - change) / norm(change),
+        }
+
+
+def share_along(part, whole):
+    """The projection of a part on the whole, as a share of it."""
+    return float(np.sum(part * whole) / np.sum(whole * whole))
+
+
+def log_steps(last, n):
+    """At most n whole numbers from 1 to `last`, evenly spaced on a logarithmic axis."""
+    return sorted({int(round(x)) for x in np.geomspace(1, last, n)})
+
+
+# ---- many runs -----------------------------------------------------------------------------------
+
+def train_all(tasks, processes):
+    """Yield (task, its run) as they are done, with progress on stderr; `processes` at the same time."""
+    if not tasks:
+        return
+    total = sum(task.steps for task in tasks)
+    progress = Progress(total, sys.stderr)
+    done, finished = 0, 0
+
+    def show(steps):
+        nonlocal done
+        done += steps
+        progress.update(done, f"steps, {finished} of {len(tasks)} runs")
+
+    if processes == 1 or len(tasks) == 1:
+        for task in tasks:
+            run = train(task, show)
+            finished += 1
+            progress.line(said(run))
+            yield task, run
+        return
+    context = multiprocessing.get_context("spawn")
+    ticks = context.Value("q", 0)
+    with context.Pool(min(processes, len(tasks)), initialize_worker, (ticks,)) as pool:
+        # The longest first, so that no process is left alone with one at the end.
+        waiting = [(task, pool.apply_async(train_here, (task,)))
+                   for task in sorted(tasks, key=lambda t: -t.steps * (1 + t.config.n_layer))]
+        while waiting:
+            for task, result in [pair for pair in waiting if pair[1].ready()]:
+                waiting.remove((task, result))
+                run = result.get()
+                finished += 1
+                progress.line(said(run))
+                yield task, run
+            show(ticks.value - done if ticks.value > done else 0)
+            time.sleep(0.05)
+
+
+def said(run):
+    return f"{run.kind.name}, seed {run.seed}, rate {run.rate:g}: validation loss {run.loss:.3f}"
+
+
+def initialize_worker(ticks):
+    global _ticks
+    _ticks = ticks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C is the parent's, which ends its pool
+
+
+def train_here(task):
+    def tick(steps):
+        with _ticks.get_lock():
+            _ticks.value += steps
+    return train(task, tick)
+
+
+# ---- runs on disk --------------------------------------------------------------------------------
+
+def save_run(folder, task, run):
+    """Write the run into `folder`, if there is one: whole or not at all."""
+    if folder is None:
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    arrays = {"params": run.model.params.flat, "losses": run.losses, "loss": run.loss, "drift": run.drift}
+    arrays |= {f"{group}.{name}": values for group in ("looks", "probes")
+               for name, values in getattr(run, group).items()}
+    held = BytesIO()
+    np.savez(held, **arrays)
+    with whole_file(Path(folder) / task.name) as file:
+        file.write(held.getbuffer())
+
+
+def load_run(folder, task):
+    """The run that `save_run` has written for this very task, or None."""
+    path = folder and Path(folder) / task.name
+    if not path or not path.exists():
+        return None
+    with np.load(path) as file:
+        arrays = dict(file)
+    model = GPT(task.config)
+    model.params.flat[...] = arrays["params"]
+    groups = [{name.partition(".")[2]: values for name, values in arrays.items() if name.startswith(group)}
+              for group in ("looks.", "probes.")]
+    return Run(task.kind, task.seed, task.rate, model, arrays["losses"], float(arrays["loss"]), *groups, arrays["drift"])
+
+
+# ---- learning rates ------------------------------------------------------------------------------
+
+COMMITTED = Path(__file__).resolve().parents[1] / "findings" / "numbers.json"
+
+
+def committed_rates():
+    """The committed sweep: kind's name -> {"best", "tried", "seconds"}."""
+    return json.loads(COMMITTED.read_text(encoding="utf-8"))["rates"]
+
+
+def sweep(lab, kinds, start=4e-3, least=2.5e-4, most=6.4e-2):
+    """Search each kind's best learning rate by the validation loss of the first seed.
+
+    `start`, half and twice of it are tried, and as long as the best is at an end, one further, within
+    least..most. -> the form of committed_rates.
+    """
+    rates = {}
+    for kind in kinds:
+        tried = {}
+
+        def attempt(rate):
+            if rate not in tried and least <= rate <= most:
+                tried[rate] = lab.at({kind.name: {"best": rate}}, lab.seeds[:1]).runs(kind)[0].loss
+
+        for rate in (start, start / 2, start * 2):
+            attempt(rate)
+        while True:
+            best = min(tried, key=tried.get)
+            n = len(tried)
+            attempt(best / 2)
+            attempt(best * 2)
+            if len(tried) == n:
+                break
+        rates[kind.name] = {"best": best, "tried": {f"{rate:g}": tried[rate] for rate in sorted(tried)}}
+    return rates
+
+
+def step_seconds(lab, kinds, rounds=40):
+    """kind's name -> the median seconds of a step, the kinds taking turns."""
+    runs = {}
+    for kind in kinds:
+        model = GPT(lab.config(kind), seed=0)
+        runs[kind.name] = Gradient(model, kind), AdamW(model.params, 1e-3, weight_decay=0)
+    rng, times = np.random.default_rng(0), {name: [] for name in runs}
+    with parallel.blas_threads(1):
+        for _ in range(rounds):
+            for name, (gradient, optimizer) in runs.items():
+                batch = random_batch(lab.training, lab.settings.batch, lab.settings.block, rng)
+                begin = time.perf_counter()
+                gradient.take(*batch)
+                optimizer.step(gradient.total, scale=gradient.scale)
+                times[name].append(time.perf_counter() - begin)
+    return {name: float(np.median(seconds)) for name, seconds in times.items()}
+
+
+# ---- numbers -------------------------------------------------------------------------------------
+
+def plain(value):
+    """For JSON, and the same after it: arrays as lists, numbers with 5 digits, NaN as null, keys as texts."""
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, range, np.ndarray)):
+        return [plain(one) for one in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,158 @@
+"""A report of findings: written once, then printed, drawn as a page of HTML, or put into Markdown.
+
+It opens with the answer, a claim and its number for each finding; the details lie below, folded
+away on the page until the reader opens them.
+"""
+import textwrap
+from html import escape
+
+from lib.charts import on_one_scale, style
+from lib.terminal import COLUMNS, pad, width
+
+FOLDED = """
+.answer{font-size:1.08rem;max-width:46rem}
+.answer li{margin:.5rem 0}
+.answer .number,summary .number{display:block;color:var(--soft);font-size:.92rem}
+details{border-top:1px solid var(--line);padding:.5rem 0}
+details[open]{padding-bottom:1.5rem}
+summary{cursor:pointer;font-weight:600;font-size:1.1rem;max-width:46rem;padding:.3rem 0}
+summary:focus-visible{outline:2px solid var(--s0);outline-offset:3px}
+summary .number{font-weight:400;margin-left:1.1rem}
+a{color:var(--s0)}
+"""
+
+
+class Report:
+    """What is to be told, in order: of paragraphs, tables and charts, each finding under its claim.
+
+    title       of all of it
+    findings    [claim, number, parts], of which the first, with neither, stands before them all
+    """
+
+    def __init__(self, title):
+        self.title, self.findings = title, [["", "", []]]
+
+    # -- writing
+
+    def finding(self, claim, number):
+        """Begin the next finding: its claim in a sentence, and the number that it stands on."""
+        self.findings.append([claim, number, []])
+
+    def say(self, text):
+        self.findings[-1][2].append(("say", text))
+
+    def table(self, heads, rows):
+        """Rows of texts; the first column is to the left, numbers to the right."""
+        self.findings[-1][2].append(("table", heads, rows))
+
+    def charts(self, *charts):
+        """One figure: its charts side by side, on one scale where they show the same."""
+        self.findings[-1][2].append(("charts", on_one_scale(charts)))
+
+    # -- in a terminal
+
+    def text(self):
+        """At most COLUMNS wide."""
+        lines = [self.title, "=" * width(self.title)]
+        for part in self.findings[0][2]:
+            lines += self._text(part)
+        for i, (claim, number, _) in enumerate(self.findings[1:], 1):
+            lines += ["", *wrapped(claim, f"{i:>2}  "), *wrapped(number, "    ")]
+        for i, (claim, _, parts) in enumerate(self.findings[1:], 1):
+            title = wrapped(claim, f"{i}. ")
+            lines += ["", "", *title, "-" * max(map(width, title))]
+            for part in parts:
+                lines += self._text(part)
+        return "\n".join(lines) + "\n"
+
+    def _text(self, part):
+        kind, *what = part
+        if kind == "say":
+            return ["", *wrapped(*what)]
+        if kind == "table":
+            heads, rows = what
+            columns = [max(map(width, column)) for column in zip(heads, *rows)]
+            return [""] + ["  ".join([pad(row[0], columns[0]), *(" " * (n - width(cell)) + cell for cell, n
+                                                              in zip(row[1:], columns[1:]))]).rstrip()
+                           for row in (heads, *rows)]
+        return [line for chart in what[0] for line in ("", *wrapped(chart.title), *chart.text())]
+
+    # -- in Markdown
+
+    def markdown(self):
+        lines = [f"# {self.title}"]
+        for part in self.findings[0][2]:
+            lines += self._markdown(part)
+        lines += [""] + [f"{i}. **{claim}**  \n   {number}" for i, (claim, number, _) in enumerate(self.findings[1:], 1)]
+        for i, (claim, _, parts) in enumerate(self.findings[1:], 1):
+            lines += ["", f"## {i}. {claim}"]
+            for part in parts:
+                lines += self._markdown(part)
+        return "\n".join(lines) + "\n"
+
+    def _markdown(self, part):
+        kind, *what = part
+        if kind == "say":
+            return ["", *wrapped(*what, columns=120)]
+        if kind == "table":
+            heads, rows = what
+            return ["", *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+                          for row in (heads, ["---"] + ["---:"] * (len(heads) - 1), *rows))]
+        return [line for chart in what[0] for line in ("", f"*{chart.title}*", "", "```text", *chart.text(), "```")]
+
+    # -- as a page
+
+    def html(self):
+        title, first = escape(self.title), "".join(map(self._html, self.findings[0][2]))
+        answer, details = [], []
+        for i, (claim, number, parts) in enumerate(self.findings[1:], 1):
+            said = f'{escape(claim)} <span class="number">{escape(number)}</span>'
+            answer.append(f'<li>{said}</li>')
+            details.append(f'<details><summary>{i}. {said}</summary>{"".join(map(self._html, parts))}</details>')
+        return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
+                '<meta name="viewport" content="width=device-width, initial-scale=1">'
+                f'<title>{title}</title><style>{style()}{FOLDED}</style></head>'
+                f'<body><main><h1>{title}</h1>{first}<ol class="answer">{"".join(answer)}</ol>'
+                f'<h2>What each stands on</h2>{"".join(details)}</main></body></html>\n')
+
+    def _html(self, part):
+        kind, *what = part
+        if kind == "say":
+            return f"<p>{escape(*what)}</p>"
+        if kind == "table":
+            heads, rows = what
+            cells = ["".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)
+                     for tag, row in (("th", heads), *(("td", row) for row in rows))]
+            return f'<div class="wide"><table>{"".join(f"<tr>{row}</tr>" for row in cells)}</table></div>'
+        return f'<div class="charts">{"".join(chart.svg() for chart in what[0])}</div>'
+
+
+def wrapped(text, before="", columns=COLUMNS):
+    """Lines of at most `columns`, the first behind `before`, the others as far to the right."""
+    return textwrap.fill(text, columns, initial_indent=before, subsequent_indent=" " * len(before),
+                         break_on_hyphens=False).split("\n")
+
+
+# ---- words ---------------------------------------------------------------------------------------
+
+def in_seeds(flags):
+    """(seeds,) bool -> 'in all 3 seeds', 'in 2 of 3 seeds'."""
+    yes, n = sum(map(bool, flags)), len(flags)
+    if yes == n > 1:
+        return "in both seeds" if n == 2 else f"in all {n} seeds"
+    return f"in {yes} of {n} seed{'s' * (n > 1)}"
+
+
+def verdict(flags):
+    """What becomes of a claim that these seeds bear out, or do not."""
+    yes, n = sum(map(bool, flags)), len(flags)
+    if yes == n:
+        return "It holds " + in_seeds(flags)
+    return "It does not hold in any seed" if yes == 0 else "It does not hold in every seed, only " + in_seeds(flags)
+
+
+def agrees(flags):
+    """What these seeds say about a published claim."""
+    if all(flags):
+        return "agrees with"
+    return "neither confirms nor contradicts" if any(flags) else "contradicts"

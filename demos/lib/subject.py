@@ -1,0 +1,89 @@
+"""A model that was not trained here, and a text to look at it with: the file's, or what it says itself."""
+import json
+from pathlib import Path
+
+import numpy as np
+
+from lib.contributions import contributions_of
+from lib.lab import common_tokens, read_text
+from lib.terminal import Progress
+from minigpt_np import GPT, BPETokenizer
+from minigpt_np.training.data import check_length, consecutive_batches
+
+T = 128                     # positions of a sequence, or block_size if that is less
+GENERATED = 256             # sequences that a model generates for want of a text
+SCORES = 40e6               # logits at a time that instruments look at
+
+
+class Subject:
+    """The model in `folder`, and what the findings look at.
+
+    text    path of a UTF-8 text; its tokens are those of vocab.json and merges.txt in the folder.
+            None: GENERATED sequences, sampled from the model at temperature 1 from the token `start`
+            (None: config.json's bos_token_id), each cut behind its first eos_token_id
+    ids, targets    (B, T), as many sequences as SCORES allows; a target of -1 is not looked at
+    counts, common  of each token in the whole text; the tokens that are frequent enough
+    about           what is told of it
+    Raises ValueError or OSError for what cannot be opened, is of another kind, or too short.
+    """
+
+    def __init__(self, folder, text=None, block=None, start=None, seed=0):
+        self.model = GPT.from_pretrained(folder)
+        c = self.model.config
+        if c.norm != "pre":
+            raise ValueError(f"--model: {folder} is a model with its norms behind the sums (GPT-1's), expected one "
+                             "with a final LayerNorm (GPT-2's)")
+        block = min(block or T, c.block_size)
+        if text is not None:
+            tokens, ids, targets, source = from_text(folder, text, block, c.vocab_size)
+        else:
+            tokens, ids, targets, source = from_itself(self.model, folder, block, start, seed)
+        self.counts = np.bincount(tokens, minlength=c.vocab_size)
+        self.common = common_tokens(self.counts)
+        n = max(1, int(SCORES / (block * c.vocab_size)))
+        self.ids, self.targets = ids[:n], targets[:n]
+        E = "one matrix E" if c.tie_embeddings else "E and head apart"
+        self.about = {"model": (
+            f"{folder}: L = {c.n_layer}, H = {c.n_head}, D = {c.n_embd}, V = {c.vocab_size}, {E}, "
+            f"{self.model.params.flat.size:,} parameters. Text: {source}, {len(tokens):,} tokens, {len(self.common)} of them "
+            f"distinct with ten occurrences or more; looked at: {np.count_nonzero(self.targets >= 0):,} positions in sequences of "
+            f"{block}. One model has no spread over seeds.")}
+
+    def contributions(self):
+        """(V, D) each: what the lookup and the logits add to dE, on ids and targets."""
+        return contributions_of(self.model, self.ids, self.targets)
+
+
+def from_text(folder, path, block, V):
+    """tokens, ids, targets, what to call them."""
+    text, source = read_text(path)
+    missing = [name for name in ("vocab.json", "merges.txt") if not (Path(folder) / name).exists()]
+    if missing:
+        raise ValueError(f"--text: {path} given, but {folder} has no {missing[0]} that says what its tokens are; "
+                         "without --text the model generates its own")
+    tokens = BPETokenizer.from_folder(folder).encode(text)
+    if len(tokens) and tokens.max() >= V:
+        raise ValueError(f"{folder}: vocab.json has a token {tokens.max()}, expected less than the model's V = {V}")
+    check_length(tokens, block)
+    ids, targets = next(consecutive_batches(tokens, len(tokens), block))
+    return tokens, ids, targets, source
+
+
+def from_itself(model, folder, block, start, seed):
+    """The same, of sequences that the model generates."""
+    path = Path(folder) / "config.json"
+    fields = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    start = fields.get("bos_token_id") if start is None else start
+    V = model.config.vocab_size
+    if not isinstance(start, int) or not 0 <= start < V:
+        raise ValueError(f"--start: {start} given, expected a token of 0 to {V - 1} for texts to begin with (or --text)")
+    progress, columns = Progress("generating", block), [np.full(GENERATED, start)]
+    for new in model.stream(np.full((GENERATED, 1), start), block, do_sample=True, seed=seed):
+        columns.append(new)
+        progress.step()
+    rows = np.stack(columns, axis=1)                        # (GENERATED, block + 1)
+    ended = rows == fields.get("eos_token_id", -1)
+    ended[:, 0] = False                                     # GPT-2's begin with the token that ends them
+    inside = np.cumsum(ended, axis=1) - ended == 0          # up to and with the first end
+    ids, targets = rows[:, :-1], np.where(inside[:, 1:], rows[:, 1:], -1)
+    return rows[inside], ids, targets, f"{GENERATED} sequences that it has generated from token {start}, seed {seed}"
