@@ -87,7 +87,7 @@ def numbers(models):
 
 
 def share(models):
-    """Why small models tie and large ones need not."""
+    """What a second matrix takes of small models and of large ones."""
     rows = [("", "E", "of all", "as much as", "untied, E and head")]
     for name, c in models.items():
         E, one, two = size_of_E(c), count(tied(c)), count(untied(c))
@@ -95,8 +95,9 @@ def share(models):
         rows.append((name, f"{E:,}", percent(E / one), blocks, percent(2 * E / two)))
     return ["E's share", "", *table(rows), "",
             "E grows as V D, the blocks as 12 L D²: the wider and deeper a model, the smaller",
-            "E's part. Untied, it holds E's numbers once more. A small model could have many",
-            "blocks for that, and is better off tied; to a large one it is little."]
+            "E's part. Untied, it holds E's numbers once more: many blocks of a small model,",
+            "few of a large one. What they are worth is measured, not counted: see part 8 of",
+            "one_matrix.py."]
 
 
 def training(models):

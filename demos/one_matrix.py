@@ -185,8 +185,6 @@ def tell(numbers):
     if "model" in about:
         report.say(about["model"])
     else:
-        if set(found) == set(map(str, FINDINGS)):
-            report.say(" ".join(sentences(numbers)))
         report.say(
             f"{about['source']}: {about['training']:,} tokens to train on and {about['validation']:,} to validate, V = {about['V']}; "
             f"L = {about['layers']}, H = {about['heads']}, D = {about['width']}, T = {about['block']}, {about['steps']} steps of "

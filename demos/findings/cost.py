@@ -120,9 +120,9 @@ def tell(numbers, report):
                f"parameters. Tied less untied at equal parameters is {spread(found['equal parameters'])} nats; it is below 0 "
                f"{in_seeds(found['equal parameters'] < 0)}.")
     report.say("Control: each kind at its own best learning rate, for one rate for all would favour the kind that it suits.")
-    report.table(["", "D", "parameters", "steps", "rate", "validation", "training"],
-                 [[name, f"{one['D']}", f"{one['parameters']:,}", f"{one['steps']:,}", f"{one['rate']:g}", spread(one["loss"]),
-                   f"{np.mean(one['training']):.2f}"] for name, one in numbers["kinds"].items()])
+    report.table(["", "parameters", "steps", "rate", "validation"],
+                 [[name, f"{one['parameters']:,}", f"{one['steps']:,}", f"{one['rate']:g}", spread(one["loss"])]
+                  for name, one in numbers["kinds"].items()])
     report.charts(Bars("To the right tying costs, to the left it pays", "tied loss less the untied one's, nats", found))
     report.say(("The tied model wins in every seed where: " + "; ".join(won) + "." if won else
                 "The tied model wins nowhere in every seed.") + f" Searched: {searched(numbers)}. The text at the defaults is read "
@@ -130,7 +130,7 @@ def tell(numbers, report):
     seconds = {name: numbers["kinds"][name]["seconds"] for name in (TIED.name, UNTIED.name, FEWER.name)}
     if all(seconds.values()):
         report.say("A step takes " + ", ".join(f"{1000 * value:.1f} ms ({name})" for name, value in seconds.items())
-                   + " where the sweep was made, medians of steps taken in turn; from these come the numbers of steps in equal time.")
+                   + " where the sweep was made, the fastest of many taken in turn; from these come the numbers of steps in equal time.")
     tell_overfitting(numbers, report)
     if "full" in numbers:
         tell_full(numbers["full"], report)

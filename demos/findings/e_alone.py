@@ -44,11 +44,12 @@ def measure(lab):
                                  for key, kind in zip(("tied", "untied"), pair)}
     pairs = pair_counts(lab.training, lab.V)
     unigram, bigram = count_losses(lab)
-    rng = np.random.default_rng(0)
-    shuffled = pair_counts(rng.permutation(lab.training), lab.V)
-    found["text"] = {"unigram loss": unigram, "bigram loss": bigram, "itself": itself(pairs, lab.common),
-                     "symmetric": symmetric_share(np.log1p(pairs)[np.ix_(lab.common, lab.common)]),
-                     "symmetric, shuffled": symmetric_share(np.log1p(shuffled)[np.ix_(lab.common, lab.common)])}
+    shuffled = pair_counts(np.random.default_rng(0).permutation(lab.training), lab.V)
+    found["text"] = {"unigram loss": unigram, "bigram loss": bigram, "itself": itself(pairs, lab.common)}
+    for name, table in (("", pairs), (", shuffled", shuffled)):
+        square = np.ix_(lab.common, lab.common)
+        found["text"]["log counts" + name] = symmetric_share(np.log1p(table)[square])
+        found["text"]["symmetric" + name] = symmetric_share(surprise(table)[square])
     return found
 
 
@@ -66,6 +67,15 @@ def itself(scores, tokens):
 def pair_counts(tokens, V):
     """(V, V): how often v follows u."""
     return np.bincount(tokens[:-1] * V + tokens[1:], minlength=V * V).reshape(V, V)
+
+
+def surprise(pairs):
+    """(V, V): log of how often v follows u, less that of how often it would if both came by frequency alone.
+
+    1 is added to either, so that what neither expects nor sees is 0.
+    """
+    expected = pairs.sum(axis=1, keepdims=True) * pairs.sum(axis=0) / pairs.sum()
+    return np.log1p(pairs) - np.log1p(expected)
 
 
 def count_losses(lab):
@@ -123,9 +133,9 @@ def tell(numbers, report):
                    f"{spread(100 * column(numbers, name, key, 'symmetric'), 0)}%"]
                   for name in numbers["models"] for key in ("tied", "untied")]
                  + [["counts of one token", f"{text['unigram loss']:.3f}", "", ""],
-                    ["counts of two tokens", f"{text['bigram loss']:.3f}", f"{100 * text['itself']:.0f}%",
-                     f"{100 * text['symmetric']:.0f}%"],
-                    ["the same, text shuffled", "", "", f"{100 * text['symmetric, shuffled']:.0f}%"]])
+                    ["counts of two tokens", f"{text['bigram loss']:.3f}", f"{100 * text['itself']:.0f}%", ""],
+                    *([f"{name}{of}", "", "", f"{100 * text[key + of]:.0f}%"]
+                      for name, key in ((LOG_COUNTS, "log counts"), (SURPRISE, "symmetric")) for of in ("", ", shuffled"))])
     report.charts(
         Lines("One block is what a tied model needs most", "blocks, L", "validation loss",
               {key: (depths_, [column(numbers, f"{L}", key, "loss").mean() for L in depths_])
@@ -134,7 +144,7 @@ def tell(numbers, report):
         Bars("Scores from E to E are symmetric, those of the text are not", "symmetric share",
              {f"L = {name}, {key}": column(numbers, name, key, "symmetric")
               for name in ("0", "1", *BRANCHES_SHOWN) for key in ("tied", "untied")}
-             | {"log counts of two tokens": [text["symmetric"]], "the same, text shuffled": [text["symmetric, shuffled"]]}))
+             | {f"{SURPRISE}{of}": [text["symmetric" + of]] for of in ("", ", shuffled")}))
     report.say("How much of the gap between one matrix and two each closes, in percent of what it is without a block: "
                + "; ".join(f"L = {name}: {spread(100 * (1 - gap[name] / gap['0']), 0)}%"
                            for name in numbers["models"] if name != "0") + ".")
@@ -152,10 +162,12 @@ def tell(numbers, report):
                   if says_itself.mean() < 0.5 else "As expected: a row's product with itself is large."))
     report.say("The scores are the logits after each single token at the first position, those of tokens that the text "
                "has ten times or more; rows' and columns' means are taken out, as frequency alone would make a "
-               "matrix look asymmetric. Independent numbers are 50% symmetric, which is why the counts of rare pairs "
-               "pull the text's share towards that; the shuffled text says how far. What does not follow: that a tied "
+               "matrix look asymmetric. Independent numbers are 50% symmetric. So is, less what frequency alone gives, the "
+               f"shuffled text ({100 * text['symmetric, shuffled']:.0f}%); its bare log counts are not ({100 * text['log counts, shuffled']:.0f}%), "
+               "for the logarithm of 1 + a small count is no sum of a row's and a column's part. What does not follow: that a tied "
                "model of one block has no trace of the symmetry; and with attention there is more to a block than "
                "undoing the tie.")
 
 
+LOG_COUNTS, SURPRISE = "log counts", "counts over expected"
 BRANCHES_SHOWN = tuple(f"1, {name}" for name in BRANCHES.values())

@@ -46,7 +46,7 @@ def examine(subject):
         place: gathered([frequency(matrix[common].astype(float), log_counts, bias_of(subject.model))])
         for place, matrix in places.items()}}
     n = max(1, 1024 // subject.ids.shape[1])
-    found["surgery"] = surgery_of([subject.model], common, counts, subject.ids[:n], subject.targets[:n], tokens=4)
+    found["surgery"] = surgery_of([subject.model], common, counts, subject.ids[:n], subject.targets[:n], tokens=3)
     return found
 
 
@@ -61,7 +61,7 @@ def over_time(looks, common, log_counts):
             for E, bias in zip(looks["E"], looks["bias"])]
 
 
-def surgery_of(models, common, counts, ids, targets, tokens=8):
+def surgery_of(models, common, counts, ids, targets, tokens=6):
     """"name, end" -> quantity -> (models, factors, tokens)."""
     chosen = middling(counts, ids, tokens)
     each = []
@@ -93,8 +93,14 @@ def attained(one, r):
 
 def mean_change(one, what, r):
     """(seeds,): over the tokens of which there are such positions."""
-    values = np.array([[np.nan if v is None else v for v in row] for row in np.array(one[what], object)[:, FACTORS.index(r)]], float)
-    return np.nanmean(values, axis=1) if not np.isnan(values).all() else np.full(len(values), np.nan)
+    found = [[value for value in run[FACTORS.index(r)] if value is not None] for run in one[what]]
+    return np.array([np.mean(values) for values in found if values])
+
+
+def changed(one, what, r):
+    """The same in words."""
+    values = mean_change(one, what, r)
+    return spread(values) if len(values) else "(no such position)"
 
 
 def first_share(series, share):
@@ -161,15 +167,15 @@ def tell_surgery(numbers, report):
     rows = []
     for where, one in surgery.items():
         slope, r2 = slopes(one)
-        rows.append([where, *(spread(attained(one, r), 2) for r in (1 / 20, 1 / 5, 5, 20)), spread(slope, 2)])
+        rows.append([where, *(f"{np.mean(attained(one, r)):.2f}" for r in (1 / 20, 1 / 5, 5, 20)), spread(slope, 2), spread(r2, 2)])
     report.say("Surgery: the row of one token is moved by log r along the direction, at the output, at the input, or at both; "
                "what is measured is how its mean probability over the validation text changes. The log-linear claim is a slope of 1.")
-    report.table(["likelier by", "1/20", "1/5", "5", "20", "slope"], rows)
+    report.table(["likelier by", "1/20", "1/5", "5", "20", "slope", "R²"], rows)
     report.charts(Lines("What is asked for, and what comes out", "asked: r", "probability after / before",
                         {where: (FACTORS, np.exp(np.log(np.array(one["ratio"], float)).mean(axis=(0, 2)))) for where, one in surgery.items()},
                         log_x=True, log_y=True))
     report.table(["change of loss, r = 20", "token comes next", "elsewhere", "where it is read"],
-                 [[where, *(spread(mean_change(one, what, 20)) for what in ("next", "elsewhere", "read"))]
+                 [[where, *(changed(one, what, 20) for what in ("next", "elsewhere", "read"))]
                   for where, one in surgery.items()])
     output, random = (surgery[f"{name}, output"] for name in ("best direction", "random"))
     into = surgery["best direction, input"]
@@ -177,8 +183,8 @@ def tell_surgery(numbers, report):
     report.say(f"At the output the slope is {spread(slope, 2)} and a line through the origin fits with R² {spread(r2, 2)}; a random direction "
                f"of the same length has a slope of {spread(slopes(random)[0], 2)}, the same step at the input {spread(slopes(into)[0], 2)}. "
                "Probability that one token gains, all others lose: elsewhere the loss changes by "
-               f"{spread(mean_change(output, 'elsewhere', 20))} at r = 20 and {spread(mean_change(output, 'elsewhere', 1 / 20))} at 1/20. "
-               f"On the input side, where it is read, by {spread(mean_change(into, 'read', 20))} and {spread(mean_change(into, 'read', 1 / 20))}.")
+               f"{changed(output, 'elsewhere', 20)} at r = 20 and {changed(output, 'elsewhere', 1 / 20)} at 1/20. "
+               f"On the input side, where it is read, by {changed(into, 'read', 20)} and {changed(into, 'read', 1 / 20)}.")
     report.say("What does not follow: that frequency is all the direction holds, or that this is how probability is kept of "
                "tokens that depend on their context; the tokens moved are of middling frequency, as what is likely already "
                "cannot become twenty times as likely.")

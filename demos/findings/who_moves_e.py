@@ -39,9 +39,10 @@ def ratios(numbers):
 
 
 def early(numbers):
-    """Which probes are in the first tenth of the steps, but for the very first few."""
+    """Which probes are in the first tenth of the steps, but for the first three; all, if none is."""
     steps = np.array(numbers["steps"])
-    return (steps <= steps[-1] / 10) & (steps > 3)
+    found = (steps <= steps[-1] / 10) & (steps > 3)
+    return found if found.any() else steps > 0
 
 
 def answer(numbers):

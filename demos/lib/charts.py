@@ -69,7 +69,12 @@ class Lines:
         room = columns - len(low) - len(high)
         lines += [" " * 10 + "└" + "─" * columns,
                   " " * 11 + low + self.x.center(room)[:room] + high]
-        return lines + ["   ".join(f"{mark} {name}" for mark, name in zip(MARKS, self.series))]
+        keys = [f"{mark} {name}" for mark, name in zip(MARKS, self.series)]
+        while keys:             # as many on a line as it takes
+            n = max(n for n in range(1, len(keys) + 1) if n == 1 or len("   ".join(keys[:n])) <= COLUMNS)
+            lines.append("   ".join(keys[:n]))
+            keys = keys[n:]
+        return lines
 
     def svg(self):
         across, up = self.axes()

@@ -111,11 +111,13 @@ def after_one(model):
 def symmetric_share(scores):
     """The share of a square matrix's sum of squares that is symmetric, with rows' and columns' means taken out.
 
-    1 for a symmetric matrix, 0 for an antisymmetric one, about 1/2 for independent numbers.
+    1 for a symmetric matrix (one of which nothing is left, too), 0 for an antisymmetric one, about 1/2
+    for independent numbers.
     """
     S = scores - scores.mean(axis=0) - scores.mean(axis=1, keepdims=True) + scores.mean()
     half = (S + S.T) / 2
-    return float(np.sum(half * half) / np.sum(S * S))
+    total = np.sum(S * S)
+    return float(np.sum(half * half) / total) if total > 0 else 1.0
 
 
 # ---- frequency -----------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ def frequency(rows, log_counts, bias):
 
 # ---- surgery -------------------------------------------------------------------------------------
 
-FACTORS = (1 / 20, 1 / 5, 1 / 2, 1, 2, 5, 20)
+FACTORS = (1 / 20, 1 / 5, 1, 5, 20)
 ENDS = {"both": ("E", "head"), "output": ("head",), "input": ("E",)}
 
 
@@ -224,7 +226,7 @@ def operate(model, ids, targets, tokens, steps, factors=FACTORS):
     return found
 
 
-def middling(counts, ids, n=8):
+def middling(counts, ids, n):
     """n tokens of `ids`, evenly spaced among those of its 200 commonest that `counts` has too.
 
     Not the ten commonest: what is likely already cannot become 20 times as likely.
@@ -274,15 +276,16 @@ def compare_contributions(lookup, logits):
     "random cosine": see statistics.random_cosine.
     """
     both = np.any(lookup, axis=1) & np.any(logits, axis=1)
-    a, b = lookup[both].astype(float), logits[both].astype(float)
-    cosines = row_products(a, b) / np.sqrt(row_products(a, a) * row_products(b, b))
+    cosines = cosine(lookup[both].astype(float), logits[both].astype(float), axis=1)
     return {"lookup": norm(lookup), "logits": norm(logits),
             "lookup rows": np.any(lookup, axis=1).mean(), "logits rows": np.any(logits, axis=1).mean(),
-            "cosine": np.sum(lookup * logits, dtype=float) / (norm(lookup) * norm(logits)),
+            "cosine": cosine(lookup.astype(float), logits.astype(float)),
             "random cosine": random_cosine(lookup, logits),
-            "row cosine": cosines.mean(), "row cosine size": np.sqrt(np.mean(cosines ** 2))}
+            "row cosine": cosines.sum() / max(1, len(cosines)),
+            "row cosine size": np.sqrt((cosines ** 2).sum() / max(1, len(cosines)))}
 
 
-def row_products(a, b):
-    """a, b (V, D) -> (V,), the product of each row of a with that of b."""
-    return np.einsum("vd,vd->v", a, b)
+def cosine(a, b, axis=None):
+    """Of a and b, or of their rows (axis=1); 0 where one of them is 0."""
+    product, sizes = (a * b).sum(axis=axis), np.sqrt((a * a).sum(axis=axis) * (b * b).sum(axis=axis))
+    return product / np.where(sizes > 0, sizes, 1)

@@ -76,4 +76,5 @@ def random_cosine(a, b):
     within a few of these, and not simply a small number.
     """
     a2, b2 = (np.square(x, dtype=np.float64).sum(axis=1) for x in (a, b))
-    return float(np.sqrt(a2 @ b2 / np.shape(a)[1] / (a2.sum() * b2.sum())))
+    sizes = a2.sum() * b2.sum()
+    return float(np.sqrt(a2 @ b2 / np.shape(a)[1] / sizes)) if sizes > 0 else 0.0

@@ -11,8 +11,8 @@ from minigpt_np import GPT, BPETokenizer
 from minigpt_np.training.data import check_length, consecutive_batches
 
 T = 128                     # positions of a sequence, or block_size if that is less
-GENERATED = 256             # sequences that a model generates for want of a text
-SCORES = 40e6               # logits at a time that instruments look at
+GENERATED = 128             # sequences that a model generates for want of a text
+SCORES = 1 << 24            # logits at a time that instruments look at
 
 
 class Subject:
@@ -40,7 +40,7 @@ class Subject:
             tokens, ids, targets, source = from_itself(self.model, folder, block, start, seed)
         self.counts = np.bincount(tokens, minlength=c.vocab_size)
         self.common = common_tokens(self.counts)
-        n = max(1, int(SCORES / (block * c.vocab_size)))
+        n = max(1, SCORES // (block * c.vocab_size))
         self.ids, self.targets = ids[:n], targets[:n]
         E = "one matrix E" if c.tie_embeddings else "E and head apart"
         self.about = {"model": (
