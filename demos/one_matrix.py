@@ -39,7 +39,7 @@ from minigpt_np.training import parallel
 FINDINGS = {1: e_alone, 2: turning_point, 3: who_moves_e, 4: why_output, 5: likelihood, 6: magnitude, 7: tie_done_wrong,
             8: cost}
 ON_ANY_MODEL = (2, 3, 5, 6)
-QUICK = {"heads": 2, "width": 32, "block": 16, "batch": 8, "steps": 120, "vocab_size": 320}
+QUICK = {"heads": 2, "width": 24, "block": 16, "batch": 16, "steps": 150, "vocab_size": 300}
 
 
 def main(argv=None):
@@ -131,7 +131,17 @@ def measure(args):
     """All numbers: trains what the chosen findings need, then looks."""
     settings, seeds = settings_of(args)
     lab = Lab(settings, seeds, committed_rates(), args.lr, args.threads, args.runs)
-    parts = sorted(set(args.part or FINDINGS))
+    try:
+        return measured(args, lab)
+    except KeyboardInterrupt:
+        note(f"stopped; the runs that are done are in {args.runs}: the same command goes on with them" if args.runs
+             else "stopped; with --runs FOLDER, runs that are done are kept")
+        raise
+
+
+def measured(args, lab):
+    """The same, of a lab."""
+    settings, seeds, parts = lab.settings, lab.seeds, sorted(set(args.part or FINDINGS))
     kinds = list(dict.fromkeys(kind for n in parts for kind in FINDINGS[n].kinds(settings)))
     if args.full:
         lab = lab.at(sweep(lab, [kind for kind in kinds if not kind.same_time]))
@@ -139,12 +149,13 @@ def measure(args):
             lab.rates.setdefault(name, {})["seconds"] = seconds
     lab.train(kinds)
     numbers = {"about": {**asdict(settings), "source": lab.source, "V": lab.V, "training": len(lab.training),
-                         "validation": len(lab.validation), "seeds": list(seeds), "lr": args.lr},
+                         "validation": len(lab.validation), "seeds": seeds, "lr": args.lr},
                "rates": {kind.name: lab.measured(kind) for kind in kinds if lab.measured(kind) and not kind.same_time},
                "findings": {}}
-    for n in parts:
-        note(f"measuring {n} of {', '.join(map(str, parts))}")
-        numbers["findings"][str(n)] = FINDINGS[n].measure(lab)
+    with parallel.blas_threads(1):          # small products: a second thread would only wait
+        for n in parts:
+            note(f"measuring {n} of {', '.join(map(str, parts))}")
+            numbers["findings"][str(n)] = FINDINGS[n].measure(lab)
     if args.full and 8 in parts:
         first = range(args.seed, args.seed + (args.full_seeds or len(seeds)))
         numbers["findings"]["8"]["full"] = cost.measure_full(lab.at(lab.rates, first))
@@ -192,7 +203,7 @@ def tell(numbers):
             + (f"learning rate {about['lr']:g}." if about["lr"] else "each kind at the best learning rate of a sweep."))
     for key in sorted(found, key=int):
         module = FINDINGS[int(key)]
-        report.finding(*module.answer(found[key]))
+        report.finding(int(key), *module.answer(found[key]))
         module.tell(found[key], report)
     if numbers.get("rates") and len(found) == len(FINDINGS):
         tell_rates(numbers["rates"], report)
@@ -200,13 +211,16 @@ def tell(numbers):
 
 
 def tell_rates(rates, report):
-    """Under the last finding, which is about rates and fairness: what the sweep tried."""
-    tried = [(name, one["tried"], one["best"]) for name, one in rates.items() if one.get("tried")]
-    columns = sorted({float(rate) for _, losses, _ in tried for rate in losses})
-    report.say("The sweep: validation loss of the first seed at each learning rate tried; the best is what the runs have.")
-    report.table(["", *(f"{rate:g}" for rate in columns)],
-                 [[name, *(f"{losses[f'{rate:g}']:.2f}" + "*" * (rate == best) if f"{rate:g}" in losses else ""
-                           for rate in columns)] for name, losses, best in tried])
+    """Under the last finding, which is about fairness: what the sweep tried."""
+    report.say("The sweep: the validation loss of the first seed at learning rates that are factors of 2 apart, the least and the "
+               "greatest that were tried, and those around the best, which is what the runs have.")
+    rows = []
+    for name, one in rates.items():
+        if one.get("tried"):
+            best, tried = one["best"], {float(rate): loss for rate, loss in one["tried"].items()}
+            around = [f"{tried[rate]:.2f}" if rate in tried else "" for rate in (best / 2, best, best * 2)]
+            rows.append([name, f"{min(tried):g}", f"{max(tried):g}", f"{best:g}", *around])
+    report.table(["", "least", "greatest", "best", "half", "loss", "twice"], rows)
 
 
 if __name__ == "__main__":

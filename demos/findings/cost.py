@@ -74,15 +74,15 @@ def comparisons(numbers):
     tied = losses(numbers, "tied")
     found = {"equal steps and width": tied - losses(numbers, "untied"),
              "equal parameters": tied - losses(numbers, FEWER.name),
-             "equal time, equal width": tied - losses(numbers, TIMED[0].name),
-             "equal time, about equal parameters": tied - losses(numbers, TIMED[1].name)}
+             "equal time and width": tied - losses(numbers, TIMED[0].name),
+             "equal time and parameters": tied - losses(numbers, TIMED[1].name)}
     for reading in EPOCHS:
         tied = losses(numbers, often(TIED, reading).name)
         found[f"{reading}, equal width"] = tied - losses(numbers, often(UNTIED, reading).name)
         found[f"{reading}, equal parameters"] = tied - losses(numbers, often(FEWER, reading).name)
     for epochs, kinds in numbers.get("full", {}).get("lengths", {}).items():
         for name, what in ((UNTIED.name, "width"), (FEWER.name, "parameters")):
-            found[f"all of it read {epochs} times, equal {what}"] = np.array(kinds["tied"]["loss"]) - np.array(kinds[name]["loss"])
+            found[f"all read {epochs} times, equal {what}"] = np.array(kinds["tied"]["loss"]) - np.array(kinds[name]["loss"])
     for size in numbers.get("full", {}).get("sizes", []):
         for name, what in ((UNTIED.name, "width"), (FEWER.name, "parameters")):
             found[f"V {size['V']}, D {size['D']}, equal {what}"] = (
@@ -93,6 +93,16 @@ def comparisons(numbers):
 def wins(numbers):
     """The comparisons that the tied model wins in every seed."""
     return [name for name, difference in comparisons(numbers).items() if np.all(difference < 0)]
+
+
+def wins_in_words(numbers):
+    """The same, those of equal width and of equal parameters together."""
+    won = {}
+    for name in wins(numbers):
+        where, _, what = name.rpartition(", ")
+        won.setdefault(where, []).append(what or name)
+    return "; ".join(f"{where} ({' and '.join(whats).replace('and equal', 'and')})" if where else "; ".join(whats)
+                     for where, whats in won.items())
 
 
 def searched(numbers):
@@ -109,9 +119,10 @@ def answer(numbers):
     found = comparisons(numbers)
     won = wins(numbers)
     number = (f"Tied less untied: {spread(found['equal steps and width'])} nats at equal steps, "
-              f"{spread(found['equal parameters'])} at equal parameters, {spread(found['equal time, equal width'])} at equal time. ")
-    return ("Tying costs here, and " + (f"pays in {len(won)} of {len(found)} comparisons." if won else "pays nowhere in the range searched."),
-            number + f"Searched: {searched(numbers)}.")
+              f"{spread(found['equal parameters'])} at equal parameters, {spread(found['equal time and width'])} at equal time. ")
+    return ("Tying costs at these sizes and lengths, and " + (f"wins in {len(won)} of {len(found)} comparisons." if won else
+                                                             "wins nowhere in the range searched."),
+            number + (f"It wins: {wins_in_words(numbers)}. " if won else "") + f"Searched: {searched(numbers)}.")
 
 
 def tell(numbers, report):
@@ -124,7 +135,7 @@ def tell(numbers, report):
                  [[name, f"{one['parameters']:,}", f"{one['steps']:,}", f"{one['rate']:g}", spread(one["loss"])]
                   for name, one in numbers["kinds"].items()])
     report.charts(Bars("To the right tying costs, to the left it pays", "tied loss less the untied one's, nats", found))
-    report.say(("The tied model wins in every seed where: " + "; ".join(won) + "." if won else
+    report.say((f"The tied model wins in every seed: {wins_in_words(numbers)}." if won else
                 "The tied model wins nowhere in every seed.") + f" Searched: {searched(numbers)}. The text at the defaults is read "
                f"{numbers['epochs']:.1f} times; \"read 20 times\" is a piece of it, {numbers['kinds'][often(TIED, 'read 20 times').name]['tokens']:,} tokens long.")
     seconds = {name: numbers["kinds"][name]["seconds"] for name in (TIED.name, UNTIED.name, FEWER.name)}
@@ -157,7 +168,7 @@ def tell_full(full, report):
                  [[f"{size['V']}, {size['D']}", f"{size['V'] / size['D']:.1f}", *(spread(one["loss"]) for one in size["kinds"].values())]
                   for size in full["sizes"]])
     sizes = sorted(full["sizes"], key=lambda size: size["V"] / size["D"])
-    report.charts(Lines("Does it depend on V/D?", "V/D", "tied loss less untied",
+    report.charts(Lines("The more tokens for each column, the more tying costs", "V/D", "tied loss less untied",
                         {f"equal {what}": ([size["V"] / size["D"] for size in sizes],
                                            [np.mean(size["kinds"]["tied"]["loss"]) - np.mean(size["kinds"][name]["loss"]) for size in sizes])
                          for name, what in ((UNTIED.name, "width"), (FEWER.name, "parameters"))}, log_x=True))

@@ -56,7 +56,7 @@ def measure(lab):
 def about(lab, run):
     scores = after_one(run.model)
     return {"loss": run.loss, "symmetric": symmetric_share(scores[np.ix_(lab.common, lab.common)]),
-            "itself": itself(scores, lab.common)}
+            "itself": itself(scores, lab.common), "negative gains": np.mean(run.model.params.norm.gain < 0)}
 
 
 def itself(scores, tokens):
@@ -107,23 +107,25 @@ def gaps(numbers):
 
 def answer(numbers):
     tied, untied = (column(numbers, "0", key, "loss") for key in ("tied", "untied"))
-    symmetric = column(numbers, "0", "tied", "symmetric")
     gap = gaps(numbers)
-    first = gap["0"]
-    return ("E alone cannot do both: without a block its logits are symmetric, and what follows what is not.",
-            f"Without a block: tied {spread(tied, 2)}, untied {spread(untied, 2)}, two-token counts "
-            f"{numbers['text']['bigram loss']:.2f} nats; symmetric {spread(100 * symmetric, 0)}% "
-            f"(text: {100 * numbers['text']['symmetric']:.0f}%). One block closes "
-            f"{spread(100 * (1 - gap['1'] / first), 0)}% of the gap.")
+    mlp = gap[BRANCHES_SHOWN[1]]
+    claim = "E alone cannot do both: without a block its logits lean to symmetry, and what follows what does not."
+    if np.all(mlp < gap["0"] / 2):
+        claim = "E alone cannot do both, a block's MLP can: it undoes the symmetry that the tie imposes on the logits."
+    return claim, (
+        f"Without a block: tied {spread(tied, 2)}, untied {spread(untied, 2)}, counts of two tokens "
+        f"{numbers['text']['bigram loss']:.2f} nats; with an MLP the two are {spread(mlp, 2)} apart.")
 
 
 def tell(numbers, report):
     text, depths_, gap = numbers["text"], numbers["depths"], gaps(numbers)
     tied, untied = (column(numbers, "0", key, "loss") for key in ("tied", "untied"))
+    symmetric, other = (column(numbers, "0", key, "symmetric") for key in ("tied", "untied"))
     report.say("Claim: a tied model without a block cannot say what follows what, for its score of v after u is "
                "(but for the final LayerNorm, which divides by a number for each u) its score of u after v. "
-               f"{verdict((tied > untied) & (column(numbers, '0', 'tied', 'symmetric') > 0.9))}: its loss is "
-               f"{spread(tied - untied)} above that of two matrices.")
+               f"{verdict((tied > untied) & (symmetric > text['symmetric']) & (symmetric > other))}: its loss is {spread(tied - untied)} above "
+               f"that of two matrices, and its scores are {spread(100 * symmetric, 0)}% symmetric, theirs {spread(100 * other, 0)}%, the "
+               f"text's {100 * text['symmetric']:.0f}%.")
     report.say("Control: the untied model without a block, to which all but the symmetry applies too. Had it "
                "stayed as far from the counts of two tokens, the lack of blocks would be to blame, not the tie; "
                f"it is {spread(untied - text['bigram loss'])} from them.")
@@ -137,7 +139,7 @@ def tell(numbers, report):
                     *([f"{name}{of}", "", "", f"{100 * text[key + of]:.0f}%"]
                       for name, key in ((LOG_COUNTS, "log counts"), (SURPRISE, "symmetric")) for of in ("", ", shuffled"))])
     report.charts(
-        Lines("One block is what a tied model needs most", "blocks, L", "validation loss",
+        Lines("Without a block, only two matrices reach the counts of two tokens", "blocks, L", "validation loss",
               {key: (depths_, [column(numbers, f"{L}", key, "loss").mean() for L in depths_])
                for key in ("tied", "untied")}
               | {"counts of two tokens": (depths_, [text["bigram loss"]] * len(depths_))}),
@@ -145,9 +147,14 @@ def tell(numbers, report):
              {f"L = {name}, {key}": column(numbers, name, key, "symmetric")
               for name in ("0", "1", *BRANCHES_SHOWN) for key in ("tied", "untied")}
              | {f"{SURPRISE}{of}": [text["symmetric" + of]] for of in ("", ", shuffled")}))
-    report.say("How much of the gap between one matrix and two each closes, in percent of what it is without a block: "
-               + "; ".join(f"L = {name}: {spread(100 * (1 - gap[name] / gap['0']), 0)}%"
-                           for name in numbers["models"] if name != "0") + ".")
+    report.table(["", "tied less untied", "of that gap closed"],
+                 [[f"L = {name}", spread(gap[name]), f"{spread(100 * (1 - gap[name] / gap['0']), 0)}%" if name != "0" else ""]
+                  for name in numbers["models"]])
+    wider = [f"L = {name}" for name in numbers["models"] if np.all(gap[name] > gap["0"])]
+    if wider:
+        report.say(f"We had expected each to close some of the gap. It is wider than without a block with {', '.join(wider)} (a negative "
+                   "percentage): there both kinds are better than without a block, and the untied one by more. So the tie costs something "
+                   "else, too, than the symmetry; see part 4 for what a larger gradient of the lookup does about it.")
     one, other = (f"1, {name}" for name in BRANCHES.values())
     better = gap[other] < gap[one]
     report.say("Which part of a block does it? Both need nothing but the token itself to turn its vector: the MLP, "
@@ -157,8 +164,8 @@ def tell(numbers, report):
     report.say(f"The tied model without a block says most often the token it has just read for {spread(100 * says_itself, 0)}% "
                f"of {numbers['tokens']} tokens. Of the text this is true of {100 * text['itself']:.0f}%, of the untied model of "
                f"{spread(100 * column(numbers, '0', 'untied', 'itself'), 0)}%. "
-               + ("We had expected most of them. The final LayerNorm's gain can be negative in some directions, "
-                  "and E G Eᵀ with a diagonal G of both signs is as symmetric and need not have a large diagonal."
+               + (f"We had expected most of them. But {spread(100 * column(numbers, '0', 'tied', 'negative gains'), 0)}% of its final LayerNorm's "
+                  "gains are negative, and E G Eᵀ with a diagonal G of both signs is as symmetric and need not have a large diagonal."
                   if says_itself.mean() < 0.5 else "As expected: a row's product with itself is large."))
     report.say("The scores are the logits after each single token at the first position, those of tokens that the text "
                "has ten times or more; rows' and columns' means are taken out, as frequency alone would make a "

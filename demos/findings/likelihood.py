@@ -13,7 +13,8 @@ from lib.statistics import correlation
 
 PLACES = {"tied E": (TIED, "E"), "untied output": (UNTIED, "head"), "untied input": (UNTIED, "E")}
 SHOWN = {"best direction": "best direction", "bias": "final bias", "norm": "length of the row", "shuffled": "best, shuffled"}
-SEQUENCES = 32              # that surgery looks at
+SHOWN_FACTORS = (1 / 20, 1 / 5, 5, 20, 400)
+SEQUENCES = 16              # that surgery looks at
 
 
 def kinds(settings):
@@ -78,9 +79,14 @@ def gathered(runs):
 
 # ---- telling -------------------------------------------------------------------------------------
 
+def log_ratios(one):
+    """(seeds, factors, tokens); a probability that underflows counts as e^-690."""
+    return np.log(np.maximum(np.array(one["ratio"], float), 1e-300))
+
+
 def slopes(one):
     """(seeds,) of the line through log ratio over log r, tokens and factors together; and its R²."""
-    ratio = np.log(np.array(one["ratio"], float))                   # (seeds, factors, tokens)
+    ratio = log_ratios(one)
     x = np.repeat(np.log(FACTORS), ratio.shape[2])
     slope = [float(x @ y / (x @ x)) for y in (r.ravel() for r in ratio)]
     return np.array(slope), np.array([correlation(x, y) ** 2 if np.ptp(y) > 1e-9 else 0.0 for y in (r.ravel() for r in ratio)])
@@ -88,7 +94,7 @@ def slopes(one):
 
 def attained(one, r):
     """(seeds,): the geometric mean over tokens of the ratio that comes of r."""
-    return np.exp(np.log(np.array(one["ratio"], float)[:, FACTORS.index(r)]).mean(axis=1))
+    return np.exp(log_ratios(one)[:, FACTORS.index(r)].mean(axis=1))
 
 
 def mean_change(one, what, r):
@@ -110,6 +116,11 @@ def first_share(series, share):
     return int(np.argmax(way >= share))
 
 
+def learnt(numbers):
+    """The step by which nine tenths of what the direction holds in the end is there, in words."""
+    return spread([numbers["steps"][first_share(series, 0.9)] for series in numbers["over time"]], 0)
+
+
 def output_place(numbers):
     return "tied E" if "tied E" in numbers["R2"] else "untied output"
 
@@ -118,8 +129,10 @@ def answer(numbers):
     best = np.array(numbers["R2"][output_place(numbers)]["best direction"])
     output = numbers["surgery"]["best direction, output"]
     into = numbers["surgery"]["best direction, input"]
-    claim = ("Likelihood is a direction of E: moving a row along it makes its token likelier, where it is the head."
-             if best.mean() > 0.5 else "Likelihood is not plainly a direction of this E.")
+    slope, r2 = slopes(output)
+    claim = "A direction of E holds log frequency" if best.mean() > 0.5 else "No direction of E plainly holds log frequency"
+    claim += (": moving a row along it makes its token likelier, where E is the head." if np.all((slope > 0.25) & (r2 > 0.5)) else
+              ", but moving a row along the one that predicts it best does not do what it says.")
     return claim, (
         f"It predicts {spread(100 * best, 0)}% of log frequency; asked for 20 times, {spread(attained(output, 20), 1)} times at the output, "
         f"{spread(attained(into, 20), 2)} at the input.")
@@ -167,12 +180,12 @@ def tell_surgery(numbers, report):
     rows = []
     for where, one in surgery.items():
         slope, r2 = slopes(one)
-        rows.append([where, *(f"{np.mean(attained(one, r)):.2f}" for r in (1 / 20, 1 / 5, 5, 20)), spread(slope, 2), spread(r2, 2)])
+        rows.append([where, *(f"{np.mean(attained(one, r)):.2f}" for r in SHOWN_FACTORS), spread(slope, 2), f"{np.mean(r2):.2f}"])
     report.say("Surgery: the row of one token is moved by log r along the direction, at the output, at the input, or at both; "
-               "what is measured is how its mean probability over the validation text changes. The log-linear claim is a slope of 1.")
-    report.table(["likelier by", "1/20", "1/5", "5", "20", "slope", "R²"], rows)
+               "what is measured is how its mean probability over the text looked at changes. The log-linear claim is a slope of 1.")
+    report.table(["asked: r", *(f"{r:g}" if r > 1 else f"1/{1 / r:g}" for r in SHOWN_FACTORS), "slope", "R²"], rows)
     report.charts(Lines("What is asked for, and what comes out", "asked: r", "probability after / before",
-                        {where: (FACTORS, np.exp(np.log(np.array(one["ratio"], float)).mean(axis=(0, 2)))) for where, one in surgery.items()},
+                        {where: (FACTORS, np.exp(log_ratios(one).mean(axis=(0, 2)))) for where, one in surgery.items()},
                         log_x=True, log_y=True))
     report.table(["change of loss, r = 20", "token comes next", "elsewhere", "where it is read"],
                  [[where, *(changed(one, what, 20) for what in ("next", "elsewhere", "read"))]
@@ -180,6 +193,10 @@ def tell_surgery(numbers, report):
     output, random = (surgery[f"{name}, output"] for name in ("best direction", "random"))
     into = surgery["best direction, input"]
     slope, r2 = slopes(output)
+    far = np.minimum(attained(output, 400), 1 / attained(output, 1 / 400))
+    report.say(f"Editable to 20 times? The largest step, r = 400, makes {spread(attained(output, 400), 1)} times of it, and its inverse "
+               f"1/{spread(1 / attained(output, 1 / 400), 1)}; both are 20 or more {in_seeds(far >= 20)}, which "
+               f"{agrees((far >= 20) & (r2 > 0.9))} Cho et al., if log-linear is R² above 0.9.")
     report.say(f"At the output the slope is {spread(slope, 2)} and a line through the origin fits with R² {spread(r2, 2)}; a random direction "
                f"of the same length has a slope of {spread(slopes(random)[0], 2)}, the same step at the input {spread(slopes(into)[0], 2)}. "
                "Probability that one token gains, all others lose: elsewhere the loss changes by "

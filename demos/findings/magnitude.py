@@ -83,7 +83,10 @@ def tell(numbers, report):
                f"changes guesses. {verdict((changed.max(axis=1) == 0) & (at(numbers, 'E on the input', 'guesses', 2) > 0))}.")
     report.say("Control: E and P scaled together. The first LayerNorm takes the scale out of what the first block is given, all of it "
                "but for its eps if P is scaled too; what is left is the residual stream, where E_v + P stands beside what "
-               f"the blocks add. Doubled, that still costs {spread(cost(numbers, 'E and P on the input', 2), 2)} nats, so it is there that the input's magnitude counts.")
+               f"the blocks add. Doubled, E alone costs {spread(cost(numbers, 'E on the input', 2), 2)} nats and changes "
+               f"{spread(100 * at(numbers, 'E on the input', 'guesses', 2), 0)}% of the guesses, E with P "
+               f"{spread(cost(numbers, 'E and P on the input', 2), 2)} and {spread(100 * at(numbers, 'E and P on the input', 'guesses', 2), 0)}%: "
+               "the second is what the residual stream makes of it.")
     shown = (1 / 4, 1 / 2, 2, 4)
     report.table(["all rows scaled by", *(f"{scale:g}" for scale in shown)],
                  [[f"loss: {side}", *(f"{at(numbers, side, 'loss', s).mean():.2f}" for s in shown)] for side in SIDES]

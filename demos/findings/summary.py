@@ -28,30 +28,35 @@ def sentences(numbers):
 
 def about_E_alone(n):
     gap = e_alone.gaps(n)
-    closed = {name: spread(100 * (1 - gap[name] / gap["0"]), 0) for name in gap if name != "0"}
+    alone = {branch: gap[f"1, {name}"] for branch, name in e_alone.BRANCHES.items()}
     column = e_alone.column
     return [
         "E alone cannot do both jobs: without a block the score of v after u is a product of two rows of E, "
         f"{spread(100 * column(n, '0', 'tied', 'symmetric'), 0)}% symmetric where the text's counts of two tokens are "
         f"{100 * n['text']['symmetric']:.0f}%, and the loss stays at {spread(column(n, '0', 'tied', 'loss'), 2)} nats, where two matrices reach "
         f"{spread(column(n, '0', 'untied', 'loss'), 2)} and those counts {n['text']['bigram loss']:.2f}.",
-        f"One block closes {closed['1']}% of that gap, its attention alone {closed['1, attention only']}%, its MLP alone "
-        f"{closed['1, MLP only']}%: the blocks undo the tie."]
+        f"With a block's MLP alone the gap between one matrix and two is {spread(alone['mlp'], 2)} instead of {spread(gap['0'], 2)} nats, with its "
+        f"attention alone {spread(alone['attention'], 2)}, with all of a block {spread(gap['1'], 2)}"
+        + (": the MLP undoes the tie, and what attention adds to the gap is a cost of another kind." if np.all(alone["mlp"] < gap["0"] / 2)
+           and np.all(gap["1"] > alone["mlp"]) else ".")]
 
 
 def about_turning(n):
     name, model = turning_point.of(n, True)
-    where, share = turning_point.turns(model)
-    costs = np.array(model["undoing"])
-    return [f"The stream begins as the token read (ahead of the one to come at {spread(100 * np.array(model['read ahead'])[:, 0], 0)}% of positions), "
-            f"and {turning_point.named(model, where)} turns it, {spread(100 * share, 0)}% of the way ({name}), which costs "
-            f"{spread(costs[np.arange(len(costs)), where], 2)} nats to undo."]
+    found = turning_point.turns(model)
+    ahead = spread(100 * np.array(model["read ahead"])[:, 0], 0)
+    if found is None:
+        return [f"The stream has the token read ahead of the one to come at {ahead}% of positions behind the lookup, and does not turn ({name})."]
+    where, share = found
+    return [f"The stream begins as the token read (ahead of the one to come at {ahead}% of positions), and {turning_point.named(model, where)} "
+            f"does {spread(100 * share, 0)}% of turning it, which costs {spread(turning_point.cost_of(model, where), 2)} nats to undo ({name})."]
 
 
 def about_gradients(three, four):
     ratio, moved = who_moves_e.ratios(three), np.array(three["probes"]["lookup share so far"])[:, -1]
     one = why_output.FACTORS.index(1)
     output, into = (why_output.values(four, "throughout", end) for end in ("output", "input"))
+    loss, early = (why_output.values(four, when, "loss")[which] for when, which in (("throughout", one), ("early only", -1)))
     z = np.abs(np.array(three["probes"]["cosine"]) / np.array(three["probes"]["random cosine"]))
     return [
         f"What E holds is the output's: its rows' cosines rank like those of an untied model's output matrix ({spread(output[one], 2)}) "
@@ -59,7 +64,8 @@ def about_gradients(three, four):
         f"That is because the logits move it: the lookup's gradient falls to {spread(ratio.min(axis=1), 3)} of the logits' by step "
         f"{who_moves_e.steps_at(three, ratio.argmin(axis=1))}, and though it is {spread(ratio[:, -1], 2)} times as large in the end, its share "
         f"of the way that E has gone is {spread(100 * moved, 0)}%.",
-        f"Multiplied by ten, the lookup's gradient turns E towards the input ({spread(output[-1], 2)} and {spread(into[-1], 2)}).",
+        f"Multiplied by ten, that gradient turns E towards the input ({spread(output[-1], 2)} and {spread(into[-1], 2)}); multiplied so in the first "
+        f"{100 * four['EARLY']:.0f}% of the steps only, it does not, but the loss changes by {spread(early - loss)} nats.",
         f"The two are not quite at right angles: their cosine is more than two random standard deviations from 0 at "
         f"{spread(100 * np.mean(z > 2, axis=1), 0)}% of the steps."]
 
@@ -69,7 +75,7 @@ def about_likelihood(n):
     output, into = (n["surgery"][f"best direction, {end}"] for end in ("output", "input"))
     return [
         f"Frequency is a direction of E, which predicts {spread(100 * best, 0)}% of the log frequency of tokens that it was not fitted to "
-        f"(the length of a row: {spread(100 * np.array(n['R2']['tied E']['norm']), 0)}%).",
+        f"(the length of a row: {spread(100 * np.array(n['R2']['tied E']['norm']), 0)}%), nine tenths of it by step {likelihood.learnt(n)}.",
         f"A row moved along it to make its token 20 times as likely makes it {spread(likelihood.attained(output, 20), 1)} times as likely at the "
         f"output and {spread(likelihood.attained(into, 20), 2)} times at the input."]
 
@@ -79,5 +85,5 @@ def about_cost(n):
     return [
         f"Tying costs {spread(found['equal steps and width'])} nats at equal steps and {spread(found['equal parameters'])} at equal parameters, each "
         "kind at its best learning rate.",
-        (f"It wins in {len(won)} of {len(found)} comparisons ({'; '.join(won)})" if won else f"It wins in none of {len(found)} comparisons")
-        + f", over {cost.searched(n)}."]
+        (f"It wins in {len(won)} of {len(found)} comparisons, {cost.wins_in_words(n)}" if won else f"It wins in none of {len(found)} comparisons")
+        + f"; searched: {cost.searched(n)}."]

@@ -11,6 +11,9 @@ from lib.instruments import lens, points, undoing
 from lib.report import in_seeds, verdict
 
 
+TURN = 0.1                  # of the positions at which the token read must fall behind for a turn
+
+
 def shown(settings):
     """Depths to look at: those that have more than one block to choose from, and twice that."""
     return settings.layers, 2 * settings.layers
@@ -44,13 +47,19 @@ def gathered(runs):
 def turns(model):
     """(seeds,), the sublayer behind which the share of positions with the token read ahead falls most.
 
-    And that fall, as a share of the whole way from the first point to the last.
+    And that fall, as a share of the whole way from the first point to the last. None where that way
+    is less than TURN in some seed: there is nothing to turn.
     """
     ahead = np.array(model["read ahead"])
     falls = ahead[:, :-1] - ahead[:, 1:]
     where = falls.argmax(axis=1)
     whole = ahead[:, 0] - ahead[:, -1]
-    return where, falls[np.arange(len(falls)), where] / np.where(whole, whole, np.nan)
+    return (where, falls[np.arange(len(falls)), where] / whole) if np.all(whole > TURN) else None
+
+
+def cost_of(model, where):
+    """(seeds,), what undoing each seed's sublayer costs."""
+    return np.array(model["undoing"])[np.arange(len(where)), where]
 
 
 def named(model, where):
@@ -67,16 +76,17 @@ def of(numbers, tied):
 
 def answer(numbers):
     name, model = of(numbers, True) or of(numbers, False)
-    where, share = turns(model)
-    ahead, costs = np.array(model["read ahead"]), np.array(model["undoing"])
-    at = np.arange(len(where))
-    spells = bool(np.all(ahead[:, 0] > 0.9))
-    claim = ("The stream spells the token read until one sublayer turns it." if spells
-             else "The stream does not begin by spelling the token read.")
-    return claim, (
-        f"{name}: the token read is ahead of the one to come at {spread(100 * ahead[:, 0], 0)}% of positions behind "
-        f"the lookup, {spread(100 * ahead[:, -1], 0)}% at the end; {spread(100 * share, 0)}% of the turn is {named(model, where)}, "
-        f"and to undo that costs {spread(costs[at, where], 2)} nats.")
+    ahead, found = np.array(model["read ahead"]), turns(model)
+    begins = (f"{name}: the token read is ahead of the one to come at {spread(100 * ahead[:, 0], 0)}% of positions behind the lookup, "
+              f"{spread(100 * ahead[:, -1], 0)}% at the end")
+    if found is None:
+        return "The stream does not turn from the token read to the one to come.", begins + "."
+    where, share = found
+    spells, one = np.all(ahead[:, 0] > 0.9), np.all(share > 0.5)
+    claim = ("The stream spells the token read until " if spells else "The stream only leans to the token read until ") + (
+        "one sublayer turns it." if one else "several sublayers, one after the other, turn it.")
+    return claim, begins + (f"; {spread(100 * share, 0)}% of the turn is {named(model, where)}, and to undo that costs "
+                            f"{spread(cost_of(model, where), 2)} nats.")
 
 
 def tell(numbers, report):
@@ -110,12 +120,12 @@ def tell(numbers, report):
              {point: [run[k] for run in model["undoing"]] for k, point in enumerate(model["points"][1:])})
         for name, model in numbers["models"].items()))
     for name, model in numbers["models"].items():
-        where, share = turns(model)
-        costs = np.array(model["undoing"])
-        dearest = costs.argmax(axis=1)
-        report.say(f"{name}: the sharpest turn is at {named(model, where)}, {spread(100 * share, 0)}% of the whole way; "
-                   f"the dearest sublayer to undo is {named(model, dearest)} "
-                   f"({spread(costs[np.arange(len(costs)), dearest], 2)} nats), the same one {in_seeds(dearest == where)}.")
+        found, dearest = turns(model), np.array(model["undoing"]).argmax(axis=1)
+        turn = "there is no turn" if found is None else (
+            f"the sharpest turn is at {named(model, found[0])}, {spread(100 * found[1], 0)}% of the whole way")
+        same = "" if found is None else f", the same one {in_seeds(dearest == found[0])}"
+        report.say(f"{name}: {turn}; the dearest sublayer to undo is {named(model, dearest)} "
+                   f"({spread(cost_of(model, dearest), 2)} nats){same}.")
     report.say("The stream at a point is decoded with all later sublayers silenced, by the model's own final LayerNorm "
                "and head; at the last point that is the model's output. Probabilities are means, ranks medians, over "
                "positions where the token read and the one to come differ. What does not follow: that a sublayer does "

@@ -84,7 +84,7 @@ def tell(numbers, report):
                      ("lookup's share so far", "lookup share so far", 3),
                      ("rows the lookup touches", "lookup rows", 2), ("rows the logits touch", "logits rows", 2),
                      ("cosine of the two", "cosine", 3), ("random would be 0 ±", "random cosine", 3),
-                     ("root mean square cosine, rows", "row cosine size", 3))])
+                     ("cosine of rows, rms", "row cosine size", 3))])
     mean = {name: (steps, values.mean(axis=0)) for name, values in probes.items()}
     report.charts(
         Lines("The lookup's gradient all but vanishes, then catches up", "step", "norm",

@@ -88,9 +88,12 @@ def tell(numbers, report):
                        {f"× {factor} {when}": values(numbers, when, "loss")[i] - loss[one]
                         for when in WHEN for i, factor in enumerate(FACTORS) if factor != 1}))
     after = values(numbers, "early only", "input")[-1] - values(numbers, "early only", "output")[-1]
+    base, whole = into[one] - output[one], into[-1] - output[-1]
+    gain = values(numbers, "early only", "loss")[-1] - loss[one]
     report.say(f"Only early: ten times the lookup's gradient in the first {EARLY:.0%} of the steps leaves input less output at "
-               f"{spread(after, 2)}, nearer to the input than without it {in_seeds(after > into[one] - output[one])}: what the "
-               f"first steps do {'stays' if np.all(after > into[one] - output[one]) else 'does not all stay'}.")
+               f"{spread(after, 2)}, {spread(100 * (after - base) / (whole - base), 0)}% of the way that it goes throughout: the head takes E back. "
+               f"The loss changes by {spread(gain)}, and is lower {in_seeds(gain < 0)}; two matrices are at "
+               f"{spread(numbers['untied loss'] - loss[one])} from the tied one.")
     best = np.array(FACTORS)[loss.argmin(axis=0)]
     report.say("Loss: the lowest of the factors throughout is " + ", ".join(f"× {factor} {in_seeds(best == factor)}" for factor in sorted(set(best.tolist())))
                + f"; ten times costs {spread(loss[-1] - loss[one])} and none at all {spread(loss[0] - loss[one])} nats.")

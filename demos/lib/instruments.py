@@ -46,8 +46,8 @@ def tokens_at(ids, targets):
 
 
 def log_probabilities(model, ids, targets):
-    """ids, targets (B, T) -> (M, V) float64, at the M positions with a target (that is not -1)."""
-    logits = model.forward(ids)[0][targets >= 0].astype(float)
+    """ids, targets (B, T) -> (M, V), at the M positions with a target (that is not -1)."""
+    logits = model.forward(ids)[0][targets >= 0]
     logits -= logits.max(axis=1, keepdims=True)
     logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
     return logits
@@ -172,7 +172,7 @@ def frequency(rows, log_counts, bias):
 
 # ---- surgery -------------------------------------------------------------------------------------
 
-FACTORS = (1 / 20, 1 / 5, 1, 5, 20)
+FACTORS = (1 / 400, 1 / 20, 1 / 5, 1, 5, 20, 400)
 ENDS = {"both": ("E", "head"), "output": ("head",), "input": ("E",)}
 
 
@@ -218,7 +218,8 @@ def operate(model, ids, targets, tokens, steps, factors=FACTORS):
                     for array, row in kept.items():
                         arrays[array][token] = row
                     change = losses(log_p, come) - loss
-                    result["ratio"][i, j] = np.exp(log_p[:, token]).mean() / np.exp(before[:, token]).mean()
+                    after, first_p = (np.exp(one[:, token].astype(float)).mean() for one in (log_p, before))
+                    result["ratio"][i, j] = after / first_p
                     for what, where in (("next", come == token), ("elsewhere", come != token), ("read", read == token)):
                         if where.any():
                             result[what][i, j] = change[where].mean()

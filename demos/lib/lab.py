@@ -200,7 +200,7 @@ class Lab:
 
     # -- what instruments look at
 
-    def sample(self, sequences=64):
+    def sample(self, sequences=32):
         """ids, targets (at most `sequences`, T): the validation text's beginning."""
         return next(consecutive_batches(self.validation, sequences, self.settings.block))
 
@@ -528,7 +528,11 @@ def sweep(lab, kinds, start=4e-3, least=2.5e-4, most=0.512):
 
 
 def step_seconds(lab, kinds, rounds=150):
-    """kind's name -> the seconds of the fastest of many steps, the kinds taking turns: what nothing else has slowed."""
+    """kind's name -> a processor's seconds for a step, the fastest of many, the kinds taking turns at random.
+
+    Not the clock's: what else the machine has to do must not decide what is compared.
+    """
+    parallel.keep_freed_memory()
     runs = {}
     for kind in kinds:
         model = GPT(lab.config(kind), seed=0)
@@ -536,12 +540,13 @@ def step_seconds(lab, kinds, rounds=150):
     rng, times = np.random.default_rng(0), {name: [] for name in runs}
     with parallel.blas_threads(1):
         for _ in range(rounds):
-            for name, (gradient, optimizer) in runs.items():
+            for name in rng.permutation(list(runs)):
+                gradient, optimizer = runs[name]
                 batch = random_batch(lab.training, lab.settings.batch, lab.settings.block, rng)
-                begin = time.perf_counter()
+                begin = time.process_time()
                 gradient.take(*batch)
                 optimizer.step(gradient.total, scale=gradient.scale)
-                times[name].append(time.perf_counter() - begin)
+                times[name].append(time.process_time() - begin)
     return {name: min(seconds) for name, seconds in times.items()}
 
 

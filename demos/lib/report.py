@@ -26,40 +26,40 @@ class Report:
     """What is to be told, in order: of paragraphs, tables and charts, each finding under its claim.
 
     title       of all of it
-    findings    [claim, number, parts], of which the first, with neither, stands before them all
+    findings    [n, claim, number, parts], of which the first, with none of them, stands before them all
     """
 
     def __init__(self, title):
-        self.title, self.findings = title, [["", "", []]]
+        self.title, self.findings = title, [[0, "", "", []]]
 
     # -- writing
 
-    def finding(self, claim, number):
-        """Begin the next finding: its claim in a sentence, and the number that it stands on."""
-        self.findings.append([claim, number, []])
+    def finding(self, n, claim, number):
+        """Begin finding n: its claim in a sentence, and the number that it stands on."""
+        self.findings.append([n, claim, number, []])
 
     def say(self, text):
-        self.findings[-1][2].append(("say", text))
+        self.findings[-1][3].append(("say", text))
 
     def table(self, heads, rows):
         """Rows of texts; the first column is to the left, numbers to the right."""
-        self.findings[-1][2].append(("table", heads, rows))
+        self.findings[-1][3].append(("table", heads, rows))
 
     def charts(self, *charts):
         """One figure: its charts side by side, on one scale where they show the same."""
-        self.findings[-1][2].append(("charts", on_one_scale(charts)))
+        self.findings[-1][3].append(("charts", on_one_scale(charts)))
 
     # -- in a terminal
 
     def text(self):
         """At most COLUMNS wide."""
         lines = [self.title, "=" * width(self.title)]
-        for part in self.findings[0][2]:
+        for part in self.findings[0][3]:
             lines += self._text(part)
-        for i, (claim, number, _) in enumerate(self.findings[1:], 1):
-            lines += ["", *wrapped(claim, f"{i:>2}  "), *wrapped(number, "    ")]
-        for i, (claim, _, parts) in enumerate(self.findings[1:], 1):
-            title = wrapped(claim, f"{i}. ")
+        for n, claim, number, _ in self.findings[1:]:
+            lines += ["", *wrapped(claim, f"{n:>2}  "), *wrapped(number, "    ")]
+        for n, claim, _, parts in self.findings[1:]:
+            title = wrapped(claim, f"{n}. ")
             lines += ["", "", *title, "-" * max(map(width, title))]
             for part in parts:
                 lines += self._text(part)
@@ -81,11 +81,11 @@ class Report:
 
     def markdown(self):
         lines = [f"# {self.title}"]
-        for part in self.findings[0][2]:
+        for part in self.findings[0][3]:
             lines += self._markdown(part)
-        lines += [""] + [f"{i}. **{claim}**  \n   {number}" for i, (claim, number, _) in enumerate(self.findings[1:], 1)]
-        for i, (claim, _, parts) in enumerate(self.findings[1:], 1):
-            lines += ["", f"## {i}. {claim}"]
+        lines += [""] + [f"{n}. **{claim}**  \n   {number}" for n, claim, number, _ in self.findings[1:]]
+        for n, claim, _, parts in self.findings[1:]:
+            lines += ["", f"## {n}. {claim}"]
             for part in parts:
                 lines += self._markdown(part)
         return "\n".join(lines) + "\n"
@@ -103,12 +103,12 @@ class Report:
     # -- as a page
 
     def html(self):
-        title, first = escape(self.title), "".join(map(self._html, self.findings[0][2]))
+        title, first = escape(self.title), "".join(map(self._html, self.findings[0][3]))
         answer, details = [], []
-        for i, (claim, number, parts) in enumerate(self.findings[1:], 1):
+        for n, claim, number, parts in self.findings[1:]:
             said = f'{escape(claim)} <span class="number">{escape(number)}</span>'
-            answer.append(f'<li>{said}</li>')
-            details.append(f'<details><summary>{i}. {said}</summary>{"".join(map(self._html, parts))}</details>')
+            answer.append(f'<li value="{n}">{said}</li>')
+            details.append(f'<details><summary>{n}. {said}</summary>{"".join(map(self._html, parts))}</details>')
         return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
                 '<meta name="viewport" content="width=device-width, initial-scale=1">'
                 f'<title>{title}</title><style>{style()}{FOLDED}</style></head>'
@@ -136,16 +136,20 @@ def wrapped(text, before="", columns=COLUMNS):
 # ---- words ---------------------------------------------------------------------------------------
 
 def in_seeds(flags):
-    """(seeds,) bool -> 'in all 3 seeds', 'in 2 of 3 seeds'."""
+    """(seeds,) bool -> 'in all 3 seeds', 'in 2 of 3 seeds'; of one, 'in the one run' or 'not in the one run'."""
     yes, n = sum(map(bool, flags)), len(flags)
-    if yes == n > 1:
+    if n == 1:
+        return "in the one run" if yes else "not in the one run"
+    if yes == n:
         return "in both seeds" if n == 2 else f"in all {n} seeds"
-    return f"in {yes} of {n} seed{'s' * (n > 1)}"
+    return f"in {yes} of {n} seeds"
 
 
 def verdict(flags):
     """What becomes of a claim that these seeds bear out, or do not."""
     yes, n = sum(map(bool, flags)), len(flags)
+    if n == 1:
+        return "It holds" if yes else "It does not hold"
     if yes == n:
         return "It holds " + in_seeds(flags)
     return "It does not hold in any seed" if yes == 0 else "It does not hold in every seed, only " + in_seeds(flags)

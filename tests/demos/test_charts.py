@@ -112,7 +112,7 @@ class Reader(HTMLParser):
 def a_report():
     report = Report("What < is it?")
     report.say("It begins.")
-    report.finding("A claim & its " + "long " * 20 + "end.", "3 ± 1 of 4.")
+    report.finding(4, "A claim & its " + "long " * 20 + "end.", "3 ± 1 of 4.")
     report.table(["", "a|b", "c"], [["row", "1", "22"], ["another", "333", "4"]])
     report.charts(charts.Bars("Bars", "x", {"a": [1.0]}), charts.Bars("More", "x", {"b": [3.0]}))
     return report
@@ -128,7 +128,7 @@ def test_a_report_says_the_same_in_a_terminal_on_a_page_and_in_markdown():
         assert said in text and said in page.text and said in markdown
     assert "| row | 1 | 22 |" in markdown and "a\\|b" in markdown
     assert text.index("3 ± 1") < text.index("-----") < text.index("333")      # the answer first, then the details
-    assert re.search(r"<summary>1\. A claim &amp; its .*?3 ± 1 of 4\..*?</summary>.*333", report.html())
+    assert re.search(r"<summary>4\. A claim &amp; its .*?3 ± 1 of 4\..*?</summary>.*333", report.html())
 
 
 def test_words_follow_the_numbers():
@@ -136,7 +136,8 @@ def test_words_follow_the_numbers():
     assert in_seeds([True] * 2) == "in both seeds"
     assert in_seeds([True, False, True]) == "in 2 of 3 seeds"
     assert in_seeds(np.array([False, False])) == "in 0 of 2 seeds"
-    assert in_seeds([True]) == "in 1 of 1 seed"
+    assert in_seeds([True]) == "in the one run" and in_seeds([False]) == "not in the one run"
+    assert verdict([True]) == "It holds" and verdict([False]) == "It does not hold"
     assert verdict([True, True, True]) == "It holds in all 3 seeds"
     assert verdict(np.array([False, False])) == "It does not hold in any seed"
     assert verdict([True, False]) == "It does not hold in every seed, only in 1 of 2 seeds"
