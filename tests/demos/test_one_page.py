@@ -23,7 +23,7 @@ LINES = PAGE.read_text(encoding="utf-8").splitlines()
 @given(data=st.data(), T=sizes(6), V=sizes(6), H=sizes(3), L=sizes(3), unused=st.integers(0, 2), seed=seeds)
 def test_loss_and_gradient_are_the_packages(data, T, V, H, L, unused, seed):
     """To 1e-12 of each array's largest number, or of 1, the size of the numbers it is a sum of."""
-    K = data.draw(st.integers(-(-4 // H), 4), label="K")        # D >= 4: of fewer numbers LayerNorm can make much of rounding
+    K = data.draw(st.integers(-(-4 // H), 4), label="K")    # D >= 4: of fewer, LayerNorm makes much of rounding
     ids, targets = data.draw(ids_arrays(2, T, V), label="ids, targets")
     rng = np.random.default_rng(seed)
     params = one_page.new_parameters(V, T + unused, H * K, L, rng)
