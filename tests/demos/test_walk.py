@@ -247,7 +247,7 @@ def test_without_a_keyboard_every_line_is_shown_within_80_columns(capsys, monkey
     assert all(terminal.width(line) <= 80 for line in text.splitlines())
     _, steps, loss = walked(walk.example())
     assert len(headings(text)) == len(steps)
-    assert text.count("writes into dE") == 2 and f"loss {loss:.4f}" in text
+    assert text.count("writes into dE") == 2 and f"loss {loss:.6f}" in text
 
 
 # ---- replay --------------------------------------------------------------------------------------
