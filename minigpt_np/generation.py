@@ -6,11 +6,11 @@ values kept from before. Everything but `attend` is the layers' own arithmetic.
 """
 from dataclasses import replace
 from math import sqrt
-from numbers import Integral, Real
 
 import numpy as np
 
-from .checks import check_ids, check_size
+from .checks import (
+    check_array, check_flag, check_ids, check_number, check_positive, check_seed, check_size, check_whole)
 from .layers import causal, layernorm, linear, logits as output, lookup, mlp, softmax
 
 
@@ -45,7 +45,7 @@ def stream(model, ids, max_new_tokens, temperature, do_sample, top_k, top_p, see
     """
     ids = check_prompt(ids, model.config)
     check_options(max_new_tokens, temperature, do_sample, top_k, top_p)
-    rng = generator(seed)
+    rng = check_seed("seed", seed)
 
     def choose(logits):
         if not do_sample:
@@ -169,34 +169,21 @@ def draw(p, rng):
     return (cumulative <= u).sum(axis=1)
 
 
-def generator(seed):
-    """A numpy Generator of seed, or ValueError."""
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise ValueError(f"seed: {seed!r} given, expected a whole number of at least 0, "
-                         "a numpy Generator, or None") from None
-
-
 def check_prompt(ids, config):
     """ids as an int64 array (B, T), each in 0..V-1, of any length T >= 1, or ValueError."""
-    longer = replace(config, block_size=max(config.block_size, np.asarray(ids).size))
-    return check_ids(ids, longer).astype(np.int64)
+    ids = check_array("ids", ids)
+    return check_ids(ids, replace(config, block_size=max(config.block_size, ids.size)))
 
 
 def check_options(max_new_tokens, temperature, do_sample, top_k, top_p):
     """Raise ValueError, naming the argument, for what `stream` does not accept."""
-    n = max_new_tokens
-    if not isinstance(n, Integral) or isinstance(n, bool) or n < 0:
-        raise ValueError(f"max_new_tokens: {n!r} given, expected a whole number of at least 0")
-    if not isinstance(temperature, Real) or not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature: {temperature!r} given, expected a positive number")
-    if not isinstance(do_sample, bool):
-        raise ValueError(f"do_sample: {do_sample!r} given, expected True or False")
+    check_whole("max_new_tokens", max_new_tokens)
+    check_positive("temperature", temperature)
+    check_flag("do_sample", do_sample)
     if top_k is not None:
         check_size("top_k", top_k)
-    if top_p is not None and (not isinstance(top_p, Real) or not 0 < top_p <= 1):
-        raise ValueError(f"top_p: {top_p!r} given, expected a probability in (0, 1]")
+    if top_p is not None:
+        check_number("top_p", top_p, lambda p: 0 < p <= 1, "a probability in (0, 1]")
 
 
 def check_finite(logits):

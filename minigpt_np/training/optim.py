@@ -9,6 +9,7 @@ from math import cos, pi, sqrt
 import numpy as np
 
 from . import shared_memory
+from ..checks import check_positive
 
 PIECE = 1 << 17             # numbers that are updated together: few enough to stay in the cache from pass to pass
 
@@ -159,9 +160,3 @@ class WarmupCosine:
             return self.minimum
         progress = (step - self.warmup) / (self.total - self.warmup)
         return self.minimum + (self.lr - self.minimum) * (1 + cos(pi * progress)) / 2
-
-
-def check_positive(name, value):
-    """Raise ValueError unless 0 < value < infinity."""
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{name}: {value!r} given, expected a positive number")
