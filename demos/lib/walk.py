@@ -15,16 +15,15 @@ import numpy as np
 import minigpt_np
 from lib.sentence import split
 from minigpt_np import GPT, GPTConfig, Parameters
-from minigpt_np.layers import causal, layernorm, linear
-from minigpt_np.training.parallel import blas_threads
+from minigpt_np.training.blas import blas_threads
 
-TEXT = "the cat saw the dog run"        # 5 positions are read; `the` at two of them
+TEXT = "the cat saw the dog"            # 4 positions are looked up; `the` at two of them
 ALSO = "fish"                           # in the vocabulary, but not in the text
 POSITIONS, WIDTH, LAYERS = 16, 16, 4    # what can still be looked at
 ROOT = os.path.dirname(minigpt_np.__file__)
 FILES = {os.path.join(ROOT, *name.split("/")): name for name in
          ["model.py", *sorted(f"layers/{file}" for file in os.listdir(os.path.join(ROOT, "layers"))
-                              if file.endswith(".py") and file != "__init__.py")]}
+                              if file.endswith(".py") and file not in ("__init__.py", "constants.py"))]}
 
 
 # ---- the example ---------------------------------------------------------------------------------
@@ -41,25 +40,33 @@ class Example:
 def example(text=TEXT, also=ALSO, width=None, heads=2, layers=1, seed=1):
     """The text's words, and a new model. Raises ValueError for what is too short or too large.
 
-    width is D; None: 4, or 6 where 4 could be taken for a number of positions.
+    width is D; None: the least at which no two axes are of one length, so that a shape tells what it is of.
     """
     words = split(text, "words")
     if not 2 <= len(words) <= POSITIONS + 1:
         raise ValueError(f"text: {len(words)} tokens given, expected 2 to {POSITIONS + 1}")
+    row = {token: v for v, token in enumerate(dict.fromkeys([*words, *split(also, "words")]))}
     if width is None:
-        width = 4 if len(words) - 1 not in (2, 4) else 6
+        width = telling_width(len(words) - 1, len(row), heads)
     for name, given, most in (("width", width, WIDTH), ("layers", layers, LAYERS)):
         if not 1 <= given <= most:
             raise ValueError(f"{name}: {given} given, expected 1 to {most}")
     if seed < 0:
         raise ValueError(f"seed: {seed} given, expected at least 0")
-    row = {token: v for v, token in enumerate(dict.fromkeys([*words, *split(also, "words")]))}
     if len(row) > 2 * POSITIONS:
         raise ValueError(f"also: {len(row)} tokens in all given, expected at most {2 * POSITIONS}")
     ids = np.array([[row[word] for word in words]])
     config = GPTConfig(vocab_size=len(row), block_size=len(words) - 1, n_layer=layers,
                        n_head=heads, n_embd=width)
     return Example(list(row), ids[:, :-1], ids[:, 1:], GPT(config, seed, dtype=np.float64))
+
+
+def telling_width(T, V, H):
+    """The least D at which T, V, D, H, K, 3D and 4D are all different; 4 if there is none."""
+    for D in range(2, WIDTH + 1):
+        if H > 0 and D % H == 0 and len({T, V, D, H, D // H, 3 * D, 4 * D}) == 7:
+            return D
+    return 4
 
 
 # ---- what a step shows ---------------------------------------------------------------------------
@@ -149,8 +156,6 @@ class Walk:
     def run(self):
         """-> the loss."""
         model, example = self.example.model, self.example
-        for kept in (causal.future, layernorm.averaging, linear.bands, linear.ones):
-            kept.cache_clear()              # so that they are walked through, whatever ran before
         before = sys.gettrace()
         with blas_threads(1):
             sys.settrace(self.trace)
@@ -192,8 +197,6 @@ class Walk:
         top = self.stack[-1]
         known, now = top.known, self.values(top)
         there = statement(top.file, top.line)
-        if there.leaves_empty:
-            now = self.poisoned(top, there)
         changed = [name for name, value in now.items() if not same(value, known.get(name))]
         reads = [known[name] for name in there.names
                  if name in known and (known[name].array is not None or number(known[name].text))]
@@ -225,12 +228,6 @@ class Walk:
         return Write(use, before, self.dE - before, self.dE, parts)
 
     # -- values
-
-    def poisoned(self, top, there):
-        """Values after np.empty, whose numbers are whatever the memory held before: now NaN."""
-        for name in there.assigned:
-            top.frame.f_locals[name].fill(np.nan)
-        return self.values(top)
 
     def values(self, top):
         """name -> Value of all local names, and of the arrays in them as name.field."""
@@ -292,9 +289,7 @@ class Walk:
 
 def arrays_in(value):
     """(field, array) of the arrays in a NamedTuple or a dataclass; of nothing else."""
-    if hasattr(value, "_fields"):
-        items = zip(value._fields, value)
-    elif dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value):
         items = vars(value).items()
     else:
         return []
@@ -303,9 +298,6 @@ def arrays_in(value):
 
 def describe(value):
     """A few words about what is not an array."""
-    if hasattr(value, "_fields"):
-        module = type(value).__module__.split(".")[-1]
-        return f"{module}.{type(value).__name__} of {', '.join(value._fields)}"
     if isinstance(value, (float, np.floating)) or isinstance(value, np.ndarray):
         return f"{float(value):.6g}"
     if value is None or isinstance(value, (int, np.integer, str)) or type(value) is tuple and all(
@@ -338,7 +330,6 @@ class Statement:
     simple: bool
     names: list             # it reads, as they stand there: "dx", "cache.x"
     assigned: set           # names it binds or changes; a loop's only as they change
-    leaves_empty: bool      # whether what it binds has no values yet
 
 
 @functools.cache
@@ -374,7 +365,6 @@ def read_statement(node):
     nodes = [n for n in inner if isinstance(n, (ast.Name, ast.Attribute))]
     assigned = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
                 and not isinstance(node, ast.For)}
-    called = [ast.unparse(n.func) for n in inner if isinstance(n, ast.Call)]
     reads = [n for n in nodes if not isinstance(n.ctx, ast.Store)]
     if isinstance(node, ast.AugAssign) and isinstance(node.target, (ast.Name, ast.Attribute)):
         assigned.add(ast.unparse(node.target))
@@ -382,5 +372,4 @@ def read_statement(node):
     reads.sort(key=lambda n: (n.lineno, n.col_offset))
     names = list(dict.fromkeys(map(ast.unparse, reads)))
     first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-    return Statement(first, last, body is None, names, assigned,
-                     bool({"np.empty", "np.empty_like"} & set(called)))
+    return Statement(first, last, body is None, names, assigned)
