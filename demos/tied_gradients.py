@@ -26,7 +26,7 @@ from lib.terminal import (COLUMNS, Panel, Progress, bold, colours, cut, label, l
 from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.gradcheck import complex_step, differences
 from minigpt_np.layers import cross_entropy
-from minigpt_np.training.parallel import blas_threads
+from minigpt_np.training.blas import blas_threads
 from minigpt_np.parameters import count
 
 TEXT = "the dog saw the cat and the cat saw the bird fly"
@@ -121,7 +121,7 @@ def measure(tokens, also=(), layers=1, heads=2, n_embd=6, seed=0, untied=False, 
 
     return Lesson(
         list(row), ids[0], targets[0], model, grads, [*losses, float(loss)], norms, model.params.E,
-        h=cache.output.h,
+        h=cache.logits.h,
         dx=grads.P,         # x[t] = E[ids[t]] + P[t] in the one sequence there is: dP[t] is dx[t]
         dlogits=cross_entropy.backward(1.0, cache.loss),
         from_lookup=from_lookup, from_logits=from_logits,
