@@ -17,7 +17,7 @@ from pathlib import Path
 from lib import matrices
 from lib.charts import save
 from lib.terminal import label, run
-from lib.walk import ALSO, TEXT, Walk, example, source
+from lib.walk import ALSO, SEED, TEXT, Walk, example, source
 
 PAGE = Path(__file__).parent / "lib" / "replay_page.html"
 DIGITS = 4                  # significant ones that are kept of a number
@@ -119,7 +119,7 @@ def main(argv=None):
                         help="D (default: the least at which all axes differ)")
     parser.add_argument("--heads", type=int, default=2, help="H (default: %(default)s)")
     parser.add_argument("--layers", type=int, default=1, help="L (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the weights (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the weights (default: %(default)s)")
     args = parser.parse_args(argv)
     recording = Recording(
         example(args.text, args.also, args.width, args.heads, args.layers, args.seed))

@@ -16,7 +16,7 @@ import numpy as np
 
 from lib.terminal import (
     COLUMNS, Panel, bold, colours, cut, label, legend, pad, paragraph, picture, run, shade, width)
-from lib.walk import ALSO, TEXT, Walk, example, source
+from lib.walk import ALSO, SEED, TEXT, Walk, example, source
 
 HELP = """\
 Enter       the next line
@@ -235,7 +235,7 @@ def main(argv=None):
                         help="D (default: the least at which all axes differ)")
     parser.add_argument("--heads", type=int, default=2, help="H (default: %(default)s)")
     parser.add_argument("--layers", type=int, default=1, help="L (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the weights (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the weights (default: %(default)s)")
     parser.add_argument("--auto", action="store_true",
                         help="show every line, ask nothing; so it is in a pipe")
     args = parser.parse_args(argv)
