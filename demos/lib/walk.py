@@ -309,7 +309,8 @@ def describe(value):
     if isinstance(value, slice):
         return f"{value.start}:{value.stop}"
     if dataclasses.is_dataclass(value) and not isinstance(value, GPTConfig):
-        return f"{type(value).__name__} of {', '.join(vars(value))}"
+        module = type(value).__module__.split(".")[-1]
+        return f"{module}.{type(value).__qualname__} of {', '.join(vars(value))}"
     return getattr(value, "__name__", type(value).__name__)
 
 
