@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from .described import Described, lines
+from .described import Described, block
 from .files.names import state_dict
 
 
@@ -155,10 +155,8 @@ class Parameters(NamedArrays):
         return f"{self.flat.size:,} numbers, {self.flat.dtype}, {tie}"
 
     def __repr__(self):
-        blocks = lines(self.blocks)
-        rest = [f"P: {lines(self.P)[0]}", f"blocks: {blocks[0]}", *blocks[1:],
-                *(f"norm: {line}" for line in lines(self.norm)), f"head: {'E' if self.head is self.E else lines(self.head)[0]}"]
-        return "\n".join([f"Parameters({self.summary()}", f"  E: {lines(self.E)[0]}", *(f"  {line}" for line in rest), ")"])
+        fields = {"E": self.E, "P": self.P, "blocks": self.blocks, "norm": self.norm, "head": self.head}
+        return "\n".join(block(f"Parameters[{self.summary()}]", fields.items()))
 
     def __reduce__(self):
         return from_flat, (self.config, np.array(self.flat))
