@@ -2,6 +2,7 @@
 import codecs
 import json
 import os
+import random
 import re
 import tempfile
 import threading
@@ -16,9 +17,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from minigpt_np.text import bpe
+from minigpt_np.text import bpe, open_tokenizer
 from minigpt_np.text.bpe import END_OF_TEXT, BPETokenizer
-from strategies import repetitive_text, unicode_text
+from strategies import corrupted, examples_of, repetitive_text, unicode_text, with_another_value
 
 REFERENCE = json.loads(Path(__file__).parents[1].joinpath("reference", "bpe.json").read_bytes())
 TOKENIZER = BPETokenizer.train(REFERENCE["train_text"], REFERENCE["vocab_size"])
@@ -587,6 +588,26 @@ def test_what_hangs_or_has_no_end_is_refused(tmp_path, saved, name, monkeypatch)
         file.truncate(2**40)            # a sparse file: no disk holds as much
     with pytest.raises(ValueError, match=f"{name}: longer than 33,554,432 bytes"):
         BPETokenizer.from_folder(tmp_path)
+
+
+def test_hundreds_of_corrupted_tokenizer_json_are_refused_or_right(tmp_path, saved):
+    rng = random.Random(0)
+    path, whole = tmp_path / "tokenizer.json", json.loads(as_json(saved))
+    raw, accepted, n = json.dumps(whole).encode(), 0, examples_of(400, 20_000)
+    for _ in range(n):
+        some = json.dumps(with_another_value(whole, rng)).encode() if rng.random() < 0.7 else corrupted(raw, rng)
+        path.write_bytes(some)
+        try:
+            tokenizer = open_tokenizer(tmp_path)
+        except ValueError as error:
+            assert "tokenizer.json" in str(error) and "\n" not in str(error) and len(str(error)) < 1500
+        else:
+            accepted += 1
+            assert tokenizer.decode(tokenizer.encode(SMALL)) == SMALL
+            assert tokenizer.encode(SMALL).tolist() == naive_encode(tokenizer, SMALL)
+            vocab = json.loads(some)["model"]["vocab"]
+            assert all(tokenizer.token(v).decode("latin-1") == token or not token.isascii() for token, v in vocab.items())
+    assert 0 < accepted < n
 
 
 def test_files_that_are_not_there(tmp_path, saved):
