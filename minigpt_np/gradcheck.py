@@ -34,6 +34,8 @@ import numpy as np
 
 COMPLEX_STEP = 1e-20  # its square, the truncation error, is far below any eps
 NOISE_POINTS = 14     # calls of f that measure its rounding noise, once for each array
+FEW_EPS = 64          # as much noise as a sum has: then it is not asked whether it is noise
+FALLS = 32            # a smooth function's rest falls by up to 8^6 when it is moved 1/8 as far; noise does not
 SIGMAS = 3            # a rounding error is taken to be at most so many standard deviations
 RTOL_EPS, ATOL_EPS = 4096, 16  # the eps's allowed to the gradient under test; see `check`
 
@@ -91,17 +93,16 @@ def _filled(method, f, x, coordinates):
 
 
 def _differences(f, x, indices):
-    eps, scales = _eps(x), _scales(x)
-    noise = _noise(lambda: _real(f), {"x": x}, {"x": scales * _signs(x.shape)})
-    pairs = [_extrapolated(_slope_at(f, x, i), _first_step(eps, scales[i]), noise, eps)
-             for i in indices]
+    eps, scales, sizes = _eps(x), _scales(x), _sizes(x)
+    noise, smooth = _noise(lambda: _real(f), {"x": x})
+    pairs = [_extrapolated(_slope_at(f, x, i), _first_step(eps, scales[i]),
+                           eps**0.5 * smooth * sizes[i], noise, eps) for i in indices]
     return [value for value, _ in pairs], [error for _, error in pairs]
 
 
 def _complex_steps(f, x, indices):
     signs = _signs(x.shape)
-    noise = _noise(lambda: _imaginary_slope(f, {"x": x}, {"x": signs}),
-                   {"x": x}, {"x": _scales(x) * signs})
+    noise, _ = _noise(lambda: _imaginary_slope(f, {"x": x}, {"x": signs}), {"x": x})
     values = [_imaginary_slope_at(f, x, index) for index in indices]
     return values, [noise + _eps(x) * abs(value) for value in values]
 
@@ -134,8 +135,8 @@ def _slope_along(f, arrays, direction):
     return slope
 
 
-def _extrapolated(slope, h, noise, eps):
-    """The limit of slope(h) as h -> 0, and a bound of its error.
+def _extrapolated(slope, h, least, noise, eps):
+    """The limit of slope(h) as h -> 0, and a bound of its error. No step is below `least`.
 
     A central difference is f' + c2 h^2 + c4 h^4 + ..., so combining those at h and h/2 removes c2,
     and combining two such combinations removes c4:
@@ -146,7 +147,7 @@ def _extrapolated(slope, h, noise, eps):
     grows. T0 carries at most noise / h of it, T1 1.5 times and T2 1.65 times that: 2 covers it.
     """
     value, row = np.nan, []
-    for _ in range(round(-0.3 * math.log2(eps))):  # h from eps^(1/5) to eps^(1/2), times the scale
+    for _ in range(round(math.log2(h / least))):
         t0, magnitude = slope(h)
         coarser, row = row, [t0]
         for order, t in zip((4, 16), coarser):
@@ -280,10 +281,12 @@ def directional(f, arrays, gradients, rng, method="differences", rtol=None, atol
     v = {name: _scales(x) * rng.standard_normal(x.shape) for name, x in arrays.items()}
     eps = _eps_of(arrays)
     if method == "differences":
-        noise = _noise(lambda: _real(f), arrays, v)
-        value, error = _extrapolated(_slope_along(f, arrays, v), _first_step(eps, 1.0), noise, eps)
+        noise, smooth = _noise(lambda: _real(f), arrays)
+        nearest = min(np.min(_sizes(x) / _scales(x)) for x in arrays.values())
+        value, error = _extrapolated(_slope_along(f, arrays, v), _first_step(eps, 1.0),
+                                     eps**0.5 * smooth * nearest, noise, eps)
     else:
-        noise = _noise(lambda: _imaginary_slope(f, arrays, v), arrays, v)
+        noise, _ = _noise(lambda: _imaginary_slope(f, arrays, v), arrays)
         value = _imaginary_slope(f, arrays, v)
         error = noise + eps * abs(value)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported as wrong
@@ -358,24 +361,42 @@ def _drawn(shape, limit, rng):
 
 # ---- steps and noise -----------------------------------------------------------------------------
 
-def _noise(value, arrays, direction):
-    """SIGMAS standard deviations of the rounding noise of value(), as the arrays move slightly.
+def _noise(value, arrays):
+    """SIGMAS standard deviations of the rounding noise of value(), as the arrays move slightly; and how
+    much more slightly than usual they had to, as a factor of at most 1.
 
-    So slightly that a smooth function is a polynomial of degree 5 there: what the best one leaves
-    of value() at random points of a line is noise. (The idea: Moré and Wild 2011.) inf if that is
-    half of the digits or more, of value() or of 1: no rounding does that, but a jump or a kink at
-    the very point does, and a computation in a shorter dtype than the arrays'.
+    So slightly that a smooth function is a polynomial of degree 5 there: what the best one leaves of
+    value() at random points of a line is noise. (The idea: Moré and Wild 2011.) Each entry moves in
+    proportion to itself, for log x turns within x of 0. What is left of a function that turns faster
+    still falls with the 6th power of the move, noise does not: it is moved less until that tells.
+
+    inf if that is half of the digits or more, of value() or of 1: no rounding does that, but a jump or
+    a kink at the very point does, and a computation in a shorter dtype than the arrays'.
     """
-    step = _eps_of(arrays) ** 0.4
+    eps, best, smooth = _eps_of(arrays), (np.inf, 1.0), 1.0
+    directions = {name: _sizes(x) * _signs(x.shape) for name, x in arrays.items()}
+    while smooth * eps**0.4 > eps**0.8:
+        noise, magnitude = _residual(value, arrays, directions, smooth * eps**0.4)
+        if not noise < best[0] / FALLS and smooth < 1:
+            break                           # it is noise, and was before
+        best = noise, smooth
+        if noise <= FEW_EPS * eps * magnitude:
+            break
+        smooth /= 8
+    noise, smooth = best
+    half_the_digits = eps**0.5 * max(1.0, magnitude)
+    return (noise if noise < half_the_digits else np.inf), smooth
+
+
+def _residual(value, arrays, directions, step):
+    """What a polynomial leaves of value() within `step`, as a deviation; and value()'s magnitude."""
     t = np.random.default_rng(0).uniform(-1, 1, NOISE_POINTS)
-    samples = np.array([_moved(value, arrays, direction, step * distance) for distance in t])
+    samples = np.array([_moved(value, arrays, directions, step * distance) for distance in t])
     if not np.all(np.isfinite(samples)):
-        return np.inf
+        return np.inf, np.inf
     powers, rise = np.vander(t, 6), samples - samples[0]
     rest = rise - powers @ np.linalg.lstsq(powers, rise, rcond=None)[0]
-    noise = SIGMAS * float(np.sqrt(np.sum(rest * rest) / (NOISE_POINTS - 6)))
-    half_the_digits = _eps_of(arrays) ** 0.5 * max(1.0, np.max(np.abs(samples)))
-    return noise if noise < half_the_digits else np.inf
+    return SIGMAS * float(np.sqrt(np.sum(rest * rest) / (NOISE_POINTS - 6))), np.max(np.abs(samples))
 
 
 def _moved(value, arrays, direction, distance):
@@ -395,6 +416,12 @@ def _scales(x):
     size = np.abs(x).astype(float)
     size = np.maximum(size, np.median(size))
     return np.where(size > 0, size, 1.0)
+
+
+def _sizes(x):
+    """The size of each coordinate itself, or where that is 0, as _scales has it."""
+    size = np.abs(x).astype(float)
+    return np.where(size > 0, size, _scales(x))
 
 
 def _signs(shape):
@@ -487,7 +514,8 @@ def _need_separate(arrays):
 def _need_steady(f, arrays, method):
     number = _real if method == "differences" else _number
     first, second = number(f), number(f)
-    apart = abs(complex(first) - complex(second))  # in plain Python, where inf - inf is a quiet NaN
-    if apart > _eps_of(arrays) ** 0.5 * abs(first):
+    first, second = complex(first), complex(second)  # in plain Python, where inf - inf is a quiet NaN
+    apart, size = (max(abs(z.real), abs(z.imag)) for z in (first - second, first))
+    if apart > _eps_of(arrays) ** 0.5 * size:
         raise ValueError(f"f: expected the same number at every call, got {first}, then {second}: "
                          "dropout, or a generator that is not seeded anew?")

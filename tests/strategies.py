@@ -165,6 +165,44 @@ tensor_names = st.one_of(
     st.sampled_from(["wte.weight", "h.0.ln_1.bias", "", "a/b", "é", '"', "\\", "\x00"]), st.text())
 
 
+def corrupted(raw, rng):
+    """`raw` with one thing wrong: a byte, a bit, an end, a piece taken out, put in or put twice.
+
+    rng is a random.Random.
+    """
+    at, other = sorted(rng.randrange(len(raw) + 1) for _ in range(2))
+    head = rng.random() < 0.3       # the length and the first bytes of the header deserve more
+    byte = rng.randrange(min(len(raw), 10 if head else len(raw)))
+    return rng.choice([
+        lambda: raw[:byte] + bytes([rng.randrange(256)]) + raw[byte + 1:],
+        lambda: raw[:byte] + bytes([raw[byte] ^ 1 << rng.randrange(8)]) + raw[byte + 1:],
+        lambda: raw[:byte] + rng.choice("0123456789{}[],:. -e").encode() + raw[byte + 1:],
+        lambda: raw[:at],
+        lambda: raw + rng.randbytes(rng.randrange(1, 9)),
+        lambda: raw[:at] + raw[other:],
+        lambda: raw[:byte] + rng.randbytes(rng.randrange(1, 4)) + raw[byte:],
+        lambda: raw[:other] + raw[at:other] + raw[other:],
+        lambda: raw[:8] + raw[at:other] + raw[8:],
+    ])()
+
+
+def with_another_value(whole, rng):
+    """A JSON value like `whole` in which one value, key or item, somewhere, is another or is gone."""
+    odd = [None, True, False, 0, 1, -1, 2, 0.5, 1e308, 2**64, 10**30, "", "a", "gpt2", "\ud800", [], {}, [0], [[]], {"a": 1}]
+    if not isinstance(whole, (dict, list)) or not whole or rng.random() < 0.1:
+        return rng.choice(odd)
+    changed = whole.copy()
+    key = rng.choice(list(whole)) if isinstance(whole, dict) else rng.randrange(len(whole))
+    value = changed.pop(key)
+    if rng.random() < 0.8:
+        value = with_another_value(value, rng)
+        if isinstance(whole, list):
+            changed.insert(key, value)
+        else:
+            changed[key if rng.random() < 0.8 else rng.choice(["a", *whole])] = value
+    return changed
+
+
 # ---- comparison ----------------------------------------------------------------------------------
 
 def assert_same(a, b, scale=None, terms=4096):
