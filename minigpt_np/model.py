@@ -87,7 +87,7 @@ class GPT:
             raise ValueError("cache: of a forward pass without targets given, expected one with a loss")
         if grads is None:
             grads = Parameters(self.config, self.params.flat.dtype)
-        check_shapes("grads", grads, self.config)
+        check_shapes("grads", grads, self.config, self.params.flat.dtype)
         _, backward_block = layers.block.ORDERS[self.config.norm]
 
         dlogits = layers.cross_entropy.backward(dloss, cache.loss)

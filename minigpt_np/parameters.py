@@ -9,6 +9,7 @@ from math import prod
 
 import numpy as np
 
+from .checks import refuse
 from .described import Described, block
 from .files.names import state_dict
 
@@ -120,7 +121,7 @@ class Parameters(NamedArrays):
     """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
 
     zeros    (n, dtype) -> the array that becomes flat; memory of its own unless given
-    flat     every number once; the first `n_decayed` are those that weight decay applies to
+    flat     every number once: the first `n_decayed` are those that weight decay applies to, then E, P, the rest
     slices   name -> the slice of flat that the array is a view of, in the order of flat
 
     Copies (copy.copy, copy.deepcopy, pickle) have a flat of their own, with views into it, tied as here.
@@ -162,12 +163,14 @@ class Parameters(NamedArrays):
         return from_flat, (self.config, np.array(self.flat))
 
 
-def check_shapes(name, params, config):
-    """params, or ValueError unless it is Parameters whose arrays have the shapes that this config asks for."""
+def check_shapes(name, params, config=None, dtype=None):
+    """params, or ValueError unless it is Parameters, with arrays of this config's shapes that hold numbers of dtype."""
     if not isinstance(params, NamedArrays):
-        raise ValueError(f"{name}: {params!r} given, expected Parameters")
-    if params.config is not config and shapes(params.config) != shapes(config):
+        refuse(name, params, "Parameters")
+    if config is not None and params.config is not config and shapes(params.config) != shapes(config):
         raise ValueError(f"{name}: Parameters of {params.config} given, expected those of {config}")
+    if dtype is not None and (params.P.dtype.kind == "c") != (dtype.kind == "c"):
+        raise ValueError(f"{name}: Parameters of {params.P.dtype} given, expected {dtype}")
     return params
 
 

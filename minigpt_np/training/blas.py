@@ -1,6 +1,7 @@
 """How many threads NumPy's BLAS uses, for as long as several workers or small products want it to be one."""
 import ctypes
 import functools
+import os
 from pathlib import Path
 from threading import Lock
 
@@ -10,10 +11,10 @@ import numpy as np
 class blas_threads:
     """While the `with` block runs, NumPy's BLAS uses n threads; then as many as before.
 
-    Blocks may nest, and overlap in several threads: the BLAS has one number for the whole process,
-    the latest block's, and the number before them all when the last has ended. Only OpenBLAS is known (NumPy's own wheels carry
-    it). With any other, nothing happens: the results are the same, the threads of two levels get in
-    each other's way.
+    Blocks may nest, and overlap in several threads: the BLAS has one number for the whole process, the
+    latest block's, and the number before them all when the last has ended. Only OpenBLAS is known
+    (NumPy's own wheels carry it). With any other, nothing happens: the results are the same, the
+    threads of two levels get in each other's way.
     """
 
     lock, running, before = Lock(), [], None    # one for the process: blocks that run now, the number before them
@@ -36,6 +37,15 @@ class blas_threads:
             with self.lock:
                 self.running.remove(self)
                 set_threads(self.running[-1].n if self.running else self.before)
+
+
+def _new_lock():
+    """In a forked process: the lock may be held by a thread that is not here."""
+    blas_threads.lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 @functools.cache

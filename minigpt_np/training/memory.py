@@ -1,21 +1,28 @@
-"""Memory: shared with workers (gradients always, weights while a team of them lives), and kept when freed.
+"""Memory: shared with workers while a team of them lives, and kept when freed.
 
-What the trainer itself needs it asks for as shared `zeros`. A model's weights are ordinary memory of its
-own; `Sharing` turns their pages into shared ones where they are, so every view of them stays a view,
-and turns them back when the team is gone.
+Weights, gradients and moments are ordinary memory. `Sharing` turns their pages into shared ones where
+they are, so every view of them stays a view, and turns them back when the team is gone. What only the
+team needs is shared `zeros`.
 """
 import ctypes
 import functools
 import mmap
+import os
 import sys
 import weakref
+from threading import RLock
 
 import numpy as np
 
 # Elsewhere there is no fork, or the system's own libraries do not survive it (macOS).
 FORKS = sys.platform == "linux"
-CHUNK = 16 << 20            # bytes that are copied aside at a time
-MAP_FIXED = 0x10            # Linux, mman.h: put the new pages exactly there
+CHUNK = 16 << 20            # bytes that are replaced at a time: so much more memory it takes
+MREMAP_MAYMOVE, MREMAP_FIXED = 1, 2                         # Linux, mman.h
+FAILED = ctypes.c_void_p(-1).value
+
+
+class Shared(mmap.mmap):
+    """Memory that stays shared for as long as it lives."""
 
 
 def zeros(n, dtype):
@@ -25,56 +32,85 @@ def zeros(n, dtype):
     """
     if not FORKS:
         return np.zeros(n, dtype)
-    return np.ndarray(n, dtype, mmap.mmap(-1, max(1, n * np.dtype(dtype).itemsize)))
+    return np.ndarray(n, dtype, Shared(-1, max(1, n * np.dtype(dtype).itemsize)))
 
 
 def is_shared(array):
     """Whether `array` is one of `zeros`, shared from the start."""
-    return isinstance(array.base, mmap.mmap)
+    return isinstance(array.base, Shared)
 
 
 def can_share(array):
-    """Whether `array` begins a page and no other object has memory in its last one: see parameters.whole_pages."""
-    return FORKS and array.flags.c_contiguous and address(array) % mmap.PAGESIZE == 0
+    """Whether `array` fills whole pages that one NumPy array owns (parameters.whole_pages makes such)."""
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    start, size = pages(array)
+    return (FORKS and array.flags.c_contiguous and owner.flags.owndata and start % mmap.PAGESIZE == 0
+            and start + size <= address(owner) + owner.nbytes)
 
 
 class Sharing:
     """While it lives (until `close` or the garbage collector), `array`'s memory is shared with forked processes.
 
-    Several may share one array. No other thread may write to the array while the first begins or the
-    last ends: its pages are replaced then, a chunk at a time.
+    Several may share one array. Its pages are replaced, a chunk at a time, when the first begins and
+    when the last ends: what another thread writes to it then can be lost, what it reads is right.
     """
 
     def __init__(self, array):
         start = address(array)
-        if _users.setdefault(start, 0) == 0:
-            replace_pages(array, mmap.MAP_SHARED)
-        _users[start] += 1
+        with _lock:
+            if start not in _users:
+                replace_pages(array, mmap.MAP_SHARED)
+            _users[start] = _users.get(start, 0) + 1
         self.close = weakref.finalize(self, _end, array)
         self.close.atexit = False
 
 
 _users = {}                 # address -> how many Sharings
+_lock = RLock()             # a Sharing can end, collected as garbage, while another begins
 
 
 def _end(array):
-    _users[address(array)] -= 1
-    if _users[address(array)] == 0:
-        del _users[address(array)]
-        replace_pages(array, mmap.MAP_PRIVATE)
+    start = address(array)
+    with _lock:
+        _users[start] -= 1
+        if _users[start] == 0:
+            del _users[start]
+            replace_pages(array, mmap.MAP_PRIVATE)
+
+
+def _new_lock():
+    """In a forked process: the lock may be held by a thread that is not here."""
+    global _lock
+    _lock = RLock()
+
+
+if FORKS:
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 def replace_pages(array, kind):
-    """Put pages of the kind (MAP_SHARED or MAP_PRIVATE) in the place of `array`'s, with the same contents."""
-    protection = mmap.PROT_READ | mmap.PROT_WRITE
-    flags = kind | mmap.MAP_ANONYMOUS | MAP_FIXED
-    start, size = address(array), -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    """Put pages of the kind (MAP_SHARED or MAP_PRIVATE) in the place of `array`'s, with the same contents.
+
+    They are filled elsewhere and then moved: at every moment the array reads the same.
+    """
+    start, size = pages(array)
     for offset in range(0, size, CHUNK):
         place, n = start + offset, min(CHUNK, size - offset)
-        saved = ctypes.string_at(place, n)
-        if libc().mmap(place, n, protection, flags, -1, 0) != place:
+        new = libc().mmap(None, n, mmap.PROT_READ | mmap.PROT_WRITE, kind | mmap.MAP_ANONYMOUS, -1, 0)
+        if new == FAILED:
             raise OSError(ctypes.get_errno(), f"cannot share {array.nbytes:,} bytes of memory with workers")
-        ctypes.memmove(place, saved, n)
+        ctypes.memmove(new, place, n)
+        if libc().mremap(new, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, place) != place:
+            error = ctypes.get_errno()
+            libc().munmap(new, n)
+            raise OSError(error, f"cannot share {array.nbytes:,} bytes of memory with workers")
+
+
+def pages(array):
+    """Where the array's pages begin, and how many bytes they are."""
+    return address(array), -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def address(array):
@@ -84,10 +120,13 @@ def address(array):
 
 @functools.cache
 def libc():
-    """The C library, knowing the types of mmap."""
+    """The C library, knowing the types of mmap and its kin."""
     library = ctypes.CDLL(None, use_errno=True)
-    library.mmap.restype = ctypes.c_void_p
-    library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    size = ctypes.c_size_t
+    library.mmap.restype = library.mremap.restype = ctypes.c_void_p
+    library.mmap.argtypes = [ctypes.c_void_p, size, *[ctypes.c_int] * 3, ctypes.c_long]
+    library.mremap.argtypes = [ctypes.c_void_p, size, size, ctypes.c_int, ctypes.c_void_p]
+    library.munmap.argtypes = [ctypes.c_void_p, size]
     return library
 
 

@@ -8,9 +8,8 @@ from math import cos, pi, sqrt
 
 import numpy as np
 
-from ..checks import check_not_negative, check_positive, check_rate
-from ..parameters import check_shapes
-from . import memory
+from ..checks import check_flag, check_not_negative, check_number, check_positive, check_rate, check_whole, refuse
+from ..parameters import check_shapes, whole_pages
 
 CHUNK = 1 << 17             # numbers that are updated together: few enough to stay in the cache from pass to pass
 
@@ -18,7 +17,7 @@ CHUNK = 1 << 17             # numbers that are updated together: few enough to s
 def check_betas(name, value):
     """Two floats in [0, 1), as a tuple."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ValueError(f"{name}: {value!r} given, expected two numbers in [0, 1)")
+        refuse(name, value, "two numbers in [0, 1)")
     return tuple(check_rate(name, beta) for beta in value)
 
 
@@ -28,12 +27,11 @@ class Optimizer:
     Its settings are attributes that may be set between steps; SETTINGS has a check for each, which
     makes it a plain number (or a tuple of them) or raises ValueError.
     """
-    SETTINGS = {}
+    SETTINGS = {"steps": check_whole}
 
     def __init__(self, params, **settings):
-        self.params = params
-        self.steps = 0
-        vars(self).update(settings)
+        self.params = check_shapes("params", params)
+        vars(self).update(settings, steps=0)
         self.settings()
 
     def settings(self):
@@ -41,32 +39,42 @@ class Optimizer:
 
         Raises ValueError for an attribute that has been set to anything else.
         """
-        for name, check in self.SETTINGS.items():
-            setattr(self, name, check(name, getattr(self, name)))
-        return {name: getattr(self, name) for name in ("steps", *self.SETTINGS)}
+        found = {name: check(name, getattr(self, name)) for name, check in self.SETTINGS.items()}
+        vars(self).update(found)
+        return found
 
     def arrays(self):
-        """Attribute name -> array, of params.flat's shape, in memory that workers share."""
+        """Attribute name -> array, of params.flat's shape."""
         return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+
+    def zeros(self):
+        """An array of params.flat's shape and dtype, which a trainer can share with its workers."""
+        return whole_pages(self.params.flat.size, self.params.flat.dtype)
 
     def step(self, grads, lr=None, scale=1.0):
         """One step along scale · grads (Parameters), at this learning rate, in place."""
-        check_shapes("grads", grads, self.params.config)
+        check_shapes("grads", grads, self.params.config, self.params.flat.dtype)
+        scale = check_number("scale", scale, lambda x: True, "a finite number")
+        lr = None if lr is None else check_not_negative("lr", lr)
         self.settings()
-        lr = None if lr is None else check_positive("lr", lr)
         self.steps += 1
         self.update(grads, lr, scale)
 
     def update(self, grads, lr=None, scale=1.0, worker=0, workers=1):
         """Step number `steps`, for every number of the parameters, or for one worker's part of them."""
         lr = self.lr if lr is None else lr
-        for chunk, decays in worker_chunks(grads, worker, workers):
-            self._update(chunk, grads.flat[chunk], lr, scale, decays)
+        with np.errstate(all="ignore"):     # the next loss tells whether this went too far
+            for chunk, decays in worker_chunks(self.params, self.n_decayed(), worker, workers):
+                self._update(chunk, grads.flat[chunk], lr, scale, decays)
+
+    def n_decayed(self):
+        """So many of params.flat's first numbers have weight decay."""
+        return self.params.n_decayed
 
     def __setstate__(self, state):
         vars(self).update(state)
-        for name, array in self.arrays().items():       # a copy's, too, in memory that workers share
-            setattr(self, name, memory.zeros(array.size, array.dtype))
+        for name, array in self.arrays().items():       # a copy's, too, can be shared with workers
+            setattr(self, name, self.zeros())
             getattr(self, name)[...] = array
 
 
@@ -75,17 +83,23 @@ class AdamW(Optimizer):
 
     lr            learning rate, > 0; `step` can be given another
     betas         decay rates of the two moments, each in [0, 1)
-    weight_decay  per unit of learning rate, on `params.flat[:params.n_decayed]` only: the weights
-                  of matrix products as minGPT has it; see parameters.decays (a tied E: none)
+    weight_decay  per unit of learning rate, on the weights of matrix products only, as minGPT has it;
+                  see parameters.decays (a tied E: none)
+    decay_embeddings   True: on every matrix, E and P too, as nanoGPT has it
     m, v          the moments, flat like params.flat
     Raises ValueError for numbers outside these ranges.
     """
-    SETTINGS = {"lr": check_positive, "betas": check_betas, "eps": check_positive, "weight_decay": check_not_negative}
+    SETTINGS = {"steps": check_whole, "lr": check_positive, "betas": check_betas, "eps": check_positive,
+                "weight_decay": check_not_negative, "decay_embeddings": check_flag}
 
-    def __init__(self, params, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1):
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-        self.m = memory.zeros(params.flat.size, params.flat.dtype)
-        self.v = memory.zeros(params.flat.size, params.flat.dtype)
+    def __init__(self, params, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, decay_embeddings=False):
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
+                         decay_embeddings=decay_embeddings)
+        self.m, self.v = self.zeros(), self.zeros()
+
+    def n_decayed(self):
+        """E and P come first among what does not decay: see parameters.Parameters."""
+        return self.params.slices["P"].stop if self.decay_embeddings else self.params.n_decayed
 
     def _update(self, chunk, g, lr, scale, decays):
         """m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  p = p - lr (m̂ / (sqrt(v̂) + eps) + decay p),
@@ -113,11 +127,11 @@ class SGD(Optimizer):
 
     lr > 0; momentum in [0, 1). Raises ValueError otherwise.
     """
-    SETTINGS = {"lr": check_positive, "momentum": check_rate}
+    SETTINGS = {"steps": check_whole, "lr": check_positive, "momentum": check_rate}
 
     def __init__(self, params, lr=0.1, momentum=0.0):
         super().__init__(params, lr=lr, momentum=momentum)
-        self.velocity = memory.zeros(params.flat.size, params.flat.dtype)
+        self.velocity = self.zeros()
 
     def _update(self, chunk, g, lr, scale, decays):
         velocity = self.velocity[chunk]
@@ -126,19 +140,25 @@ class SGD(Optimizer):
         self.params.flat[chunk] -= lr * velocity
 
 
-def worker_chunks(grads, worker=0, workers=1):
-    """(slice of grads.flat, whether it decays), each of at most CHUNK numbers that all decay or all do not.
+def worker_chunks(params, n_decayed, worker=0, workers=1):
+    """(slice of params.flat, whether it decays), each of at most CHUNK numbers that all decay or all do not.
 
-    All of them together are the whole vector; a worker's are one part of it.
+    The first n_decayed numbers do. All slices together are the whole vector; a worker's are one part of it.
     """
-    begin, end = (i * grads.flat.size // workers for i in (worker, worker + 1))
-    decayed, rest = (begin, min(end, grads.n_decayed)), (max(begin, grads.n_decayed), end)
+    begin, end = (i * params.flat.size // workers for i in (worker, worker + 1))
+    decayed, rest = (begin, min(end, n_decayed)), (max(begin, n_decayed), end)
     return [(chunk, True) for chunk in chunks(*decayed)] + [(chunk, False) for chunk in chunks(*rest)]
 
 
 def chunks(start, stop):
     """Slices, each of at most CHUNK numbers, that together are start..stop."""
     return [slice(low, min(low + CHUNK, stop)) for low in range(start, stop, CHUNK)]
+
+
+def squares_of(x):
+    """The sum of the squares of x (n,), a chunk; inf where that is too much for its dtype."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(x @ x)
 
 
 def clip_factor(norm, limit):
@@ -159,11 +179,13 @@ class WarmupCosine:
     minimum: float
 
     def __post_init__(self):
-        check_positive("lr", self.lr)
-        if not 0 <= self.minimum <= self.lr:
-            raise ValueError(f"minimum: {self.minimum!r} given, expected 0 to lr = {self.lr!r}")
-        if not 0 <= self.warmup <= self.total:
-            raise ValueError(f"warmup: {self.warmup!r} given, expected 0 to total = {self.total!r}")
+        lr, total = check_positive("lr", self.lr), check_whole("total", self.total)
+        minimum = check_number("minimum", self.minimum, lambda x: 0 <= x <= lr, f"a number in 0..lr = {lr}")
+        warmup = check_whole("warmup", self.warmup)
+        if warmup > total:
+            refuse("warmup", warmup, f"a whole number in 0..total = {total}")
+        for name, value in {"lr": lr, "warmup": warmup, "total": total, "minimum": minimum}.items():
+            object.__setattr__(self, name, value)       # NumPy's numbers become Python's
 
     def __call__(self, step):
         if step < self.warmup:

@@ -36,8 +36,7 @@ def cores():
 def worker_count(threads):
     """threads, a whole number of at least 1, or ValueError; None: one for each core, and one alone under a debugger."""
     if threads is not None:
-        check_size("threads", threads)
-        return int(threads)
+        return check_size("threads", threads)
     if debugger_attached():
         say_once("A debugger is attached, so one thread does all the work (threads=N asks for more).")
         return 1
@@ -123,9 +122,9 @@ class Processes(Threads):
     def __init__(self, members, private=()):
         """private: arrays whose memory is shared for as long as the processes live."""
         super().__init__(members)
-        self.connections, self.pids = [], []
+        self.connections, self.pids, self.owner = [], [], os.getpid()
         sharings = [memory.Sharing(array) for array in private if len(members) > 1]
-        self.close = weakref.finalize(self, close, os.getpid(), self.connections, self.pids, sharings)
+        self.close = weakref.finalize(self, close, self.owner, self.connections, self.pids, sharings)
         for member in members[1:]:
             connection, pid = fork(member, self.connections)
             self.connections.append(connection)
@@ -133,8 +132,8 @@ class Processes(Threads):
 
     @property
     def alive(self):
-        """Whether it can be called: no call has failed yet."""
-        return self.close.alive
+        """Whether it can be called: no call has failed yet, and this is not a fork of the process that made it."""
+        return self.close.alive and self.owner == os.getpid()
 
     def call_each(self, method, arguments):
         try:

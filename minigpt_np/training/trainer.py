@@ -4,12 +4,13 @@ from threading import Lock
 
 import numpy as np
 
-from ..checks import check_generator, check_ids, check_positive, check_size, check_targets
+from ..checks import check_generator, check_ids, check_not_negative, check_positive, check_size, check_targets, refuse
+from ..model import GPT
 from ..parameters import Parameters
 from . import memory, parallel
 from .blas import blas_threads
 from .data import consecutive_batches
-from .optim import chunks, clip_factor
+from .optim import Optimizer, chunks, clip_factor, squares_of
 from .worker import LocalGradients, Worker, accumulate
 
 
@@ -35,59 +36,83 @@ class Trainer:
     """
 
     def __init__(self, model, optimizer, schedule=None, clip=1.0, threads=None, micro_batches=1, rng=None):
+        if not isinstance(model, GPT):
+            refuse("model", model, "a GPT")
+        check_trainable(model.params.flat.dtype)
+        if not isinstance(optimizer, Optimizer):
+            refuse("optimizer", optimizer, "an optimizer, such as AdamW(model.params)")
         if optimizer.params is not model.params:
             raise ValueError("optimizer: one of other parameters given, expected the model's own, model.params")
-        if clip is not None:
-            check_positive("clip", clip)
-        check_size("micro_batches", micro_batches)
-        if rng is not None:
-            check_generator("rng", rng)
-        self.model, self.optimizer, self.schedule, self.clip, self.rng = model, optimizer, schedule, clip, rng
+        if schedule is not None and not callable(schedule):
+            refuse("schedule", schedule, "a function of the step's number, such as a WarmupCosine, or None")
+        self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.clip = None if clip is None else check_positive("clip", clip)
         self.threads = parallel.worker_count(threads)
-        self.micro_batches = micro_batches
+        self.micro_batches = check_size("micro_batches", micro_batches)
+        self.rng = None if rng is None else check_generator("rng", rng)
         memory.keep_freed_memory()
-        self.steps = 0
-        self.grads = Parameters(model.config, model.params.flat.dtype, memory.zeros)
-        self._team, self._lock, self._broken = None, Lock(), False
+        self.steps, self.half_updated = 0, False
+        self.grads = Parameters(model.config, model.params.flat.dtype)
+        self._team, self._lock = None, Lock()
 
     def step(self, ids, targets):
         """One step on ids, targets (B, T) -> loss before it, global norm of its gradient before clipping.
 
         Raises FloatingPointError, changing nothing, when either is not finite. Whatever else stops it
         before the update changes nothing, too; what stops it during the update (a worker that was
-        killed, Ctrl-C) leaves parameters of which some have moved and some have not, and every later
-        step raises RuntimeError.
+        killed, Ctrl-C) leaves parameters of which some have moved and some have not: `half_updated` is
+        True, and every later step raises RuntimeError.
         """
         if not self._lock.acquire(blocking=False):
             raise RuntimeError("step: called while another thread's step of this trainer is running")
+        dropout = None if self.rng is None else self.rng.bit_generator.state
         try:
+            self.check_whole()
+            lr, settings = self.learning_rate(), self.optimizer.settings()      # whatever is wrong, before it is costly
             with blas_threads(1):
                 loss, norm = self.gradients(ids, targets)
-                self.update(loss, norm)
+                self.check_finite(loss, norm)
+                self.update(norm, lr, settings)
+        except BaseException:
+            if dropout is not None and not self.half_updated:
+                self.rng.bit_generator.state = dropout          # the same step can be tried again
+            raise
         finally:
             self._lock.release()
         return loss, norm
 
-    def update(self, loss, norm):
-        """The optimizer's step along self.grads, clipped, whose norm this is."""
+    def learning_rate(self):
+        """What the schedule says for the next step, or the optimizer's own."""
+        if self.schedule is None:
+            return check_positive("lr", self.optimizer.lr)
+        return check_not_negative(f"schedule({self.steps})", self.schedule(self.steps))
+
+    def check_whole(self):
+        """Raise RuntimeError after a step that was stopped in the middle of its update."""
+        if self.half_updated:
+            raise RuntimeError("an earlier step was stopped in the middle of its update: some parameters have moved, "
+                               "some have not. Go on from a checkpoint")
+
+    def check_finite(self, loss, norm):
+        """Raise FloatingPointError unless both are finite."""
         if not (isfinite(loss) and isfinite(norm)):
             raise FloatingPointError(
                 f"step {self.steps}: the loss is {loss} and the norm of its gradient {norm}, expected finite numbers; "
                 "the parameters are as they were before it. Try a smaller learning rate, or clipping")
-        if self._broken:
-            raise RuntimeError("an earlier step was stopped in the middle of its update: some parameters have moved, "
-                               "some have not. Go on from a checkpoint")
+
+    def update(self, norm, lr, settings):
+        """The optimizer's step along self.grads, of this norm, clipped; settings are the optimizer's."""
         scale = 1.0 if self.clip is None else clip_factor(norm, self.clip)
-        lr = self.optimizer.lr if self.schedule is None else self.schedule(self.steps)
-        check_positive("learning rate", lr)
-        self._broken = True
-        self.optimizer.steps += 1
-        if self.threads == 1:
+        settings["steps"] += 1
+        team = None if self.threads == 1 else self.team()
+        self.half_updated = True
+        if team is None:
+            self.optimizer.steps = settings["steps"]
             self.optimizer.update(self.grads, lr, scale)
         else:
-            self.team().call("update", self.optimizer.settings(), lr, scale)
+            team.call("update", settings, lr, scale)
         self.steps += 1
-        self._broken = False
+        self.half_updated = False
 
     def gradients(self, ids, targets):
         """ids, targets (B, T) -> loss, global norm of its gradient; self.grads then holds that.
@@ -131,27 +156,33 @@ class Trainer:
 
     def team(self):
         """The workers, made when first asked for, and anew for another model or optimizer."""
-        members = (self.model, self.model.params, self.optimizer)
+        arrays = [self.model.params.flat, self.grads.flat, *self.optimizer.arrays().values()]
+        members = [self.model, self.model.params, self.grads, self.optimizer, *arrays]
         if self._team is None or not self._team.alive or any(a is not b for a, b in zip(members, self._members)):
             config, dtype = self.model.config, self.model.params.flat.dtype
             local_gradients = [LocalGradients(config, dtype) for _ in range(self.threads)]
             workers = [Worker(self.model, self.grads, self.optimizer, i, local_gradients) for i in range(self.threads)]
-            self._team = parallel.team(workers, [self.model.params.flat, self.grads.flat, *self.optimizer.arrays().values(),
-                                                 *(local.flat for local in local_gradients)])
+            self._team = parallel.team(workers, [*arrays, *(local.flat for local in local_gradients)])
             self._members = members
         return self._team
 
     def __getstate__(self):
-        return {**vars(self), "_team": None, "_lock": None}
+        return {name: value for name, value in vars(self).items() if name not in ("_team", "_members", "_lock")}
 
     def __setstate__(self, state):
         vars(self).update(state)
-        self._lock = Lock()
+        self._team, self._lock = None, Lock()
+
+
+def check_trainable(dtype):
+    """Raise ValueError for numbers that cannot be trained."""
+    if dtype.kind != "f" or dtype.itemsize < 4:     # float16: gradients below 6e-8 are 0, squares of those below 2e-4
+        raise ValueError(f"model: of {dtype} given, expected float32 or float64")
 
 
 def norm_of(flat):
     """The Euclidean norm of flat (n,), its squares added up in float64, a chunk at a time."""
-    return sqrt(sum(float(flat[chunk] @ flat[chunk]) for chunk in chunks(0, flat.size)))
+    return sqrt(sum(squares_of(flat[chunk]) for chunk in chunks(0, flat.size)))
 
 
 def evaluate(model, tokens, B, T, threads=None):

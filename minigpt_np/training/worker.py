@@ -4,7 +4,7 @@ import numpy as np
 from ..layers.deferred import Deferred
 from ..parameters import NamedArrays, Parameters
 from . import memory
-from .optim import chunks
+from .optim import chunks, squares_of
 
 LARGE = 1 << 20             # numbers: gradients of as many are deferred
 BAND = 1 << 20              # numbers: of a deferred gradient, the rows that are added up together
@@ -54,7 +54,7 @@ class Worker:
                 total = self.grads.flat[chunk]
                 if name is None:
                     add_terms(total, [local.flat[chunk] for local in self.all_local], overwrite)
-                squares += float(total @ total)
+                squares += squares_of(total)
         return squares
 
     def update(self, settings, lr, scale):
@@ -69,12 +69,13 @@ def accumulate(model, grads, ids, targets, n_scored, seed):
     The loss is a mean over all scored positions. So a part's loss counts by its share of them, and the
     gradients with those weights simply add up: here, in `grads`. seed: of dropout; None: none.
     """
-    weight = np.count_nonzero(targets >= 0) / n_scored
+    weight = float(np.count_nonzero(targets >= 0) / n_scored)
     if weight == 0:
         return 0.0
     rng = None if seed is None else np.random.default_rng(seed)
-    _, loss, cache = model.forward(ids, targets, rng)
-    model.backward(cache, grads, weight)
+    with np.errstate(all="ignore"):         # whether numbers are finite is asked once, of loss and norm
+        _, loss, cache = model.forward(ids, targets, rng)
+        model.backward(cache, grads, weight)
     return weight * float(loss)
 
 

@@ -99,7 +99,7 @@ def test_workers_together_take_the_step_of_one(config, seed, piece, workers, kin
     grads, one, many = (random_like(config, seed + i) for i in (0, 1, 1))
     old, optim.CHUNK = optim.CHUNK, piece
     try:
-        found = sorted((p.start, p.stop) for w in range(workers) for p, _ in worker_chunks(grads, w, workers))
+        found = sorted((p.start, p.stop) for w in range(workers) for p, _ in worker_chunks(grads, grads.n_decayed, w, workers))
         assert [i for start, stop in found for i in range(start, stop)] == list(range(grads.flat.size))
         assert all(stop <= grads.n_decayed or start >= grads.n_decayed for start, stop in found)
         assert max(stop - start for start, stop in found) <= piece
@@ -117,7 +117,8 @@ def test_workers_together_take_the_step_of_one(config, seed, piece, workers, kin
 def test_what_a_step_depends_on_is_told():
     adam, sgd = AdamW(Parameters(TINY)), SGD(Parameters(TINY))
     adam.step(random_like(TINY, 0))
-    assert adam.settings() == {"steps": 1, "lr": 3e-4, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
+    assert adam.settings() == {"steps": 1, "lr": 3e-4, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1,
+                               "decay_embeddings": False}
     assert sgd.settings() == {"steps": 0, "lr": 0.1, "momentum": 0.0}
     assert {name: id(array) for name, array in adam.arrays().items()} == {"m": id(adam.m), "v": id(adam.v)}
     assert list(sgd.arrays()) == ["velocity"]

@@ -295,9 +295,9 @@ def test_a_run_that_does_not_fit_is_refused_and_changes_nothing(tmp_path):
     other_model = GPT(small(0.1, tie=False))
     float64 = GPT(small(0.1), 0, np.float64)
     for other, generators, what in (
-            (Trainer(other_model, AdamW(other_model.params)), {"batches": np.random.default_rng(1)}, "tie_embeddings=False"),
-            (make_trainer(optimizer=SGD), {"batches": np.random.default_rng(1)}, "AdamW given, expected SGD"),
-            (Trainer(float64, AdamW(float64.params)), {"batches": np.random.default_rng(1)}, "params of float32"),
+            (Trainer(other_model, AdamW(other_model.params)), {"batches": np.random.default_rng(1)}, "tie_embeddings: True given, expected False"),
+            (make_trainer(optimizer=SGD), {"batches": np.random.default_rng(1)}, "optimizer: 'AdamW' given, expected 'SGD'"),
+            (Trainer(float64, AdamW(float64.params), rng=np.random.default_rng(1)), {"batches": np.random.default_rng(1)}, "params: 'float32 .* given, expected 'float64"),
             (make_trainer(seed=5), {}, "generators: ")):
         before = other.model.params.flat.copy()
         with pytest.raises(ValueError, match=what):
