@@ -89,6 +89,7 @@ def save(path, trainer, generators=(), notes=None):
     Raises ValueError for what cannot be saved, RuntimeError after half an update.
     """
     trainer.check_whole()
+    trainer.check_settings()
     if trainer.schedule is not None and not isinstance(trainer.schedule, WarmupCosine):
         raise ValueError(f"trainer.schedule: {trainer.schedule!r} given, expected a WarmupCosine or None")
     optimizer = trainer.optimizer
@@ -96,8 +97,7 @@ def save(path, trainer, generators=(), notes=None):
         "format": FORMAT,
         "config": asdict(trainer.model.config),
         "steps": check_whole("trainer.steps", trainer.steps),
-        "clip": None if trainer.clip is None else check_positive("trainer.clip", trainer.clip),
-        "micro_batches": check_size("trainer.micro_batches", trainer.micro_batches),
+        "clip": trainer.clip, "micro_batches": trainer.micro_batches,
         "schedule": asdict(trainer.schedule) if trainer.schedule else None,
         "optimizer": {"kind": type(optimizer).__name__, "settings": optimizer.settings()},
         "dropout": get_state(trainer.rng) if trainer.rng is not None else None,

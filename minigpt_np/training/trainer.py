@@ -46,9 +46,9 @@ class Trainer:
         if schedule is not None and not callable(schedule):
             refuse("schedule", schedule, "a function of the step's number, such as a WarmupCosine, or None")
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
-        self.clip = None if clip is None else check_positive("clip", clip)
+        self.clip, self.micro_batches = clip, micro_batches
+        self.check_settings()
         self.threads = parallel.worker_count(threads)
-        self.micro_batches = check_size("micro_batches", micro_batches)
         self.rng = None if rng is None else check_generator("rng", rng)
         memory.keep_freed_memory()
         self.steps, self.half_updated = 0, False
@@ -68,7 +68,8 @@ class Trainer:
         dropout = None if self.rng is None else self.rng.bit_generator.state
         try:
             self.check_whole()
-            lr, settings = self.learning_rate(), self.optimizer.settings()      # whatever is wrong, before it is costly
+            self.check_settings()
+            lr, settings = self.learning_rate(), self.optimizer.settings()
             with blas_threads(1):
                 loss, norm = self.gradients(ids, targets)
                 self.check_finite(loss, norm)
@@ -80,6 +81,11 @@ class Trainer:
         finally:
             self._lock.release()
         return loss, norm
+
+    def check_settings(self):
+        """Make what may be set between steps Python's numbers, or raise ValueError."""
+        self.clip = None if self.clip is None else check_positive("clip", self.clip)
+        self.micro_batches = check_size("micro_batches", self.micro_batches)
 
     def learning_rate(self):
         """What the schedule says for the next step, or the optimizer's own."""
