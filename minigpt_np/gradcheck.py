@@ -29,7 +29,6 @@ wrong; `directional` asks about all of them at once for the price of a few calls
 
 import math
 import reprlib
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -500,8 +499,12 @@ def _need_generator(rng):
 
 def _need_tolerances(rtol, atol):
     for name, value in (("rtol", rtol), ("atol", atol)):
-        number = isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, complex, np.complexfloating))
-        if value is not None and not (number and 0 <= value <= sys.float_info.max):
+        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        try:
+            fits = value is None or number and 0 <= float(value) < np.inf
+        except OverflowError:           # a whole number beyond the largest float
+            fits = False
+        if not fits:
             raise ValueError(f"{name}: expected None or a number of at least 0, got {_shown(value)}")
 
 
