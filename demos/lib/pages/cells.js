@@ -13,8 +13,8 @@ function element(tag, classes, text, parent) {
 // ---- numbers; -inf and nan, which JSON has no numbers for, are texts
 
 const MINUS = "\u2212";
-function full(x) {
-  return String(x).replace("-", MINUS).replace("inf", "∞");
+function full(x) {                      // to four significant digits
+  return String(typeof x === "number" ? +x.toPrecision(4) : x).replaceAll("-", MINUS).replace("inf", "∞");
 }
 function brief(x) {                     // at most four characters
   if (typeof x === "string") return x === "-inf" ? MINUS + "∞" : x;
