@@ -126,7 +126,7 @@ def whole(example, token):
          "the other, as the head, to score every token as the next one.",
          "In one sentence: both uses send E a gradient, the two are added up in one array dE, so E becomes what serves both "
          "ends; and the blocks in between learn to turn what was looked up into what is to be predicted.",
-         "Ten stops follow both uses forwards and both gradients back, in the lines of the program itself, on its own "
+         "The tour follows both uses forwards and both gradients back, in the lines of the program itself, on its own "
          "numbers."], 0, [])
 
 

@@ -24,7 +24,8 @@ function drawArray(item, parent, offset = 0) {
   const box = element("div", "array", undefined, parent), {r, c, at} = matrixOf(item, offset);
   const title = element("div", "", undefined, box), most = item.scale || 1, n = power(most), digits = c <= DIGITS_UP_TO;
   element("span", `name titles ${item.use}`, item.name, title);
-  const size = `${r} ${kindOf(item.rows, "rows")}` + (c > 1 ? ` × ${c} ${kindOf(item.columns, "numbers")}` : "");
+  const sizes = [[r, kindOf(item.rows, "rows")], [c, kindOf(item.columns, "numbers")]].filter(([n]) => n > 1);
+  const size = (sizes.length ? sizes : [[1, "number"]]).map(([n, kind]) => `${n} ${kind}`).join(" × ");
   element("div", "kind", [size,
     digits ? unit(n) : "", item.note].filter(Boolean).join("; "), box);
   const table = element("table", `matrix${digits ? "" : " narrow"}`, undefined, element("div", "wide", undefined, box));
@@ -34,7 +35,7 @@ function drawArray(item, parent, offset = 0) {
   const head = element("tr", "", undefined, element("thead", "", undefined, table));
   element("td", "", "", head);
   for (let j = 0; j < c; j++) {
-    const th = element("th", "", columns ? columns[j].replace(" ", "\n") : String(j), head);
+    const th = element("th", "", columns ? columns[j].replace(" ", digits ? "\n" : " ") : String(j), head);
     th.scope = "col";
     if (columns) th.title = columns[j];
   }

@@ -19,7 +19,7 @@ function showStep(n) {
   if (write) drawEquation(write.shows, box);
   else {
     drawGroup(SAYS[step.kind], step.binds, box);
-    drawGroup("used, as it was before", step.reads, box);
+    drawGroup("used by it, as it was before", step.reads, box);
   }
   if (!box.children.length) element("p", "note", stepNow === steps.length - 1
     ? "The walk is over: dE holds both contributions." : "This line binds and changes no array.", box);
@@ -35,9 +35,10 @@ function showStep(n) {
 function drawGroup(title, values, parent) {     // values: [name, place among arrays or text, axes]
   if (!values.length) return;
   element("h3", "", title, parent);
+  const box = element("div", "pages", undefined, parent);
   for (const [name, what, axes] of values) {
-    if (typeof what === "string") element("p", "array", `${name} = ${what}`, parent);
-    else drawPages(name, what, axes, parent);
+    if (typeof what === "string") element("p", "", `${name} = ${what}`, box);
+    else drawPages(name, what, axes, box);
   }
 }
 
@@ -48,12 +49,12 @@ function drawPages(name, what, axes, parent) {  // a matrix; of more axes, one f
     arrays[what] = {...arrays[what], shape: [1, shape[0]]};
     return drawArray({...item, rows: [""], columns: kinds[0] || ""}, parent);
   }
-  const [r, c] = shape.slice(-2), box = element("div", "pages", undefined, parent);
+  const [r, c] = shape.slice(-2);
   for (let offset = 0; offset < values.length; offset += r * c) {
     const outer = shape.slice(0, -2).map((size, k, sizes) =>
       Math.floor(offset / r / c / sizes.slice(k + 1).reduce((a, b) => a * b, 1)) % size);
     const note = outer.map((index, k) => shape[k] === 1 ? "" : axes[k] === "H" ? `head ${index}` : `[${index}]`).join(" ").trim();
-    drawArray({...item, note, rows: kinds[kinds.length - 2] || "", columns: kinds[kinds.length - 1] || ""}, box, offset);
+    drawArray({...item, note, rows: kinds[kinds.length - 2] || "", columns: kinds[kinds.length - 1] || ""}, parent, offset);
   }
 }
 
