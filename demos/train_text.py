@@ -21,6 +21,7 @@ from lib.charts import save as save_page
 from lib.contributions import contributions_of, size_of
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.training import checkpoint, parallel
+from minigpt_np.training.blas import blas_threads
 from minigpt_np.text.bpe import BPETokenizer
 from minigpt_np.text.characters import CharacterTokenizer
 from minigpt_np.training.data import check_length, random_batch, split
@@ -174,7 +175,7 @@ class Run:
         steps = self.trainer.steps
         every = max(1, self.args.steps // 100)
         if self.args.html and (not self.history.norms or steps % every == 0):
-            with parallel.blas_threads(1):
+            with blas_threads(1):
                 parts = contributions_of(self.trainer.model, ids, targets)
             self.history.norms.append((steps, *map(size_of, parts)))
 

@@ -15,15 +15,16 @@ import numpy as np
 import minigpt_np
 from lib.sentence import split
 from minigpt_np import GPT, GPTConfig, Parameters
-from minigpt_np.training.parallel import blas_threads
+from minigpt_np.layers import constants
+from minigpt_np.training.blas import blas_threads
 
-TEXT = "the cat saw the dog run"        # 5 positions are read; `the` at two of them
+TEXT = "the cat saw the dog"            # 4 positions are looked up; `the` at two of them
 ALSO = "fish"                           # in the vocabulary, but not in the text
 POSITIONS, WIDTH, LAYERS = 16, 16, 4    # what can still be looked at
 ROOT = os.path.dirname(minigpt_np.__file__)
 FILES = {os.path.join(ROOT, *name.split("/")): name for name in
          ["model.py", *sorted(f"layers/{file}" for file in os.listdir(os.path.join(ROOT, "layers"))
-                              if file.endswith(".py") and file != "__init__.py")]}
+                              if file.endswith(".py") and file not in ("__init__.py", "constants.py"))]}
 
 
 # ---- the example ---------------------------------------------------------------------------------
@@ -40,14 +41,14 @@ class Example:
 def example(text=TEXT, also=ALSO, width=None, heads=2, layers=1, seed=1):
     """The text's words, and a new model. Raises ValueError for what is too short or too large.
 
-    width is D; None: 4, or 6 where T or V is 4: sizes that differ tell axes apart.
+    width is D; None: the least at which no two axes are of one length, so that a shape tells what it is of.
     """
     words = split(text, "words")
     if not 2 <= len(words) <= POSITIONS + 1:
         raise ValueError(f"text: {len(words)} tokens given, expected 2 to {POSITIONS + 1}")
     row = {token: v for v, token in enumerate(dict.fromkeys([*words, *split(also, "words")]))}
     if width is None:
-        width = 6 if 4 in (len(words) - 1, len(row)) else 4
+        width = telling_width(len(words) - 1, len(row), heads)
     # Of one number a row LayerNorm leaves 0, and of one token softmax leaves 1: dE would stay 0.
     for name, given, least, most in (("width", width, 2, WIDTH), ("layers", layers, 1, LAYERS)):
         if not least <= given <= most:
@@ -60,6 +61,14 @@ def example(text=TEXT, also=ALSO, width=None, heads=2, layers=1, seed=1):
     config = GPTConfig(vocab_size=len(row), block_size=len(words) - 1, n_layer=layers,
                        n_head=heads, n_embd=width)
     return Example(list(row), ids[:, :-1], ids[:, 1:], GPT(config, seed, dtype=np.float64))
+
+
+def telling_width(T, V, H):
+    """The least D at which T, V, D, H, K, 3D and 4D are all different; 4 if there is none."""
+    for D in range(2, WIDTH + 1):
+        if H > 0 and D % H == 0 and len({T, V, D, H, D // H, 3 * D, 4 * D}) == 7:
+            return D
+    return 4
 
 
 # ---- what a step shows ---------------------------------------------------------------------------
@@ -137,8 +146,8 @@ class Step:
 
     @property
     def prepares(self):
-        """Whether a constant is being made here that is kept between calls: ones, a mask."""
-        return any(is_kept(file, function) for file, function, _ in self.stack)
+        """Whether this line only gets a constant that is kept between calls: ones, the weights of a mean."""
+        return self.kind == "line" and statement(self.file, self.line).prepares
 
 
 # ---- what axes are -------------------------------------------------------------------------------
@@ -152,33 +161,32 @@ AXES = {name: axes.split(" | ") for names, axes in (
     ("E dE head dhead", "V D"),
     ("P dP", "T D"),
     ("x dx", "N D | B T D"),
-    ("h dh x1 x2 dx1 dx2 normed normed1 normed2 dnormed1 dnormed2 branch branch1 branch2 dbranch", "N D"),
-    ("dsum dsum1 dsum2 mixed dmixed projected dprojected dx_sums centred xhat dy_xhat y_rows dy_rows", "N D"),
+    ("h dh x1 x2 dx1 dx2 normed1 normed2 dnormed1 dnormed2 branch1 branch2", "N D"),
+    ("mixed dmixed projected dprojected y_rows dy_rows centred xhat dy_xhat", "N D"),
     ("gain bias", "D"),
-    ("variance inv_std mean_dxhat mean_dxhat_xhat row_scale weight", "N 1"),
+    ("variance inv_std mean_dxhat mean_dxhat_xhat row_scale", "N 1"),
     ("to_mean gain_over_D", "D 1"),
-    ("ones_N sums log_sum scored order", "N"),
-    ("unique_ids first rows_read", "M"),
+    ("ones_N log_sum scored order", "N"),
+    ("unique_ids first", "M"),
     ("dx_sums", "M D"),
     ("qkv dqkv", "N 3D"),
-    ("q k v dq dk dv scaled_q dy_block dy_part", "B H T K"),
-    ("weights kept_weights scores dscores dweights diagonal kept", "B H T S"),
+    ("q k v dq dk dv scaled_q dy_block", "B H T K"),
+    ("weights kept_weights scores dscores dweights", "B H T S"),
     ("y_dy", "B H T"),
     ("y dy", "N D | B H T K"),
-    ("hidden dhidden active dactive gate minus_2u two_du x_dgate slope", "N 4D"),
+    ("hidden dhidden active dactive gate work", "N 4D"),
     ("logits dlogits", "N V | B T V"),
-    ("exp_logits probs", "N V"),
-    ("z exp_z e dprobs dz", "N V | B H T S"),
+    ("exp_logits", "N V"),
+    ("z exp_z probs dprobs", "N V | B H T S"),
     ("total row_dot", "N 1 | B H T 1"),
 ) for name in names.split()}
 AXES |= {(file, name): axes.split(" | ") for file, names, axes in (
     ("layers/linear.py", "x", "N I"), ("layers/linear.py", "y dy", "N J"),
     ("layers/linear.py", "W dW", "I J"), ("layers/linear.py", "b db", "J"),
-    ("layers/gelu.py", "x dx y dy z", "N 4D"),
+    ("layers/gelu.py", "x dx y dy", "N 4D"),
     ("layers/dropout.py", "x dy", "N D | B T D | B H T S"),
-    ("layers/softmax.py", "probs", "N V | B H T S"),
     ("layers/softmax.py", "x", "N V | B H T S"),
-    ("layers/causal.py", "rows", "N C"),
+    ("layers/causal.py", "rows", "N C"), ("layers/causal.py", "a", "B H S T"), ("layers/causal.py", "b total", "B H T K"),
     ("layers/lookup.py", "rows", "N D"),
 ) for name in names.split()}
 
@@ -230,7 +238,6 @@ class Walk:
     def run(self):
         """-> the loss."""
         model, example = self.example.model, self.example
-        forget_constants()
         before = sys.gettrace()
         with blas_threads(1):
             sys.settrace(self.trace)
@@ -272,8 +279,6 @@ class Walk:
         top = self.stack[-1]
         known, now = top.known, self.values(top)
         there = statement(top.file, top.line)
-        if there.leaves_empty:
-            now = self.poisoned(top, there)
         changed = [name for name, value in now.items() if not same(value, known.get(name))]
         reads = [known[name] for name in there.names
                  if name in known and (known[name].array is not None or number(known[name].text))]
@@ -304,12 +309,6 @@ class Walk:
         return Write(use, before, self.dE - before, self.dE, left.copy(), right.copy())
 
     # -- values
-
-    def poisoned(self, top, there):
-        """Values after np.empty, whose numbers are whatever the memory held before: now NaN."""
-        for name in there.assigned:
-            top.frame.f_locals[name].fill(np.nan)
-        return self.values(top)
 
     def values(self, top):
         """name -> Value of all local names, and of the arrays in them as name.field."""
@@ -363,9 +362,7 @@ class Walk:
 
 def arrays_in(value):
     """(field, array) of the arrays in a NamedTuple or a dataclass; of nothing else."""
-    if hasattr(value, "_fields"):
-        items = zip(value._fields, value)
-    elif dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value):
         items = vars(value).items()
     else:
         return []
@@ -374,9 +371,6 @@ def arrays_in(value):
 
 def describe(value):
     """A few words about what is not an array."""
-    if hasattr(value, "_fields"):
-        module = type(value).__module__.split(".")[-1]
-        return f"{module}.{type(value).__name__} of {', '.join(value._fields)}"
     if isinstance(value, (float, np.floating)) or isinstance(value, np.ndarray):
         return f"{float(value):.6g}"
     if value is None or isinstance(value, (int, np.integer, str)) or type(value) is tuple and all(
@@ -402,24 +396,6 @@ def same(a, b):
 
 # ---- the source ----------------------------------------------------------------------------------
 
-def forget_constants():
-    """Let every constant be made anew, so that a walk is the same whatever ran before."""
-    for file in FILES.values():
-        module = sys.modules[f"{minigpt_np.__name__}.{file[:-3].replace('/', '.')}"]
-        for value in vars(module).values():
-            if hasattr(value, "cache_clear"):
-                value.cache_clear()
-
-
-@functools.cache
-def is_kept(file, function):
-    """Whether what a function returns is kept between calls, by functools."""
-    for node in ast.walk(ast.parse("\n".join(source(file)))):
-        if isinstance(node, ast.FunctionDef) and node.name == function:
-            return any("cache" in ast.unparse(decorator) for decorator in node.decorator_list)
-    return False
-
-
 @dataclass
 class Statement:
     first: int              # its lines; of a compound statement, its head's
@@ -427,7 +403,7 @@ class Statement:
     simple: bool
     names: list             # it reads, as they stand there: "dx", "cache.x"
     assigned: set           # names it binds or changes; a loop's only as they change
-    leaves_empty: bool      # whether what it binds has no values yet
+    prepares: bool          # whether all it does is to call a function of layers/constants.py
 
 
 @functools.cache
@@ -463,7 +439,6 @@ def read_statement(node):
     nodes = [n for n in inner if isinstance(n, (ast.Name, ast.Attribute))]
     assigned = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
                 and not isinstance(node, ast.For)}
-    called = [ast.unparse(n.func) for n in inner if isinstance(n, ast.Call)]
     reads = [n for n in nodes if not isinstance(n.ctx, ast.Store)]
     if isinstance(node, ast.AugAssign) and isinstance(node.target, (ast.Name, ast.Attribute)):
         assigned.add(ast.unparse(node.target))
@@ -471,5 +446,6 @@ def read_statement(node):
     reads.sort(key=lambda n: (n.lineno, n.col_offset))
     names = list(dict.fromkeys(map(ast.unparse, reads)))
     first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-    return Statement(first, last, body is None, names, assigned,
-                     bool({"np.empty", "np.empty_like"} & set(called)))
+    prepares = (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+                and ast.unparse(node.value.func) in vars(constants))
+    return Statement(first, last, body is None, names, assigned, prepares)

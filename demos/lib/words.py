@@ -18,7 +18,7 @@ MEANS = {
     "variance": "of each row, the mean of its squares",
     "inv_std": "of each row, 1 / its standard deviation",
     "xhat": "the rows with mean 0 and variance 1",
-    "gain": "a factor for each column", "bias": "a number to add to each column",
+    "gain": "a factor for each column",
     "normed1": "the stream, normalised, as attention takes it", "normed2": "the stream, normalised, as the MLP takes it",
     "branch1": "what attention adds to the stream", "branch2": "what the MLP adds to the stream",
     "x1": "the stream after attention", "x2": "the stream after the MLP, the end of this block",
@@ -41,15 +41,17 @@ MEANS = {
     "ones_N": "a row of ones; a matrix product with it is the sum over the positions",
     "mean_dxhat": "of each row, the mean of the gradient with respect to xhat",
     "mean_dxhat_xhat": "of each row, the mean of that gradient times xhat",
+    "ids": "the token at each position", "targets": "the token to predict at each position",
+    "y_rows": "what attention gives each position, the heads side by side",
+    "row_dot": "of each row, the dot product of probs and its gradient",
+    ("layers/attention.py", "y"): "what attention adds to the stream", ("layers/mlp.py", "y"): "what the MLP adds to it",
     "row_scale": "one factor for each row", "y_dy": "of each head and position, the dot product of y and its gradient",
-    "two_du": "the derivative of 2u", "x_dgate": "x times the derivative of the gate",
     "order": "the positions, sorted by their ids",
     "dloss_each": "1 / T, each position's share in the mean",
     "dy_xhat": "the terms that the gain's gradient is the sum of",
     "dP": "the gradient of the loss with respect to P",
     "unique_ids": "the rows of E that were looked up, each once",
     "dx_sums": "for each of those rows, the sum of dx over the positions that looked it up",
-    "one_hot": "in each row a single 1, at the position's id",
     ("layers/linear.py", "y"): "x W + b", ("layers/gelu.py", "y"): "x, as far as the gate lets it pass",
     ("layers/layernorm.py", "y"): "the normalised rows, scaled and shifted",
     ("layers/causal.py", "y"): "of each head, the values that each position attended to",
@@ -89,8 +91,11 @@ def headline(step):
     if isinstance(node, (ast.If, ast.While)):
         return f"Is this so: {ast.unparse(node.test)}?"
     if isinstance(node, ast.For):
-        return f"For each of {phrase(node.iter)}."
-    return capital(phrase(node.value)) + "." if isinstance(node, ast.Expr) else "On to the lines below."
+        return f"For each {ast.unparse(node.target)} of {ast.unparse(node.iter)}."
+    if not isinstance(node, ast.Expr):
+        return "On to the lines below."
+    said = phrase(node.value)
+    return f"{ast.unparse(node.value.func)} has returned." if said.endswith(" returns") else capital(said) + "."
 
 
 def capital(text):
@@ -112,6 +117,8 @@ def assignment(node, step):
         return f"{phrase(node.targets[0])} becomes {phrase(value)}"
     if isinstance(value, ast.Constant):
         return f"{' and '.join(names)} begin as {value.value}"
+    if isinstance(value, ast.List) and not value.elts:
+        return f"{names[0]}: an empty list"
     if isinstance(value, ast.Tuple) and all(isinstance(part, ast.Attribute) for part in value.elts):
         return f"{', '.join(map(ast.unparse, value.elts))} get shorter names"
     if isinstance(value, ast.Call) and ast.unparse(value.func) in ("np.zeros", "np.zeros_like", "np.empty"):
@@ -161,7 +168,7 @@ def call(node):
     if last in FUNCTIONS:
         argument = node.func.value if of_array and last not in ("append", "reduceat") else node.args[0]
         return FUNCTIONS[last].format(phrase(argument))
-    return f"what {function} returns"
+    return ast.unparse(node) if function in ("min", "max", "range") else f"what {function} returns"
 
 
 @functools.cache
