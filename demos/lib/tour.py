@@ -3,8 +3,10 @@
 A stop stands at the step of the walk (lib/walk.py) whose line computes its equation. The step is found by what it
 does (which file and function, what is bound, what changes dE), not by a line's number or text.
 """
+import ast
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -47,6 +49,7 @@ class Stop:
     text: list              # of sentences
     step: int               # its place among the walk's steps
     shows: list             # of Shown
+    one_page: str = ""      # the line of demos/one_page.py that computes the same
 
     def __post_init__(self):
         share_scales(self.shows)
@@ -72,7 +75,26 @@ def tour(example, steps, loss):
     if max(Counter(ids.tolist()).values()) > 1:
         stops.append(twice(found, ids, token))
     stops.append(the_sum(found, example))
+    for stop in stops:
+        stop.one_page = one_page_line(*ONE_PAGE[stop.name]) if stop.name in ONE_PAGE else ""
     return stops
+
+
+# What a line of demos/one_page.py binds, and a name on it, by stop.
+ONE_PAGE = {"lookup": ("x", "one_hot"), "stream": ("x", "Wout"), "logits": ("logits", "h"), "loss": ("loss", "probs"),
+            "dlogits": ("dlogits", "probs"), "head-gradient": ("dE", "dlogits"), "way-back": ("dx", "std1"),
+            "lookup-gradient": ("dE", "one_hot")}
+
+
+def one_page_line(target, name):
+    """The line of demos/one_page.py that binds or changes `target`, with `name` on it; without its comment."""
+    text = Path(__file__).parents[1].joinpath("one_page.py").read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text)):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if isinstance(node, (ast.Assign, ast.AugAssign)) and ast.unparse(targets[0]) == target and name in {
+                part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)}:
+            return ast.get_source_segment(text, node)
+    raise LookupError(f"no line in one_page.py that binds {target} with {name}")
 
 
 class Finder:
@@ -248,7 +270,7 @@ def way_back(found):
                  "The two gradients are added: whatever is used twice gets two gradients, the residual stream as well as E.",
                  f"This is the last such sum: {total.name} is the gradient of what was looked up. What comes through a branch is "
                  "small in an untrained model."], n,
-                [Shown(name, flat(past.array), "positions", note="past it"),
+                [Shown(name, flat(past.array), "positions", note="past the branch"),
                  Shown("through the branch", flat(total.array - past.array), "positions", sign="+"),
                  Shown(total.name, flat(total.array), "positions", sign="=", of=("+", 0, 1))])
     raise LookupError("no line in layers/block.py that adds gradients")

@@ -115,6 +115,9 @@ def test_a_stop_names_the_arrays_of_its_equation(default):
         wanted = set(re.findall(r"[A-Za-z_]\w*", stop.equation.replace("ᵀ", ""))) - set(
             "which is ids loss mean log target what came through the branch T dlogits one_hot h dx".split())
         assert wanted <= names | {"the"}, stop.name
+        # demos/one_page.py computes the same, where the stop is of one line
+        assert bool(stop.one_page) == (stop.name not in ("twice", "sum")), stop.name
+        assert stop.one_page == "" or stop.one_page.split()[0] in stop.equation + " dx"
     drawn = whole.picture(np.ones((3, 2)), ["a", "<b", "c"], 2)
     lit = {name for names in re.findall('data-on="([^"]*)"', drawn) for name in names.split()}
     assert lit == {stop.name for stop in stops}     # at every stop the picture points somewhere

@@ -22,7 +22,8 @@ const matrixOf = (item, offset = 0) => {
 
 function drawArray(item, parent, offset = 0) {
   const box = element("div", "array", undefined, parent), {r, c, at} = matrixOf(item, offset);
-  const title = element("div", "", undefined, box), most = item.scale || 1, n = power(most), digits = c <= DIGITS_UP_TO;
+  const title = element("div", "", undefined, box);
+  const wholes = arrays[item.values].values.every(Number.isInteger), most = item.scale || 1, n = power(most), digits = c <= DIGITS_UP_TO;
   element("span", `name titles ${item.use}`, item.name, title);
   const sizes = [[r, kindOf(item.rows, "rows")], [c, kindOf(item.columns, "numbers")]].filter(([n]) => n > 1);
   const size = (sizes.length ? sizes : [[1, "number"]]).map(([n, kind]) => `${n} ${kind}`).join(" × ");
@@ -50,7 +51,7 @@ function drawArray(item, parent, offset = 0) {
       else {
         paint(cell, x, most, item.use);
         if (item.empty) cell.className = "cell none";
-        else if (digits) cell.textContent = brief(typeof x === "string" || !n ? x : x / 10 ** n);
+        else if (digits) cell.textContent = brief(typeof x === "string" || !n ? x : x / 10 ** n, wholes);
       }
       if (marked.has(`${i},${j}`)) cell.classList.add("marked");
       cell.tabIndex = i || j ? -1 : 0;

@@ -6,7 +6,7 @@ const SECONDS = {stop: 14, step: 0.8};  // at normal speed
 function announce(text) { $("announcement").textContent = text; }
 
 function show(kind, n) {
-  mode = kind;
+  mode = document.body.dataset.mode = kind;
   $("tour").hidden = $("places").hidden = kind !== "stop";
   $("lines").hidden = $("line-time").hidden = $("line-buttons").hidden = kind !== "step";
   $("to-tour").setAttribute("aria-pressed", kind === "stop");

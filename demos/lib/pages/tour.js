@@ -28,6 +28,10 @@ function fillStop(n) {                  // arrays and source, when they are firs
   if (product && !narrow.matches) tell(product.rows[1].cells[1]);
   const step = steps[stop.step], [file, name] = step.stack[step.stack.length - 1];
   const code = element("div", "code", undefined, section);
+  if (stop.one_page) {
+    element("p", "eyebrow", "demos/one_page.py, where a line is an equation", code);
+    element("div", "lit", stop.one_page, element("pre", "source plain", undefined, code));
+  }
   element("p", "eyebrow", `minigpt_np/${file}, ${name}`, code);
   excerpt(step, element("pre", "source", undefined, code));
   element("button", "", "See it among all lines", code).addEventListener("click", () => go("step", stop.step));
@@ -68,9 +72,9 @@ function light(row, step) {
 }
 function excerpt(step, pre) {           // some lines before and behind
   const [file, , first] = step.stack[step.stack.length - 1], lines = files[file];
-  let end = Math.min(lines.length, step.last + 3);
+  let end = Math.min(lines.length, step.last + 2);
   while (!lines[end - 1][0].trim()) end--;
-  for (let n = Math.max(1, first - 4); n <= end; n++) {
+  for (let n = Math.max(1, first - 3); n <= end; n++) {
     pre.append(sourceLine(lines[n - 1], n - 1));
     if (n >= first && n <= step.last) light(pre.lastChild, step);
   }
