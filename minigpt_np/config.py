@@ -13,7 +13,7 @@ class GPTConfig:
     n_layer      L, blocks
     n_head       H, heads a block; the width of one is K = D / H
     n_embd       D, width of the residual stream
-    tie_embeddings   True: one matrix E reads and writes; False: a second matrix `head` writes
+    tie_embeddings   True: one matrix E is lookup and head; False: head is a second matrix
     norm         "pre": x + f(LayerNorm(x)), then a final LayerNorm (GPT-2, minGPT)
                  "post": LayerNorm(x + f(x)), no final LayerNorm (GPT-1)
     *_pdrop      probability of dropping, in [0, 1): embeddings, attention weights, both residual branches
