@@ -49,11 +49,19 @@ def cells(E, tokens):
         y = top + v * height
         if named:
             drawn.append(f'<text class="token" x="{left - 5}" y="{y + height / 2 + 4:.1f}">{escape(tokens[v][:5])}</text>')
-        drawn += [f'<rect class="number" x="{left + d * width:.1f}" y="{y:.1f}" width="{width - 1:.1f}" '
-                  f'height="{height - 1:.1f}" fill-opacity="{0.12 + 0.75 * abs(x) / most:.2f}"/>'
-                  for d, x in enumerate(row)]
+        drawn += [number(x / most, left + d * width, y, width - 1, height - 1) for d, x in enumerate(row)]
     middle = E_LEFT + E_WIDTH / 2
     return drawn + [f'<text class="title" x="{middle}" y="{E_TOP + E_HEIGHT + 20}">E, one matrix</text>']
+
+
+def number(share, x, y, width, height):
+    """A square for a number, given as a share of the largest: negative crossed by a stroke, exactly 0 a dot."""
+    if share == 0:
+        return f'<circle class="zero" cx="{x + width / 2:.1f}" cy="{y + height / 2:.1f}" r="1.2"/>'
+    square = (f'<rect class="number" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
+              f'fill-opacity="{0.12 + 0.75 * abs(share):.2f}"/>')
+    stroke = f'<path class="minus" d="M{x:.1f},{y + height:.1f}l{width:.1f},{-height:.1f}"/>'
+    return square + stroke * bool(share < 0)
 
 
 def arrows():

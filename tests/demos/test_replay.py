@@ -118,10 +118,11 @@ def test_a_stop_names_the_arrays_of_its_equation(default):
         # demos/one_page.py computes the same, where the stop is of one line
         assert bool(stop.one_page) == (stop.name not in ("twice", "sum")), stop.name
         assert stop.one_page == "" or stop.one_page.split()[0] in stop.equation + " dx"
-    drawn = whole.picture(np.ones((3, 2)), ["a", "<b", "c"], 2)
+    drawn = whole.picture(np.array([[1, 0], [-1, 2], [0, 0]]), ["a", "<b", "c"], 2)
     lit = {name for names in re.findall('data-on="([^"]*)"', drawn) for name in names.split()}
     assert lit == {stop.name for stop in stops}     # at every stop the picture points somewhere
     assert drawn.count('class="E"') == 1 and "&lt;b" in drawn
+    assert [drawn.count(f'class="{kind}"') for kind in ("number", "minus", "zero")] == [3, 1, 3]
 
 
 # ---- axes ----------------------------------------------------------------------------------------
