@@ -69,9 +69,9 @@ def tour(example, steps, loss):
     found = Finder(steps)
     token = [label(text) for text in example.tokens]
     ids = example.ids[0]
-    stops = [whole(example, token), lookup(found, example, token), stream(found), logits(found, example, token),
-             the_loss(found, example, token, loss), dlogits(found, example), head_gradient(found, token),
-             way_back(found), lookup_gradient(found, token)]
+    stops = [whole(example, token), lookup(found, example, token), stream(found), logits(found, example),
+             the_loss(found, example, loss), dlogits(found, example), head_gradient(found), way_back(found),
+             lookup_gradient(found)]
     if max(Counter(ids.tolist()).values()) > 1:
         stops.append(twice(found, ids, token))
     stops.append(the_sum(found, example))
@@ -188,7 +188,7 @@ def stream(found):
     raise LookupError("no line in layers/block.py that adds to the residual stream")
 
 
-def logits(found, example, token):
+def logits(found, example):
     n = found.all("layers/logits.py", "forward", lambda step: step.kind == "return")[0]
     E, h = example.model.params.E, found.value(n, "h")
     return Stop(
@@ -202,7 +202,7 @@ def logits(found, example, token):
          Shown("logits", h @ E.T, "positions", "tokens", sign="=", of=("·", 0, 1))])
 
 
-def the_loss(found, example, token, loss):
+def the_loss(found, example, loss):
     n = found.all("layers/cross_entropy.py", "forward", binds("loss"))[-1]
     targets = example.targets[0]
     probs = softmax(found.value(found.all("layers/cross_entropy.py", "forward", names("logits"))[0], "logits"))
@@ -243,7 +243,7 @@ def product(write, name=""):
             Shown(name or f"from the {write.use}", write.contribution, "tokens", sign="=", of=("·", 0, 1), use=write.use)]
 
 
-def head_gradient(found, token):
+def head_gradient(found):
     n = found.writes["logits"]
     return Stop(
         "head-gradient", "① E's gradient from its use as the head", "dE += dlogitsᵀ h",
@@ -276,7 +276,7 @@ def way_back(found):
     raise LookupError("no line in layers/block.py that adds gradients")
 
 
-def lookup_gradient(found, token):
+def lookup_gradient(found):
     n = found.writes["lookup"]
     write = found.steps[n].write
     return Stop(

@@ -63,6 +63,21 @@ def example(text=TEXT, also=ALSO, width=None, heads=2, layers=1, seed=1):
     return Example(list(row), ids[:, :-1], ids[:, 1:], GPT(config, seed, dtype=np.float64))
 
 
+def add_arguments(parser):
+    """Options of a program that walks through an example."""
+    parser.add_argument("--text", default=TEXT, help="what is read and said (default: %(default)s)")
+    parser.add_argument("--also", default=ALSO, help="tokens that the text need not hold (default: %(default)s)")
+    parser.add_argument("--width", type=int, help="D (default: the least at which all axes differ)")
+    parser.add_argument("--heads", type=int, default=2, help="H (default: %(default)s)")
+    parser.add_argument("--layers", type=int, default=1, help="L (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the weights (default: %(default)s)")
+
+
+def example_of(args):
+    """The example that these options ask for."""
+    return example(args.text, args.also, args.width, args.heads, args.layers, args.seed)
+
+
 def telling_width(T, V, H):
     """The least D at which T, V, D, H, K, 3D and 4D are all different; 4 if there is none."""
     for D in range(2, WIDTH + 1):
