@@ -66,8 +66,8 @@ class Recording:
                 "reads": list(map(self.value, step.reads)), "binds": list(map(self.value, step.binds))}
 
     def write(self, n, write):
-        return {"step": n, "use": write.use, "before": self.array(write.before),
-                "contribution": self.array(write.contribution), "after": self.array(write.after), "shows": list(map(self.shown, product(write)))}
+        arrays = {name: self.array(getattr(write, name)) for name in ("before", "contribution", "after")}
+        return {"step": n, "use": write.use, **arrays, "shows": list(map(self.shown, product(write)))}
 
     def value(self, value):
         what = value.text if value.array is None else self.array(value.array)

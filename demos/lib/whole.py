@@ -27,8 +27,8 @@ def boxes(layers):
         box(blocks, "attention, MLP", 135, 22, "stream way-back", 180),
         box("logits", "one a token", right, 200, "logits dlogits head-gradient"),
         box("loss", "mean −log p", right, 270, "loss dlogits"),
-        f'<rect class="E" data-on="whole lookup logits head-gradient lookup-gradient twice sum" x="{E_LEFT}" y="{E_TOP}" '
-        f'width="{E_WIDTH}" height="{E_HEIGHT}" rx="6"/>']
+        f'<rect class="E" data-on="whole lookup logits head-gradient lookup-gradient twice sum" '
+        f'x="{E_LEFT}" y="{E_TOP}" width="{E_WIDTH}" height="{E_HEIGHT}" rx="6"/>']
 
 
 def box(title, note, x, y, on, width=82):
@@ -48,7 +48,8 @@ def cells(E, tokens):
     for v, row in enumerate(E):
         y = top + v * height
         if named:
-            drawn.append(f'<text class="token" x="{left - 5}" y="{y + height / 2 + 4:.1f}">{escape(tokens[v][:5])}</text>')
+            middle, name = y + height / 2 + 4, escape(tokens[v][:5])
+            drawn.append(f'<text class="token" x="{left - 5}" y="{middle:.1f}">{name}</text>')
         drawn += [number(x / most, left + d * width, y, width - 1, height - 1) for d, x in enumerate(row)]
     middle = E_LEFT + E_WIDTH / 2
     return drawn + [f'<text class="title" x="{middle}" y="{E_TOP + E_HEIGHT + 20}">E, one matrix</text>']
@@ -74,10 +75,12 @@ def arrows():
         arrow(f"M{right + 2},215H{right + 87}", "h Eᵀ", right + 44, 207, "logits"),
         arrow(f"M{right + 112},247V267", "", 0, 0, "loss"),
         arrow(f"M{right + 144},268V250", "", 0, 0, "dlogits", "start", "back"),
-        arrow(f"M{right + 88},236H{right + 4}", "+ dlogitsᵀ h", right + 47, 255, "head-gradient sum", "middle", "back logits"),
+        arrow(f"M{right + 88},236H{right + 4}", "+ dlogitsᵀ h", right + 47, 255, "head-gradient sum", "middle",
+              "back logits"),
         arrow(f"M{right - 14},{top - 2}V72", "dh", right - 5, 115, "way-back", "start", "back"),
         arrow(f"M{left + 34},70V{top - 4}", "dx", left + 40, 115, "way-back", "start", "back"),
-        arrow(f"M{left + 34},70V{top - 4}", "+ one_hotᵀ dx", left + 6, 152, "lookup-gradient twice sum", "end", "back lookup")]
+        arrow(f"M{left + 34},70V{top - 4}", "+ one_hotᵀ dx", left + 6, 152, "lookup-gradient twice sum", "end",
+              "back lookup")]
 
 
 def arrow(path, label, x, y, on, anchor="middle", kind="ahead"):
