@@ -28,6 +28,7 @@ wrong; `directional` asks about all of them at once for the price of a few calls
 """
 
 import math
+import reprlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,7 @@ def differences(f, x, coordinates=None):
     stopping rule: Ridders 1982.)
     Raises ValueError if x is not a writable float array or f() not one real number.
     """
+    _need_callable("f", f)
     _need_array("x", x, complex_=False)
     return _filled(_differences, f, x, coordinates)
 
@@ -77,15 +79,14 @@ def complex_step(f, x, coordinates=None):
     noise of f's imaginary part, measured. One call of f a coordinate. Squire and Trapp 1998.
     Raises ValueError if x is not such an array or f() not one complex number.
     """
+    _need_callable("f", f)
     _need_array("x", x, complex_=True)
     return _filled(_complex_steps, f, x, coordinates)
 
 
 def _filled(method, f, x, coordinates):
     """The method's values at the coordinates, set into arrays of x's shape."""
-    indices = list(np.ndindex(x.shape)) if coordinates is None else list(coordinates)
-    for index in indices:
-        _need_index(index, x)
+    indices = list(np.ndindex(x.shape)) if coordinates is None else _need_indices(coordinates, x)
     gradient, error = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
     for index, value, bound in zip(indices, *method(f, x, indices)):
         gradient[index], error[index] = value, bound
@@ -247,9 +248,13 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, rtol
     Raises ValueError for arrays that are read-only, empty, or of the wrong kind, for names or
     shapes that do not match, for an f that is not one number or changes from call to call.
     """
-    _need_pairs(arrays, gradients, method)
-    if limit is not None and (limit < 1 or rng is None):
-        raise ValueError(f"limit: expected at least 1, and an rng to draw with, got {limit}, {rng}")
+    _need_callable("f", f)
+    gradients = _need_pairs(arrays, gradients, method)
+    _need_tolerances(rtol, atol)
+    if limit is not None:
+        if not isinstance(limit, (int, np.integer)) or isinstance(limit, bool) or limit < 1:
+            raise ValueError(f"limit: expected a whole number of at least 1, got {_shown(limit)}")
+        _need_generator(rng)
     _need_steady(f, arrays, method)
     measure = _differences if method == "differences" else _complex_steps
     found = []
@@ -275,7 +280,10 @@ def directional(f, arrays, gradients, rng, method="differences", rtol=None, atol
     f, arrays, gradients, method, rtol, atol and ValueError as for `check`, with sqrt(sum (g v)^2)
     in the place of max|gradient|; also if two arrays share memory, for v would move it twice.
     """
-    _need_pairs(arrays, gradients, method)
+    _need_callable("f", f)
+    gradients = _need_pairs(arrays, gradients, method)
+    _need_tolerances(rtol, atol)
+    _need_generator(rng)
     _need_separate(arrays)
     _need_steady(f, arrays, method)
     v = {name: _scales(x) * rng.standard_normal(x.shape) for name, x in arrays.items()}
@@ -307,6 +315,9 @@ def adjoint(forward, backward, arrays, rng, method="differences", rtol=None, ato
     arrays, rng, method, rtol, atol and ValueError as for `directional`.
     Jv is the derivative of forward along v, so <u, Jv> is the slope of <u, forward()>.
     """
+    _need_callable("forward", forward)
+    _need_callable("backward", backward)
+    _need_generator(rng)
     u = rng.standard_normal(np.shape(forward()))
     return directional(lambda: np.sum(u * forward()), arrays, backward(u), rng, method, rtol, atol)
 
@@ -443,10 +454,20 @@ def _eps_of(arrays):
 
 # ---- what is asked of f and of the arrays --------------------------------------------------------
 
+def _shown(value):
+    """repr(value) in one line that is not too long."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except ValueError:                  # an int of more digits than Python prints
+        return type(value).__name__
+
+
 def _number(f):
     value = f()
     if not isinstance(value, (int, float, complex, np.number, np.ndarray)) or np.ndim(value) != 0:
-        given = f"shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+        given = f"shape {value.shape}" if isinstance(value, np.ndarray) else _shown(value)
         raise ValueError(f"f: expected one number, got {given}")
     return value
 
@@ -466,11 +487,34 @@ def _imaginary(f):
     return float(value.imag) if np.isfinite(value.real) else np.nan
 
 
+def _need_callable(name, function):
+    if not callable(function):
+        raise ValueError(f"{name}: expected a function, got {_shown(function)}")
+
+
+def _need_generator(rng):
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng: expected a numpy Generator to draw with, got {_shown(rng)}")
+
+
+def _need_tolerances(rtol, atol):
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        try:
+            fits = value is None or number and 0 <= float(value) < np.inf
+        except OverflowError:           # a whole number beyond the largest float
+            fits = False
+        if not fits:
+            raise ValueError(f"{name}: expected None or a number of at least 0, got {_shown(value)}")
+
+
 def _need_array(name, x, complex_):
     kind = "complex" if complex_ else "float"
     if not isinstance(x, np.ndarray) or x.dtype.kind != kind[0]:
         given = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
         raise ValueError(f"{name}: expected a {kind} array, got {given}")
+    if isinstance(x, np.ma.MaskedArray):
+        raise ValueError(f"{name}: expected an array without a mask, got a masked one")
     if x.size == 0:
         raise ValueError(f"{name}: expected at least one number, got shape {x.shape}")
     if not x.flags.writeable:
@@ -479,27 +523,43 @@ def _need_array(name, x, complex_):
         raise ValueError(f"{name}: expected zero imaginary part before the step, got another")
 
 
-def _need_index(index, x):
-    if len(index) != x.ndim or not all(-n <= i < n for i, n in zip(index, x.shape)):
+def _need_indices(coordinates, x):
+    """The coordinates as a list of index tuples."""
+    try:
+        indices = [tuple(int(i) if i == int(i) else None for i in index) for index in coordinates]
+        fits = all(len(index) == x.ndim and all(-n <= i < n for i, n in zip(index, x.shape)) for index in indices)
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
         raise ValueError(f"coordinates: expected one index for each axis of shape {x.shape}, "
-                         f"got {index}")
+                         f"got {_shown(coordinates)}")
+    return indices
 
 
 def _need_pairs(arrays, gradients, method):
-    if method not in ("differences", "complex"):
-        raise ValueError(f"method: expected 'differences' or 'complex', got {method!r}")
+    """The gradients as a dict of real arrays."""
+    if not isinstance(method, str) or method not in ("differences", "complex"):
+        raise ValueError(f"method: expected 'differences' or 'complex', got {_shown(method)}")
+    for name, value in (("arrays", arrays), ("gradients", gradients)):
+        if not isinstance(value, dict):
+            raise ValueError(f"{name}: expected a dict of name -> array, got {_shown(value)}")
     if not arrays:
         raise ValueError("arrays: expected at least one array, got none")
     if set(arrays) != set(gradients):
-        raise ValueError(f"gradients: expected the names of arrays, {sorted(arrays)}, "
-                         f"got {sorted(gradients)}")
+        raise ValueError(f"gradients: expected the names of arrays, {_shown(list(arrays))}, got {_shown(list(gradients))}")
+    found = {}
     for name, x in arrays.items():
         _need_array(f"arrays[{name!r}]", x, complex_=method == "complex")
-        if np.shape(gradients[name]) != x.shape:
+        try:
+            found[name] = np.asarray(gradients[name])
+        except ValueError:              # rows of unequal lengths
+            found[name] = np.array(None)
+        if found[name].shape != x.shape:
             raise ValueError(f"gradients[{name!r}]: expected shape {x.shape}, as arrays[{name!r}], "
-                             f"got {np.shape(gradients[name])}")
-        if np.iscomplexobj(gradients[name]):
-            raise ValueError(f"gradients[{name!r}]: expected real numbers, got complex ones")
+                             f"got {found[name].shape}")
+        if found[name].dtype.kind not in "iuf" or isinstance(gradients[name], np.ma.MaskedArray):
+            raise ValueError(f"gradients[{name!r}]: expected real numbers, got {_shown(gradients[name])}")
+    return found
 
 
 def _need_separate(arrays):

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from minigpt_np import gradcheck
 from minigpt_np.gradcheck import (
     adjoint, assert_gradients, check, complex_step, differences, directional)
+from strategies import ODD, seeds
 
 EPS = float(np.finfo(float).eps)
 METHODS = ["differences", "complex"]
 
-seeds = st.integers(0, 2**32 - 1)
 methods = st.sampled_from(METHODS)
 shapes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
 
@@ -706,7 +706,7 @@ def test_coordinates_must_be_in_the_array(index):
 
 def test_limit_needs_a_generator_and_at_least_one():
     x = np.ones(2)
-    raises("limit: ", check, lambda: 1.0, {"x": x}, {"x": x}, limit=1)
+    raises("rng: ", check, lambda: 1.0, {"x": x}, {"x": x}, limit=1)
     raises("limit: ", check, lambda: 1.0, {"x": x}, {"x": x}, limit=0, rng=np.random.default_rng(0))
 
 
@@ -725,3 +725,34 @@ def test_a_function_that_changes_from_call_to_call_is_refused(method):
     for call in (check, lambda *args: directional(*args[:3], rng, args[3])):
         raises("f: expected the same number at every call", call, lambda: x[0] * rng.random(),
                {"x": x}, {"x": np.ones(2)}, method)
+
+
+CALLS = {
+    "differences": (differences, dict(f=lambda: 1.0, x=np.ones(2), coordinates=[(0,)])),
+    "complex_step": (complex_step, dict(f=lambda: 1j, x=np.ones(2, complex), coordinates=[(0,)])),
+    "check": (check, dict(f=lambda: 1.0, arrays={"x": np.ones(2)}, gradients={"x": np.zeros(2)}, method="differences",
+                          limit=1, rng=np.random.default_rng(0), rtol=0.0, atol=0.0)),
+    "directional": (directional, dict(f=lambda: 1.0, arrays={"x": np.ones(2)}, gradients={"x": np.zeros(2)},
+                                      rng=np.random.default_rng(0), method="differences", rtol=0.0, atol=0.0)),
+    "adjoint": (adjoint, dict(forward=lambda: np.ones(2), backward=lambda u: {"x": np.zeros(2)},
+                              arrays={"x": np.ones(2)}, rng=np.random.default_rng(0))),
+}
+
+
+@pytest.mark.parametrize("name, argument", [(name, argument) for name, (_, good) in CALLS.items() for argument in good])
+def test_any_value_is_taken_or_refused_in_one_line_that_names_the_argument(name, argument):
+    call, good = CALLS[name]
+    for value in [*ODD, {"x": None}, {"x": [0.0, 0.0]}, {"x": [[0.0], [0, 1]]}, {"x": np.ma.ones(2)}, {3: np.zeros(2)}]:
+        if callable(value) and argument in ("f", "forward", "backward"):
+            continue
+        try:
+            call(**good | {argument: value})
+        except ValueError as error:
+            assert str(error).startswith((argument, "gradients" if argument == "arrays" else argument)), str(error)
+            assert "expected" in str(error) and "\n" not in str(error) and len(str(error)) < 1000
+
+
+def test_a_gradient_may_be_nested_lists_or_integers():
+    W = np.array([[1.0, 2.0], [3.0, 4.0]])
+    for gradient in ([[2.0, 4.0], [6.0, 8.0]], np.array([[2, 4], [6, 8]]), (2 * W).astype(">f8")):
+        check(lambda: np.sum(W * W), {"W": W}, {"W": gradient}).raise_if_wrong()
