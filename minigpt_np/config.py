@@ -16,10 +16,11 @@ class GPTConfig:
     tie_embeddings   True: one matrix E is lookup and head; False: head is a second matrix
     norm         "pre": x + f(LayerNorm(x)), then a final LayerNorm (GPT-2, minGPT)
                  "post": LayerNorm(x + f(x)), no final LayerNorm (GPT-1)
+    activation   "gelu_tanh": GELU's tanh approximation (GPT-1, GPT-2, minGPT); "gelu_exact": x Φ(x) (nanoGPT)
     *_pdrop      probability of dropping, in [0, 1): embeddings, attention weights, both residual branches
 
     Raises ValueError, naming the argument, for sizes below 1, D not a multiple of H, a probability
-    outside [0, 1), a layer_norm_eps that is not positive, or an unknown norm.
+    outside [0, 1), a layer_norm_eps that is not positive, or an unknown norm or activation.
     """
     vocab_size: int = 50257
     block_size: int = 1024
@@ -32,6 +33,7 @@ class GPTConfig:
     attn_pdrop: float = 0.0
     resid_pdrop: float = 0.0
     layer_norm_eps: float = 1e-5
+    activation: str = "gelu_tanh"
 
     def __post_init__(self):
         checks = {name: check_size for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")}
@@ -40,6 +42,7 @@ class GPTConfig:
         for name, check in checks.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))       # NumPy's numbers become Python's
         check_choice("norm", self.norm, ("pre", "post"))
+        check_choice("activation", self.activation, ("gelu_tanh", "gelu_exact"))
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd: {show(self.n_embd)} given, expected a multiple of n_head = {show(self.n_head)}")
 

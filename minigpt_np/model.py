@@ -120,8 +120,8 @@ class GPT:
     def from_pretrained(cls, folder, n_head=None, dtype=np.float32):
         """The GPT in a folder: model.safetensors, or shards with their index, and config.json.
 
-        Of transformers' gpt2 and openai-gpt, or a state dict of minGPT's or nanoGPT's (whose GELU is
-        not the tanh approximation used here). Embeddings are tied if the file has no lm_head.weight
+        Of transformers' gpt2 and openai-gpt, or a state dict of minGPT's or nanoGPT's
+        (with its exact GELU). Embeddings are tied if the file has no lm_head.weight
         or one equal to wte.
         n_head   H, needed where no config.json says it: no tensor tells
         dtype    of the numbers here; on file they are float32, float16 or bfloat16

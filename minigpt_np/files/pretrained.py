@@ -4,8 +4,8 @@ Three families lie under the same names. Ours are on the left of MODULES, theirs
 
     transformers, gpt2 and openai-gpt   y = x W + b, W (D_in, D_out) as here: "Conv1D"
     minGPT                              nn.Linear, y = x Wᵀ + b: every such W lies transposed
-    nanoGPT                             the same; trained with bias=False it has no bias at all
-                                        (its GELU is the exact one, which ours is within 0.0005 of)
+    nanoGPT                             the same, with the exact GELU; trained with bias=False it has
+                                        no bias at all
 
 Which one a file is from, every size but the number of heads, and whether the two embeddings are
 tied is read off its tensors; a config.json, where there is one, must agree. It may be any of theirs:
@@ -34,14 +34,20 @@ ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel"
 # What is no weight: the causal mask and the positions' numbers, as older versions stored them.
 BUFFERS = re.compile(r"h\.[0-9]+\.attn\.(bias|masked_bias)|position_ids")
 
-# Fields of config.json that change the arithmetic, and the values under which it is ours; the first
-# one is meant where the field is missing. All three GELUs are the tanh approximation, and so is
-# openai-gpt's "gelu" (transformers' modeling_openai.py, ACT_FNS).
+# config.json's names for our activations, the one to write first. GELU's tanh approximation has three;
+# openai-gpt's "gelu" is that, too (transformers' modeling_openai.py, ACT_FNS), and it has no exact one.
+ACTIVATIONS = {
+    "gpt2": ("activation_function", {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh",
+                                     "gelu": "gelu_exact"}),
+    "openai-gpt": ("afn", {"gelu": "gelu_tanh"}),
+}
+
+# Other fields that change the arithmetic, and the values under which it is ours; the first one is meant
+# where the field is missing.
 ARITHMETIC = {
-    "gpt2": {"activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
-             "scale_attn_weights": (True,), "scale_attn_by_inverse_layer_idx": (False,),
+    "gpt2": {"scale_attn_weights": (True,), "scale_attn_by_inverse_layer_idx": (False,),
              "reorder_and_upcast_attn": (False,), "add_cross_attention": (False,)},
-    "openai-gpt": {"afn": ("gelu",)},
+    "openai-gpt": {},
 }
 ALIASES = {"max_position_embeddings": "n_positions", "block_size": "n_positions", "hidden_size": "n_embd",
            "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}
@@ -78,7 +84,10 @@ def save(params, folder):
 def config_to_json(config):
     """config.json's object, with transformers' names for our fields."""
     model_type = MODEL_TYPES[config.norm]
-    activation, (gelu, *_) = next(iter(ARITHMETIC[model_type].items()))
+    field, names = ACTIVATIONS[model_type]
+    if config.activation not in names.values():
+        raise ValueError(f"activation: {config.activation!r} given, expected "
+                         f"{' or '.join(map(repr, names.values()))}, as files of a {model_type} have it")
     fields = {
         "architectures": [ARCHITECTURES[model_type]],
         "model_type": model_type,
@@ -87,7 +96,7 @@ def config_to_json(config):
         "n_embd": config.n_embd,
         "n_layer": config.n_layer,
         "n_head": config.n_head,
-        activation: gelu,
+        field: next(name for name in names if names[name] == config.activation),
         "layer_norm_epsilon": config.layer_norm_eps,
         **{name: getattr(config, name) for name in DROPOUTS},
         "tie_word_embeddings": config.tie_embeddings,
@@ -179,6 +188,8 @@ def find_config(path, fields, source, tensors, found, n_head):
         raise ValueError(f"{path}: n_layer is {show(L)}, but {source} has {blocks} blocks")
     expected = {"vocab_size": (V,), "n_positions": (positions,), "n_embd": (D,),
                 "n_inner": (None, 4 * D), **ARITHMETIC[model_type]}
+    field, names = ACTIVATIONS[model_type]
+    expected[field] = (default_activation(model_type, fields, found), *names)
     for field, values in expected.items():
         if fields.get(field, values[0]) not in values:
             raise ValueError(f"{path}: {field} is {show(fields[field])}, "
@@ -186,12 +197,21 @@ def find_config(path, fields, source, tensors, found, n_head):
     try:
         return GPTConfig(
             vocab_size=V, block_size=positions, n_layer=L, n_embd=D, norm=NORMS[model_type],
-            n_head=find_n_head(fields, n_head),
+            n_head=find_n_head(fields, n_head), activation=names[fields.get(field, expected[field][0])],
             tie_embeddings=is_tied(source, tensors, found, E, fields),
             layer_norm_eps=fields.get("layer_norm_epsilon", 1e-5),
             **{name: fields.get(name, 0.0) for name in DROPOUTS})
     except ValueError as error:
         raise ValueError(f"{path if fields else source}: {error}") from None
+
+
+def default_activation(model_type, fields, found):
+    """config.json's name for what a file means that does not say.
+
+    nanoGPT's, to be known by the field `bias` of its model_args or by having no biases, is the exact GELU.
+    """
+    is_nanogpt = model_type == "gpt2" and ("bias" in fields or not any(name.endswith(".bias") for name in found))
+    return "gelu" if is_nanogpt or model_type == "openai-gpt" else "gelu_new"
 
 
 def read_config(path):

@@ -4,4 +4,5 @@ forward(...) returns the output and a cache with named fields; backward takes th
 output and that cache, accumulates the parameters' gradients into the arrays it is given, and returns
 the gradient of the input. Nothing is kept between calls.
 """
-from . import attention, block, causal, cross_entropy, dropout, gelu, layernorm, linear, logits, lookup, mlp, softmax
+from . import (
+    attention, block, causal, cross_entropy, dropout, gelu, gelu_exact, layernorm, linear, logits, lookup, mlp, softmax)

@@ -5,6 +5,7 @@ A Layer below is a layer with its arrays bound by name, so that one property can
 """
 import copy
 from concurrent.futures import ThreadPoolExecutor
+from math import erfc
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from minigpt_np import GPTConfig
 from minigpt_np.gradcheck import adjoint, check
 from minigpt_np.layers import (
-    attention, block, causal, cross_entropy, dropout, gelu, layernorm, linear, logits, lookup, mlp,
+    attention, block, causal, cross_entropy, dropout, gelu, gelu_exact, layernorm, linear, logits, lookup, mlp,
     softmax)
 from minigpt_np import parameters
 from minigpt_np.layers import constants
@@ -89,11 +90,11 @@ def layernorms(draw):
 
 
 @st.composite
-def gelus(draw):
+def gelus(draw, layer):
     scale = draw(st.sampled_from([0.1, 2, 9]))
     x = normal(draw(seeds), draw(sizes(4)), draw(sizes(4)), scale=scale)
-    return Layer({"x": x}, lambda a: gelu.forward(a["x"]),
-                 lambda dy, cache, g: {"x": gelu.backward(dy, cache)})
+    return Layer({"x": x}, lambda a: layer.forward(a["x"]),
+                 lambda dy, cache, g: {"x": layer.backward(dy, cache)})
 
 
 @st.composite
@@ -191,7 +192,7 @@ def blocks(norm):
 
 
 LAYERS = {
-    "linear": linears(), "layernorm": layernorms(), "gelu": gelus(), "dropout": dropouts(),
+    "linear": linears(), "layernorm": layernorms(), "gelu": gelus(gelu), "gelu_exact": gelus(gelu_exact), "dropout": dropouts(),
     "lookup": lookups(), "logits": all_logits(), "cross_entropy": losses(), "causal": causals(),
     "attention": attentions(), "mlp": mlps(),
     "block, pre": blocks("pre"), "block, post": blocks("post"),
@@ -597,12 +598,47 @@ def test_gelu_is_the_papers_equation(seed, scale):
     assert_same(gelu.forward(x)[0], expected, terms=32)
 
 
+def normal_distribution(x):
+    """Φ of each number of x (n,), by the C library's erfc: accurate in both tails."""
+    return np.array([erfc(-float(a) / 2**0.5) / 2 for a in x])
+
+
 def test_gelu_is_near_x_times_the_normal_distribution():
     """x Phi(x), which the tanh form approximates to 5e-4 (Hendrycks and Gimpel, 2016)."""
-    from math import erf
     x = np.linspace(-6, 6, 121)
-    exact = x * np.array([(1 + erf(a / 2**0.5)) / 2 for a in x])
-    assert np.max(np.abs(gelu.forward(x)[0] - exact)) < 5e-4
+    assert np.max(np.abs(gelu.forward(x)[0] - x * normal_distribution(x))) < 5e-4
+
+
+@given(x=st.lists(st.one_of(st.floats(-37, 37), st.floats(-1e-3, 1e-3), st.sampled_from([0.0, -0.0])), min_size=1))
+def test_exact_gelu_is_x_times_the_normal_distribution(x):
+    """Relative error, far into the tails: exp(-x²/2) turns each rounding of x² into x²/2 of them."""
+    for dtype in (np.float64, np.float32):
+        array = np.array(x, dtype)
+        array = array[np.abs(array) < (37 if dtype is np.float64 else 12.9)]        # beyond: below the smallest normal number
+        y, cache = gelu_exact.forward(array)
+        expected = normal_distribution(array)
+        allowed = (8 + array.astype(float)**2) * np.finfo(dtype).eps
+        assert (np.abs(cache.gate - expected) <= allowed * expected).all()
+        assert_bits(y, array * cache.gate)
+
+
+def test_exact_gelu_has_the_same_slope_on_both_sides_of_0_and_at_it():
+    x = np.array([-1e-300, -0.0, 0.0, 1e-300])
+    y, cache = gelu_exact.forward(x + 1e-20j)
+    np.testing.assert_allclose(y.imag / 1e-20, 0.5, rtol=1e-14)
+    np.testing.assert_allclose(gelu_exact.backward(np.ones(4), gelu_exact.forward(x)[1]), 0.5, rtol=1e-14)
+
+
+@given(x=st.lists(st.floats(-30, 30), min_size=1))
+def test_exact_gelu_s_derivative_is_the_normal_distribution_s(x):
+    """d/dx x Φ(x) = Φ(x) + x exp(-x²/2) / sqrt(2π), and what a complex step through p says is the same."""
+    x = np.array(x)
+    expected = normal_distribution(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+    stepped = gelu_exact.forward(x + 1e-20j)[0].imag / 1e-20
+    found = gelu_exact.backward(np.ones_like(x), gelu_exact.forward(x)[1])
+    # p and its slope are right to 2e-15, and are multiplied by at most |x| exp(-x²/2) < 0.61
+    np.testing.assert_allclose(found, expected, rtol=0, atol=32 * np.finfo(float).eps)
+    np.testing.assert_allclose(stepped, expected, rtol=0, atol=32 * np.finfo(float).eps)
 
 
 @given(N=sizes(4), D=sizes(6), seed=seeds, eps=st.sampled_from([1e-5, 0.1]))

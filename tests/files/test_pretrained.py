@@ -118,6 +118,17 @@ def test_a_model_saved_and_opened_is_the_same_model(config, dtype):
     assert fields["n_positions"] == config.block_size
 
 
+@pytest.mark.parametrize("name, activation", [("gelu", "gelu_exact"), ("gelu_new", "gelu_tanh"), (None, "gelu_tanh")])
+def test_config_json_says_which_gelu(tmp_path, name, activation):
+    """transformers' "gelu" is the exact one, but of openai-gpt, which has no other name and no exact one."""
+    tensors, fields = saved(random_model(replace(SMALL, activation=activation)), tmp_path)
+    assert fields["activation_function"] == (name or "gelu_new")
+    rewrite(tmp_path, tensors, fields | {"activation_function": name})
+    assert GPT.from_pretrained(tmp_path).config.activation == activation
+    with pytest.raises(ValueError, match="^activation: 'gelu_exact' given, expected 'gelu_tanh'"):
+        random_model(replace(SMALL, norm="post", activation="gelu_exact")).save_pretrained(tmp_path)
+
+
 def test_folders_are_made(tmp_path):
     random_model(SMALL).save_pretrained(str(tmp_path / "a" / "b"))
     assert GPT.from_pretrained(str(tmp_path / "a" / "b")).config == SMALL
@@ -216,8 +227,9 @@ def test_every_layout_opens_as_the_same_numbers(config, layout):
         opened = GPT.from_pretrained(folder, None if layout["config"] else config.n_head)
 
     if not layout["config"]:        # then nothing tells these
-        config = replace(config, layer_norm_eps=1e-5, embd_pdrop=0.0, attn_pdrop=0.0,
-                         resid_pdrop=0.0)
+        is_nanogpt = config.norm == "pre" and not layout["biases"]
+        config = replace(config, layer_norm_eps=1e-5, embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0,
+                         activation="gelu_exact" if is_nanogpt else "gelu_tanh")
     assert opened.config == config
     assert opened.params.flat.dtype == np.float32
     assert np.array_equal(opened.params.flat, expected)
@@ -340,7 +352,7 @@ NANO = GPTConfig(vocab_size=5, block_size=4, n_layer=3, n_head=3, n_embd=48, emb
     ({"model_type": "gpt-nano", "block_size": 4, "embd_pdrop": 0.0}, replace(NANO, embd_pdrop=0.0)),
     ({"system": {"seed": 1}, "model": {"model_type": "gpt-nano"}, "trainer": {}}, NANO),
     ({"n_layer": 3, "n_head": 3, "n_embd": 48, "block_size": 4, "bias": True, "vocab_size": 5, "dropout": 0.2},
-     replace(NANO, embd_pdrop=0.2, attn_pdrop=0.2, resid_pdrop=0.2)),
+     replace(NANO, embd_pdrop=0.2, attn_pdrop=0.2, resid_pdrop=0.2, activation="gelu_exact")),
 ])
 def test_minGPTs_and_nanoGPTs_configs_are_honoured(tmp_path, fields, config):
     tensors, _ = saved(random_model(NANO), tmp_path)
@@ -527,7 +539,7 @@ def no_allocation(monkeypatch):
     ({"n_head": "2"}, "config.json: n_head: '2' given"),
     ({"n_inner": 12}, "n_inner is 12, expected None or 24"),
     ({"activation_function": "relu"}, "activation_function is 'relu', expected 'gelu_new' or"),
-    ({"activation_function": "gelu"}, "activation_function is 'gelu', expected 'gelu_new' or"),
+    ({"activation_function": "relu"}, "activation_function is 'relu', expected 'gelu_new' or"),
     ({"scale_attn_weights": False}, "scale_attn_weights is False, expected True"),
     ({"scale_attn_by_inverse_layer_idx": True}, "inverse_layer_idx is True, expected False"),
     ({"reorder_and_upcast_attn": True}, "reorder_and_upcast_attn is True, expected False"),
