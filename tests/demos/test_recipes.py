@@ -1,4 +1,4 @@
-"""README's recipes for the debugger, typed literally; .vscode's configurations; names that pdb takes for commands."""
+"""The READMEs' recipes for the debugger, typed literally; .vscode's configurations; names that pdb takes for commands."""
 import inspect
 import json
 import os
@@ -14,12 +14,12 @@ from minigpt_np import GPT, layers
 from minigpt_np.training import optim
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8").split("## Stepping through")[1].split("\n## ")[0]
-RECIPES = re.findall(r"    python -m pdb (.+)\n((?:    .+\n)+)", README)
+README, DEMOS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "demos/README.md"))
+RECIPES = re.findall(r"    python -m pdb (.+)\n((?:    .+\n)+)", README + DEMOS)
 CONFIGURATIONS = json.loads((ROOT / ".vscode" / "launch.json").read_text())["configurations"]
 
 
-# ---- README --------------------------------------------------------------------------------------
+# ---- the READMEs ---------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("program, session", RECIPES, ids=[program.split()[0] for program, _ in RECIPES])
 def test_a_recipe_typed_literally_shows_what_it_says(program, session):
