@@ -228,7 +228,8 @@ class Visit(pdb.Pdb):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--text", default=TEXT, help="the input, and after each token the one to predict (default: %(default)s)")
+    parser.add_argument("--text", default=TEXT,
+                        help="the input, each word the one to predict after the one before (default: %(default)s)")
     parser.add_argument("--also", default=ALSO,
                         help="tokens that the text need not hold (default: %(default)s)")
     parser.add_argument("--width", type=int,

@@ -16,7 +16,7 @@ NORMS = ("pre", "post")
 
 
 def examples(share):
-    """Settings with this share of the profile's examples, for a property that is dear."""
+    """Settings with this share of the profile's examples, for a property that is expensive."""
     return settings(max_examples=max(1, round(settings().max_examples * share)))
 
 
@@ -68,7 +68,7 @@ def configs(draw, dropout=False, **fixed):
     return GPTConfig(**(found | fixed))
 
 
-def lively(config, seed, dtype=np.float64):
+def with_large_weights(config, seed, dtype=np.float64):
     """A model of this config with weights large enough for every part to matter: N(0, 0.7), gains
     about 1. (At the initial 0.02 attention is all but uniform and GELU all but x / 2.)
     LayerNorm's eps is the config's."""
@@ -107,15 +107,16 @@ class Case:
         return Case(model, self.ids, self.targets, self.seed)
 
     def __repr__(self):
-        return f"Case({self.model.config}, ids={self.ids!r}, targets={self.targets!r})"
+        return (f"Case({self.model.config}, {self.model.params.flat.dtype}, ids={np.asarray(self.ids).tolist()}, "
+                f"targets={np.asarray(self.targets).tolist()}, seed={self.seed})")
 
 
 @st.composite
 def cases(draw, dtype=np.float64, **fixed):
-    """Case of a lively model; `fixed` as for configs."""
+    """Case of a model with large weights; `fixed` as for configs."""
     config = draw(configs(**fixed))
     B, T = draw(sizes(3)), draw(sizes(config.block_size))
-    return Case(lively(config, draw(seeds), dtype), draw(ids_arrays(B, T, config.vocab_size)),
+    return Case(with_large_weights(config, draw(seeds), dtype), draw(ids_arrays(B, T, config.vocab_size)),
                 draw(targets_arrays(B, T, config.vocab_size)), draw(seeds))
 
 
@@ -167,23 +168,23 @@ tensor_names = st.one_of(
 
 # ---- comparison ----------------------------------------------------------------------------------
 
-def assert_same(a, b, scale=None, terms=4096):
-    """a and b are the same sums, in another order: within eps · terms · scale of each other.
+def assert_same(a, b, scale=None, terms=4096, what="they"):
+    """`what`, a and b, are the same sums, in another order: within eps · terms · scale of each other.
 
     Two orders of adding n numbers differ by at most n eps times the sum of their sizes. scale is
     the largest of a and b unless given, plus 1/256 for a zero that numbers of order 1 left; 4096
     terms are gradcheck's allowance too. eps is of the shorter dtype.
     """
     a, b = np.asarray(a), np.asarray(b)
-    assert a.shape == b.shape
+    assert a.shape == b.shape, what
     eps = max(np.finfo(a.dtype).eps, np.finfo(b.dtype).eps)
     if scale is None:
         scale = max(np.max(np.abs(a), initial=0), np.max(np.abs(b), initial=0)) + 1 / 256
     worst = np.max(np.abs(a - b), initial=0)
-    assert worst <= eps * terms * scale, f"differ by {worst}, allowed {eps * terms * scale}"
+    assert worst <= eps * terms * scale, f"{what} differ by {worst}, allowed {eps * terms * scale}"
 
 
-def assert_bits(a, b):
-    """a and b are the same dtype, shape and numbers, to the last bit."""
-    assert a.dtype == b.dtype and a.shape == b.shape
-    assert a.tobytes() == b.tobytes()
+def assert_bits(a, b, what="they"):
+    """`what`, a and b, are of the same dtype and shape, and the same bit for bit."""
+    assert a.dtype == b.dtype and a.shape == b.shape, what
+    assert a.tobytes() == b.tobytes(), f"{what} differ"
