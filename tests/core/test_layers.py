@@ -1,5 +1,6 @@
 """One set of laws for every layer, then what each layer promises alone. (layer_strategies.py draws the layers.)"""
 import copy
+import types
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import is_dataclass
 
@@ -8,14 +9,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from layer_strategies import LAYERS, Named
+from layer_strategies import LAYERS, Layer, Named
 from minigpt_np import GPTConfig, Parameters, parameters
 from minigpt_np.gradcheck import adjoint, check
 from minigpt_np.layers import (
     causal, constants, cross_entropy, dropout, gelu, layernorm, linear, logits, lookup, softmax)
 from minigpt_np.layers.deferred import Deferred
 from strategies import (
-    assert_bits, assert_same, examples, ids_arrays, normal, seeds, sizes, targets_arrays)
+    assert_bits, assert_same, cases, examples, ids_arrays, normal, seeds, sizes, targets_arrays)
 
 every_layer = pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
 query_blocks = st.sampled_from([1, 2, 3, 64])
@@ -161,6 +162,33 @@ def test_two_threads_get_the_bits_of_one(layers, data, seed):
         for together in two.map(work, range(4)):
             for a, b in zip(together, alone, strict=True):
                 assert_bits(a, b, layer.name)
+
+
+# ---- what a failure shows ------------------------------------------------------------------------
+
+@every_layer
+@examples(1 / 4)
+@given(data=st.data())
+def test_a_layer_shows_its_name_its_arrays_and_its_ids(layers, data):
+    layer = data.draw(layers)
+    assert repr(layer).startswith(f"{layer.name}(")
+    assert all(f"{name} {x.shape}" in repr(layer) for name, x in layer.arrays.items())
+    if layer.name == "lookup":
+        assert f"ids={layer.forward(layer.arrays)[1].ids.tolist()}" in repr(layer)
+
+
+@examples(1 / 4)
+@given(case=cases(dropout=True))
+def test_a_case_shows_its_config_its_ids_and_its_targets(case):
+    assert repr(case.model.config) in repr(case)
+    assert f"ids={case.ids.tolist()}, targets={case.targets.tolist()}" in repr(case)
+
+
+def test_a_gradient_that_is_wrong_is_named_with_its_layer():
+    layer = Layer("double", {"x": np.ones(2)}, lambda a: (2 * a["x"], None), lambda dy, cache, g: {"x": 3 * dy})
+    with pytest.raises(AssertionError, match=r"worst at +double: x\[[01]\]"):
+        test_backward_is_the_complex_step_derivative.hypothesis.inner_test(
+            st.just(layer), types.SimpleNamespace(draw=lambda _: layer), 0, 1)
 
 
 # ---- linear --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import one_page
 from layer_strategies import LAYERS
 from minigpt_np import GPT, layers
 from minigpt_np.training import optim
@@ -64,6 +65,7 @@ def test_the_names_that_are_commands_of_pdbs_are_those_that_are_told():
     assert clashes(*passes, GPT.forward, GPT.backward) == {"h", "q"}
     assert clashes(*functions) == {"h", "q", "a", "b", "n"}
     assert clashes(optim.AdamW._update) == {"c"}
+    assert clashes(one_page.loss_and_gradient) == {"h", "q"}
 
 
 # ---- Visual Studio Code --------------------------------------------------------------------------
