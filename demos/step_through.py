@@ -16,7 +16,7 @@ import numpy as np
 
 from lib.terminal import (
     COLUMNS, Panel, bold, colours, cut, label, legend, pad, paragraph, picture, run, shade, width)
-from lib.walk import ALSO, SEED, TEXT, Walk, example, source
+from lib.walk import Walk, add_arguments, example_of, source
 
 HELP = """\
 Enter       the next line
@@ -228,19 +228,11 @@ class Visit(pdb.Pdb):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--text", default=TEXT,
-                        help="the input, each word the one to predict after the one before (default: %(default)s)")
-    parser.add_argument("--also", default=ALSO,
-                        help="tokens that the text need not hold (default: %(default)s)")
-    parser.add_argument("--width", type=int,
-                        help="D (default: the least at which all axes differ)")
-    parser.add_argument("--heads", type=int, default=2, help="H (default: %(default)s)")
-    parser.add_argument("--layers", type=int, default=1, help="L (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the weights (default: %(default)s)")
+    add_arguments(parser)
     parser.add_argument("--auto", action="store_true",
                         help="show every line, ask nothing; so it is in a pipe")
     args = parser.parse_args(argv)
-    small = example(args.text, args.also, args.width, args.heads, args.layers, args.seed)
+    small = example_of(args)
     auto = args.auto or not (sys.stdin.isatty() and sys.stdout.isatty())
     guide = Guide(small, None if auto else input, colours(sys.stdout))
     T, V, c = small.ids.size, len(small.tokens), small.model.config

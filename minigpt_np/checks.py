@@ -143,7 +143,7 @@ def check_array(name, values):
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        lengths = {len(part) for part in parts if isinstance(part, (list, tuple, np.ndarray)) and np.ndim(part)}
+        lengths = {len(part) for part in parts if isinstance(part, (list, tuple)) or getattr(part, "ndim", 0)}
         given = f"rows of lengths {sorted(lengths)}" if len(lengths) > 1 else show(values)
         raise ValueError(f"{name}: {given} given, expected an array, all of its rows of one length") from error
 

@@ -4,6 +4,8 @@ Sizes and ids are drawn one by one, so that a failure shrinks to few positions a
 The floats come from a drawn seed: which numbers they are explains nothing, and there are many.
 """
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 from hypothesis import settings
@@ -142,6 +144,17 @@ unicode_text = st.one_of(
 repetitive_text = st.lists(st.text("ab", max_size=9), max_size=12).map(" ".join)
 
 
+# ---- arguments -----------------------------------------------------------------------------------
+
+# What nobody means to give.
+ODD = [None, True, False, 0, 1, -1, 2**63, 10**400, -10**5000, 0.5, -0.0, 1.0, np.nan, np.inf, 1e-400, 1j, "", "a", "1", b"a",
+       "\ud800", [], [1], [[1]], [[1], [2, 3]], {}, {1: 2}, set(), object, object(), len, Ellipsis, Decimal("0.5"),
+       Fraction(1, 3), Fraction(1, 10**400), np.int8(1), np.uint64(2**64 - 1), np.float16(0.5), np.float32(np.nan), np.bool_(True),
+       np.str_("a"), np.array(1), np.array([1]), np.array([]), np.array([0.5]), np.array([["a"]]), np.array([None]),
+       np.ma.array([1], mask=[True]), np.zeros((2, 3, 4), int), np.arange(20), np.arange(20.0), range(20),
+       np.datetime64("2020"), "x" * 10**6, list(range(10**5)), np.random.default_rng(0), np.random.RandomState(0)]
+
+
 # ---- arrays for files ----------------------------------------------------------------------------
 
 FILE_DTYPES = ["?", "u1", "i1", "<i2", ">u2", "<f2", "V2", "<i4", "<u4", "<f4", ">f4", "<c8",
@@ -164,6 +177,44 @@ def file_arrays(draw, dtypes=FILE_DTYPES):
 
 tensor_names = st.one_of(
     st.sampled_from(["wte.weight", "h.0.ln_1.bias", "", "a/b", "é", '"', "\\", "\x00"]), st.text())
+
+
+def corrupted(raw, rng):
+    """`raw` with one thing wrong: a byte, a bit, an end, a piece taken out, put in or put twice.
+
+    rng is a random.Random.
+    """
+    at, other = sorted(rng.randrange(len(raw) + 1) for _ in range(2))
+    head = rng.random() < 0.3       # the length and the first bytes of the header deserve more
+    byte = rng.randrange(min(len(raw), 10 if head else len(raw)))
+    return rng.choice([
+        lambda: raw[:byte] + bytes([rng.randrange(256)]) + raw[byte + 1:],
+        lambda: raw[:byte] + bytes([raw[byte] ^ 1 << rng.randrange(8)]) + raw[byte + 1:],
+        lambda: raw[:byte] + rng.choice("0123456789{}[],:. -e").encode() + raw[byte + 1:],
+        lambda: raw[:at],
+        lambda: raw + rng.randbytes(rng.randrange(1, 9)),
+        lambda: raw[:at] + raw[other:],
+        lambda: raw[:byte] + rng.randbytes(rng.randrange(1, 4)) + raw[byte:],
+        lambda: raw[:other] + raw[at:other] + raw[other:],
+        lambda: raw[:8] + raw[at:other] + raw[8:],
+    ])()
+
+
+def with_another_value(whole, rng):
+    """A JSON value like `whole` in which one value, key or item, somewhere, is another or is gone."""
+    odd = [None, True, False, 0, 1, -1, 2, 0.5, 1e308, 2**64, 10**30, "", "a", "gpt2", "\ud800", [], {}, [0], [[]], {"a": 1}]
+    if not isinstance(whole, (dict, list)) or not whole or rng.random() < 0.1:
+        return rng.choice(odd)
+    changed = whole.copy()
+    key = rng.choice(list(whole)) if isinstance(whole, dict) else rng.randrange(len(whole))
+    value = changed.pop(key)
+    if rng.random() < 0.8:
+        value = with_another_value(value, rng)
+        if isinstance(whole, list):
+            changed.insert(key, value)
+        else:
+            changed[key if rng.random() < 0.8 else rng.choice(["a", *whole])] = value
+    return changed
 
 
 # ---- comparison ----------------------------------------------------------------------------------
