@@ -110,7 +110,7 @@ def page(data):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("file", nargs="?", default="out/replay.html", help="default: %(default)s")
     parser.add_argument("--text", default=TEXT, help="what is read and said (default: %(default)s)")
     parser.add_argument("--also", default=ALSO,

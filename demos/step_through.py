@@ -217,7 +217,7 @@ class Visit(pdb.Pdb):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--text", default=TEXT, help="what is read and said (default: %(default)s)")
     parser.add_argument("--also", default=ALSO,
                         help="tokens that the text need not hold (default: %(default)s)")

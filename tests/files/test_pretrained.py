@@ -830,7 +830,8 @@ def assert_as_the_files_say(opened, folder):
     square = opened.config.n_embd, opened.config.n_embd
     for name, tensor in tensors.items():
         if name in state and tensor.dtype == np.float32 and tensor.shape != square:
-            assert np.array_equal(state[name], tensor if tensor.shape == state[name].shape else tensor.T, equal_nan=True)
+            lying = tensor if tensor.shape == state[name].shape else tensor.T
+            assert np.array_equal(state[name], lying, equal_nan=True)
     fields = {field: value for field, value in json.loads((folder / "config.json").read_bytes()).items()
               if value is not None}
     c = opened.config
