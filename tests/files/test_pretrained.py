@@ -795,7 +795,7 @@ def test_thousands_of_corrupted_folders_are_refused_or_right(tmp_path, no_waitin
     lay_out(model, sharded, "transformer.", "F32", transposed=True, biases=True, head_too=False, buffers=True,
             shards=2, config=True)
     kept = {path: path.read_bytes() for folder in (whole, sharded) for path in sorted(folder.iterdir())}
-    accepted, n = 0, examples_of(1500, 30_000)
+    accepted, n = 0, examples_of(1000, 30_000)
     for _ in range(n):
         path = rng.choice(list(kept))
         raw = kept[path]
