@@ -147,12 +147,13 @@ repetitive_text = st.lists(st.text("ab", max_size=9), max_size=12).map(" ".join)
 # ---- arguments -----------------------------------------------------------------------------------
 
 # What nobody means to give.
-ODD = [None, True, False, 0, 1, -1, 2**63, 10**400, -10**5000, 0.5, -0.0, 1.0, np.nan, np.inf, 1e-400, 1j, "", "a", "1", b"a",
-       "\ud800", [], [1], [[1]], [[1], [2, 3]], {}, {1: 2}, set(), object, object(), len, Ellipsis, Decimal("0.5"),
-       Fraction(1, 3), Fraction(1, 10**400), np.int8(1), np.uint64(2**64 - 1), np.float16(0.5), np.float32(np.nan), np.bool_(True),
-       np.str_("a"), np.array(1), np.array([1]), np.array([]), np.array([0.5]), np.array([["a"]]), np.array([None]),
-       np.ma.array([1], mask=[True]), np.zeros((2, 3, 4), int), np.arange(20), np.arange(20.0), range(20),
-       np.datetime64("2020"), "x" * 10**6, list(range(10**5)), np.random.default_rng(0), np.random.RandomState(0)]
+ODD = [
+    None, True, False, 0, 1, -1, 2**63, 10**400, -10**5000, 0.5, -0.0, 1.0, np.nan, np.inf, 1e-400, 1j, Decimal("0.5"),
+    Fraction(1, 3), Fraction(1, 10**400), "", "a", "1", b"a", "\ud800", "x" * 10**5, [], [1], [[1]], [[1], [2, 3]], {},
+    {1: 2}, set(), range(20), list(range(10**5)), object, object(), len, Ellipsis, np.int8(1), np.uint64(2**64 - 1),
+    np.float16(0.5), np.float32(np.nan), np.bool_(True), np.str_("a"), np.datetime64("2020"), np.array(1), np.array([1]),
+    np.array([]), np.array([0.5]), np.array([["a"]]), np.array([None]), np.ma.array([1], mask=[True]),
+    np.zeros((2, 3, 4), int), np.arange(20), np.arange(20.0), np.random.default_rng(0), np.random.RandomState(0)]
 
 
 # ---- arrays for files ----------------------------------------------------------------------------
@@ -202,7 +203,8 @@ def corrupted(raw, rng):
 
 def with_another_value(whole, rng):
     """A JSON value like `whole` in which one value, key or item, somewhere, is another or is gone."""
-    odd = [None, True, False, 0, 1, -1, 2, 0.5, 1e308, 2**64, 10**30, "", "a", "gpt2", "\ud800", [], {}, [0], [[]], {"a": 1}]
+    odd = [None, True, False, 0, 1, -1, 2, 0.5, 1e308, 2**64, 10**30, "", "a", "gpt2", "\ud800", [], {},
+           [0], [[]], {"a": 1}]
     if not isinstance(whole, (dict, list)) or not whole or rng.random() < 0.1:
         return rng.choice(odd)
     changed = whole.copy()
