@@ -216,10 +216,11 @@ def default_activation(model_type, fields, found):
 
 def read_config(path):
     """config.json's object: nulls left out, aliases resolved, dropouts by default 0.1 as theirs."""
+    raw = read_bytes(path, MAX_CONFIG)
     try:
-        fields = json.loads(read_bytes(path, MAX_CONFIG).decode())
+        fields = json.loads(raw.decode())
     except (ValueError, RecursionError) as error:
-        raise ValueError(str(error) if str(path) in str(error) else f"{path}: not JSON in UTF-8: {error}") from None
+        raise ValueError(f"{path}: not JSON in UTF-8: {error}") from None
     if not isinstance(fields, dict):
         raise ValueError(f"{path}: {show(fields)}, expected an object: {{...}}")
     if isinstance(fields.get("model"), dict) and "n_layer" not in fields:       # minGPT's, of a whole run

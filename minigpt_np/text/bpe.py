@@ -322,7 +322,8 @@ class BPETokenizer(MergingTokenizer):
     @classmethod
     def from_saved(cls, files):
         if files.kind != "byte-level":
-            raise ValueError(f"{files.vocab}: a tokenizer of {files.kind} kind given, expected byte-level BPE as GPT-2's")
+            raise ValueError(f"{files.vocab}: a tokenizer of {files.kind} kind given, "
+                             "expected byte-level BPE as GPT-2's")
         for byte, char in CHAR_OF_BYTE.items():
             if char not in files.id_of:
                 raise ValueError(f"{files.vocab}: no token {char!r}, which is byte {byte}; "

@@ -160,11 +160,13 @@ def check_recipe(path, whole, model, kind):
         traits = whole.get(part) or {"type": None}
         given = traits.get(trait, values[0]) if isinstance(traits, dict) else traits
         if given not in values:
-            raise ValueError(f"{path}: {name} is {show(given)}, expected {' or '.join(map(str, map(json.dumps, values)))}, "
+            raise ValueError(f"{path}: {name} is {show(given)}, expected {' or '.join(map(json.dumps, values))}, "
                              f"as {kind} BPE has it")
     after = whole.get("post_processor")
-    if isinstance(after, dict) and (after.get("special_tokens") or after.get("type") not in ("ByteLevel", "TemplateProcessing")):
-        raise ValueError(f"{path}: post_processor is {show(after.get('type'))}, which adds tokens to a text; "
+    if after and (not isinstance(after, dict) or after.get("special_tokens")
+                  or after.get("type") not in ("ByteLevel", "TemplateProcessing")):
+        after = after.get("type") if isinstance(after, dict) else after
+        raise ValueError(f"{path}: post_processor is {show(after)}, which adds tokens to a text; "
                          "expected one that adds none")
 
 

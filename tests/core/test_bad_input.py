@@ -210,11 +210,12 @@ def test_model_dtype(dtype):
 TOKENS = np.arange(20)
 BPE = BPETokenizer.train("the other then the other", 260)
 CALLS = {
-    "config": (GPTConfig, dict(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=2, tie_embeddings=True, norm="pre",
-                               embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0, layer_norm_eps=1e-5)),
+    "config": (GPTConfig, dict(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=2, tie_embeddings=True,
+                               norm="pre", embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0, layer_norm_eps=1e-5)),
     "preset": (lambda preset: GPTConfig.preset(preset), dict(preset="gpt-nano")),
     "forward": (MODEL.forward, dict(ids=[[1]], targets=[[1]])),
-    "generate": (MODEL.generate, dict(ids=[[1]], max_new_tokens=1, temperature=1.0, do_sample=True, top_k=1, top_p=0.5, seed=0)),
+    "generate": (MODEL.generate, dict(ids=[[1]], max_new_tokens=1, temperature=1.0, do_sample=True,
+                                      top_k=1, top_p=0.5, seed=0)),
     "random_batch": (random_batch, dict(tokens=TOKENS, B=2, T=3, rng=np.random.default_rng(0))),
     "consecutive_batches": (consecutive_batches, dict(tokens=TOKENS, B=2, T=3)),
     "split": (lambda held_out: split(TOKENS, held_out), dict(held_out=0.1)),
@@ -257,5 +258,6 @@ def test_what_is_long_is_shown_in_part():
 def test_numpys_numbers_become_pythons():
     config = GPTConfig(np.int64(5), np.uint8(4), np.int32(1), np.int16(1), np.int64(2), tie_embeddings=np.False_,
                        embd_pdrop=np.float32(0.5), layer_norm_eps=np.float64(1e-3))
-    assert {type(getattr(config, name)) for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")} == {int}
+    sizes = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
+    assert {type(getattr(config, name)) for name in sizes} == {int}
     assert type(config.embd_pdrop) is type(config.layer_norm_eps) is float and config.tie_embeddings is False

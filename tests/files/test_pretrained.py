@@ -807,7 +807,7 @@ def test_thousands_of_corrupted_folders_are_refused_or_right(tmp_path, no_waitin
     lay_out(model, sharded, "transformer.", "F32", transposed=True, biases=True, head_too=False, buffers=True,
             shards=2, config=True)
     kept = {path: path.read_bytes() for folder in (whole, sharded) for path in sorted(folder.iterdir())}
-    accepted, n = 0, examples_of(1500, 30_000)
+    accepted, n = 0, examples_of(1000, 30_000)
     for _ in range(n):
         path = rng.choice(list(kept))
         raw = kept[path]
@@ -842,7 +842,8 @@ def assert_as_the_files_say(opened, folder):
     square = opened.config.n_embd, opened.config.n_embd
     for name, tensor in tensors.items():
         if name in state and tensor.dtype == np.float32 and tensor.shape != square:
-            assert np.array_equal(state[name], tensor if tensor.shape == state[name].shape else tensor.T, equal_nan=True)
+            lying = tensor if tensor.shape == state[name].shape else tensor.T
+            assert np.array_equal(state[name], lying, equal_nan=True)
     fields = {field: value for field, value in json.loads((folder / "config.json").read_bytes()).items()
               if value is not None}
     c = opened.config

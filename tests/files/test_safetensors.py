@@ -509,7 +509,8 @@ def test_the_recipe_run_as_it_stands_opens_nanoGPTs_checkpoint(tmp_path, pytorch
               if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))}
     checkpoint = {"model": pytorch({f"_orig_mod.{name}": array for name, array in state.items()}),
                   "optimizer": {"state": {}}, "iter_num": 5, "config": {"compile": True},
-                  "model_args": dict(n_layer=1, n_head=3, n_embd=6, block_size=4, bias=False, vocab_size=5, dropout=0.0)}
+                  "model_args": dict(n_layer=1, n_head=3, n_embd=6, block_size=4, vocab_size=5, bias=False,
+                                     dropout=0.0)}
     (tmp_path / "ckpt.pt").write_bytes(pickle.dumps(checkpoint))
     with pytest.raises(ValueError, match="ckpt.pt.*a pickle") as error:
         GPT.from_pretrained(tmp_path)

@@ -16,7 +16,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 MORE = [
     "Don't READ this!", "a\nb\n\nc\td\r\ne", "«Über»—naïve… CAFÉ", "İstanbul ΟΔΟΣ ὈΔΥΣΣΕΎΣ ǅ ß ẞ", "x\u2028y\u2029z",
-    "a\u200db\u200cc\u00add\ufeffe", "Ⅷ½²₃ ª º ﬁ", "e\u0301\u0323 q\u0307\u0323", "한국어 かな カナ が", "$1,000.00 + 5% = ^x_y|z~`",
+    "a\u200db\u200cc\u00add\ufeffe", "Ⅷ½²₃ ª º ﬁ", "e\u0301\u0323 q\u0307\u0323",
+    "한국어 かな カナ が", "$1,000.00 + 5% = ^x_y|z~`",
     "𝔘𝔫𝔦𝔠𝔬𝔡𝔢", "矩ab阵", "<unk> the<unk>the </w> the</w>", "\x0b\x0c\x1c\x85 a\x0bb", "¿Qué? ¡Sí! „So“", "۰۱۲ ०१२",
     "\ufffd\ue000\U000e0001a", "I I. .I. ..", "_", "`", "the " * 20,
 ]

@@ -606,7 +606,7 @@ def test_hundreds_of_corrupted_tokenizer_json_are_refused_or_right(tmp_path, sav
             assert tokenizer.decode(tokenizer.encode(SMALL)) == SMALL
             assert tokenizer.encode(SMALL).tolist() == naive_encode(tokenizer, SMALL)
             vocab = json.loads(some)["model"]["vocab"]
-            assert all(tokenizer.token(v).decode("latin-1") == token or not token.isascii() for token, v in vocab.items())
+            assert all(tokenizer.token(v) == token.encode() for token, v in vocab.items() if token.isascii())
     assert 0 < accepted < n
 
 

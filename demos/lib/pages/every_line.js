@@ -35,8 +35,9 @@ function showStep(n) {
 
 function drawGroup(title, values, parent) {     // values: [name, place among arrays or text, axes]
   if (!values.length) return;
-  element("h3", "", title, parent);
-  const box = element("div", "pages", undefined, parent);
+  const part = element("div", "", undefined, parent);
+  element("h3", "", title, part);
+  const box = element("div", "pages", undefined, part);
   for (const [name, what, axes] of values) {
     if (typeof what === "string") element("p", "", `${name} = ${what}`, box);
     else drawPages(name, what, axes, box);
