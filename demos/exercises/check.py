@@ -139,7 +139,7 @@ def one(exercise, folder, options):
         predict(exercise)
     lines = show.verdict_lines(exercise, verdict, options.inputs)
     if verdict.state == "wrong" and (missing := undone(exercise, folder)):
-        lines.insert(1, f"It is made of {', '.join(missing)}: get that right first.")
+        lines[1:1] = show.wrapped(f"It is made of {', '.join(missing)}: get that right first.")
     if verdict.done:
         lines += show.beside_the_package(exercise, folder / f"{exercise.name}.py")
     print("\n".join(lines), flush=True)
@@ -195,7 +195,7 @@ def hints(exercises, count):
 
 def reset(exercises, folder):
     for exercise in exercises:
-        print("\n".join(files.reset(exercise.name, folder)))
+        print(files.reset(exercise.name, folder))
     return 0
 
 
@@ -208,20 +208,10 @@ def debug(exercises, folder):
     part = TABLE[verdict.name] if verdict.name in TABLE else exercise
     part = part.parts[0] if part.parts else part
     case = verdict.case or random_case(part, 0)
-    dout, inputs, into = case.arguments()
     function = getattr(files.load(exercise.name, folder), part.function)
     print("\npdb: n goes to the next line, p NAME prints it, c goes on to the end, q leaves.\n", flush=True)
-    debugger = pdb.Pdb()
-    debugger.runcall(part.call, debugged(debugger, function), dout, inputs, into)
+    pdb.runcall(function, *part.arguments(*case.arguments()))
     return 0 if verdict.done else 1
-
-
-def debugged(debugger, function):
-    """The function, with pdb stopping at its first line."""
-    def stopping(*arguments):
-        debugger.set_break(function.__code__.co_filename, function.__code__.co_firstlineno + 1, funcname=None)
-        return function(*arguments)
-    return stopping
 
 
 def watch(options, folder):

@@ -1,4 +1,5 @@
 """The verdict on one exercise: the examination, the smallest input that proves an answer wrong, and why."""
+import sys
 import time
 import traceback
 import warnings
@@ -10,12 +11,13 @@ import numpy as np
 
 from . import files
 from .answers import Fault, answer, fault, is_visible, located, own_frames, raised
-from .cases import EXAMINATION, Case, cases, examination, random_case
+from .cases import Case, cases, examination, random_case
 from .diagnosis import diagnosis
 from .exercises import TABLE
-from .isolation import Process, Stopped, guarded
+from .isolation import Printed, Process, Stopped, guarded
 from .steps import Record, compared
 
+SEEDS = 3               # inputs of each size to look at, where it takes a hostile one to fail
 SEARCH_SECONDS = 1      # of computing, for the smallest input: then the smallest so far has to do
 
 
@@ -56,10 +58,10 @@ class Verdict:
 
 # ---- one function --------------------------------------------------------------------------------
 
-def examine(exercise, function, record=None, explain=True):
+def examine(exercise, function, record, explain=True):
     """The Verdict on a learner's function.
 
-    record    a steps.Record of the pieces that it calls, if it calls some
+    record    a steps.Record of the pieces that it calls
     explain   whether to look for the smallest input and for the mistake, once it is wrong
     """
     questions = Questions(exercise, function)
@@ -68,26 +70,39 @@ def examine(exercise, function, record=None, explain=True):
         small = questions.smallest() if failed is None or explain else None
     except NotImplementedError as error:
         return Verdict("not written yet", exercise.name, unwritten(error, exercise))
+    except Final as stop:
+        return Verdict("wrong", exercise.name, stop.fault.text, stop.case, tried=questions.tried)
     if failed is None and small is None:
         text = questions.unsteady()
         return Verdict("wrong" if text else "done", exercise.name, text, tried=questions.tried)
     if not explain:
         return Verdict("wrong", exercise.name, tried=questions.tried)
 
-    case = small or questions.like(failed) or failed
+    case = small or questions.like(failed)
     found = fault(case, function)
     if found is None or not is_steady(case, function):
         return Verdict("wrong", exercise.name, UNSTEADY.format(exercise.function), tried=questions.tried)
     found = located(case, found)
-    if case is failed and exercise.needs:           # too many numbers to compute, and to read
-        sizes = ", ".join(f"{letter} = {size}" for letter, size in case.sizes.items())
-        return Verdict("wrong", exercise.name, f"On an input with {sizes} (S = T + extra):\n{found.text}\n"
-                       "No smaller input was found that shows it.", tried=questions.tried)
-    texts = [] if found.final else diagnosis(exercise, function, case, found)
-    seen = [] if not exercise.needs or record is None or found.given is None else compared(exercise, record, case, function, found)
-    right = {name: x for name, x in case.expected().items()} if found.given is not None else None
+    texts = diagnosis(exercise, function, case, found) or ([] if small else only_hostile(case))
+    seen = compared(exercise, record, case, function, found) if exercise.needs and found.given is not None else []
+    right = case.expected() if found.given is not None else None
     return Verdict("wrong", exercise.name, found.text, case, found.names, found.given, right, texts, seen,
                    tried=questions.tried)
+
+
+HOSTILE = {"huge": "It is right for numbers near 1, and wrong for numbers near 1000: does an exp overflow? What all scores "
+                   "of a row have in common cancels, so take away their maximum first.",
+           "zeros": "It is right where no number is 0, and wrong where some are: is something divided by, or compared "
+                    "with, what may be 0?"}
+
+
+def only_hostile(case):
+    """What is special about an input, where no plain small one was found that fails."""
+    if case.kind in HOSTILE:
+        return [HOSTILE[case.kind]]
+    large = [f"{letter} = {case.sizes[letter]}" for letter, (_, most) in case.exercise.sizes.items()
+             if case.sizes[letter] > most and letter in case.exercise.letters]
+    return [f"No smaller input was found that shows it: it takes {', '.join(large)}."] if large else []
 
 
 UNSTEADY = ("{} does not always give the same answer to the same question:\n"
@@ -103,13 +118,21 @@ class Questions:
         self.exercise, self.function, self.tried = exercise, function, 0
         self.until = time.process_time() + SEARCH_SECONDS
 
-    def is_wrong(self, case):
+    def fault(self, case):
+        """The Fault of the answer, or None; raises Final for one that is the same for any case: it hangs, exits, ..."""
         self.tried += 1
-        return fault(case, self.function) is not None
+        found = fault(case, self.function)
+        if found is not None and found.final:
+            raise Final(case, found)
+        return found
+
+    def is_wrong(self, case):
+        return self.fault(case) is not None
 
     def examined(self):
         """The first Case of the examination that it gets wrong, or None."""
-        case = random_case(self.exercise, 0, small=1)
+        least = {letter: least for letter, (least, _) in self.exercise.sizes.items()}
+        case = random_case(self.exercise, 0, small=1, **(least if self.exercise.is_telling(least) else {}))
         if self.is_wrong(case):
             return case
         return next((case for case in examination(self.exercise) if self.is_wrong(case)), None)
@@ -122,29 +145,26 @@ class Questions:
         return found
 
     def is_visibly_wrong(self, case):
-        self.tried += 1
-        found = fault(case, self.function)
-        if found is None:
+        found = self.fault(case)
+        if found is not None and not is_visible(case, found):
+            self.overlooked = self.overlooked or case
             return False
-        if found.final:
-            raise Final(case)
-        if is_visible(case, found):
-            return True
-        self.overlooked = self.overlooked or case
-        return False
+        return found is not None
 
     overlooked = None           # a Case it gets wrong, but by so little that nobody sees it
 
     def like(self, failed):
-        """The smallest Case with what was hostile in one of the examination: its kind of numbers, its layout, its size."""
-        row = next((row for row, case in zip(EXAMINATION, examination(self.exercise)) if same_case(case, failed)), None)
-        if row is None:
-            return None
-        for large in (False, True):
-            strategy = cases(self.exercise, row["kind"], row["layout"], large)
-            if found := self.find(strategy, self.is_visibly_wrong, self.exercise.examples):
-                return found
-        return None
+        """The Case with what is hostile in one of the examination, each of its sizes made as small as still fails."""
+        sizes, found = dict(failed.sizes), failed
+        kind = "decimals" if failed.kind == "normal" else failed.kind
+        for letter, (least, _) in self.exercise.sizes.items():
+            smaller = (sizes | {letter: size} for size in range(least, sizes[letter]))
+            candidates = (random_case(self.exercise, seed, kind=kind, layout=failed.layout, **sizes)
+                          for sizes in smaller if self.exercise.is_telling(sizes) for seed in range(SEEDS))
+            case = next((case for case in candidates if self.is_wrong(case)), None)
+            if case is not None:
+                sizes, found = case.sizes, case
+        return found
 
     def find(self, strategy, predicate, examples):
         """The smallest Case of the strategy for which the predicate holds, or None."""
@@ -158,7 +178,7 @@ class Questions:
         def noted(case):
             if time.process_time() > self.until:
                 if last:
-                    raise Final(last[-1])
+                    raise OutOfTime
                 return False
             if predicate(case):
                 last.append(case)
@@ -169,10 +189,8 @@ class Questions:
             return find(strategy, noted, settings=thrifty)
         except NoSuchExample:
             return None
-        except Flaky:
+        except (Flaky, OutOfTime):
             return last[-1]
-        except Final as stop:
-            return stop.case
 
     def unsteady(self):
         """A sentence on a function that is right but keeps something; empty if it does not."""
@@ -191,15 +209,15 @@ class Questions:
         return OVERWRITTEN.format(self.exercise.function) if repr(kept) != before else ""
 
 
+class OutOfTime(Exception):
+    """Shrinking has taken long enough."""
+
+
 class Final(Exception):
-    """Nothing smaller is to be looked for than this case."""
+    """Nothing more is to be asked: the answer hangs, exits, ..."""
 
-    def __init__(self, case):
-        self.case = case
-
-
-def same_case(a, b):
-    return a.sizes == b.sizes and a.layout == b.layout and str(a.dout) == str(b.dout)
+    def __init__(self, case, fault):
+        self.case, self.fault = case, fault
 
 
 def is_steady(case, function):
@@ -281,7 +299,8 @@ def verdict_on_module(exercise, module, record, explain):
             warnings.simplefilter("ignore")
             verdict = examine(part, function, record, explain)
         if not verdict.done:
-            verdict.printed = printed_by(verdict.case, function)
+            if verdict.given is not None:
+                verdict.printed = printed_by(verdict.case, function)
             return verdict
         tried += verdict.tried
     return Verdict("done", exercise.name, tried=tried)
@@ -289,10 +308,6 @@ def verdict_on_module(exercise, module, record, explain):
 
 def printed_by(case, function):
     """What the function prints when asked about the case."""
-    import sys
-    from .isolation import Printed
-    if case is None:
-        return ""
     was, sys.stdout = sys.stdout, Printed()
     try:
         answer(case, function)

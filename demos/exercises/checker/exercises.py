@@ -10,7 +10,7 @@ from .files import NAMES, given
 from .nested import float_arrays
 
 
-@dataclass
+@dataclass(eq=False)
 class Exercise:
     """One row of the table.
 
@@ -86,10 +86,9 @@ class Exercise:
         """name -> the right gradient, for these names at least."""
         return case.gradients(names)
 
-    def call(self, function, dout, inputs, into):
-        """The learner's function with its arguments in their order."""
-        returned = function(dout, *inputs.values(), *([] if into is None else [into]))
-        return returned if into is None else into
+    def arguments(self, dout, inputs, into):
+        """What the learner's function is given, in its order."""
+        return [dout, *inputs.values(), *([] if into is None else [into])]
 
     def out_shape(self, inputs):
         return np.shape(self.forward(*inputs.values()))
@@ -104,7 +103,7 @@ class Exercise:
         return [letter for letter in self.sizes if letter not in ("extra", "axes", "L")]
 
 
-@dataclass
+@dataclass(eq=False)
 class Composed(Exercise):
     """An exercise whose right gradients are put together from those of its pieces."""
     gradients: object = None
@@ -113,7 +112,7 @@ class Composed(Exercise):
         return self.gradients(case.dout, **case.inputs)
 
 
-@dataclass
+@dataclass(eq=False)
 class Part(Exercise):
     """One function of exercise 0 that is no backward pass: its one output is compared as it is.
 
@@ -132,8 +131,8 @@ class Part(Exercise):
     def right(self, case, names):
         return {self.out: np.asarray(self.value(*case.inputs.values()))}
 
-    def call(self, function, dout, inputs, into):
-        return function(*inputs.values())
+    def arguments(self, dout, inputs, into):
+        return list(inputs.values())
 
 
 # ---- exercise 0 ----------------------------------------------------------------------------------
@@ -175,12 +174,15 @@ def tolerance(right):
 
 
 def gradient_to_judge(n, ids, floats):
-    """A gradient that is right to rounding, or wrong in one number: by little, by much, by its sign, by NaN."""
-    x, f = floats(n.D), Bent(floats(n.D))
+    """A gradient that is right to rounding, or wrong in one number: by little, by much, by its sign, by NaN.
+
+    change  which of these;  tiny  1 if all of the gradient is below 1
+    """
+    x, f = floats(n.D) * (0.1 if n.tiny else 5), Bent(floats(n.D))
     dx = f.gradient(x)
-    i, change = int(ids(n.D, 1)[0]), int(ids(6, 1)[0])
     slight = tolerance(dx)
-    dx[i] = [dx[i], dx[i] + slight / 2, dx[i] + 1.5 * slight, dx[i] + 0.5, -dx[i] - 0.1, np.nan][change]
+    i = int(ids(n.D, 1)[0])
+    dx[i] = [dx[i], dx[i] + slight / 2, dx[i] + 1.5 * slight, dx[i] + 0.5, -dx[i] - 0.1, np.nan][n.change]
     return dict(f=f, x=x, dx=dx)
 
 
@@ -192,7 +194,7 @@ def agreement(f, x, dx):
 def part(function, inputs, sizes=None, exam=None, **rest):
     kind = Part if "value" in rest else Exercise
     return kind(f"slope.{function}", "", rest.pop("out", function), sizes or {}, exam or {}, inputs, "",
-                function=function, examples=30, **rest)
+                function=function, examples=20, **rest)
 
 
 def vector(n, ids, floats):
@@ -211,7 +213,8 @@ PARTS = [
     part("identity_backward", vector, **OF_D, out="y", forward_name="identity"),
     part("sum_backward", vector, **OF_D, out="y", forward_name="total", mistakes=mistakes.SUM),
     part("mean_backward", vector, **OF_D, out="y", forward_name="mean", mistakes=mistakes.MEAN),
-    part("agrees", gradient_to_judge, **OF_D, value=agreement),
+    part("agrees", gradient_to_judge, dict(D=(1, 3), change=(0, 5), tiny=(0, 1)), dict(D=7, change=0, tiny=0),
+         value=agreement),
 ]
 
 

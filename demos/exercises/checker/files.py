@@ -49,13 +49,14 @@ def start(folder):
 
 
 def reset(name, folder):
-    """The file as it was given; what was there is kept beside it. Returns the lines to be shown."""
-    path = folder / f"{name}.py"
+    """The file as it was given; what was there is kept beside it. Returns a line to be shown."""
+    path, statement = folder / f"{name}.py", STATEMENTS / f"{name}.py"
     kept = path.with_name(path.name + ".old")
-    if path.exists():
+    own = path.exists() and path.read_bytes() != statement.read_bytes()
+    if own:
         os.replace(path, kept)
     write_statement(name, folder)
-    return [f"{path.name} is as it was given" + (f"; yours is now {kept.name}." if kept.exists() else ".")]
+    return f"{path.name} is as it was given" + (f"; yours is now {kept.name}." if own else ".")
 
 
 def write_statement(name, folder):

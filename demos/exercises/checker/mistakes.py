@@ -9,7 +9,7 @@ import numpy as np
 from .composed import block_gradients, erf_slope, model_gradients
 
 
-@dataclass
+@dataclass(eq=False)
 class Mistake:
     """A mistake in the gradient `of` (an array's name; "*" for any), and the text that explains it.
 
@@ -444,11 +444,11 @@ CAUSAL = [Mistake(of, text, attention(of, **change)) for text, change in [
     ("The scores are divided by sqrt(D), D = H·K: it has to be sqrt(K), the width of one head.",
      dict(forward_scale=lambda H, K: 1 / sqrt(H * K))),
     ("The weights are computed without 1/sqrt(K).", dict(forward_scale=lambda H, K: 1, scale=standard)),
-    ("The weights are computed without 1/sqrt(K), and it is missing in the scores' gradient as well.",
-     dict(forward_scale=lambda H, K: 1)),
 ] for of in ("dq", "dk", "dv")] + [Mistake(of, text, attention(of, **change)) for text, change in [
     ("The gradient is divided by sqrt(D), D = H·K, the scores by sqrt(K), the width of one head: it has to be sqrt(K) "
      "in both.", dict(scale=lambda H, K: 1 / sqrt(H * K))),
+    ("The weights are computed without 1/sqrt(K), and it is missing in the scores' gradient as well.",
+     dict(forward_scale=lambda H, K: 1)),
     ("The 1/sqrt(K) of the scores is missing in their gradient.", dict(scale=lambda H, K: 1)),
     ("The scores' gradient is multiplied with sqrt(K) where it has to be divided.", dict(scale=lambda H, K: sqrt(K))),
     ("The scores' gradient is divided by K; it has to be sqrt(K), as in the scores.",

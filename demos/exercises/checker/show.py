@@ -93,11 +93,12 @@ def step_lines(steps):
     first = next((step for step in steps if step.mark == "✗"), None)
     if first is None:
         return lines
-    lines += ["", f"The first that is wrong is {first.name}" + (f", the gradient of {first.about}." if first.about
-                                                               else ".")]
-    if first.right is not None and np.shape(first.right) != np.shape(first.given):
+    if first.note:
+        return lines
+    lines += ["", f"The first that is wrong is {first.name}{first.about and f', the gradient of {first.about}'}."]
+    if np.shape(first.right) != np.shape(first.given):
         return lines + [f"It has shape {np.shape(first.given)}, expected {np.shape(first.right)}."]
-    return lines + ([""] + table(pair(first.name, first.right, first.given)) if first.right is not None else [])
+    return lines + ["", *table(pair(first.name, first.right, first.given))]
 
 
 def written(arrays):

@@ -53,8 +53,8 @@ class Seen:
 
     mark     "✓", "✗", or "·" where it was not seen: the learner does not call that piece
     name, about   as in composed.Step
-    given, right  the arrays, where the mark is "✗"
-    note     what else is wrong: another argument
+    given, right  the arrays
+    note     a sentence, where it is not a gradient that is wrong
     """
     mark: str
     name: str
@@ -74,7 +74,7 @@ def compared(exercise, record, case, function, found):
     rows = []
     for step in steps:
         call = taken(calls, step)
-        rows.append(Seen("·", step.name, step.about) if call is None else judged(step, call))
+        rows += [Seen("·", step.name, step.about)] if call is None else judged(step, call)
         for name in step.beside:
             ok = near(found.given[name], right[name])
             rows.append(Seen("✓" if ok else "✗", name, "", found.given[name], right[name]))
@@ -97,14 +97,13 @@ def taken(calls, step):
 
 
 def judged(step, call):
-    """What a piece was given, beside what it should have been."""
+    """Rows about what a piece was given, beside what it should have been: the gradient, and its own input."""
     _, (dout, *arguments) = call
     fits = like(dout, step.dout)
-    others = [] if same(arguments[:1], step.arguments[:1]) else [
-        f"{step.piece}.backward was given another {files.first_argument(step.piece)} than its forward."]
-    mark = "✓" if fits and not others else "✗"
-    return Seen(mark, step.name, step.about, None if fits else np.asarray(dout), None if fits else np.asarray(step.dout),
-                others[0] if others else "")
+    yield Seen("✓" if fits else "✗", step.name, step.about, np.asarray(dout), np.asarray(step.dout))
+    if not same(arguments[:1], step.arguments[:1]):
+        name = files.first_argument(step.piece)
+        yield Seen("✗", f"{name} there", "", note=f"{step.piece}.backward was given another {name} than its forward.")
 
 
 def same(values, others):
