@@ -194,7 +194,8 @@ class Questions:
 
     def unsteady(self):
         """A sentence on a function that is right but keeps something; empty if it does not."""
-        first, second = (random_case(self.exercise, seed) for seed in (1, 2))
+        first = random_case(self.exercise, 1)
+        second = random_case(self.exercise, 2, **first.sizes)
         kept = []
 
         def keeping(*arguments):

@@ -71,15 +71,14 @@ def edited(name, folder, own):
 
     own   names of the functions that are the learner's to write
     """
-    now = definitions((folder / f"{name}.py").read_text(encoding="utf-8"))
-    was = definitions((STATEMENTS / f"{name}.py").read_text(encoding="utf-8"))
+    now, was = definitions(folder / f"{name}.py"), definitions(STATEMENTS / f"{name}.py")
     return [key for key in was if key not in own and now.get(key) != was[key]]
 
 
-def definitions(source):
+def definitions(path):
     """name -> what it is, comments and docstrings apart, of all functions and constants of a file."""
     found = {}
-    for node in ast.parse(source).body:
+    for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
         if isinstance(node, ast.FunctionDef):
             node.body = without_docstring(node.body)
             found[node.name] = ast.dump(node)

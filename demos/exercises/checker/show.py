@@ -1,6 +1,7 @@
 """Verdicts as lines of text."""
 import inspect
 import shutil
+import sys
 import textwrap
 from importlib import import_module
 
@@ -153,7 +154,7 @@ def beside_the_package(exercise, path):
 
 def columns(title, left, other_title, right):
     """Side by side where the terminal is wide enough, else one below the other."""
-    room = shutil.get_terminal_size((COLUMNS, 24)).columns
+    room = max(COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns) if sys.stdout.isatty() else COLUMNS
     left_width = max(map(width, [title, *left]))
     if left_width + 3 + max(map(width, [other_title, *right])) <= room:
         height = max(len(left), len(right))
