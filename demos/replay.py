@@ -119,7 +119,7 @@ def page(data, picture):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("file", nargs="?", default="out/replay.html", help="default: %(default)s")
     add_arguments(parser)
     args = parser.parse_args(argv)

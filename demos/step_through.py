@@ -227,7 +227,7 @@ class Visit(pdb.Pdb):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_arguments(parser)
     parser.add_argument("--auto", action="store_true",
                         help="show every line, ask nothing; so it is in a pipe")

@@ -1,4 +1,4 @@
-"""README's recipes for the debugger, typed literally; .vscode's configurations; names that pdb takes for commands."""
+"""The READMEs' recipes for pdb, typed literally; .vscode's configurations; names that pdb takes for commands."""
 import inspect
 import json
 import os
@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 
+import one_page
+from layer_strategies import LAYERS
 from minigpt_np import GPT, layers
 from minigpt_np.training import optim
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8").split("## Stepping through")[1].split("\n## ")[0]
-RECIPES = re.findall(r"    python -m pdb (.+)\n((?:    .+\n)+)", README)
+README, DEMOS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "demos/README.md"))
+RECIPES = re.findall(r"    python -m pdb (.+)\n((?:    .+\n)+)", README + DEMOS)
 CONFIGURATIONS = json.loads((ROOT / ".vscode" / "launch.json").read_text())["configurations"]
 
 
-# ---- README --------------------------------------------------------------------------------------
+# ---- the READMEs ---------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("program, session", RECIPES, ids=[program.split()[0] for program, _ in RECIPES])
 def test_a_recipe_typed_literally_shows_what_it_says(program, session):
@@ -63,6 +65,7 @@ def test_the_names_that_are_commands_of_pdbs_are_those_that_are_told():
     assert clashes(*passes, GPT.forward, GPT.backward) == {"h", "q"}
     assert clashes(*functions) == {"h", "q", "a", "b", "n"}
     assert clashes(optim.AdamW._update) == {"c"}
+    assert clashes(one_page.loss_and_gradient) == {"h", "q"}
 
 
 # ---- Visual Studio Code --------------------------------------------------------------------------
@@ -84,5 +87,4 @@ def test_the_configuration_of_a_property_test_picks_one_law_of_one_layer():
     option, expression, path = configuration["args"]
     layer, law = expression.split(" and ")
     source = (ROOT / path.removeprefix("${workspaceFolder}/")).read_text(encoding="utf-8")
-    assert option == "-k" and len(re.findall(rf"def test_\w*{law}", source)) == 1
-    assert f'"{layer}"' in source or f"{layer}=" in source
+    assert option == "-k" and len(re.findall(rf"def test_\w*{law}", source)) == 1 and layer in LAYERS
