@@ -26,7 +26,7 @@ from lib.terminal import (COLUMNS, Panel, Progress, bold, colours, cut, label, l
 from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.gradcheck import complex_step, differences
 from minigpt_np.layers import cross_entropy
-from minigpt_np.training.parallel import blas_threads
+from minigpt_np.training.blas import blas_threads
 from minigpt_np.parameters import count
 
 TEXT = "the dog saw the cat and the cat saw the bird fly"
@@ -87,7 +87,7 @@ class Lesson:
         return largest(self.from_lookup, self.from_logits, self.total, self.dx)
 
 
-def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, steps=0,
+def measure(tokens, also=(), layers=1, heads=2, n_embd=6, seed=0, untied=False, steps=0,
             follow=False):
     """Run the model on the tokens, backwards too, and check what comes out: a Lesson.
 
@@ -121,7 +121,7 @@ def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, 
 
     return Lesson(
         list(row), ids[0], targets[0], model, grads, [*losses, float(loss)], norms, model.params.E,
-        h=cache.output.h,
+        h=cache.logits.h,
         dx=grads.P,         # x[t] = E[ids[t]] + P[t] in the one sequence there is: dP[t] is dx[t]
         dlogits=cross_entropy.backward(1.0, cache.loss),
         from_lookup=from_lookup, from_logits=from_logits,
@@ -474,9 +474,9 @@ def arguments(argv=None):
                                   "(default: fish, or for characters z)")
     p.add_argument("--layers", type=size, default=1, help="L, blocks (default: %(default)s)")
     p.add_argument("--heads", type=size, default=2, help="H, heads a block (default: %(default)s)")
-    p.add_argument("--width", type=size, default=8,
+    p.add_argument("--width", type=size, default=6,
                    help="D, a multiple of H (default: %(default)s)")
-    p.add_argument("--seed", type=whole, default=1, help="of the weights (default: %(default)s)")
+    p.add_argument("--seed", type=whole, default=8, help="of the weights (default: %(default)s)")
     p.add_argument("--steps", type=whole, default=0,
                    help="steps of gradient descent that go before (default: %(default)s)")
     p.add_argument("--untied", action="store_true",

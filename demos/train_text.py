@@ -20,7 +20,8 @@ from lib.charts import Lines
 from lib.charts import save as save_page
 from lib.contributions import contributions_of, size_of
 from minigpt_np import GPT, GPTConfig
-from minigpt_np.training import checkpoint, parallel
+from minigpt_np.training import checkpoint
+from minigpt_np.training.blas import blas_threads
 from minigpt_np.text.bpe import BPETokenizer
 from minigpt_np.text.characters import CharacterTokenizer
 from minigpt_np.training.data import check_length, random_batch, split
@@ -96,7 +97,7 @@ def parse(argv):
     add("--dropout", type=float, default=0.0)
     add("--micro-batches", type=int, default=1, help="pieces a batch goes through the model in (default 1)")
     add("--seed", type=int, default=0)
-    add("--threads", type=int, default=parallel.cores(), help="default: one for each core")
+    add("--threads", type=int, help="default: one for each core, and one alone under a debugger")
     add("--samples", type=int, default=2, help="texts to write at the end (default 2)")
     add("--prompt", help="how the samples begin (default: as the text does)")
     add("--out", metavar="FILE.npz", help="save the run here as it goes")
@@ -105,7 +106,7 @@ def parse(argv):
     add("--html", metavar="FILE", help="a page: the losses, the norms of both contributions to dE")
     args = parser.parse_args(argv)
     for name in ("vocab_size", "batch", "steps", "micro_batches", "threads"):
-        if getattr(args, name) < 1:
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: {getattr(args, name)} given, expected at least 1")
     for name in ("seed", "samples"):
         if getattr(args, name) < 0:
@@ -174,7 +175,7 @@ class Run:
         steps = self.trainer.steps
         every = max(1, self.args.steps // 100)
         if self.args.html and (not self.history.norms or steps % every == 0):
-            with parallel.blas_threads(1):
+            with blas_threads(1):
                 parts = contributions_of(self.trainer.model, ids, targets)
             self.history.norms.append((steps, *map(size_of, parts)))
 

@@ -56,7 +56,7 @@ def test_the_contributions_are_the_two_products_and_add_up(tokens, seed, untied,
     rounding = 8 * T * EPS * lesson.scale           # sums of T products, in two orders
     assert loss == lesson.losses[-1]
     np.testing.assert_allclose(lesson.from_lookup, one_hot.T @ lesson.dx, rtol=0, atol=rounding)
-    np.testing.assert_allclose(lesson.from_logits, lesson.dlogits.T @ cache.output.h,
+    np.testing.assert_allclose(lesson.from_logits, lesson.dlogits.T @ cache.logits.h,
                                rtol=0, atol=rounding)
     assert not lesson.from_lookup[lesson.reads == 0].any()
     assert lesson.from_logits.any(axis=1).all()
@@ -275,7 +275,7 @@ def test_measure_refuses_what_is_too_large_and_training_that_diverges():
 
 
 @pytest.mark.parametrize("outcome, status, said", [
-    (0, 0, ""), (1, 1, ""), (ValueError("n: 0 given"), 2, "error: n: 0 given"),
+    (0, 0, ""), (1, 1, ""),
     (FileNotFoundError(2, "No such file", "x.txt"), 2, "No such file: 'x.txt'"),
     (MemoryError("too much"), 2, "error: too much"), (KeyboardInterrupt(), 130, "")])
 def test_run_turns_errors_into_a_message_and_a_status(outcome, status, said, capsys):
