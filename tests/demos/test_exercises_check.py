@@ -33,6 +33,13 @@ def printed(capsys, folder, *arguments):
     return status, text
 
 
+def told(name, answer):
+    """What is said about an answer that is examined in this process."""
+    text = "\n".join(show.verdict_lines(check.TABLE[name], learners.verdict(name, answer)))
+    assert all(len(line) <= 80 for line in text.splitlines()), text
+    return text
+
+
 def plain(*names, **changes):
     """Plain right answers to these exercises, and some with a text in them changed: name=(old, new)."""
     found = {name: learners.plain(name) for name in names}
@@ -62,11 +69,10 @@ def test_the_smallest_input_is_printed_by_name_number_or_file(folder, capsys):
     learners.write(folder, **plain("linear", lookup=("np.add.at(dE, ids, dx)", "dE[ids] += dx")))
     status, text = printed(capsys, folder, "lookup")
     assert status == 1 and "ids (1, 2)    [[0 0]]" in text and "dE expected" in text and "loses repeated ids" in text
-    for name in ("2", "lookup.py", str(folder / "lookup.py")):
-        assert printed(capsys, folder, name) == (1, text)
+    assert [check.named(name).name for name in ("2", "lookup.py", str(folder / "lookup.py"))] == ["lookup"] * 3
     status, text = printed(capsys, folder, "linear", "lookup")
-    assert status == 1 and "linear: done." in text
-    status, text = printed(capsys, folder, "linear")
+    assert status == 1 and "linear: done." in text and "lookup: wrong." in text
+    status, text = printed(capsys, folder, "1")
     assert status == 0 and "yours, linear.py:" in text and "minigpt_np/layers/linear.py" in text
 
 
@@ -100,10 +106,9 @@ def test_what_is_printed_on_the_smallest_input_is_shown(folder, capsys):
     ("model", "targets.ravel()", 'targets.ravel("F")', "✗ dlogits "),
     ("model", "reshape(B, T, D), ids", "reshape(T, B, D).swapaxes(0, 1), ids", "✗ dx0 "),
 ])
-def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(folder, capsys, name, old, new, first):
-    learners.write(folder, **plain(*NAMES, **{name: (old, new)}))
-    status, text = printed(capsys, folder, name)
-    assert status == 1 and "--inputs prints it" in text and "\n  w[" not in text
+def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(name, old, new, first):
+    text = told(name, *plain(**{name: (old, new)}).values())
+    assert "--inputs prints it" in text and "\n  w[" not in text
     marks = [line.strip() for line in text.splitlines() if line.startswith(("  ✓", "  ✗", "  ·"))]
     wrong = next(i for i, line in enumerate(marks) if line[0] == "✗")
     assert wrong > 0 and all(line[0] in "✓·" for line in marks[:wrong])
@@ -111,7 +116,7 @@ def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(folder, c
 
 
 def test_inputs_are_unfolded_when_asked_for(folder, capsys):
-    learners.write(folder, **plain(*NAMES, block=("dx2 = dy + dmlp", "dx2 = dmlp")))
+    learners.write(folder, **plain("linear", "gelu", "layernorm", "causal", block=("dx2 = dy + dmlp", "dx2 = dmlp")))
     assert 'w["W_up"] (3, 12)' in printed(capsys, folder, "block", "--inputs")[1]
 
 
@@ -136,6 +141,16 @@ HANGS = "was still running after"
     ("gelu", "return dy", "breakpoint()\n    return dy", "backward calls the debugger"),
     ("gelu", "return dy", "import pdb\n    pdb.set_trace()\n    return dy", "backward calls the debugger"),
     ("gelu", "return dy", "input()\n    return dy", "backward calls input()"),
+    ("gelu", "    return dy", "    return dy +", "SyntaxError"),
+])
+def test_the_checker_survives_whatever_an_answer_does(folder, capsys, monkeypatch, name, old, new, sentence):
+    monkeypatch.setattr(isolation, "CALL_SECONDS", 0.2)
+    learners.write(folder, **plain(**{name: (old, new)}))
+    status, text = printed(capsys, folder, name)
+    assert status == 1 and sentence in " ".join(text.split())
+
+
+@pytest.mark.parametrize("name, old, new, sentence", [
     ("gelu", "return dy", "dy", "backward returned None, expected dx: is there a return?"),
     ("gelu", "return dy", "yield dy", "backward is a generator"),
     ("gelu", GELU, "return (d for d in dy)", "backward returned a generator"),
@@ -149,7 +164,6 @@ HANGS = "was still running after"
      "does not always give the same answer"),
     ("gelu", GELU, "buffers = globals().setdefault('buffers', {})\n    dx = buffers.setdefault(x.shape[0], np.zeros(999))\n"
      "    dx = dx[:x.size].reshape(x.shape)\n    dx[...] = " + GELU.removeprefix("return ") + "\n    return dx", "overwrites the first"),
-    ("gelu", "    return dy", "    return dy +", "SyntaxError"),
     ("linear", "db = dy.sum(axis=0)", "db = dy.sum", "db is the method sum: it has not been called"),
     ("linear", "return dx, dW, db", "return dx, dW", "backward returned a tuple of 2, expected dx, dW, db"),
     ("linear", "return dx, dW, db", "return dx, dW, None", "db is None, expected an array of shape (1,)"),
@@ -164,15 +178,13 @@ HANGS = "was still running after"
     ("slope", "return 3 * x * x - 2", "return None", "derivative is None, expected a number"),
     ("slope", "max(1, np.abs(right).max())\n", "max(1, np.abs(right).max()) and 'yes'\n", "agrees"),
 ])
-def test_whatever_an_answer_does_it_gets_its_own_sentence(folder, capsys, monkeypatch, name, old, new, sentence):
-    monkeypatch.setattr(isolation, "CALL_SECONDS", 0.3)
-    learners.write(folder, **plain(*NAMES, **{name: (old, new)}))
-    status, text = printed(capsys, folder, name)
-    assert status == 1 and sentence in " ".join(text.split()), text
+def test_what_is_no_answer_gets_its_own_sentence(name, old, new, sentence):
+    text = told(name, *plain(**{name: (old, new)}).values())
+    assert f"{name}: wrong." in text and sentence in " ".join(text.split())
 
 
 def test_the_overview_survives_them_all(folder, capsys, monkeypatch):
-    monkeypatch.setattr(isolation, "CALL_SECONDS", 0.3)
+    monkeypatch.setattr(isolation, "CALL_SECONDS", 0.2)
     learners.write(folder, **plain("layernorm", gelu=("return dy", "while True: pass\n    return dy"),
                                    linear=("dx = dy", "import os; os._exit(1)\n    dx = dy"),
                                    logits=("dh = ", "exit()\n    dh = "), tied=("h = ", "breakpoint()\n    h = ")))
@@ -185,21 +197,17 @@ def test_the_overview_survives_them_all(folder, capsys, monkeypatch):
     assert all(states[name].endswith(" wrong") for name in ("gelu", "linear", "logits", "tied", "centring", "softmax"))
 
 
-@pytest.mark.parametrize("name, old, new", [("gelu", "\nA = 0.044715", "\nA = 0.0"),
-                                            ("causal", "return attend(q, k) @ v", "return v"), ("layernorm", "1e-5", "1e-3")])
-def test_an_edited_forward_is_seen(folder, capsys, name, old, new):
-    learners.write(folder, **plain(name))
-    path = folder / f"{name}.py"
-    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
-    status, text = printed(capsys, folder, name)
-    assert status == 1 and "is not as it was given" in text and f"{name} --reset" in text
-
-
-def test_comments_and_functions_of_ones_own_are_no_edits(folder, capsys):
-    learners.write(folder, gelu="# mine\n\n\ndef mine(x):\n    return x\n\n" + learners.plain("gelu"))
+def test_an_edited_forward_is_seen(folder, capsys):
+    learners.write(folder, **plain("gelu"))
     path = folder / "gelu.py"
-    path.write_text(path.read_text(encoding="utf-8").replace("    u = C", "    # u\n    u = C"), encoding="utf-8")
-    assert printed(capsys, folder, "gelu")[0] == 0
+    given = path.read_text(encoding="utf-8")
+    path.write_text(given.replace("x * (1 + np.tanh(u)) / 2", "x"), encoding="utf-8")
+    status, text = printed(capsys, folder, "gelu")
+    assert status == 1 and "forward in gelu.py is not as it was given" in text and "gelu --reset" in text
+    for old, new, seen in [("\nA = 0.044715", "\nA = 0.0", ["A"]), ("    u = C", "    # mine\n\n    u = C", []),
+                           ("\nC =", "\ndef mine(x):\n    return x\n\n\nC =", []), ("def forward", "def onward", ["forward"])]:
+        path.write_text(given.replace(old, new, 1), encoding="utf-8")
+        assert files.edited("gelu", folder, ["backward"]) == seen
 
 
 # ---- options -------------------------------------------------------------------------------------
@@ -258,13 +266,14 @@ def test_watch_checks_at_every_save(folder, capsys, monkeypatch):
 
 def test_reports_for_a_teacher(folder, capsys):
     learners.write(folder, **plain("linear", lookup=("np.add.at(dE, ids, dx)", "dE[ids] += dx")))
-    assert printed(capsys, folder, "--report", str(folder / "r.json"))[0] == 1
+    assert check.main(["--folder", str(folder), "--report", str(folder / "r.json")]) == 1
     report = json.loads((folder / "r.json").read_text(encoding="utf-8"))
     rows = {row["exercise"]: row for row in report["exercises"]}
     assert report["done"] == 1 and report["of"] == len(rows) == 13
     assert rows["linear"]["passed"] and not rows["lookup"]["passed"] and rows["lookup"]["seconds"] > 0
     assert "loses repeated ids" in rows["lookup"]["diagnosis"][0]
-    assert printed(capsys, folder, "linear", "lookup", "gelu", "--report", str(folder / "r.xml"))[0] == 1
+    assert check.main(["1", "2", "6", "--folder", str(folder), "--report", str(folder / "r.xml")]) == 1
+    assert "1 of 3 done" in capsys.readouterr().out
     suite = ElementTree.parse(folder / "r.xml").getroot()[0]
     assert [suite.get(key) for key in ("tests", "failures", "skipped")] == ["3", "1", "1"]
     assert suite[0].get("name") == "01 linear" and len(suite[0]) == 0
@@ -305,12 +314,11 @@ def test_the_learners_backward_passes_train_the_packages_gpt(folder, capsys, mon
     assert float(rows[1][1]) < float(rows[0][1])
 
 
-def test_it_does_not_train_before_all_is_right(folder, capsys):
-    learners.write(folder, **plain(*NAMES))
-    path = folder / "gelu.py"
-    path.write_text(path.read_text(encoding="utf-8").replace("0.044715", "0.044"), encoding="utf-8")
-    text = printed(capsys, folder, "model")[1]
-    assert "model: wrong" in text or "It would train now, but for gelu, block" in text
+def test_it_does_not_train_before_all_is_right(folder, capsys, monkeypatch):
+    learners.write(folder, **plain("lookup", "logits"))
+    monkeypatch.setattr(check, "trained", lambda folder: pytest.fail("it trains"))
+    assert check.all_together(folder)
+    assert "It would train now, but for cross_entropy, layernorm, linear," in capsys.readouterr().out
 
 
 # ---- as programs ---------------------------------------------------------------------------------

@@ -22,7 +22,9 @@ STYLES = [(name, style) for name, styles in RIGHT.items() for style in styles]
 
 
 @pytest.mark.parametrize("name, style", STYLES, ids=[f"{name}: {style}" for name, style in STYLES])
-def test_a_right_answer_passes_in_any_style(name, style):
+def test_a_right_answer_passes_in_any_style(name, style, monkeypatch):
+    for exercise in EXERCISES + PARTS:
+        monkeypatch.setattr(exercise, "examples", min(exercise.examples, examples(1 / 2).max_examples))
     found = learners.verdict(name, RIGHT[name][style])
     assert found.done, (found.text, found.case)
 

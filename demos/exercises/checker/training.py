@@ -60,7 +60,7 @@ def add(total, terms):
 
 # ---- in a process of its own ---------------------------------------------------------------------
 
-def losses(folder, steps=STEPS):
+def losses(folder):
     """Yields the sizes, then for every step the loss of the learner's model and that of the package's."""
     load = partial(files.load, folder=folder)
     Record().load(TABLE["model"], load)
@@ -75,7 +75,7 @@ def losses(folder, steps=STEPS):
         choice = SMALL
     yield choice["sizes"] | dict(B=choice["B"])
     runs = [run(model, choice, tokens, tokenizer.vocab_size) for model in (OwnBackward, GPT)]
-    for _ in range(steps):
+    for _ in range(STEPS):
         yield [next(each) for each in runs]
 
 
@@ -102,9 +102,10 @@ def trained(folder, show=print):
     items = Process(losses, str(folder)).items()
     sizes = next(items)
     show("")
-    show("Now they train. The package's GPT with your backward passes in it, and the package's own,")
-    show(f"on the default text, {STEPS} steps each, float64: L = {sizes['n_layer']}, H = {sizes['n_head']}, "
-         f"D = {sizes['n_embd']}, T = {sizes['block_size']}, B = {sizes['B']}.")
+    show("Now they train: the package's GPT with your backward passes in it, and the")
+    show(f"package's own. The default text, {STEPS} steps each, in float64;")
+    show(f"L = {sizes['n_layer']}, H = {sizes['n_head']}, D = {sizes['n_embd']}, "
+         f"T = {sizes['block_size']}, B = {sizes['B']}.")
     show("")
     show("  step   loss, yours   loss, the package's   difference")
     progress, worst, curve = Progress("training", STEPS), 0.0, []
