@@ -122,7 +122,7 @@ class GPT:
 
         Of transformers' gpt2 and openai-gpt, or a state dict of minGPT's or nanoGPT's (whose GELU is
         not the tanh approximation used here). Embeddings are tied if the file has no lm_head.weight
-        or one equal to wte.
+        or one equal to wte, and config.json does not say tie_word_embeddings false.
         n_head   H, needed where no config.json says it: no tensor tells
         dtype    of the numbers here; on file they are float32, float16 or bfloat16
         Raises ValueError, naming file and tensor, for anything that does not fit together, and the
