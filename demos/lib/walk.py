@@ -229,7 +229,7 @@ RETURNS = {
 # ---- the walk ------------------------------------------------------------------------------------
 
 @dataclass
-class Open:
+class CallFrame:
     """A function that has been called and has not returned."""
     file: str
     frame: object
@@ -248,7 +248,7 @@ class Walk:
         self.example, self.on_step = example, on_step
         self.grads = Parameters(example.model.config, np.float64)
         self.copies = {}            # (shape, dtype, bytes) -> the one copy that is kept
-        self.stack = []             # of Open
+        self.stack = []             # of CallFrame
         self.phase = "forward"
         self.visitor = None
         self.dE = self.copy(self.grads.E)
@@ -276,7 +276,7 @@ class Walk:
         if event == "call":
             if self.stack:
                 self.stack[-1].line = self.stack[-1].frame.f_lineno
-            self.stack.append(Open(file, frame, frame.f_lineno))
+            self.stack.append(CallFrame(file, frame, frame.f_lineno))
             self.step("call")
         elif event == "line":
             top = self.stack[-1]
