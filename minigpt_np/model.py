@@ -64,7 +64,7 @@ class GPT:
         h = x.reshape(-1, config.n_embd)
         block_caches = []
         for block_params in params.blocks:
-            h, block_cache = forward_block(h, block_params, shape, config, rng)
+            h, block_cache = forward_block(h, block_params, shape, config, rng, layers.attention.forward)
             block_caches.append(block_cache)
         if params.norm is not None:
             h, norm_cache = layers.layernorm.forward(h, params.norm, config.layer_norm_eps)

@@ -10,7 +10,7 @@ import pytest
 
 from minigpt_np import GPT, GPTConfig
 from minigpt_np import parameters
-from minigpt_np.layers import (block, causal, cross_entropy, gelu, layernorm, linear, logits,
+from minigpt_np.layers import (attention, block, causal, cross_entropy, gelu, layernorm, linear, logits,
                                lookup)
 
 EXERCISES = Path(__file__).resolve().parents[2] / "demos" / "exercises"
@@ -94,7 +94,7 @@ def as_block(w):
 def package_block(dy, x, w, B, H):
     config = GPTConfig(vocab_size=1, n_layer=1, n_head=H, n_embd=x.shape[1])
     dw = {name: np.zeros_like(array) for name, array in w.items()}
-    _, cache = block.forward_pre(x, as_block(w), (B, len(x) // B), config, None)
+    _, cache = block.forward_pre(x, as_block(w), (B, len(x) // B), config, None, attention.forward)
     return block.backward_pre(dy, cache, as_block(dw)), dw
 
 
