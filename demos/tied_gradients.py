@@ -17,17 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import matrices
-from lib.charts import Lines, save
+from lib import film as film_page
+from lib import matrices, page as html_page
+from lib.charts import save
 from lib.contributions import contributions_of, size_of
+from lib.film import Film, watched
 from lib.sentence import split
-from lib.terminal import (COLUMNS, Panel, Progress, bold, colours, cut, label, legend, pad, paragraph,
-                          picture, run, width)
+from lib.terminal import Panel, bold, colours, label, legend, paragraph, picture, room, run, table, width
 from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.gradcheck import complex_step, differences
 from minigpt_np.layers import cross_entropy
-from minigpt_np.training.parallel import blas_threads
 from minigpt_np.parameters import count
+from minigpt_np.training.parallel import blas_threads
+from minigpt_np.training.progress import Progress
 
 TEXT = "the dog saw the cat and the cat saw the bird fly"
 ALSO = {"words": "fish", "characters": "z"}     # in the vocabulary, but not in the text
@@ -58,7 +60,7 @@ class Lesson:
     model: GPT
     grads: Parameters           # all of backward's
     losses: list                # before each step of training, and now
-    norms: list                 # (lookup's, logits') contribution's norm, likewise; or empty
+    film: Film                  # of the training; None unless asked for
     E: np.ndarray               # (V, D)
     h: np.ndarray               # (T, D) what the logits are products of, with head
     dx: np.ndarray              # (T, D) gradient of the rows that were looked up
@@ -88,11 +90,11 @@ class Lesson:
 
 
 def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, steps=0,
-            follow=False):
+            gap=None):
     """Run the model on the tokens, backwards too, and check what comes out: a Lesson.
 
-    Untied, head is at first a copy of E, so that only what is done with the two differs. follow:
-    have the two contributions' norms at every step of training, which takes twice as long.
+    Untied, head is at first a copy of E, so that only what is done with the two differs.
+    gap: record a film of the training, in which what the model writes has this between two tokens.
     Raises ValueError for fewer than two tokens, for sizes that GPTConfig refuses, for more than
     LARGEST parameters, and when training diverges.
     """
@@ -110,17 +112,22 @@ def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, 
     model = GPT(config, seed, dtype=np.float64)
     if untied:
         model = model.untied()
-    losses, norms = train(model, ids, targets, steps, follow)
+    film = None if gap is None else Film(steps, watched(np.bincount(text[0], minlength=len(row)), n_embd))
+    names = list(row)
+
+    def write():
+        return gap.join(names[v] for v in model.generate(ids[:, :1], ids.shape[1])[0])
+
+    losses = train(model, ids, targets, steps, film, write)
+    if film:
+        film.record(steps, model, ids, targets, write)
 
     _, loss, cache = model.forward(ids, targets)
     grads = model.backward(cache)
 
     from_lookup, from_logits = contributions_of(model, ids, targets)
-    if follow:
-        norms.append((size_of(from_lookup), size_of(from_logits)))
-
     return Lesson(
-        list(row), ids[0], targets[0], model, grads, [*losses, float(loss)], norms, model.params.E,
+        names, ids[0], targets[0], model, grads, [*losses, float(loss)], film, model.params.E,
         h=cache.output.h,
         dx=grads.P,         # x[t] = E[ids[t]] + P[t] in the one sequence there is: dP[t] is dx[t]
         dlogits=cross_entropy.backward(1.0, cache.loss),
@@ -128,20 +135,23 @@ def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, 
         checks=[witnesses(model, name, grads, ids, targets) for name in ("E", "head")[:1 + untied]])
 
 
-def train(model, ids, targets, steps, follow=False):
-    """Plain gradient descent on the one sentence; the losses before each step, and the norms."""
-    losses, norms, progress = [], [], Progress("steps", steps)
-    for _ in range(steps):
-        if follow:
-            norms.append(tuple(map(size_of, contributions_of(model, ids, targets))))
+def train(model, ids, targets, steps, film, write):
+    """Plain gradient descent on the one sentence, recorded if there is a film; the losses before each step."""
+    losses, progress = [], Progress(steps, sys.stderr, patience=1)
+    for step in range(steps):
+        if film and film.due(step):
+            film.record(step, model, ids, targets, write)
         _, loss, cache = model.forward(ids, targets)
         model.params.flat -= LEARNING_RATE * model.backward(cache).flat
         losses.append(float(loss))
-        progress.step()
+        if film:
+            film.count(step + 1, loss, ids, targets)
+        progress.update(len(losses), f"loss {loss:.3f}")
         if not np.isfinite(model.params.flat).all():
             raise ValueError(f"steps: {steps} given, but after {len(losses)} "
                              "the weights are not finite")
-    return losses, norms
+    progress.clear()
+    return losses
 
 
 def witnesses(model, name, grads, ids, targets):
@@ -150,13 +160,14 @@ def witnesses(model, name, grads, ids, targets):
     twin.params.flat[...] = model.params.flat
     values, complex_values = model.params.arrays[name], twin.params.arrays[name]
     found = Check(name, values, grads.arrays[name], *(np.empty_like(values) for _ in range(3)))
-    progress = Progress(f"checking {name}, rows", len(values))
+    progress = Progress(len(values), sys.stderr, patience=1)
     for v in range(len(values)):
         found.differences[v], found.error[v] = differences(
             lambda: model.forward(ids, targets)[1], values[v])
         found.complex_step[v], _ = complex_step(
             lambda: twin.forward(ids, targets)[1], complex_values[v])
-        progress.step()
+        progress.update(v + 1, f"rows of {name} checked")
+    progress.clear()
     return found
 
 
@@ -185,7 +196,7 @@ class Style:
 
 
 def report(lesson, style):
-    """The lines of the whole lesson, none wider than COLUMNS."""
+    """The lines of the whole lesson, none wider than the terminal."""
     parts = [opening, two_uses, who_uses, contributions, repeated, proof]
     lines = []
     for part in parts:
@@ -226,7 +237,7 @@ def sentence(lesson, style):
         above, below, position, t = "reads   ", "next    ", "position", first
         while t < len(read):
             n = max(width(read[t]), width(said[t]), len(str(t))) + 2
-            if width(above) + n > COLUMNS:
+            if width(above) + n > room():
                 break
             position, above, below = (line + " " * (n - width(text)) + text for line, text in
                                       ((position, str(t)), (above, read[t]), (below, said[t])))
@@ -328,9 +339,10 @@ def repeated(lesson, style):
     names = [f"{sign} {name}" for sign, name in zip(signs, names)]
     notes = [f"{token} at position {t}" for t in where]
     notes += ["their sum: the lookup's row", "what that would give: the last one only"]
-    panels = [Panel((), rows, lesson.scale), Panel((), notes)]
-    lines += picture(names, panels, style.colour, style.numbers)
-    lines += [""]
+    scale = largest(rows)           # its own: after training these are far below the largest of all
+    panels = [Panel((), rows, scale), Panel((), notes)]
+    lines += picture(names, panels, style.colour, style.numbers) + [""]
+    lines += legend(scale, style.colour, style.numbers) + [""]
     return lines + paragraph(
         "NumPy's dE[ids] += dx fetches all rows, adds, and writes them back: of a repeated id one "
         "addition survives. So layers/lookup.py first adds up the rows of each id.")
@@ -389,12 +401,6 @@ def norm(array):
 
 def plural(n, thing):
     return f"{n} {thing}" + "s" * (n != 1)
-
-
-def table(*rows):
-    """The rows with their cells in columns, set in a little."""
-    columns = [max(map(width, cells)) for cells in zip(*rows)]
-    return [cut("   " + "   ".join(map(pad, row, columns)).rstrip(), COLUMNS) for row in rows]
 
 
 # ---- the page ------------------------------------------------------------------------------------
