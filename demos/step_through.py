@@ -222,7 +222,7 @@ def main(argv=None):
     parser.add_argument("--also", default=ALSO,
                         help="tokens that the text need not hold (default: %(default)s)")
     parser.add_argument("--width", type=int,
-                        help="D (default: 4, or 6 if 4 were the number of positions)")
+                        help="D (default: the least at which all axes differ)")
     parser.add_argument("--heads", type=int, default=2, help="H (default: %(default)s)")
     parser.add_argument("--layers", type=int, default=1, help="L (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the weights (default: %(default)s)")

@@ -89,7 +89,7 @@ class Lesson:
         return largest(self.from_lookup, self.from_logits, self.total, self.dx)
 
 
-def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, steps=0,
+def measure(tokens, also=(), layers=1, heads=2, n_embd=6, seed=0, untied=False, steps=0,
             gap=None):
     """Run the model on the tokens, backwards too, and check what comes out: a Lesson.
 
@@ -480,9 +480,9 @@ def arguments(argv=None):
                                   "(default: fish, or for characters z)")
     p.add_argument("--layers", type=size, default=1, help="L, blocks (default: %(default)s)")
     p.add_argument("--heads", type=size, default=2, help="H, heads a block (default: %(default)s)")
-    p.add_argument("--width", type=size, default=8,
+    p.add_argument("--width", type=size, default=6,
                    help="D, a multiple of H (default: %(default)s)")
-    p.add_argument("--seed", type=whole, default=1, help="of the weights (default: %(default)s)")
+    p.add_argument("--seed", type=whole, default=8, help="of the weights (default: %(default)s)")
     p.add_argument("--steps", type=whole, default=0,
                    help="steps of gradient descent that go before (default: %(default)s)")
     p.add_argument("--untied", action="store_true",

@@ -3,10 +3,16 @@ import os
 import re
 import shutil
 import sys
+import traceback
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+import minigpt_np
+
+OURS = Path(minigpt_np.__file__).parent, Path(__file__).resolve().parents[1]
 
 COLUMNS = 80            # of prose, at most, and of everything where there is no terminal
 NARROWEST = 40          # that anything is fitted into
@@ -27,8 +33,8 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 def run(main):
     """Call main() and leave with its exit status; for the last line of a demo.
 
-    What is wrong with the user's input (ValueError, OSError, MemoryError) is one message on stderr
-    and exit status 2. Ctrl-C is status 130; that a pipe was closed, as by `| head`, is no error.
+    What is wrong with the user's input (see is_of_input) is one message on stderr and exit status 2.
+    Ctrl-C is status 130; that a pipe was closed, as by `| head`, is no error.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")        # the shades, whatever the locale
@@ -41,9 +47,24 @@ def run(main):
     except KeyboardInterrupt:
         status = 130
     except (ValueError, OSError, MemoryError) as error:
+        if not is_of_input(error):
+            raise
         print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
         status = 2
     sys.exit(status)
+
+
+def is_of_input(error):
+    """Whether the input is to blame: a file, memory, text that is not UTF-8, or a ValueError that a check states.
+
+    A ValueError that no `raise` of the package or of the demos states, such as NumPy's in a line
+    where two shapes do not fit, is a mistake in that line, and keeps its traceback.
+    """
+    if isinstance(error, (OSError, MemoryError, UnicodeError)):
+        return True
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    ours = any(Path(last.filename).is_relative_to(folder) for folder in OURS)
+    return ours and re.match(r"raise \w+\(", last.line or "") is not None
 
 
 def colours(stream):

@@ -15,12 +15,12 @@ import numpy as np
 import minigpt_np
 from lib.sentence import split
 from minigpt_np import GPT, GPTConfig, Parameters
-from minigpt_np.layers import causal, layernorm, linear
 from minigpt_np.training.parallel import blas_threads
 
-TEXT = "the cat saw the dog run"        # 5 positions are read; `the` at two of them
+TEXT = "the cat saw the dog"            # 4 positions are looked up; `the` at two of them
 ALSO = "fish"                           # in the vocabulary, but not in the text
 POSITIONS, WIDTH, LAYERS = 16, 16, 4    # what can still be looked at
+CONSTANTS = {"ones", "averaging", "future", "bands", "read_only"}      # make what never changes: no steps of the walk
 ROOT = os.path.dirname(minigpt_np.__file__)
 FILES = {os.path.join(ROOT, *name.split("/")): name for name in
          ["model.py", *sorted(f"layers/{file}" for file in os.listdir(os.path.join(ROOT, "layers"))
@@ -41,25 +41,33 @@ class Example:
 def example(text=TEXT, also=ALSO, width=None, heads=2, layers=1, seed=1):
     """The text's words, and a new model. Raises ValueError for what is too short or too large.
 
-    width is D; None: 4, or 6 where 4 could be taken for a number of positions.
+    width is D; None: the least at which no two axes are of one length, so that a shape tells what it is of.
     """
     words = split(text, "words")
     if not 2 <= len(words) <= POSITIONS + 1:
         raise ValueError(f"text: {len(words)} tokens given, expected 2 to {POSITIONS + 1}")
+    row = {token: v for v, token in enumerate(dict.fromkeys([*words, *split(also, "words")]))}
     if width is None:
-        width = 4 if len(words) - 1 not in (2, 4) else 6
+        width = telling_width(len(words) - 1, len(row), heads)
     for name, given, most in (("width", width, WIDTH), ("layers", layers, LAYERS)):
         if not 1 <= given <= most:
             raise ValueError(f"{name}: {given} given, expected 1 to {most}")
     if seed < 0:
         raise ValueError(f"seed: {seed} given, expected at least 0")
-    row = {token: v for v, token in enumerate(dict.fromkeys([*words, *split(also, "words")]))}
     if len(row) > 2 * POSITIONS:
         raise ValueError(f"also: {len(row)} tokens in all given, expected at most {2 * POSITIONS}")
     ids = np.array([[row[word] for word in words]])
     config = GPTConfig(vocab_size=len(row), block_size=len(words) - 1, n_layer=layers,
                        n_head=heads, n_embd=width)
     return Example(list(row), ids[:, :-1], ids[:, 1:], GPT(config, seed, dtype=np.float64))
+
+
+def telling_width(T, V, H):
+    """The least D at which T, V, D, H, K, 3D and 4D are all different; 4 if there is none."""
+    for D in range(2, WIDTH + 1):
+        if H > 0 and D % H == 0 and len({T, V, D, H, D // H, 3 * D, 4 * D}) == 7:
+            return D
+    return 4
 
 
 # ---- what a step shows ---------------------------------------------------------------------------
@@ -149,8 +157,6 @@ class Walk:
     def run(self):
         """-> the loss."""
         model, example = self.example.model, self.example
-        for kept in (causal.future, layernorm.averaging, linear.bands, linear.ones):
-            kept.cache_clear()              # so that they are walked through, whatever ran before
         before = sys.gettrace()
         with blas_threads(1):
             sys.settrace(self.trace)
@@ -165,7 +171,7 @@ class Walk:
     def trace(self, frame, event, arg):
         """What Python calls. "line" comes before a line runs: the one before it is done."""
         file, name = FILES.get(frame.f_code.co_filename), frame.f_code.co_name
-        if file is None or name.startswith(("<", "check_")):
+        if file is None or name in CONSTANTS or name.startswith(("<", "check_")):
             return None
         visitor = self.visitor
         if event == "call":
