@@ -186,7 +186,7 @@ class Run:
         a, p = self.args, self.counts[self.counts > 0] / self.counts.sum()
         shown = film.scenes(now, lambda v: self.tokenizer.decode([v]), len(self.counts), validation=self.validation,
                             references=[("a blind guess", np.log(len(self.counts))),
-                                        ("that knows only how common each token is", -p @ np.log(p))])
+                                        (film.ONLY_HOW_COMMON, -p @ np.log(p))])
         save_page(a.html, film.document(
             "One matrix E learns from both ends" if a.tie else "Two matrices learn, E and head", LEAD[a.tie],
             f"{self.trainer.steps} of {a.steps} steps on {len(self.tokens):,} tokens of text; V = {len(self.counts)}, "

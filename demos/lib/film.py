@@ -22,6 +22,7 @@ NUMBERS = 1 << 14       # that these rows have together, at most
 CELLS = 16              # columns of E that are drawn, at most
 PASSAGES = 4            # sequences of the batch that are run once more for a frame, at most
 NEAREST = 3
+ONLY_HOW_COMMON = "knowing only how common each token is"
 
 STYLES, SCRIPTS = ("cells.css", "page.css", "film.css"), ("cells.js", "film.js")
 
@@ -253,14 +254,15 @@ def beginning(frame, V):
 
 def logits_alone(frame, references):
     times, share = ratio(frame), frame["direction"]
-    text = (f"At step {frame['step']} what the logits add to dE is {times:.1f} times as long as what the lookup adds. ")
+    text = (f"At step {frame['step']} what the logits add to dE is {times:.1f} times as long as what the lookup adds: "
+            "in the matrices orange is strong and blue pale. ")
     if share > 0.9:
         text += (f"{share:.0%} of it lies along one direction: look at the orange arrows. ".replace("100%", "Over 99%")
                  + "Every row is moved along the same h, by how much more often the model expects its token than it "
-                 "comes: the first thing E learns is how common each token is.")
+                 "comes: the first thing E learns is how common each token is. ")
     if references:
         known, loss = references[-1]
-        text += f" (The loss of a model {known} is {loss:.2f}.)"
+        text += f"{known.capitalize()} gives a loss of {loss:.2f}: the dotted line below."
     return ("The logits move E almost alone" if times >= 4 else "The logits move E most"), text
 
 
@@ -305,19 +307,25 @@ def section(shown):
 </div>
 <p class="writes"><span class="about">It now writes:</span> <q></q></p>
 <div class="pictures">
+<div class="left">
 <figure class="plane"><figcaption>The rows of {' and '.join(shown['matrices'])}, as points</figcaption>
 <svg viewBox="0 0 400 400" role="img"></svg>
 <p class="note">In the two directions in which the rows spread most at the end ({shown['share']:.0%} of their spread), the
 same for the whole film. Arrows: where a plain step down the gradient would move a row,
 <span class="key logits">━ for the logits</span>, <span class="key lookup">┅ for the lookup</span>.</p></figure>
+<figure class="row"><figcaption><label>One row: <select></select></label></figcaption><div class="story"></div></figure>
+</div>
+<div class="right">
 <figure class="numbers"><figcaption>{matrices} and what this step adds {parts}</figcaption>
 <div class="wide" tabindex="0" role="region" aria-label="Matrices"></div>
 <p class="note"><span class="scales"></span> Hatched is negative, a dot exactly 0. Click on a row.
 <span class="cellsays" aria-live="polite"></span></p></figure>
+<div class="charts">
 <figure class="loss"><figcaption>The loss</figcaption><svg viewBox="0 0 420 240" role="img"></svg></figure>
-<figure class="norms"><figcaption>How long each contribution is</figcaption>
+<figure class="norms"><figcaption>The norms of the two contributions</figcaption>
 <svg viewBox="0 0 420 240" role="img"></svg></figure>
-<figure class="row"><figcaption><label>One row: <select></select></label></figcaption><div class="story"></div></figure>
+</div>
+</div>
 </div>
 {page.data("film-data", shown)}
 </section>"""

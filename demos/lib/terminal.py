@@ -129,12 +129,17 @@ def paragraph(text, indent=0):
 
 
 def table(*rows):
-    """The rows with their cells in columns, set in a little; each cell below the one before, if that is too wide."""
+    """The rows with their cells in columns, set in a little. If that is too wide, what follows the first cell of a
+    row goes below it, side by side if there is room."""
     needed = [max(map(width, cells)) for cells in zip(*rows)]
     if sum(needed) + 3 * len(needed) <= room():
         return ["   " + "   ".join(map(pad, row, needed)).rstrip() for row in rows]
-    return [line for row in rows for i, text in enumerate(filter(None, row))
-            for line in paragraph(text, indent=6 if i else 3)]
+    lines = []
+    for first, *others in rows:
+        beside = " " * 6 + "   ".join(filter(None, others))
+        lines += paragraph(first, indent=3)
+        lines += [beside] if width(beside) <= room() else [line for text in others for line in paragraph(text, indent=6)]
+    return lines
 
 
 # ---- matrices ------------------------------------------------------------------------------------

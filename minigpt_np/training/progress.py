@@ -9,7 +9,7 @@ class Progress:
 
     total      steps in all; update(done, text) tells how many are done
     every      seconds between lines: 0.1 on a terminal, else 10, unless given
-    patience   seconds before the first line: work that is done sooner shows nothing
+    patience   seconds before the first line: work that is done sooner shows nothing, nor what is done a last line
     """
 
     def __init__(self, total, stream=None, every=None, patience=0):
@@ -25,7 +25,8 @@ class Progress:
         if self.first is None:
             self.first = done - 1
         now = time.monotonic()
-        if now - self.begin < self.patience or now - self.shown < self.every and done < self.total:
+        last = done >= self.total and not self.patience
+        if now - self.begin < self.patience or now - self.shown < self.every and not last:
             return
         self.shown = now
         left = (now - self.begin) / (done - self.first) * (self.total - done)

@@ -79,7 +79,7 @@ function film(root, data) {
   const kinds = data.matrices.length > 1 ? ["E", "lookup", "head", "logits"] : ["E", "logits", "lookup"];
   const digits = data.columns <= 8;
   const heads = {E: "E", head: "head", logits: "from the logits", lookup: "from the lookup"};
-  const cells = kinds.map(() => []), tableRows = [];
+  const cells = kinds.map(() => []), tableRows = [], tops = {};
   const most = Object.fromEntries(data.matrices.map(kind => [kind, largest(frames.flatMap(f => f.cells[kind].flat()))]));
   {
     const table = element("table", digits ? "matrix" : "matrix narrow", undefined, find(".numbers .wide"));
@@ -91,6 +91,7 @@ function film(root, data) {
       if (k) element("td", "gap", "", top);
       const head = element("th", `titles ${kind in most ? "" : kind}`, heads[kind], top);
       head.scope = "colgroup";
+      tops[kind] = head;
       head.colSpan = data.columns;
     });
     const body = element("tbody", "", undefined, table);
@@ -125,11 +126,12 @@ function film(root, data) {
   function drawMatrices(frame) {
     kinds.forEach((kind, k) => {
       const scale = scaleOf(kind, frame), use = kind in most ? "" : kind;
+      tops[kind].textContent = `${heads[kind]} ${digits ? unit(power(scale)) : ""}`;
       frame.cells[kind].forEach((row, r) => row.forEach((value, c) => {
         const cell = cells[k][r][c];
         paint(cell, value, scale, use);
         if (digits) cell.textContent = short(value, scale);
-        cell.setAttribute("aria-label", about(cell.place));
+        cell.title = about(cell.place);
       }));
     });
     tableRows.forEach((line, r) => { line.className = r === chosen ? "chosen" : ""; });
@@ -150,7 +152,7 @@ function film(root, data) {
   const end = Math.log1p(Math.max(1, frames[last].step)), across = step => L + (W - L - R) * Math.log1p(step) / end;
   function chart(svg, log, values, claim) {
     let lowest = Math.min(...values), highest = Math.max(...values);
-    if (log) { lowest /= 1.15; highest *= 1.15; } else { lowest = Math.min(0, lowest); highest *= 1.04; }
+    if (log) { lowest /= 1.15; highest *= 1.15; } else { lowest = Math.min(0, lowest); highest *= 1.12; }
     if (!(highest > lowest)) highest = lowest + 1;
     const f = log ? Math.log : v => v, up = v => H - B - (H - B - T) * (f(v) - f(lowest)) / (f(highest) - f(lowest));
     svg.setAttribute("aria-label", claim);
@@ -185,8 +187,8 @@ function film(root, data) {
       },
       reference(text, value) {
         draw("path", {class: "reference", d: `M${L},${up(value)}H${W - R}`}, svg);
-        const left = value < 0.9 * highest / 1.04;      // there the curve has yet to come down
-        draw("text", {class: left ? "" : "end", x: left ? L + 4 : W - R, y: up(value) - 4}, svg, text);
+        const left = value < 0.9 * highest / 1.12;      // there the curve has yet to come down
+        draw("text", {class: left ? "" : "end", x: left ? L + 4 : W - R, y: up(value) + (left ? 13 : -4)}, svg, text);
       },
       now(step) { mark.setAttribute("d", `M${across(step)},${T}V${H - B}`); },
     };
@@ -219,7 +221,7 @@ function film(root, data) {
   element("span", "key logits", "━ logits", key);
   key.append(" ");
   element("span", "key lookup", "┅ lookup", key);
-  key.append(": the root of the sum of squares, on a logarithmic scale.");
+  key.append(": the root of the sum of squares; logarithmic.");
   function positive(values) {
     const found = values.filter(v => v > 0);
     return found.length ? found : [1];
@@ -244,7 +246,7 @@ function film(root, data) {
       + (lookups.length ? `each time its dx is added to the row; together ${three(frame.rowNorms.lookup[chosen])} long.` : "the lookup adds exactly 0 to the row."));
     list.push(`It is the token to predict ${targets.length ? times(targets.length) : "nowhere"}${listed ? where(targets) : ""}`
       + (targets.length ? `; the model gives it p = ${targets.length === 1 ? three(mean) : three(mean) + " on average"} there. ` : ". ")
-      + `The logits add p ${MINUS} 1 times h at these positions and p times h at all others; together ${three(frame.rowNorms.logits[chosen])} long.`);
+      + `The logits add (p ${MINUS} 1)/N · h at these positions and p/N · h at all others; together ${three(frame.rowNorms.logits[chosen])} long.`);
     if (frame.lookedUp[chosen] || frame.targets[chosen])
       list.push(`In all steps so far: looked up ${times(frame.lookedUp[chosen])}, to predict ${times(frame.targets[chosen])}.`);
     const near = frame.nearest[chosen].map(([r, cosine]) => `${labels[r]} (${three(Number(cosine.toFixed(2)))})`).join(", ");
