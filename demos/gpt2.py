@@ -150,7 +150,7 @@ def what_is_nearest(ids, model, tokenizer, n):
     """The rows of the head whose products with the last position's output h are largest."""
     read = ids[-model.config.block_size:]
     logits, _, cache = model.forward(read[None])
-    logits, h, head = logits[0, -1].astype(float), cache.output.h[-1], model.params.head
+    logits, h, head = logits[0, -1].astype(float), cache.logits.h[-1], model.params.head
     p = np.exp(logits - logits.max())
     p /= p.sum()
     name = "E" if head is model.params.E else "head"

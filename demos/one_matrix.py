@@ -607,7 +607,7 @@ def rows_of(lab, name, run, centred=False):
 def constants(lab, model):
     """The final LayerNorm's bias, and the mean of h over `whole`; (D,) each."""
     _, _, cache = model.forward(*whole(lab))
-    return model.params.norm.bias.astype(float), cache.output.h.mean(axis=0, dtype=float)
+    return model.params.norm.bias.astype(float), cache.logits.h.mean(axis=0, dtype=float)
 
 
 def whole(lab):

@@ -27,7 +27,7 @@ from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.gradcheck import complex_step, differences
 from minigpt_np.layers import cross_entropy
 from minigpt_np.parameters import count
-from minigpt_np.training.parallel import blas_threads
+from minigpt_np.training.blas import blas_threads
 from minigpt_np.training.progress import Progress
 
 TEXT = "the dog saw the cat and the cat saw the bird fly"
@@ -140,7 +140,7 @@ def measure(tokens, also=(), layers=1, heads=2, n_embd=6, seed=0, untied=False, 
     from_lookup, from_logits = contributions_of(model, ids, targets)
     return Lesson(
         names, ids[0], targets[0], model, grads, [*losses, float(loss)], frames, gap, model.params.E,
-        h=cache.output.h,
+        h=cache.logits.h,
         dx=grads.P,         # x[t] = E[ids[t]] + P[t] in the one sequence there is: dP[t] is dx[t]
         dlogits=cross_entropy.backward(1.0, cache.loss),
         from_lookup=from_lookup, from_logits=from_logits,

@@ -20,6 +20,7 @@ from lib import film, terminal, writing
 from lib.charts import save as save_page
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.training import checkpoint, parallel
+from minigpt_np.training.blas import blas_threads
 from minigpt_np.text.bpe import BPETokenizer
 from minigpt_np.text.characters import CharacterTokenizer
 from minigpt_np.training.data import check_length, random_batch, split
@@ -166,7 +167,7 @@ class Run:
 
     def record(self, film, ids, targets):
         """A frame of the model as it is now, with what this batch adds to dE."""
-        with parallel.blas_threads(1):
+        with blas_threads(1):
             film.record(self.trainer.steps, self.trainer.model, ids, targets, self.sample)
 
     def sample(self):

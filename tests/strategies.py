@@ -20,6 +20,11 @@ def examples(share):
     return settings(max_examples=max(1, round(settings().max_examples * share)))
 
 
+def examples_of(default, thorough):
+    """How often to try what Hypothesis does not draw, in either profile."""
+    return thorough if settings().max_examples >= 1000 else default
+
+
 def sizes(most):
     """1..most."""
     return st.integers(1, most)

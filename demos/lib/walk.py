@@ -15,16 +15,15 @@ import numpy as np
 import minigpt_np
 from lib.sentence import split
 from minigpt_np import GPT, GPTConfig, Parameters
-from minigpt_np.training.parallel import blas_threads
+from minigpt_np.training.blas import blas_threads
 
 TEXT = "the cat saw the dog"            # 4 positions are looked up; `the` at two of them
 ALSO = "fish"                           # in the vocabulary, but not in the text
 POSITIONS, WIDTH, LAYERS = 16, 16, 4    # what can still be looked at
-CONSTANTS = {"ones", "averaging", "future", "bands", "read_only"}      # make what never changes: no steps of the walk
 ROOT = os.path.dirname(minigpt_np.__file__)
 FILES = {os.path.join(ROOT, *name.split("/")): name for name in
          ["model.py", *sorted(f"layers/{file}" for file in os.listdir(os.path.join(ROOT, "layers"))
-                              if file.endswith(".py") and file != "__init__.py")]}
+                              if file.endswith(".py") and file not in ("__init__.py", "constants.py"))]}
 
 
 # ---- the example ---------------------------------------------------------------------------------
@@ -171,7 +170,7 @@ class Walk:
     def trace(self, frame, event, arg):
         """What Python calls. "line" comes before a line runs: the one before it is done."""
         file, name = FILES.get(frame.f_code.co_filename), frame.f_code.co_name
-        if file is None or name in CONSTANTS or name.startswith(("<", "check_")):
+        if file is None or name.startswith(("<", "check_")):
             return None
         visitor = self.visitor
         if event == "call":
@@ -198,8 +197,6 @@ class Walk:
         top = self.stack[-1]
         known, now = top.known, self.values(top)
         there = statement(top.file, top.line)
-        if there.leaves_empty:
-            now = self.poisoned(top, there)
         changed = [name for name, value in now.items() if not same(value, known.get(name))]
         reads = [known[name] for name in there.names
                  if name in known and (known[name].array is not None or number(known[name].text))]
@@ -231,12 +228,6 @@ class Walk:
         return Write(use, before, self.dE - before, self.dE, parts)
 
     # -- values
-
-    def poisoned(self, top, there):
-        """Values after np.empty, whose numbers are whatever the memory held before: now NaN."""
-        for name in there.assigned:
-            top.frame.f_locals[name].fill(np.nan)
-        return self.values(top)
 
     def values(self, top):
         """name -> Value of all local names, and of the arrays in them as name.field."""
@@ -298,9 +289,7 @@ class Walk:
 
 def arrays_in(value):
     """(field, array) of the arrays in a NamedTuple or a dataclass; of nothing else."""
-    if hasattr(value, "_fields"):
-        items = zip(value._fields, value)
-    elif dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value):
         items = vars(value).items()
     else:
         return []
@@ -309,9 +298,6 @@ def arrays_in(value):
 
 def describe(value):
     """A few words about what is not an array."""
-    if hasattr(value, "_fields"):
-        module = type(value).__module__.split(".")[-1]
-        return f"{module}.{type(value).__name__} of {', '.join(value._fields)}"
     if isinstance(value, (float, np.floating)) or isinstance(value, np.ndarray):
         return f"{float(value):.6g}"
     if value is None or isinstance(value, (int, np.integer, str)) or type(value) is tuple and all(
@@ -344,7 +330,6 @@ class Statement:
     simple: bool
     names: list             # it reads, as they stand there: "dx", "cache.x"
     assigned: set           # names it binds or changes; a loop's only as they change
-    leaves_empty: bool      # whether what it binds has no values yet
 
 
 @functools.cache
@@ -380,7 +365,6 @@ def read_statement(node):
     nodes = [n for n in inner if isinstance(n, (ast.Name, ast.Attribute))]
     assigned = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
                 and not isinstance(node, ast.For)}
-    called = [ast.unparse(n.func) for n in inner if isinstance(n, ast.Call)]
     reads = [n for n in nodes if not isinstance(n.ctx, ast.Store)]
     if isinstance(node, ast.AugAssign) and isinstance(node.target, (ast.Name, ast.Attribute)):
         assigned.add(ast.unparse(node.target))
@@ -388,5 +372,4 @@ def read_statement(node):
     reads.sort(key=lambda n: (n.lineno, n.col_offset))
     names = list(dict.fromkeys(map(ast.unparse, reads)))
     first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-    return Statement(first, last, body is None, names, assigned,
-                     bool({"np.empty", "np.empty_like"} & set(called)))
+    return Statement(first, last, body is None, names, assigned)

@@ -3,7 +3,7 @@ import codecs
 import sys
 from contextlib import nullcontext
 
-from minigpt_np.training.parallel import blas_threads
+from minigpt_np.training.blas import blas_threads
 
 CACHE = 32 << 20        # bytes: weights that fit are multiplied with before a second thread has woken up
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files.atomic import whole_file
+from ..files.atomic import whole_files
 
 END_OF_TEXT = "<|endoftext|>"
 MAX_CACHED_WORDS = 1 << 16
@@ -274,7 +274,7 @@ class BPETokenizer:
         lines = [f"{written[left]} {written[right]}\n" for left, right in self.merges]
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / "merges.txt") as merges_file, whole_file(folder / "vocab.json") as vocab_file:
+        with whole_files(folder / "merges.txt", folder / "vocab.json") as (merges_file, vocab_file):
             merges_file.write(("#version: 0.2\n" + "".join(lines)).encode())
             vocab_file.write(json.dumps(vocab, ensure_ascii=False).encode())
 

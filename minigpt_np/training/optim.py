@@ -1,44 +1,73 @@
 """Optimizers over the flat parameter vector, clipping, and the learning-rate schedule.
 
 A tied E is one array, so it has one gradient and one pair of moments; there is nothing to keep in
-step. All of them are loops over pieces that fit the cache; of n workers, each takes an n-th of them.
+step. All of them are loops over chunks that fit the cache; of n workers, each takes an n-th of them.
 """
 from dataclasses import dataclass
 from math import cos, pi, sqrt
 
 import numpy as np
 
-from . import shared_memory
+from ..checks import check_not_negative, check_positive, check_rate
+from ..parameters import check_shapes
+from . import memory
 
-PIECE = 1 << 17             # numbers that are updated together: few enough to stay in the cache from pass to pass
+CHUNK = 1 << 17             # numbers that are updated together: few enough to stay in the cache from pass to pass
+
+
+def check_betas(name, value):
+    """Two floats in [0, 1), as a tuple."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f"{name}: {value!r} given, expected two numbers in [0, 1)")
+    return tuple(check_rate(name, beta) for beta in value)
 
 
 class Optimizer:
-    """What every optimizer has: `params` (Parameters), updated in place; `steps`, how many were taken."""
+    """What every optimizer has: `params` (Parameters), updated in place; `steps`, how many were taken.
 
-    def __init__(self, params):
+    Its settings are attributes that may be set between steps; SETTINGS has a check for each, which
+    makes it a plain number (or a tuple of them) or raises ValueError.
+    """
+    SETTINGS = {}
+
+    def __init__(self, params, **settings):
         self.params = params
         self.steps = 0
+        vars(self).update(settings)
+        self.settings()
+
+    def settings(self):
+        """Attribute name -> plain number, or tuple of them: with `arrays`, all that the next step depends on.
+
+        Raises ValueError for an attribute that has been set to anything else.
+        """
+        for name, check in self.SETTINGS.items():
+            setattr(self, name, check(name, getattr(self, name)))
+        return {name: getattr(self, name) for name in ("steps", *self.SETTINGS)}
+
+    def arrays(self):
+        """Attribute name -> array, of params.flat's shape, in memory that workers share."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
     def step(self, grads, lr=None, scale=1.0):
         """One step along scale · grads (Parameters), at this learning rate, in place."""
+        check_shapes("grads", grads, self.params.config)
+        self.settings()
+        lr = None if lr is None else check_positive("lr", lr)
         self.steps += 1
         self.update(grads, lr, scale)
 
     def update(self, grads, lr=None, scale=1.0, worker=0, workers=1):
         """Step number `steps`, for every number of the parameters, or for one worker's part of them."""
         lr = self.lr if lr is None else lr
-        for piece in pieces(grads, worker, workers):
-            decays = piece.start < grads.n_decayed
-            self._update(piece, grads.flat[piece], lr, scale, decays)
+        for chunk, decays in worker_chunks(grads, worker, workers):
+            self._update(chunk, grads.flat[chunk], lr, scale, decays)
 
-    def settings(self):
-        """Attribute name -> plain number (or tuple of them): with `arrays`, all that the next step depends on."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, (int, float, tuple))}
-
-    def arrays(self):
-        """Attribute name -> array, of params.flat's shape, in memory that workers share."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+    def __setstate__(self, state):
+        vars(self).update(state)
+        for name, array in self.arrays().items():       # a copy's, too, in memory that workers share
+            setattr(self, name, memory.zeros(array.size, array.dtype))
+            getattr(self, name)[...] = array
 
 
 class AdamW(Optimizer):
@@ -51,45 +80,32 @@ class AdamW(Optimizer):
     m, v          the moments, flat like params.flat
     Raises ValueError for numbers outside these ranges.
     """
+    SETTINGS = {"lr": check_positive, "betas": check_betas, "eps": check_positive, "weight_decay": check_not_negative}
 
     def __init__(self, params, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1):
-        check_positive("lr", lr)
-        check_positive("eps", eps)
-        for beta in betas:
-            if not 0 <= beta < 1:
-                raise ValueError(f"betas: {betas!r} given, expected two numbers in [0, 1)")
-        if not weight_decay >= 0:
-            raise ValueError(f"weight_decay: {weight_decay!r} given, expected a number of at least 0")
-        super().__init__(params)
-        self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
-        self.m = shared_memory.zeros(params.flat.size, params.flat.dtype)
-        self.v = shared_memory.zeros(params.flat.size, params.flat.dtype)
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        self.m = memory.zeros(params.flat.size, params.flat.dtype)
+        self.v = memory.zeros(params.flat.size, params.flat.dtype)
 
-    def _update(self, piece, g, lr, scale, decays):
+    def _update(self, chunk, g, lr, scale, decays):
         """m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  p = p - lr (m̂ / (sqrt(v̂) + eps) + decay p),
 
         with m̂ = m / (1 - β1^t), v̂ = v / (1 - β2^t). The two divisions are taken out of the arrays:
         m̂ / (sqrt(v̂) + eps) = rate m / (sqrt(v) + eps c),  c = sqrt(1 - β2^t),  rate = c / (1 - β1^t).
+        Of which arrays the chunk's numbers are, self.params.names_in(chunk) tells.
         """
-        p, m, v = self.params.flat[piece], self.m[piece], self.v[piece]
+        params, m, v = self.params.flat[chunk], self.m[chunk], self.v[chunk]
         beta1, beta2 = self.betas
         c = sqrt(1 - beta2 ** self.steps)
         rate = c / (1 - beta1 ** self.steps)
 
-        work = g * (scale * (1 - beta1))
         m *= beta1
-        m += work
-        np.multiply(g, g, out=work)
-        work *= scale * scale * (1 - beta2)
+        m += g * (scale * (1 - beta1))
         v *= beta2
-        v += work
-        np.sqrt(v, out=work)
-        work += self.eps * c
-        np.divide(m, work, out=work)
-        work *= lr * rate
+        v += g * g * (scale * scale * (1 - beta2))
         if decays:
-            p *= 1 - lr * self.weight_decay
-        p -= work
+            params *= 1 - lr * self.weight_decay
+        params -= m * (lr * rate) / (np.sqrt(v) + self.eps * c)
 
 
 class SGD(Optimizer):
@@ -97,35 +113,32 @@ class SGD(Optimizer):
 
     lr > 0; momentum in [0, 1). Raises ValueError otherwise.
     """
+    SETTINGS = {"lr": check_positive, "momentum": check_rate}
 
     def __init__(self, params, lr=0.1, momentum=0.0):
-        check_positive("lr", lr)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum: {momentum!r} given, expected a number in [0, 1)")
-        super().__init__(params)
-        self.lr, self.momentum = lr, momentum
-        self.velocity = shared_memory.zeros(params.flat.size, params.flat.dtype)
+        super().__init__(params, lr=lr, momentum=momentum)
+        self.velocity = memory.zeros(params.flat.size, params.flat.dtype)
 
-    def _update(self, piece, g, lr, scale, decays):
-        velocity = self.velocity[piece]
+    def _update(self, chunk, g, lr, scale, decays):
+        velocity = self.velocity[chunk]
         velocity *= self.momentum
         velocity += scale * g
-        self.params.flat[piece] -= lr * velocity
+        self.params.flat[chunk] -= lr * velocity
 
 
-def pieces(grads, worker=0, workers=1):
-    """Slices of grads.flat (Parameters), each of at most PIECE numbers that all decay or all do not.
+def worker_chunks(grads, worker=0, workers=1):
+    """(slice of grads.flat, whether it decays), each of at most CHUNK numbers that all decay or all do not.
 
-    All of them together are the whole vector; a worker's are one stretch of it, its share.
+    All of them together are the whole vector; a worker's are one part of it.
     """
     begin, end = (i * grads.flat.size // workers for i in (worker, worker + 1))
-    for low, high in ((begin, min(end, grads.n_decayed)), (max(begin, grads.n_decayed), end)):
-        yield from stretches(low, high)
+    decayed, rest = (begin, min(end, grads.n_decayed)), (max(begin, grads.n_decayed), end)
+    return [(chunk, True) for chunk in chunks(*decayed)] + [(chunk, False) for chunk in chunks(*rest)]
 
 
-def stretches(start, stop):
-    """Slices, each of at most PIECE numbers, that together are start..stop."""
-    return [slice(low, min(low + PIECE, stop)) for low in range(start, stop, PIECE)]
+def chunks(start, stop):
+    """Slices, each of at most CHUNK numbers, that together are start..stop."""
+    return [slice(low, min(low + CHUNK, stop)) for low in range(start, stop, CHUNK)]
 
 
 def clip_factor(norm, limit):
@@ -159,9 +172,3 @@ class WarmupCosine:
             return self.minimum
         progress = (step - self.warmup) / (self.total - self.warmup)
         return self.minimum + (self.lr - self.minimum) * (1 + cos(pi * progress)) / 2
-
-
-def check_positive(name, value):
-    """Raise ValueError unless 0 < value < infinity."""
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{name}: {value!r} given, expected a positive number")

@@ -16,6 +16,9 @@ from minigpt_np.gradcheck import adjoint, check
 from minigpt_np.layers import (
     attention, block, causal, cross_entropy, dropout, gelu, layernorm, linear, logits, lookup, mlp,
     softmax)
+from minigpt_np import parameters
+from minigpt_np.layers import constants
+from minigpt_np.layers.deferred import Deferred
 from minigpt_np.parameters import Parameters
 from strategies import (
     assert_bits, assert_same, examples, ids_arrays, normal, seeds, sizes, targets_arrays)
@@ -181,7 +184,7 @@ def blocks(norm):
             norm2__bias=(D,), attention__qkv__W=(D, 3 * D), attention__qkv__b=(3 * D,),
             attention__out__W=(D, D), attention__out__b=(D,), mlp__up__W=(D, 4 * D),
             mlp__up__b=(4 * D,), mlp__down__W=(4 * D, D), mlp__down__b=(D,))
-        forward, backward = block.PLACES[norm]
+        forward, backward = block.ORDERS[norm]
         return Layer(arrays, lambda a: forward(a["x"], Named(a), (B, T), config, generator(seed)),
                      lambda dx, cache, g: {"x": backward(dx, cache, Named(g))})
     return drawn()
@@ -199,10 +202,10 @@ pieces = st.sampled_from([1, 2, 3, 64])
 
 @pytest.fixture(autouse=True)
 def whole_runs():
-    """Puts causal.QUERIES and linear.BAND back, whatever a test set them to."""
-    before = causal.QUERIES, linear.BAND
+    """Puts causal.QUERY_BLOCK back, whatever a test set them to."""
+    before = causal.QUERY_BLOCK
     yield
-    causal.QUERIES, linear.BAND = before
+    causal.QUERY_BLOCK = before
 
 
 def weights_like(y, seed):
@@ -216,7 +219,7 @@ def weights_like(y, seed):
 @examples(1 / 3)
 @given(data=st.data(), seed=seeds, queries=pieces)
 def test_backward_is_the_complex_step_derivative(layers, data, seed, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     layer = data.draw(layers)
     y, cache = layer.run(layer.arrays)
     u = weights_like(y, seed)
@@ -230,7 +233,7 @@ def test_backward_is_the_complex_step_derivative(layers, data, seed, queries):
 @examples(1 / 6)
 @given(data=st.data(), seed=seeds, queries=pieces)
 def test_backward_is_the_extrapolated_difference(layers, data, seed, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     layer = data.draw(layers)
     y, cache = layer.run(layer.arrays)
     u = weights_like(y, seed)
@@ -245,7 +248,7 @@ def test_backward_is_the_extrapolated_difference(layers, data, seed, queries):
 @examples(1 / 3)
 @given(data=st.data(), seed=seeds, queries=pieces)
 def test_backward_is_the_adjoint_of_forwards_derivative(layers, data, seed, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     layer = data.draw(layers)
     cache = layer.run(layer.arrays)[1]
     moved = layer.of(complex)
@@ -269,7 +272,7 @@ def test_backward_is_linear_in_its_input_gradient(layers, data, seed, a, b):
 @every_layer
 @given(data=st.data(), seed=seeds, start=st.floats(-9, 9), queries=pieces)
 def test_gradients_accumulate_and_a_cache_serves_twice(layers, data, seed, start, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     layer = data.draw(layers)
     y, cache = layer.run(layer.arrays)
     dy = weights_like(y, seed)
@@ -336,27 +339,38 @@ def test_two_threads_get_the_bits_of_one(layers, data, seed):
 
 # ---- linear --------------------------------------------------------------------------------------
 
-@given(I=sizes(200), J=sizes(3), N=sizes(3), seed=seeds)
-def test_a_product_is_added_in_bands_that_cover_every_row_once(I, J, N, seed):
-    linear.BAND = 1                                 # so bands have the least height, 64
+@given(I=sizes(5), J=sizes(3), cut=st.integers(0, 5), terms=st.lists(st.booleans(), max_size=4),
+       overwrite=st.booleans(), seed=seeds)
+def test_deferred_terms_add_up_band_by_band(I, J, cut, terms, overwrite, seed):
+    """Some rows, then the others: as all of them at once; of products as of looked-up rows."""
     rng = np.random.default_rng(seed)
-    a, b, total = rng.normal(size=(N, I)), rng.normal(size=(N, J)), rng.normal(size=(I, J))
-    expected = total + a.T @ b
-    linear.add_product(total, a, b)
-    assert_same(total, expected, terms=64)
-    bands = linear.bands(*total.shape, linear.BAND)
-    assert [i for rows in bands for i in range(I)[rows]] == list(range(I))
-    assert [rows.start for rows in bands] == list(range(0, I, 64))
-    linear.BAND = 100 * J                           # numbers, J a row
-    assert [rows.start for rows in linear.bands(*total.shape, linear.BAND)] == list(range(0, I, 100))
+    before, deferred = rng.normal(size=(I, J)), Deferred()
+    expected = 0 * before if overwrite else before.copy()
+    for is_product in terms:
+        dy = rng.normal(size=(3, J))
+        if is_product:
+            x = rng.normal(size=(3, I))
+            linear.backward(dy, linear.Cache(x, before), parameters.Linear(deferred, np.zeros(J)))
+            expected += x.T @ dy
+        else:
+            ids = rng.integers(0, I, (1, 3))
+            lookup.backward(dy[None], lookup.Cache(ids), deferred, np.zeros((3, J)))
+            expected += np.eye(I)[ids[0]].T @ dy
+    dW = before.copy()
+    for band in (slice(0, min(cut, I)), slice(min(cut, I), I)):
+        deferred.add_to(dW[band], band, overwrite)
+    assert_same(dW, expected)
+    deferred.clear()
+    deferred.add_to(dW, slice(0, I), False)
+    assert_same(dW, expected)
 
 
-@given(seed=seeds)
-def test_where_the_total_is_a_list_products_are_noted_for_later(seed):
-    a, b, noted = normal(seed, 2, 3), normal(seed, 2, 4), []
-    linear.add_product(noted, a, b)
-    lookup.add_rows(noted, a, b)
-    assert noted[0][0] is noted[1][0] is a and noted[0][1] is noted[1][1] is b and len(noted) == 2
+def test_deferred_logits_keep_the_factors_of_their_product():
+    dlogits, h, deferred = normal(0, 2, 5), normal(1, 2, 3), Deferred()
+    logits.backward(dlogits, logits.Cache(h, normal(2, 5, 3)), deferred)
+    dhead = np.zeros((5, 3))
+    deferred.add_to(dhead, slice(0, 5), True)
+    assert_same(dhead, dlogits.T @ h)
 
 
 # ---- lookup --------------------------------------------------------------------------------------
@@ -387,7 +401,7 @@ def test_a_row_read_n_times_gets_n_gradients(repeats):
 
 
 def test_what_is_kept_between_calls_cannot_be_written_to():
-    for kept in (linear.ones(3, np.float64), layernorm.averaging(3, np.float64), causal.future(3, np.float64)):
+    for kept in (constants.ones(3, np.float64), constants.mean_weights(3, np.float64), constants.causal_mask(3, np.float64)):
         with pytest.raises(ValueError, match="read-only"):
             kept[...] = 7
 
@@ -466,7 +480,7 @@ def test_loss_is_the_mean_of_what_is_scored_and_nothing_else_has_a_gradient(data
     loss, cache = cross_entropy.forward(z, targets)
     p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
     scored = np.flatnonzero(targets >= 0)
-    assert_same(cache.probabilities, p, terms=16)
+    assert_same(cache.probs, p, terms=16)
     assert_same(loss, np.mean([-np.log(p[n, targets[n]]) for n in scored]),
                 scale=1 + np.max(np.abs(z)), terms=16)
     dlogits = cross_entropy.backward(3.0, cache)
@@ -496,29 +510,29 @@ def attended(qkv, B, T, H):
 @given(B=sizes(2), T=sizes(5), H=sizes(2), K=sizes(3), seed=seeds, queries=pieces,
        scale=st.sampled_from([0.5, 2.0, 30.0]))
 def test_attention_is_the_papers_equation(B, T, H, K, seed, queries, scale):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     qkv = normal(seed, B * T, 3 * H * K, scale=scale)
     y, cache = causal.forward(qkv, B, T, H)
     expected, weights = attended(qkv, B, T, H)
     size = np.max(np.abs(qkv)) * (1 + K * np.max(np.abs(qkv)) ** 2)      # a score, times v
     assert_same(y, expected, scale=size, terms=16)
-    assert [(p.start, p.stop) for p in cache.pieces] == [
+    assert [(p.start, p.stop) for p in cache.query_blocks] == [
         (start, min(start + queries, T)) for start in range(0, T, queries)]
-    for p in cache.pieces:
+    for p in cache.query_blocks:
         assert_same(p.weights, weights[:, :, p.start:p.stop, :p.stop], scale=size, terms=16)
         assert p.weights.shape == (B, H, p.stop - p.start, p.stop)
 
 
 def test_attention_pieces_are_64_queries_long_and_nothing_drops_unless_asked():
     _, cache = causal.forward(normal(0, 130, 3), 1, 130, 1, rng=np.random.default_rng(0))
-    assert all(piece.mask is None for piece in cache.pieces)
-    assert [(p.start, p.stop) for p in cache.pieces] == [(0, 64), (64, 128), (128, 130)]
+    assert all(piece.mask is None for piece in cache.query_blocks)
+    assert [(p.start, p.stop) for p in cache.query_blocks] == [(0, 64), (64, 128), (128, 130)]
 
 
 @given(T=sizes(5), K=sizes(3), seed=seeds, size=st.sampled_from([10.0, 1e2]), queries=pieces)
 def test_attention_scores_of_1e4_are_finite_in_float32(T, K, seed, size, queries):
     """q and k of ±size: scores are up to K size² / sqrt(K), 1e4 and more."""
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     qkv = np.random.default_rng(seed).choice([-size, size], (T, 3 * K)).astype(np.float32)
     y, cache = causal.forward(qkv, 1, T, 1)
     dqkv = causal.backward(np.ones_like(y), cache)

@@ -17,10 +17,10 @@ pieces = st.sampled_from([1, 2, 64])
 
 @pytest.fixture(autouse=True)
 def whole_runs():
-    """Puts causal.QUERIES back, whatever a test set it to."""
-    before = causal.QUERIES
+    """Puts causal.QUERY_BLOCK back, whatever a test set it to."""
+    before = causal.QUERY_BLOCK
     yield
-    causal.QUERIES = before
+    causal.QUERY_BLOCK = before
 
 
 # ---- the gradient --------------------------------------------------------------------------------
@@ -30,7 +30,7 @@ def whole_runs():
 @examples(1 / 5)
 @given(data=st.data(), seed=seeds, queries=pieces)
 def test_backward_is_the_complex_step_derivative(norm, tied, data, seed, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     case = data.draw(cases(norm=norm, tie_embeddings=tied, dropout=True))
     moved = case.of(complex)
     directional(moved.loss, moved.model.params.named(), case.gradient().named(),
@@ -41,7 +41,7 @@ def test_backward_is_the_complex_step_derivative(norm, tied, data, seed, queries
 @examples(1 / 10)
 @given(data=st.data(), seed=seeds, queries=pieces)
 def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     case = data.draw(cases(norm=norm, n_layer=1, dropout=True))
     moved = case.of(complex)
     check(moved.loss, moved.model.params.named(), case.gradient().named(), "complex", limit=2,
@@ -51,7 +51,7 @@ def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed,
 @examples(1 / 3)
 @given(case=cases(dropout=True), seed=seeds, queries=pieces)
 def test_backward_is_the_extrapolated_difference(case, seed, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     report = directional(case.loss, case.model.params.named(), case.gradient().named(),
                          np.random.default_rng(seed))
     report.raise_if_wrong()
@@ -61,7 +61,7 @@ def test_backward_is_the_extrapolated_difference(case, seed, queries):
 @given(case=cases(dropout=True), start=st.floats(-9, 9), dloss=st.floats(-3, 3), queries=pieces)
 def test_backward_adds_dloss_times_the_gradient_and_only_reads_its_cache(
         case, start, dloss, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     _, loss, cache = case.model.forward(case.ids, case.targets, case.generator())
     weights = case.model.params.flat.copy()
     before = copy.deepcopy(cache)
@@ -80,7 +80,7 @@ def test_backward_adds_dloss_times_the_gradient_and_only_reads_its_cache(
 
 @given(case=cases(), data=st.data(), queries=pieces)
 def test_no_logit_depends_on_a_later_token(case, data, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     T = case.ids.shape[1]
     last = data.draw(st.integers(0, T - 1))
     changed = case.ids.copy()
@@ -94,7 +94,7 @@ def test_no_logit_depends_on_a_later_token(case, data, queries):
 
 @given(case=cases(), queries=pieces)
 def test_every_sequence_is_by_itself_and_the_batch_their_scored_weighted_mean(case, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     logits, loss, _ = case.model.forward(case.ids, case.targets)
     scored = (case.targets >= 0).sum(axis=1)
     total = Parameters(case.model.config, np.float64)

@@ -73,7 +73,7 @@ def test_the_two_lines_are_the_products_they_are_derived_from(case):
     grads = apart.backward(cache)
     one_hot = np.eye(apart.config.vocab_size)[case.ids[0]]
     assert_same(grads.E, one_hot.T @ grads.P[:case.ids.shape[1]], scale=1 + np.max(np.abs(grads.P)))
-    assert_same(grads.head, cross_entropy.backward(1.0, cache.loss).T @ cache.output.h)
+    assert_same(grads.head, cross_entropy.backward(1.0, cache.loss).T @ cache.logits.h)
 
 
 @given(case=cases(dropout=True), data=st.data())

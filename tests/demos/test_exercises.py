@@ -77,7 +77,7 @@ def package_causal(dy, q, k, v):
         return np.stack(parts, axis=2).transpose(0, 3, 2, 1, 4).reshape(B * T, -1)
 
     _, cache = causal.forward(rows(q, k, v), B, T, H, 0, None)
-    return tuple(causal.heads(causal.backward(rows(dy), cache), B, T, 3, H))
+    return tuple(causal.split_heads(causal.backward(rows(dy), cache), B, T, 3, H))
 
 
 def as_block(w):

@@ -56,7 +56,7 @@ def test_the_contributions_are_the_two_products_and_add_up(tokens, seed, untied,
     rounding = 8 * T * EPS * lesson.scale           # sums of T products, in two orders
     assert loss == lesson.losses[-1]
     np.testing.assert_allclose(lesson.from_lookup, one_hot.T @ lesson.dx, rtol=0, atol=rounding)
-    np.testing.assert_allclose(lesson.from_logits, lesson.dlogits.T @ cache.output.h,
+    np.testing.assert_allclose(lesson.from_logits, lesson.dlogits.T @ cache.logits.h,
                                rtol=0, atol=rounding)
     assert not lesson.from_lookup[lesson.reads == 0].any()
     assert lesson.from_logits.any(axis=1).all()

@@ -14,7 +14,7 @@ from hypothesis import assume, example, given, strategies as st
 
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import pretrained, safetensors
-from minigpt_np.training import shared_memory
+from minigpt_np.training import memory
 from strategies import configs
 
 SMALL = GPTConfig(vocab_size=5, block_size=4, n_layer=2, n_head=2, n_embd=6)
@@ -517,7 +517,7 @@ def test_no_number_is_held_twice(tmp_path, transposed):
     finally:
         tracemalloc.stop()
     assert np.array_equal(opened.params.flat, model.params.flat)
-    traced = 0 if shared_memory.is_shared(opened.params.flat) else size      # shared memory is not
+    traced = 0 if memory.is_shared(opened.params.flat) else size      # shared memory is not
     assert traced <= peak < traced + 4 * safetensors.PIECE
 
 

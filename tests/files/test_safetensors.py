@@ -654,13 +654,6 @@ def test_what_stops_a_write_leaves_the_old_file_and_nothing_else(tmp_path, monke
     assert os.listdir(tmp_path) == [path.name]
 
 
-def test_what_a_killed_write_left_behind_is_no_hindrance(tmp_path):
-    path = tmp_path / "model.safetensors"
-    (tmp_path / "model.safetensors.tmp").write_bytes(bytes(1000))
-    write(path, {"x": np.zeros(3)})
-    assert list(read(path)) == ["x"] and os.listdir(tmp_path) == [path.name]
-
-
 def test_a_folder_that_is_not_there_is_the_systems_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing"):
         write(tmp_path / "nothing" / "model.safetensors", {"x": np.zeros(3)})

@@ -1,4 +1,4 @@
-"""Memory that this process shares with the workers it forks: gradients always, weights while a team works.
+"""Memory: shared with workers (gradients always, weights while a team of them lives), and kept when freed.
 
 What the trainer itself needs it asks for as shared `zeros`. A model's weights are ordinary memory of its
 own; `Sharing` turns their pages into shared ones where they are, so every view of them stays a view,
@@ -89,3 +89,22 @@ def libc():
     library.mmap.restype = ctypes.c_void_p
     library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
     return library
+
+
+@functools.cache
+def keep_freed_memory():
+    """Tell glibc to keep what is freed for the next allocation, instead of giving it back to the system.
+
+    A step frees and allocates the same arrays over and over; given back, every page is faulted in
+    and zeroed again each time, which can take as long as the arithmetic. Elsewhere: nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_TOP_PAD, 64 << 20)
+        mallopt(M_MMAP_MAX, 0)
+
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4       # glibc, malloc.h
