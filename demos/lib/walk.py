@@ -15,6 +15,7 @@ import numpy as np
 import minigpt_np
 from lib.sentence import split
 from minigpt_np import GPT, GPTConfig, Parameters
+from minigpt_np.layers import constants
 from minigpt_np.training.blas import blas_threads
 
 TEXT = "the cat saw the dog"            # 4 positions are looked up; `the` at two of them
@@ -48,13 +49,14 @@ def example(text=TEXT, also=ALSO, width=None, heads=2, layers=1, seed=1):
     row = {token: v for v, token in enumerate(dict.fromkeys([*words, *split(also, "words")]))}
     if width is None:
         width = telling_width(len(words) - 1, len(row), heads)
-    for name, given, most in (("width", width, WIDTH), ("layers", layers, LAYERS)):
-        if not 1 <= given <= most:
-            raise ValueError(f"{name}: {given} given, expected 1 to {most}")
+    # Of one number a row LayerNorm leaves 0, and of one token softmax leaves 1: dE would stay 0.
+    for name, given, least, most in (("width", width, 2, WIDTH), ("layers", layers, 1, LAYERS)):
+        if not least <= given <= most:
+            raise ValueError(f"{name}: {given} given, expected {least} to {most}")
     if seed < 0:
         raise ValueError(f"seed: {seed} given, expected at least 0")
-    if len(row) > 2 * POSITIONS:
-        raise ValueError(f"also: {len(row)} tokens in all given, expected at most {2 * POSITIONS}")
+    if not 2 <= len(row) <= 2 * POSITIONS:
+        raise ValueError(f"also: {len(row)} different tokens with the text's, expected 2 to {2 * POSITIONS}")
     ids = np.array([[row[word] for word in words]])
     config = GPTConfig(vocab_size=len(row), block_size=len(words) - 1, n_layer=layers,
                        n_head=heads, n_embd=width)
@@ -77,18 +79,35 @@ class Value:
     name: str
     array: np.ndarray | None = None
     text: str = ""
-    rows: str = ""          # what its rows are: "tokens", "positions" or ""
-    columns: str = ""       # its columns, likewise
+    axes: tuple = ()        # a letter for each axis of the array, see AXES; () if they are not known
+
+    @property
+    def rows(self):
+        """What its rows are: a name in KINDS, or ""."""
+        return KINDS.get(self.axes[-2], "") if len(self.axes) > 1 else ""
+
+    @property
+    def columns(self):
+        return KINDS.get(self.axes[-1], "") if self.axes else ""
 
 
 @dataclass
 class Write:
-    """What one line did to dE; every array (V, D), but for parts."""
+    """What one line accumulated into dE; every array (V, D), but for left and right.
+
+    Both uses of E accumulate a product, leftᵀ right: dlogitsᵀ h or one_hotᵀ dx.
+    """
     use: str                # whose contribution it is: "logits" or "lookup"
     before: np.ndarray
     contribution: np.ndarray
     after: np.ndarray
-    parts: np.ndarray       # (T, V, D) what each position of the text has put into it
+    left: np.ndarray        # (T, V)
+    right: np.ndarray       # (T, D)
+
+    @property
+    def parts(self):
+        """(T, V, D) what each position of the text has put into it."""
+        return self.left[:, :, None] * self.right[:, None, :]
 
 
 @dataclass
@@ -124,6 +143,69 @@ class Step:
         name = self.function.split("_")[0]
         is_layer = self.kind == "call" and self.file.startswith("layers/")
         return name if is_layer and name in ("forward", "backward") else ""
+
+    @property
+    def prepares(self):
+        """Whether this line only gets a constant that is kept between calls: ones, the weights of a mean."""
+        return self.kind == "line" and statement(self.file, self.line).prepares
+
+
+# ---- what axes are -------------------------------------------------------------------------------
+
+KINDS = {"N": "positions", "T": "positions", "S": "positions", "V": "tokens", "M": "rows looked up", "H": "heads"}
+
+# The axes of the arrays that a name stands for, as in the package's docstrings; one for each number of
+# axes it may have. N rows are T positions here, as B = 1; I and J are the widths of a linear layer.
+AXES = {name: axes.split(" | ") for names, axes in (
+    ("ids targets", "B T | N"),
+    ("E dE head dhead", "V D"),
+    ("P dP", "T D"),
+    ("x dx", "N D | B T D"),
+    ("h dh x1 x2 dx1 dx2 normed1 normed2 dnormed1 dnormed2 branch1 branch2", "N D"),
+    ("mixed dmixed projected dprojected y_rows dy_rows centred xhat dy_xhat", "N D"),
+    ("gain bias", "D"),
+    ("variance inv_std mean_dxhat mean_dxhat_xhat row_scale", "N 1"),
+    ("to_mean gain_over_D", "D 1"),
+    ("ones_N log_sum scored order", "N"),
+    ("unique_ids first", "M"),
+    ("dx_sums", "M D"),
+    ("qkv dqkv", "N 3D"),
+    ("q k v dq dk dv scaled_q dy_block", "B H T K"),
+    ("weights kept_weights scores dscores dweights", "B H T S"),
+    ("y_dy", "B H T"),
+    ("y dy", "N D | B H T K"),
+    ("hidden dhidden active dactive gate work", "N 4D"),
+    ("logits dlogits", "N V | B T V"),
+    ("exp_logits", "N V"),
+    ("z exp_z probs dprobs", "N V | B H T S"),
+    ("total row_dot", "N 1 | B H T 1"),
+) for name in names.split()}
+AXES |= {(file, name): axes.split(" | ") for file, names, axes in (
+    ("layers/linear.py", "x", "N I"), ("layers/linear.py", "y dy", "N J"),
+    ("layers/linear.py", "W dW", "I J"), ("layers/linear.py", "b db", "J"),
+    ("layers/gelu.py", "x dx y dy", "N 4D"),
+    ("layers/dropout.py", "x dy", "N D | B T D | B H T S"),
+    ("layers/softmax.py", "x", "N V | B H T S"),
+    ("layers/causal.py", "rows", "N C"), ("layers/causal.py", "a", "B H S T"), ("layers/causal.py", "b total", "B H T K"),
+    ("layers/lookup.py", "rows", "N D"),
+) for name in names.split()}
+
+# What is returned without having a name: the name it is known by, with its axes.
+RETURNS = {
+    ("layers/logits.py", "forward"): ("logits", "N V"),
+    ("layers/logits.py", "backward"): ("dh", "N D"),
+    ("layers/linear.py", "backward"): ("dx", "N I"),
+    ("layers/attention.py", "backward"): ("dx", "N D"),
+    ("layers/mlp.py", "backward"): ("dx", "N D"),
+    ("layers/gelu.py", "backward"): ("dx", "N 4D"),
+    ("layers/layernorm.py", "backward"): ("dx", "N D"),
+    ("layers/softmax.py", "softmax"): ("probs", "N V | B H T S"),
+    ("layers/softmax.py", "backward"): ("dz", "N V | B H T S"),
+    ("layers/softmax.py", "row_sums"): ("total", "N 1 | B H T 1"),
+    ("layers/lookup.py", "sum_by_id"): ("dx_sums", "M D"),
+    ("layers/causal.py", "attention_weights"): ("weights", "B H T S"),
+    ("model.py", "forward"): ("logits", "B T V"),
+}
 
 
 # ---- the walk ------------------------------------------------------------------------------------
@@ -221,11 +303,10 @@ class Walk:
                           if o.file in ("layers/logits.py", "layers/lookup.py")
                           and o.frame.f_code.co_name == "backward")
         if use == "logits":
-            parts = layer["dlogits"][:, :, None] * layer["cache"].h[:, None, :]
+            left, right = layer["dlogits"], layer["cache"].h
         else:
-            one_hot = np.eye(V)[layer["cache"].ids.ravel()]
-            parts = one_hot[:, :, None] * layer["dx"].reshape(n, 1, -1)
-        return Write(use, before, self.dE - before, self.dE, parts)
+            left, right = np.eye(V)[layer["cache"].ids.ravel()], layer["dx"].reshape(n, -1)
+        return Write(use, before, self.dE - before, self.dE, left.copy(), right.copy())
 
     # -- values
 
@@ -243,20 +324,33 @@ class Walk:
     def value(self, name, value, top):
         if not isinstance(value, np.ndarray) or value.ndim == 0:
             return Value(name, text=describe(value))
-        rows, columns = self.axes(name, value, top.file)
-        return Value(name, self.copy(value), rows=rows, columns=columns)
+        last = name.split(".")[-1]
+        return Value(name, self.copy(value), axes=self.axes(value, AXES.get((top.file, last), AXES.get(last, ()))))
 
     def returned(self, top, result):
+        """What is returned; arrays that have a name here are shown under that name."""
         results = result if type(result) is tuple else (result,)
-        if result is None or self.bound_already(top, results):
+        if result is None:
             return []
-        name = "returned {}" if len(results) > 1 else "returned"
-        return [self.value(name.format(i), value, top) for i, value in enumerate(results, 1)]
-
-    def bound_already(self, top, results):
-        """Whether every result is an array that has a name here: it is shown under its name."""
         named = [id(value) for value in dict(top.frame.f_locals).values()]
-        return all(id(value) in named for value in results)
+        name, axes = RETURNS.get((top.file, top.frame.f_code.co_name), ("returned", ""))
+        found = []
+        for value in results:
+            if not isinstance(value, np.ndarray) or value.ndim == 0:
+                found.append(Value("returned", text=describe(value)))
+            elif id(value) not in named:
+                found.append(Value(name, self.copy(value), axes=self.axes(value, axes.split(" | "))))
+        return [] if all(id(value) in named for value in results) else found
+
+    def axes(self, array, choices):
+        """The axes among `choices` that the array has; () if it has none of them: a label is right or missing."""
+        T, c = self.example.ids.size, self.example.model.config
+        sizes = {"1": 1, "B": 1, "N": T, "T": T, "S": T, "V": c.vocab_size, "H": c.n_head, "K": c.head_size,
+                 "D": c.n_embd, "3D": 3 * c.n_embd, "4D": 4 * c.n_embd}
+        for axes in map(str.split, choices):
+            if len(axes) == array.ndim and all(sizes.get(axis, n) == n for axis, n in zip(axes, array.shape)):
+                return tuple(axes)
+        return ()
 
     def copy(self, array):
         """The array as it is now; equal arrays have one copy."""
@@ -264,27 +358,6 @@ class Walk:
         if key not in self.copies:
             self.copies[key] = array.copy()
         return self.copies[key]
-
-    def axes(self, name, array, file):
-        """What rows and columns of an array are; told by whose memory it is, or by its shape."""
-        params, V, T = self.example.model.params, len(self.example.tokens), self.example.ids.size
-        for p in (params, self.grads):
-            if array.ndim == 2 and np.may_share_memory(array, p.E):
-                return "tokens", ""
-            if array.ndim == 2 and np.may_share_memory(array, p.P):
-                return "positions", ""
-            if np.may_share_memory(array, p.flat):
-                return "", ""
-        if array.shape[-1] == T and array.dtype.kind == "i":
-            return "", "positions"                              # ids, targets
-        D, K = self.example.model.config.n_embd, self.example.model.config.head_size
-        if array.ndim == 1 or T in (D, K):                      # then no shape tells
-            return "", ""
-        rows = "positions" if array.shape[-2] == T else ""
-        if array.ndim == 4 and array.shape[-1] == T:            # attention's scores
-            return rows, "positions"
-        is_scores = array.ndim < 4 and array.shape[-1] == V and (V != D or name.endswith("logits"))
-        return rows, "tokens" if is_scores else ""
 
 
 def arrays_in(value):
@@ -330,6 +403,7 @@ class Statement:
     simple: bool
     names: list             # it reads, as they stand there: "dx", "cache.x"
     assigned: set           # names it binds or changes; a loop's only as they change
+    prepares: bool          # whether all it does is to call a function of layers/constants.py
 
 
 @functools.cache
@@ -372,4 +446,6 @@ def read_statement(node):
     reads.sort(key=lambda n: (n.lineno, n.col_offset))
     names = list(dict.fromkeys(map(ast.unparse, reads)))
     first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-    return Statement(first, last, body is None, names, assigned)
+    prepares = (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+                and ast.unparse(node.value.func) in vars(constants))
+    return Statement(first, last, body is None, names, assigned, prepares)

@@ -1,10 +1,8 @@
-"""demos/lib/walk.py, step_through.py and replay.py: what a walk reports is what the package does."""
+"""demos/lib/walk.py and step_through.py: what a walk reports is what the package does."""
 import ast
 import bdb
 import contextlib
-import html.parser
 import io
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from minigpt_np.training import checkpoint
 ROOT = Path(__file__).resolve().parents[2]
 DEMOS = ROOT / "demos"
 
+from html_page import Page
 from lib import terminal
 from lib import walk
 import replay
@@ -246,103 +245,6 @@ def test_without_a_keyboard_every_line_is_shown_within_80_columns(capsys, monkey
     assert text.count("writes into dE") == 2 and f"loss {loss:.6f}" in text
 
 
-# ---- replay --------------------------------------------------------------------------------------
-
-class Page(html.parser.HTMLParser):
-    """Tags that are open, and the text of scripts."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.scripts, self.titles = [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in ("meta", "input"):
-            self.open.append(tag)
-        self.titles += [value for name, value in attrs if name == "title"]
-        assert not {"src", "href"} & {name for name, _ in attrs}
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_startendtag(self, tag, attrs):       # <path/>
-        pass
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, text):
-        if self.open and self.open[-1] == "script":
-            self.scripts[-1] += text
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    path = tmp_path_factory.mktemp("replay") / "deep" / "replay.html"
-    assert replay.main([str(path)]) == 0
-    assert [p.name for p in path.parent.iterdir()] == ["replay.html"]
-    text = path.read_text(encoding="utf-8")
-    return text, json.loads(Page(text).scripts[0])
-
-
-def test_the_page_is_whole_small_and_alone(recorded):
-    text, _ = recorded
-    page = Page(text)
-    assert page.open == [] and len(page.scripts) == 2
-    assert len(text.encode()) < 2_000_000
-    assert "http" not in text and "url(" not in text and "import(" not in text
-
-
-def test_the_page_holds_the_walk(recorded, default):
-    _, data = recorded
-    example, found, steps, _ = default
-    arrays = [np.array(a["values"], float).reshape(a["shape"]) for a in data["arrays"]]
-    assert len(data["steps"]) == len(steps)
-    for told, step in zip(data["steps"], steps):
-        assert (told["kind"], told["phase"]) == (step.kind, step.phase)
-        assert told["last"] == step.last_line
-        assert list(map(tuple, told["stack"])) == list(step.stack)
-        for (name, what, *_), value in zip(told["binds"] + told["reads"], step.binds + step.reads,
-                                           strict=True):
-            assert name == value.name
-            if value.array is None:
-                assert what == value.text
-            else:           # 4 significant digits: off by half of the fourth at most
-                np.testing.assert_allclose(arrays[what], value.array, rtol=5.01e-4, atol=0)
-    np.testing.assert_allclose(arrays[data["E"]], example.model.params.E, rtol=5.01e-4)
-    assert [data["steps"][w["step"]]["stack"][-1][0] for w in data["writes"]] == [
-        "layers/logits.py", "layers/lookup.py"]
-    for write in data["writes"]:
-        before, put, after, parts = (arrays[write[name]] for name in
-                                     ("before", "contribution", "after", "parts"))
-        most = max(map(np.max, map(np.abs, (before, put, after, parts))))
-        np.testing.assert_allclose(before + put, after, rtol=0, atol=2e-3 * most)
-        np.testing.assert_allclose(parts.sum(axis=0), put, rtol=0,
-                                   atol=(1 + len(parts)) * 5.01e-4 * most)
-    for file, lines in data["files"].items():
-        assert [line for line, _ in lines] == walk.source(file)
-        assert all(0 <= a < b <= len(line) for line, marks in lines for a, b, _ in marks)
-
-
-def test_any_text_can_be_recorded_and_the_same_one_gives_the_same_bytes(tmp_path):
-    pages = []
-    for name in ("a.html", "b.html"):
-        assert replay.main([str(tmp_path / name), "--text", "</x> <!-- 語 🙂 \u2028& \udc80",
-                            "--also", "", "--width", "1", "--heads", "1"]) == 0
-        pages.append((tmp_path / name).read_bytes())
-    assert pages[0] == pages[1]
-    page = Page(pages[0].decode())
-    assert page.open == [] and len(page.scripts) == 2
-    assert "語" in json.loads(page.scripts[0])["tokens"]
-
-
-@pytest.mark.parametrize("x, expected", [
-    (0.123456, 0.1235), (-2.0, -2), (0.0, 0), (float("-inf"), "-inf"), (float("nan"), "nan"),
-    (7, 7), (1.23456e-9, 1.235e-9)])
-def test_rounding(x, expected):
-    assert replay.rounded(x) == expected and type(replay.rounded(x)) is type(expected)
-
-
 # ---- pages of other demos ------------------------------------------------------------------------
 
 def test_the_page_of_tied_gradients(tmp_path, capsys):
@@ -401,10 +303,12 @@ def test_the_page_of_train_text_goes_on_where_the_run_does(tmp_path, capsys):
 @pytest.mark.parametrize("arguments, complaint", [
     (["--text", "one"], "text: 1 tokens given, expected 2 to 17"),
     (["--text", "a " * 18], "text: 18 tokens given"),
-    (["--width", "17"], "width: 17 given, expected 1 to 16"),
+    (["--width", "17"], "width: 17 given, expected 2 to 16"),
+    (["--width", "1", "--heads", "1"], "width: 1 given, expected 2 to 16"),
     (["--layers", "0"], "layers: 0 given, expected 1 to 4"),
     (["--heads", "3", "--width", "4"], "n_embd: 4 given, expected a multiple of n_head = 3"),
-    (["--also", " ".join(map(str, range(40)))], "also: 44 tokens in all given"),
+    (["--also", " ".join(map(str, range(40)))], "also: 44 different tokens with the text's"),
+    (["--text", "a a", "--also", ""], "also: 1 different tokens"),
     (["--seed", "-1"], "seed: -1 given"),
 ])
 @pytest.mark.parametrize("demo", [step_through, replay])

@@ -13,14 +13,14 @@ function element(tag, classes, text, parent) {
 // ---- numbers; -inf and nan, which JSON has no numbers for, are texts
 
 const MINUS = "\u2212";
-function full(x) {
-  return String(x).replace("-", MINUS).replace("inf", "∞");
+function full(x) {                      // to four significant digits
+  return String(typeof x === "number" ? +x.toPrecision(4) : x).replaceAll("-", MINUS).replace("inf", "∞");
 }
-function brief(x) {                     // at most four characters
+function brief(x, wholes) {             // at most five characters; wholes: x is one of whole numbers
   if (typeof x === "string") return x === "-inf" ? MINUS + "∞" : x;
   if (x === 0) return "";               // a dot, in cells.css
   const a = Math.abs(x), sign = x < 0 ? MINUS : "";
-  if (Number.isInteger(x) && a < 100) return sign + a;
+  if (wholes && a < 1000) return sign + a;
   if (a < 0.995) return sign + a.toFixed(2).slice(1);
   return sign + (a < 9.95 ? a.toFixed(1) : a < 999.5 ? a.toFixed(0) : "big");
 }
