@@ -271,8 +271,9 @@ EVERY_ROW = ("Every row, because softmax gives every token some probability p: d
 
 
 def where_added(lesson):
-    text = ("In model.py's backward what the logits add comes first; what the lookup adds comes last, behind all "
-            f"blocks, and goes into {'the same' if lesson.tied else 'another'} array.")
+    text = ("In model.py's backward, layers.logits.backward(..., grads.head) accumulates what the logits add; then, "
+            "behind all blocks, layers.lookup.backward(..., grads.E, grads.P) what the lookup adds, into "
+            f"{'the same' if lesson.tied else 'another'} array.")
     if not lesson.tied and len(lesson.losses) == 1:
         text += " As head equals E here, the two add up to the dE of the tied model: see without --untied."
     return text
@@ -528,9 +529,11 @@ def html_contributions(lesson):
     names = {"logits": "logits", "lookup": "lookup", "sum": "dE"}
     return [said("Point at a number, tap it, or walk with the arrow keys: below is what each position put into it. "
                  "All on one scale; hatched is negative, a dot is exactly 0."),
-            figures(*(matrices.matrix(names[use], values, labels(lesson), lesson.scale, use, heading, note)
-                      for heading, values, use, note in drawn), kind="contributions"),
-            '<div class="shares" aria-live="polite"></div>',
+            '<div class="interactive"><div class="figures contributions">',
+            *(matrices.matrix(names[use], values, labels(lesson), lesson.scale, use, heading, note)
+              for heading, values, use, note in drawn),
+            '</div><div class="shares" aria-live="polite" tabindex="0" role="group" '
+            'aria-label="What each position put into the number"></div></div>',
             said(where_added(lesson)), said(never(lesson) or "")]
 
 

@@ -17,7 +17,7 @@ class Page(html.parser.HTMLParser):
         self.titles += [value for name, value in attrs if name == "title"]
         self.ids += [value for name, value in attrs if name == "id"]
         self.attributes += attrs
-        assert not {"src", "href"} & {name for name, _ in attrs}
+        assert all(value.startswith("#") for name, value in attrs if name in ("src", "href"))
         if tag == "script":
             self.scripts.append("")
 

@@ -21,6 +21,7 @@ ROWS = 32               # of E that are watched, at most: the tokens that are co
 NUMBERS = 1 << 14       # that these rows have together, at most
 CELLS = 16              # columns of E that are drawn, at most
 PASSAGES = 4            # sequences of the batch that are run once more for a frame, at most
+POSITIONS = 256         # of these that are shown as text, at most
 NEAREST = 3
 ONLY_HOW_COMMON = "knowing only how common each token is"
 
@@ -93,12 +94,13 @@ class Film:
         if not model.config.tie_embeddings:
             arrays["head"] = model.params.head
         p = np.take_along_axis(softmax(apart.logits), targets[..., None], axis=-1)[..., 0]
+        shown = max(1, POSITIONS // len(ids))
         self.frames.append({
             "step": step, "loss": apart.loss, "text": write(),
             "norms": [size_of(apart.lookup), size_of(apart.head)],
             "cosine": cosine(apart.lookup, apart.head), "direction": one_direction(apart.head),
             "arrays": {name: pack(array[self.rows]) for name, array in arrays.items()},
-            "ids": np.column_stack([ids, targets[:, -1]]).tolist(), "p": p.round(4).tolist(),
+            "ids": np.column_stack([ids, targets[:, -1]])[:, :shown + 1].tolist(), "p": rounded(p[:, :shown]),
             "looked_up": list(self.looked_up), "targets": list(self.targets)})
 
     def count(self, step, loss, ids, targets):

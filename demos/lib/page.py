@@ -1,14 +1,13 @@
 """One HTML page in one file: what lib/pages holds as files of their own is put into it."""
 import json
 from html import escape
-from pathlib import Path
 
-PAGES = Path(__file__).parent / "pages"
+from lib.matrices import part
 
 
 def document(title, body, styles, scripts):
     """A page with this <main>; styles and scripts are names of files in lib/pages, in their order."""
-    css, js = ("\n".join((PAGES / name).read_text(encoding="utf-8") for name in names) for names in (styles, scripts))
+    css, js = ("\n".join(map(part, names)) for names in (styles, scripts))
     return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'<title>{escape(title)}</title>\n<style>\n{css}</style></head>\n'

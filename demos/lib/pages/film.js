@@ -242,11 +242,12 @@ function film(root, data) {
     const where = places => places.length ? ` (position${places.length > 1 ? "s" : ""} ${places.map(p => p[1]).join(", ")})` : "";
     const listed = frame.ids.length === 1 && lookups.length <= 12;
     const mean = targets.reduce((sum, t) => sum + t[2], 0) / targets.length;
-    list.push(`In this step's text it is looked up ${lookups.length ? times(lookups.length) : "nowhere"}${listed ? where(lookups) : ""}: `
-      + (lookups.length ? `each time its dx is added to the row; together ${three(frame.rowNorms.lookup[chosen])} long.` : "the lookup adds exactly 0 to the row."));
+    list.push(`In the text below it is looked up ${lookups.length ? times(lookups.length) : "nowhere"}${listed ? where(lookups) : ""}. `
+      + (frame.rowNorms.lookup[chosen] ? `Each time its dx is added to the row; all lookups of this step together add a vector ${three(frame.rowNorms.lookup[chosen])} long.`
+        : "The lookup adds exactly 0 to the row."));
     list.push(`It is the token to predict ${targets.length ? times(targets.length) : "nowhere"}${listed ? where(targets) : ""}`
       + (targets.length ? `; the model gives it p = ${targets.length === 1 ? three(mean) : three(mean) + " on average"} there. ` : ". ")
-      + `The logits add (p ${MINUS} 1)/N · h at these positions and p/N · h at all others; together ${three(frame.rowNorms.logits[chosen])} long.`);
+      + `The logits add (p ${MINUS} 1)/N · h at such positions and p/N · h at all others: together ${three(frame.rowNorms.logits[chosen])} long.`);
     if (frame.lookedUp[chosen] || frame.targets[chosen])
       list.push(`In all steps so far: looked up ${times(frame.lookedUp[chosen])}, to predict ${times(frame.targets[chosen])}.`);
     const near = frame.nearest[chosen].map(([r, cosine]) => `${labels[r]} (${three(Number(cosine.toFixed(2)))})`).join(", ");

@@ -40,7 +40,7 @@ function lesson(data) {
   let chosen = null;
   reach(cell => {
     const table = cell.closest("table"), says = cell.closest(".figures")?.nextElementSibling;
-    if (says) says.textContent = cell.title;
+    if (says?.classList.contains("cellsays")) says.textContent = cell.title;
     if (!tables.includes(table)) return;
     const line = cell.parentElement, row = [...line.parentElement.children].indexOf(line), column = [...line.querySelectorAll(".cell")].indexOf(cell);
     if (chosen) chosen.classList.remove("chosen");
