@@ -358,12 +358,16 @@ class Style:
 
 def report(lesson, style):
     """The lines of the whole lesson, none wider than the terminal."""
-    lines = [bold(title(lesson), style.colour), "", *paragraph(task(lesson)), "", *sentence(lesson), "",
+    lines = [*headline(title(lesson), style), *paragraph(task(lesson)), "", *sentence(lesson), "",
              *paragraph(trained(lesson)), ""]
     parts = show_uses, show_rows, show_contributions, show_repeated, show_proof
     for n, (heading, part) in enumerate(zip(headings(lesson), parts), 1):
-        lines += [bold(f"{n}. {heading}", style.colour), "", *part(lesson, style), ""]
+        lines += [*headline(f"{n}. {heading}", style), *part(lesson, style), ""]
     return lines
+
+
+def headline(text, style):
+    return [*(bold(line, style.colour) for line in paragraph(text)), ""]
 
 
 def sentence(lesson):

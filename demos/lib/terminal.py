@@ -264,7 +264,7 @@ def number(value, scale, cell, colour):
 
 
 def legend(scale, colour, numbers=False):
-    """One line that says what the shades mean; nothing to say about numbers."""
+    """What the shades mean, in one line if there is room; nothing to say about numbers."""
     if numbers:
         return []
     n = len(ORANGE if colour else SOLID)
@@ -272,7 +272,7 @@ def legend(scale, colour, numbers=False):
     for cell in (2, 1):
         left = "".join(shade(-s, 1, cell, colour) for s in reversed(steps))
         right = "".join(shade(s, 1, cell, colour) for s in steps)
-        line = f"{-scale:.2g} {left}{right} +{scale:.2g}; exactly 0 is blank"
-        if width(line) <= room():
-            break
-    return [line]
+        line, blank = f"{-scale:.2g} {left}{right} +{scale:.2g}", "exactly 0 is blank"
+        if width(line) + width(blank) + 2 <= room():
+            return [f"{line}; {blank}"]
+    return [f"{line};", blank]
