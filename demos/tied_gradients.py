@@ -207,10 +207,10 @@ def title(lesson):
 
 
 LEAD = {
-    True: "A GPT looks its tokens up in E at the bottom, and multiplies with the same E at the top. On the way back each "
-          "use has something to add to E's gradient, and both are added to one array: here is every number of it.",
-    False: "Here the tie is cut: a GPT looks its tokens up in E at the bottom, and multiplies with head, a matrix of its "
-           "own, at the top. Each gets the contribution of its use alone: here is every number of it.",
+    True: "A GPT looks its tokens up in E at the bottom, and multiplies with the same E at the top. On the way back "
+          "each use has something to add to E's gradient, and both are added to one array: here is every number of it.",
+    False: "Here the tie is cut: a GPT looks its tokens up in E at the bottom, and multiplies with head, a matrix of "
+           "its own, at the top. Each gets the contribution of its use alone: here is every number of it.",
 }
 
 
@@ -573,7 +573,8 @@ def facts(rows, heads=True):
               for text in row] for n, row in enumerate(rows)]
     lines = ["<tr>" + "".join(cells) + "</tr>" for cells in lines]
     top = f"<thead>{lines.pop(0)}</thead>" if heads else ""
-    return f'<div class="wide" tabindex="0" role="group" aria-label="A table"><table class="facts math">{top}<tbody>{"".join(lines)}</tbody></table></div>'
+    return ('<div class="wide" tabindex="0" role="group" aria-label="A table">'
+            f'<table class="facts math">{top}<tbody>{"".join(lines)}</tbody></table></div>')
 
 
 def figures(*drawn, kind=""):

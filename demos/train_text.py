@@ -31,8 +31,8 @@ from minigpt_np.training.trainer import Trainer, evaluate
 LOOK_EVERY = 500            # steps between two looks at the validation loss
 SAVE_EVERY = 60             # seconds between two saves
 LEAD = {
-    True: "A GPT looks its tokens up in E, and predicts with the same E. Both uses add to one gradient: watch how E learns.",
-    False: "Here the tie is cut: a GPT looks its tokens up in E and predicts with another matrix, head. Watch both learn.",
+    True: "A GPT looks its tokens up in E, and predicts with the same E. Both uses add to one gradient: watch E learn.",
+    False: "Here the tie is cut: a GPT looks its tokens up in E and predicts with another matrix, head. Watch both.",
 }
 SAMPLE = 60                 # tokens that a frame of the film shows the model writing
 
@@ -105,7 +105,8 @@ def parse(argv):
     add("--samples", type=int, default=2, help="texts to write at the end (default 2)")
     add("--prompt", help="how the samples begin (default: as the text does)")
     add("--out", metavar="FILE.npz", help="save the run here as it goes")
-    add("--resume", metavar="FILE.npz", help="go on with a saved run; of the others only --out, --export and --html count")
+    add("--resume", metavar="FILE.npz",
+        help="go on with a saved run; of the others only --out, --export and --html count")
     add("--export", metavar="FOLDER", help="save the trained model as config.json and model.safetensors")
     add("--html", metavar="FILE", help="the film of the training, a page")
     args = parser.parse_args(argv)
@@ -196,7 +197,8 @@ class Run:
 
     def restore(self, saved):
         if saved.notes["checksum"] != self.checksum:
-            raise ValueError(f"--resume: {self.args.resume} is of another text than {self.args.text or 'the default'} is now")
+            raise ValueError(f"--resume: {self.args.resume} is of another text than "
+                             f"{self.args.text or 'the default'} is now")
         saved.restore(self.trainer, {"batches": self.rng})
         self.film, self.validation = film.Film(**saved.notes["film"]), saved.notes["validation"]
 
@@ -217,11 +219,13 @@ def train(run, validation, about):
             run.film.count(trainer.steps, loss, ids, targets)
             seconds = time.perf_counter() - start
             last_step = seconds if last_step is None else 0.9 * last_step + 0.1 * seconds
-            progress.update(trainer.steps, f"loss {loss:.3f}  |gradient| {norm:.2f}  {ids.size / last_step:,.0f} tokens/s")
+            progress.update(trainer.steps,
+                            f"loss {loss:.3f}  |gradient| {norm:.2f}  {ids.size / last_step:,.0f} tokens/s")
             if trainer.steps % LOOK_EVERY == 0 and trainer.steps < args.steps:
                 held_out = evaluate(trainer.model, validation, args.batch, args.block, trainer.threads)
                 run.validation.append((trainer.steps, held_out))
-                progress.line(f"step {trainer.steps}: training loss {loss:.3f} (this batch), validation loss {held_out:.3f}")
+                progress.line(f"step {trainer.steps}: training loss {loss:.3f} (this batch), "
+                              f"validation loss {held_out:.3f}")
             if time.monotonic() - last_save > SAVE_EVERY:
                 run.save()
                 last_save = time.monotonic()

@@ -3,7 +3,7 @@ import html.parser
 
 
 class Page(html.parser.HTMLParser):
-    """Tags that are open at its end, its text, those of its scripts, its titles and ids. Nothing is loaded from elsewhere."""
+    """Tags open at its end, its text, those of its scripts, its titles and ids. Nothing is loaded from elsewhere."""
 
     def __init__(self, text):
         super().__init__()

@@ -164,14 +164,14 @@ def scenes(film, name, V, gap="", validation=(), references=()):
             "norms": rounded(frame["norms"]), "ids": frame["ids"], "p": frame["p"],
             "lookedUp": frame["looked_up"], "targets": frame["targets"],
             "cells": {kind: rounded(arrays[kind][i][:, :columns]) for kind in arrays},
-            "rowNorms": {kind: rounded(np.sqrt(np.sum(arrays[kind][i] ** 2, axis=1))) for kind in ("lookup", "logits")},
+            "rowNorms": {kind: rounded(np.linalg.norm(arrays[kind][i], axis=1)) for kind in ("lookup", "logits")},
             "places": {kind: rounded(arrays[kind][i] @ axes.T) for kind in matrices},
             "pushes": {kind: rounded(push) for kind, push in pushes(arrays, i, axes).items()},
             "nearest": nearest(arrays["E"][i]),
         } for i, frame in enumerate(frames)],
         "losses": rounded(film.losses), "validation": rounded(list(map(list, validation))),
         "references": [[text, rounded(loss)] for text, loss in references],
-        "chapters": chapters(film, arrays["E"][-1], name, V, references),
+        "chapters": chapters(film, arrays["E"][-1], name, V, references, tied="head" not in arrays),
     }
 
 
@@ -211,17 +211,17 @@ def rounded(x):
 
 # ---- what it says --------------------------------------------------------------------------------
 
-def chapters(film, E, name, V, references):
+def chapters(film, E, name, V, references, tied=True):
     """The phases that the frames show: {"frame", "title", "text"}, in their order; texts of measured numbers."""
     frames = film.frames
-    found = [(0, *beginning(frames[0], V))]
+    found = [(0, *beginning(frames[0], V, tied))]
     early, joined = turning_points(frames)
     if early:
-        found.append((early, *logits_alone(frames[early], references)))
+        found.append((early, *logits_alone(frames[early], references, tied)))
     if joined:
-        found.append((joined, *lookup_joins(frames[joined])))
+        found.append((joined, *lookup_joins(frames[joined], tied)))
     if len(frames) > 1:
-        found.append((len(frames) - 1, *ending(frames, E, [name(v) for v in film.rows])))
+        found.append((len(frames) - 1, *ending(frames, E, [name(v) for v in film.rows], tied)))
     return [{"frame": i, "title": title, "text": text} for i, title, text in found]
 
 
@@ -232,8 +232,9 @@ def ratio(frame):
 
 
 def turning_points(frames):
-    """(early, joined): of the frames in the first half of the fall of the loss that in which the logits' contribution
-    is largest beside the lookup's; then the first in which it is at most a quarter larger. None where there is none."""
+    """(early, joined): of the frames in the first half of the fall of the loss that in which the logits'
+    contribution is largest beside the lookup's; then the first in which it is at most a quarter larger. None where
+    there is none."""
     losses = [frame["loss"] for frame in frames]
     half = (losses[0] + min(losses)) / 2
     fallen = next((i for i, loss in enumerate(losses) if loss < half), len(frames))
@@ -244,50 +245,61 @@ def turning_points(frames):
     return early, next((i for i in after if ratio(frames[i]) <= 1.25), None)
 
 
-def beginning(frame, V):
+def beginning(frame, V, tied):
     if frame["step"]:
         return f"Step {frame['step']}", "The film begins here: the steps before this one were not recorded."
+    where = ("to dE: orange from the logits, to every row; blue from the lookup, only to rows that were looked up. Now "
+             "press Play, and see which of the two moves E first." if tied else
+             "to each: orange from the logits, to every row of head; blue from the lookup, only to rows of E that were "
+             "looked up. Now press Play, and see which of the two learns first.")
     return "Before the first step", (
-        "E is noise: small random numbers, a row for each token; in the plane the rows lie in one heap. The model knows "
-        f"nothing: its loss, {frame['loss']:.2f}, is about that of a blind guess, log V = {np.log(V):.2f}. Look at what "
-        "the step is about to add to dE: orange from the logits, to every row; blue from the lookup, only to rows that "
-        "were looked up. Now press Play, and see which of the two moves E first.")
+        f"{'E is' if tied else 'E and head are'} noise: small random numbers, a row for each token; in the plane the "
+        f"rows lie in one heap. The model knows nothing: its loss, {frame['loss']:.2f}, is about that of a blind "
+        f"guess, log V = {np.log(V):.2f}. Look at what the step is about to add {where}")
 
 
-def logits_alone(frame, references):
+def logits_alone(frame, references, tied):
     times, share = ratio(frame), frame["direction"]
-    text = (f"At step {frame['step']} what the logits add to dE is {times:.1f} times as long as what the lookup adds: "
-            "in the matrices orange is strong and blue pale. ")
+    head = "E" if tied else "head"
+    text = (f"At step {frame['step']} what the logits add to d{head} is {times:.1f} times as long as what the lookup "
+            f"adds{'' if tied else ' to dE'}: in the matrices orange is strong and blue pale. ")
     if share > 0.9:
-        text += (f"{share:.0%} of it lies along one direction: look at the orange arrows. ".replace("100%", "Over 99%")
-                 + "Every row is moved along the same h, by how much more often the model expects its token than it "
-                 "comes: the first thing E learns is how common each token is. ")
+        text += ("Over 99%" if share > 0.995 else f"{share:.0%}") + (
+            " of it lies along one direction: look at the orange arrows. Every row is moved along the same h, by how "
+            f"much more often the model expects its token than it comes: the first thing {head} learns is how common "
+            "each token is. ")
     if references:
         known, loss = references[-1]
         text += f"{known.capitalize()} gives a loss of {loss:.2f}: the dotted line below."
-    return ("The logits move E almost alone" if times >= 4 else "The logits move E most"), text
+    how_far = ("almost alone" if times >= 4 else "most") if tied else "first"
+    return f"The logits move {head} {how_far}", text
 
 
-def lookup_joins(frame):
+def lookup_joins(frame, tied):
     lookup, logits = frame["norms"]
-    angle = frame["cosine"]
-    how = ("at about right angles, so that neither undoes the other" if abs(angle) < 0.2
-           else "partly in the same direction" if angle > 0 else "partly against each other")
-    return "The lookup joins in", (
-        f"At step {frame['step']} the two are about equal, {logits:.2g} from the logits and {lookup:.2g} from the lookup. "
-        f"They point {how} (cosine {angle:.2f}). E now learns from both ends: what its rows say as input, too, is "
-        "worth something to the blocks. Watch the rows leave the heap, each under two arrows of its own.")
+    text = (f"At step {frame['step']} the two are about equal, {logits:.2g} from the logits and {lookup:.2g} from the "
+            "lookup. ")
+    if tied:
+        angle = frame["cosine"]
+        how = ("at about right angles, so that neither undoes the other" if abs(angle) < 0.2
+               else "partly in the same direction" if angle > 0 else "partly against each other")
+        text += f"They point {how} (cosine {angle:.2f}). "
+    return "The lookup joins in", text + (
+        "What the rows of E say as input, too, is worth something to the blocks now. Watch the rows leave the heap"
+        + (", each under two arrows of its own." if tied
+           else ": those of E under blue arrows, those of head under orange."))
 
 
-def ending(frames, E, names):
+def ending(frames, E, names, tied):
     first, last = frames[0], frames[-1]
-    text = (f"After step {last['step']} the loss is {last['loss']:.2f}; it began at {first['loss']:.2f}. Look at the plane: "
-            "which rows have come together? One row has to serve for both: what its token does to what follows, and when "
-            "it is the one to follow.")
+    text = (f"After step {last['step']} the loss is {last['loss']:.2f}; it began at {first['loss']:.2f}. Look at the "
+            "plane: which rows have come together? ")
+    text += ("One row has to serve for both: what its token does to what follows, and when it is the one to follow."
+             if tied else "Filled points are rows of E, hollow ones of head: each matrix has one use to serve.")
     pairs = sorted({(-cosine, *sorted((v, others[0][0]))) for v, others in enumerate(nearest(E)) if others
                     for cosine in (others[0][1],)})[:3]
     if pairs:
-        text += " Closest, by their cosine: " + ", ".join(
+        text += f" Closest{'' if tied else ' in E'}, by their cosine: " + ", ".join(
             f"{label(names[a])} and {label(names[b])} ({-c:.2f})" for c, a, b in pairs) + "."
     return "After one step" if last["step"] == 1 else f"After {last['step']} steps", text
 
@@ -296,7 +308,8 @@ def ending(frames, E, names):
 
 def section(shown):
     """The film as a part of a page, for the styles STYLES and the scripts SCRIPTS."""
-    heads = "".join(f'<li><button type="button">{escape(chapter["title"])}</button></li>' for chapter in shown["chapters"])
+    heads = "".join(f'<li><button type="button">{escape(chapter["title"])}</button></li>'
+                    for chapter in shown["chapters"])
     untied = len(shown["matrices"]) > 1
     matrices, parts = ("E, head,", "to dE and dhead") if untied else ("E", "to dE")
     return f"""<section class="film" aria-label="The film of training">
@@ -312,8 +325,8 @@ def section(shown):
 <div class="left">
 <figure class="plane"><figcaption>The rows of {' and '.join(shown['matrices'])}, as points</figcaption>
 <svg viewBox="0 0 400 400" role="img"></svg>
-<p class="note">In the two directions in which the rows spread most at the end ({shown['share']:.0%} of their spread), the
-same for the whole film. Arrows: where a plain step down the gradient would move a row,
+<p class="note">In the two directions in which the rows spread most at the end ({shown['share']:.0%} of their spread),
+the same for the whole film. Arrows: where a plain step down the gradient would move a row,
 <span class="key logits">━ for the logits</span>, <span class="key lookup">┅ for the lookup</span>.</p></figure>
 <figure class="row"><figcaption><label>One row: <select></select></label></figcaption><div class="story"></div></figure>
 </div>
@@ -335,5 +348,5 @@ same for the whole film. Arrows: where a plain step down the gradient would move
 
 def document(title, lead, about, shown):
     """A page that is the film alone."""
-    return page.document(title, f'<p class="lead">{escape(lead)}</p>\n{section(shown)}\n<p class="note">{escape(about)}</p>',
-                         STYLES, SCRIPTS)
+    body = f'<p class="lead">{escape(lead)}</p>\n{section(shown)}\n<p class="note">{escape(about)}</p>'
+    return page.document(title, body, STYLES, SCRIPTS)

@@ -138,7 +138,8 @@ def table(*rows):
     for first, *others in rows:
         beside = " " * 6 + "   ".join(filter(None, others))
         lines += paragraph(first, indent=3)
-        lines += [beside] if width(beside) <= room() else [line for text in others for line in paragraph(text, indent=6)]
+        fits = width(beside) <= room()
+        lines += [beside] if fits else [line for text in others for line in paragraph(text, indent=6)]
     return lines
 
 

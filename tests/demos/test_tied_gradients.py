@@ -414,5 +414,6 @@ def test_a_page_too_large_is_refused_before_anything_is_done(tmp_path, capsys):
     path = tmp_path / "new" / "x.html"
     with pytest.raises(SystemExit) as caught:
         demo.main(["--text", "a b " * 50, "--width", "1024", "--html", str(path)])
-    assert caught.value.code == 2 and "--html: matrices of 3,072 cells to draw given" in capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "--html: matrices of 3,072 cells to draw given" in capsys.readouterr().err
     assert not path.parent.exists()

@@ -82,7 +82,7 @@ function film(root, data) {
   const cells = kinds.map(() => []), tableRows = [], tops = {};
   const most = Object.fromEntries(data.matrices.map(kind => [kind, largest(frames.flatMap(f => f.cells[kind].flat()))]));
   {
-    const table = element("table", digits ? "matrix" : "matrix narrow", undefined, find(".numbers .wide"));
+    const table = element("table", `matrix ${digits ? "" : "narrow"} ${kinds.length > 3 ? "four" : ""}`, undefined, find(".numbers .wide"));
     table.setAttribute("role", "grid");
     table.setAttribute("aria-label", "E and the two contributions to its gradient, a row for each token");
     const top = element("tr", "", undefined, element("thead", "", undefined, table));
@@ -258,8 +258,7 @@ function film(root, data) {
     frame.ids.forEach(ids => {
       const line = element("p", "passage", "", story);
       ids.forEach((id, t) => {
-        const text = data.gap ? name(id) : visible(name(id)).replace("␣", " ");
-        if (id === v) element("b", "", data.gap ? text : visible(name(id)), line); else line.append(text);
+        if (id === v) element("b", "", visible(name(id)), line); else line.append(name(id).replace(/\n/g, "⏎"));
         if (t < ids.length - 1) line.append(data.gap);
       });
     });
@@ -282,7 +281,7 @@ function film(root, data) {
     slider.value = i;
     slider.setAttribute("aria-valuetext", where);
     output.textContent = where;
-    find(".writes q").textContent = frame.text;
+    find(".writes q").textContent = frame.text.replace(/\n/g, "⏎");
     buttons.forEach((button, b) => b === at ? button.setAttribute("aria-current", "step") : button.removeAttribute("aria-current"));
     if (text.textContent !== data.chapters[at].text) text.textContent = data.chapters[at].text;
     drawPlane(frame);
