@@ -4,8 +4,9 @@ with what it writes.
     python demos/gpt2.py --model FOLDER --prompt "The matrix"
     python demos/gpt2.py                                    # a small model, trained on the spot
 
-FOLDER holds config.json, model.safetensors (or shards and their index), vocab.json and merges.txt,
-as Hugging Face has them for GPT-2 and as demos/train_text.py --tokenizer bpe --export writes them.
+FOLDER holds config.json, model.safetensors (or shards and their index), and the tokenizer: vocab.json
+and merges.txt, or tokenizer.json. So Hugging Face has GPT-2 and GPT-1 (openai-gpt), so transformers
+saves them, and so does demos/train_text.py --tokenizer bpe --export.
 """
 import argparse
 import tempfile
@@ -16,6 +17,7 @@ import numpy as np
 from lib import terminal, writing
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import safetensors
+from minigpt_np.text import open_tokenizer
 from minigpt_np.text.bpe import BPETokenizer
 from minigpt_np.training.data import random_batch
 from minigpt_np.training.optim import AdamW, WarmupCosine
@@ -90,7 +92,7 @@ def train(folder, args):
 # ---- the four steps ------------------------------------------------------------------------------
 
 def show(folder, args):
-    tokenizer = BPETokenizer.from_folder(folder)
+    tokenizer = open_tokenizer(folder)
     start = time.perf_counter()
     model = GPT.from_pretrained(folder)
     seconds = time.perf_counter() - start
@@ -98,6 +100,8 @@ def show(folder, args):
         raise ValueError(f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, but E has "
                          f"only {model.config.vocab_size} rows")
     ids = tokenizer.encode(args.prompt)
+    if not len(ids):
+        raise ValueError(f"--prompt: {args.prompt!r} given, of which this tokenizer leaves nothing")
 
     print("\n".join(what_the_file_holds(folder, model, seconds)))
     print("\n".join(what_is_read(ids, model, tokenizer)))
@@ -115,9 +119,14 @@ def what_the_file_holds(folder, model, seconds):
     for name in sorted(ends, reverse=True):
         lines.append(f"    {name}  {' x '.join(map(str, tensors[name].shape))}")
     if len(ends) == 1:
-        lines.append("    lm_head.weight is not in it: what reads also writes")
+        other = "the embeddings are" if ends[0].endswith("lm_head.weight") else "lm_head.weight is"
+        lines.append(f"    {other} not in it: what reads also writes")
+    elif tied:
+        lines.append("    equal, bit for bit")
+    elif np.array_equal(model.params.head, model.params.E):
+        lines.append("    equal, but tie_word_embeddings is false in config.json: two matrices")
     else:
-        lines.append("    equal, bit for bit" if tied else "    two matrices of different numbers")
+        lines.append("    two matrices of different numbers")
     lines += ["", f"The model: {model.params.flat.size:,} numbers, "
                   f"{c.vocab_size * c.n_embd:,} of them E", "",
               f"    params.head is params.E    {tied}"]
@@ -136,8 +145,8 @@ def what_is_read(ids, model, tokenizer):
 
 
 def write(ids, model, tokenizer, args):
-    """Print the prompt and its continuation as it comes -> all ids (T,)."""
-    print(f"It goes on\n\n{args.prompt}", end="", flush=True)
+    """Print the prompt, as the model reads it, and its continuation as it comes -> all ids (T,)."""
+    print("It goes on\n")
     start = time.perf_counter()
     new = writing.write(model, ids, args.tokens, tokenizer, temperature=args.temperature, do_sample=not args.greedy,
                         top_k=args.top_k, top_p=args.top_p, seed=args.seed)

@@ -92,7 +92,7 @@ def loss_and_gradient(ids, targets, params, H):
         dx = dx + (dxhat1 - dxhat1 @ mean - xhat1 * (dxhat1 * xhat1 @ mean)) / std1  # (T, D)  block.py: dx +
         dblocks = [dgain1, dbias1, dWqkv, dbqkv, dWout, dbout, dgain2, dbias2, dWup, dbup, dWdown, dbdown, *dblocks]
     dP[:T] += dx                                                        # (T, D)     lookup.py
-    dE += one_hot.T @ dx                                                # (V, D)   ② lookup.py: to the rows read
+    dE += one_hot.T @ dx                                                # (V, D)   ② lookup.py: to the rows of its ids
     return loss, [dE, dP, *dblocks, dgain, dbias]
 
 

@@ -19,7 +19,7 @@ from lib.charts import save
 from lib.matrices import part
 from lib.terminal import label, run
 from lib.tour import product, tour
-from lib.walk import ALSO, KINDS, TEXT, Walk, example, source
+from lib.walk import KINDS, Walk, add_arguments, example_of, source
 from lib.whole import picture
 from lib.words import headline
 
@@ -66,8 +66,8 @@ class Recording:
                 "reads": list(map(self.value, step.reads)), "binds": list(map(self.value, step.binds))}
 
     def write(self, n, write):
-        return {"step": n, "use": write.use, "before": self.array(write.before),
-                "contribution": self.array(write.contribution), "after": self.array(write.after), "shows": list(map(self.shown, product(write)))}
+        arrays = {name: self.array(getattr(write, name)) for name in ("before", "contribution", "after")}
+        return {"step": n, "use": write.use, **arrays, "shows": list(map(self.shown, product(write)))}
 
     def value(self, value):
         what = value.text if value.array is None else self.array(value.array)
@@ -119,18 +119,11 @@ def page(data, picture):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("file", nargs="?", default="out/replay.html", help="default: %(default)s")
-    parser.add_argument("--text", default=TEXT, help="what is read and said (default: %(default)s)")
-    parser.add_argument("--also", default=ALSO,
-                        help="tokens that the text need not hold (default: %(default)s)")
-    parser.add_argument("--width", type=int,
-                        help="D (default: the least at which all axes differ)")
-    parser.add_argument("--heads", type=int, default=2, help="H (default: %(default)s)")
-    parser.add_argument("--layers", type=int, default=1, help="L (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the weights (default: %(default)s)")
+    add_arguments(parser)
     args = parser.parse_args(argv)
-    small = example(args.text, args.also, args.width, args.heads, args.layers, args.seed)
+    small = example_of(args)
     Path(args.file).parent.mkdir(parents=True, exist_ok=True)
     data = Recording(small).data()
     html = page(data, picture(small.model.params.E, data["tokens"], small.model.config.n_layer))

@@ -19,7 +19,7 @@ import numpy as np
 from lib import film, terminal, writing
 from lib.charts import save as save_page
 from minigpt_np import GPT, GPTConfig
-from minigpt_np.training import checkpoint, parallel
+from minigpt_np.training import checkpoint
 from minigpt_np.training.blas import blas_threads
 from minigpt_np.text.bpe import BPETokenizer
 from minigpt_np.text.characters import CharacterTokenizer
@@ -101,7 +101,7 @@ def parse(argv):
     add("--dropout", type=float, default=0.0)
     add("--micro-batches", type=int, default=1, help="pieces a batch goes through the model in (default 1)")
     add("--seed", type=int, default=0)
-    add("--threads", type=int, default=parallel.cores(), help="default: one for each core")
+    add("--threads", type=int, help="default: one for each core, and one alone under a debugger")
     add("--samples", type=int, default=2, help="texts to write at the end (default 2)")
     add("--prompt", help="how the samples begin (default: as the text does)")
     add("--out", metavar="FILE.npz", help="save the run here as it goes")
@@ -111,7 +111,7 @@ def parse(argv):
     add("--html", metavar="FILE", help="the film of the training, a page")
     args = parser.parse_args(argv)
     for name in ("vocab_size", "batch", "steps", "micro_batches", "threads"):
-        if getattr(args, name) < 1:
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: {getattr(args, name)} given, expected at least 1")
     for name in ("seed", "samples"):
         if getattr(args, name) < 0:
@@ -151,8 +151,7 @@ class Run:
     def __init__(self, args, text, trainer, rng, tokens, tokenizer):
         self.args, self.trainer, self.rng, self.tokens, self.tokenizer = args, trainer, rng, tokens, tokenizer
         self.checksum = zlib.crc32(text.encode("utf-8", "surrogatepass"))
-        self.prompt = args.prompt or text[:1]
-        self.prompt_ids = tokenizer.encode(self.prompt)
+        self.prompt = tokenizer.encode(args.prompt or text[:1])
         self.counts = np.bincount(tokens, minlength=tokenizer.vocab_size)
         self.film = film.Film(args.steps, film.watched(self.counts, args.width))
         self.validation = []
@@ -173,7 +172,7 @@ class Run:
 
     def sample(self):
         return self.tokenizer.decode(self.trainer.model.generate(
-            self.prompt_ids[None], SAMPLE, temperature=0.8, do_sample=True, seed=self.args.seed)[0])
+            self.prompt[None], SAMPLE, temperature=0.8, do_sample=True, seed=self.args.seed)[0])
 
     def show(self):
         """Write the page: of all frames, and of the model as it is now beside the batch that would be next."""
@@ -237,8 +236,8 @@ def train(run, validation, about):
 def show_samples(run):
     """Texts that the model writes, each token as it comes."""
     for i in range(run.args.samples):
-        print(f"\n--- sample {i + 1}\n{run.prompt}", end="", flush=True)
-        writing.write(run.trainer.model, run.prompt_ids, 300, run.tokenizer,
+        print(f"\n--- sample {i + 1}")
+        writing.write(run.trainer.model, run.prompt, 300, run.tokenizer,
                       temperature=0.8, do_sample=True, seed=run.args.seed + i)
 
 

@@ -41,9 +41,9 @@ def check_whole(name, value, least=0):
     return int(value)
 
 
-def check_size(name, value):
-    """An int of at least 1."""
-    return check_whole(name, value, 1)
+def check_size(name, value, least=1):
+    """An int of at least 1, or of another `least`."""
+    return check_whole(name, value, least)
 
 
 def check_number(name, value, fits, expected):
@@ -143,7 +143,7 @@ def check_array(name, values):
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        lengths = {len(part) for part in parts if isinstance(part, (list, tuple, np.ndarray)) and np.ndim(part)}
+        lengths = {len(part) for part in parts if isinstance(part, (list, tuple)) or getattr(part, "ndim", 0)}
         given = f"rows of lengths {sorted(lengths)}" if len(lengths) > 1 else show(values)
         raise ValueError(f"{name}: {given} given, expected an array, all of its rows of one length") from error
 

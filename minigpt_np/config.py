@@ -1,7 +1,7 @@
 """The sizes of a GPT, checked once, and the published ones by name."""
 from dataclasses import dataclass
 
-from .checks import check_choice, check_flag, check_positive, check_rate, check_size
+from .checks import check_choice, check_flag, check_positive, check_rate, check_size, show
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class GPTConfig:
             object.__setattr__(self, name, check(name, getattr(self, name)))       # NumPy's numbers become Python's
         check_choice("norm", self.norm, ("pre", "post"))
         if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd: {self.n_embd} given, expected a multiple of n_head = {self.n_head}")
+            raise ValueError(f"n_embd: {show(self.n_embd)} given, expected a multiple of n_head = {show(self.n_head)}")
 
     @property
     def head_size(self):

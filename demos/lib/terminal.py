@@ -12,7 +12,7 @@ import numpy as np
 
 import minigpt_np
 
-OURS = Path(minigpt_np.__file__).parent, Path(__file__).resolve().parents[1]
+OURS = Path(minigpt_np.__file__).resolve().parent, Path(__file__).resolve().parents[1]
 
 COLUMNS = 80            # of prose, at most, and of everything where there is no terminal
 NARROWEST = 40          # that anything is fitted into
@@ -63,7 +63,7 @@ def is_of_input(error):
     if isinstance(error, (OSError, MemoryError, UnicodeError)):
         return True
     last = traceback.extract_tb(error.__traceback__)[-1]
-    ours = any(Path(last.filename).is_relative_to(folder) for folder in OURS)
+    ours = any(Path(last.filename).resolve().is_relative_to(folder) for folder in OURS)
     return ours and re.match(r"raise \w+\(", last.line or "") is not None
 
 

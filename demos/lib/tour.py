@@ -69,9 +69,9 @@ def tour(example, steps, loss):
     found = Finder(steps)
     token = [label(text) for text in example.tokens]
     ids = example.ids[0]
-    stops = [whole(example, token), lookup(found, example, token), stream(found), logits(found, example, token),
-             the_loss(found, example, token, loss), dlogits(found, example), head_gradient(found, token),
-             way_back(found), lookup_gradient(found, token)]
+    stops = [whole(example, token), lookup(found, example, token), stream(found), logits(found, example),
+             the_loss(found, example, loss), dlogits(found, example), head_gradient(found), way_back(found),
+             lookup_gradient(found)]
     if max(Counter(ids.tolist()).values()) > 1:
         stops.append(twice(found, ids, token))
     stops.append(the_sum(found, example))
@@ -143,11 +143,12 @@ def whole(example, token):
     target = " ".join(token[v] for v in example.targets[0])
     return Stop(
         "whole", "One matrix, two uses", "How can one matrix E both read tokens and predict them?",
-        [f"This small GPT reads “{sentence}” and at every position is to predict the token that comes next: “{target}”.",
-         "Its matrix E has one row for each token. It is used twice: at one end to look up the row of each token read, at "
-         "the other, as the head, to score every token as the next one.",
-         "In one sentence: both uses send E a gradient, the two are added up in one array dE, so E becomes what serves both "
-         "ends; and the blocks in between learn to turn what was looked up into what is to be predicted.",
+        [f"This small GPT reads “{sentence}” and at every position is to predict the token that comes next: "
+         f"“{target}”.",
+         "Its matrix E has one row for each token. It is used twice: at one end to look up the row of each token read, "
+         "at the other, as the head, to score every token as the next one.",
+         "In one sentence: both uses send E a gradient, the two are added up in one array dE, so E becomes what serves "
+         "both ends; and the blocks in between learn to turn what was looked up into what is to be predicted.",
          "The tour follows both uses forwards and both gradients back, in the lines of the program itself, on its own "
          "numbers."], 0, [])
 
@@ -159,8 +160,8 @@ def lookup(found, example, token):
     return Stop(
         "lookup", "E is looked up", "x = one_hot E,  which is  x = E[ids]",
         [f"Every token that is read picks its row of E: position 0 reads “{first}”, so x[0] is the row of “{first}”.",
-         "Written as a product: one_hot has in each row a single 1, in the column of its token. Nobody multiplies by that "
-         "many zeros, but a product is what one can differentiate.",
+         "Written as a product: one_hot has in each row a single 1, in the column of its token. Nobody multiplies by "
+         "that many zeros, but a product is what one can differentiate.",
          "The line after this one adds P, a vector for each position."], n,
         [Shown("one_hot", one_hot(ids, len(E)), "positions", "tokens"),
          Shown("E", E, "tokens", sign="·"),
@@ -178,9 +179,10 @@ def stream(found):
                 x, branch = arrays
                 return Stop(
                     "stream", "The residual stream", f"{bound.name} = {x.name} + {branch.name}",
-                    ["Between the two uses of E stand the blocks. A block never replaces a position's vector; it adds to it.",
-                     "First attention adds what it took from the positions so far, then the MLP adds what it makes of that "
-                     "position alone. What was looked up is turned, sum by sum, into what is to be predicted.",
+                    ["Between the two uses of E stand the blocks. A block never replaces a position's vector; it adds "
+                     "to it.",
+                     "First attention adds what it took from the positions so far, then the MLP adds what it makes of "
+                     "that position alone. What was looked up is turned, sum by sum, into what is to be predicted.",
                      f"This is the first such sum: {branch.name} is what attention adds."], n,
                     [Shown(x.name, flat(x.array), "positions"),
                      Shown(branch.name, flat(branch.array), "positions", sign="+"),
@@ -188,13 +190,13 @@ def stream(found):
     raise LookupError("no line in layers/block.py that adds to the residual stream")
 
 
-def logits(found, example, token):
+def logits(found, example):
     n = found.all("layers/logits.py", "forward", lambda step: step.kind == "return")[0]
     E, h = example.model.params.E, found.value(n, "h")
     return Stop(
         "logits", "E is the head", "logits = h Eᵀ",
-        ["The same E once more, now read as columns: the score of a token is the dot product of h, the stream at its end, "
-         "with that token's row of E.",
+        ["The same E once more, now read as columns: the score of a token is the dot product of h, the stream at its "
+         "end, with that token's row of E.",
          "So a row of E is two things at once: what its token means when it is read, and the direction in which h must "
          "point for its token to be predicted.",
          "In the program this matrix is called head; params.head is params.E, one array under two names."], n,
@@ -202,7 +204,7 @@ def logits(found, example, token):
          Shown("logits", h @ E.T, "positions", "tokens", sign="=", of=("·", 0, 1))])
 
 
-def the_loss(found, example, token, loss):
+def the_loss(found, example, loss):
     n = found.all("layers/cross_entropy.py", "forward", binds("loss"))[-1]
     targets = example.targets[0]
     probs = softmax(found.value(found.all("layers/cross_entropy.py", "forward", names("logits"))[0], "logits"))
@@ -210,10 +212,10 @@ def the_loss(found, example, token, loss):
     p = probs[np.arange(T), targets][:, None]
     return Stop(
         "loss", "The loss", "loss = mean(−log p[target])",
-        ["p = softmax(logits) makes probabilities of the scores of each position: all positive, each row summing to 1. The "
-         "outlined cells are those of the tokens that really came next.",
-         f"The loss is how surprising these were: {loss:.4f} here. Blind guessing among {V} tokens would cost log {V} = "
-         f"{np.log(V):.4f}: this model has learnt nothing yet."], n,
+        ["p = softmax(logits) makes probabilities of the scores of each position: all positive, each row summing to 1. "
+         "The outlined cells are those of the tokens that really came next.",
+         f"The loss is how surprising these were: {loss:.4f} here. Blind guessing among {V} tokens would cost log {V} "
+         f"= {np.log(V):.4f}: this model has learnt nothing yet."], n,
         [Shown("p", probs, "positions", "tokens", marked=[(t, int(v)) for t, v in enumerate(targets)]),
          Shown("−log p[target]", -np.log(p), "positions", sign="→", note="their mean is the loss")])
 
@@ -226,8 +228,8 @@ def dlogits(found, example):
     marked = [(t, int(v)) for t, v in enumerate(targets)]
     return Stop(
         "dlogits", "Where the way back begins", "dlogits = (p − one_hot) / T",
-        ["dlogits says how the loss changes if a score grows a little; every name that begins with d is the gradient of "
-         "the loss with respect to the rest of the name.",
+        ["dlogits says how the loss changes if a score grows a little; every name that begins with d is the gradient "
+         "of the loss with respect to the rest of the name.",
          "At each position: probability given minus probability wanted. Only the target's score should grow (negative, "
          "hatched); all others should fall, the likelier the more. Each row sums to 0.",
          f"The division by T = {T} is there because the loss is a mean over {T} positions."], n,
@@ -240,16 +242,18 @@ def product(write, name=""):
     """The arrays of a line that accumulates into dE: leftᵀ right, and what it is, under a name."""
     left, right = {"logits": ("dlogitsᵀ", "h"), "lookup": ("one_hotᵀ", "dx")}[write.use]
     return [Shown(left, write.left.T, "tokens", "positions"), Shown(right, write.right, "positions", sign="·"),
-            Shown(name or f"from the {write.use}", write.contribution, "tokens", sign="=", of=("·", 0, 1), use=write.use)]
+            Shown(name or f"from the {write.use}", write.contribution, "tokens", sign="=", of=("·", 0, 1),
+                  use=write.use)]
 
 
-def head_gradient(found, token):
+def head_gradient(found):
     n = found.writes["logits"]
     return Stop(
         "head-gradient", "① E's gradient from its use as the head", "dE += dlogitsᵀ h",
-        ["logits = h Eᵀ is a product, so the gradient of E is one too. Position t puts dlogits[t, v] times h[t] into row v.",
-         "Every row gets something from every position, because softmax gives every token some probability: the target's "
-         "row is pulled towards h, all others are pushed away. This is dense, even in a vocabulary of 50,257.",
+        ["logits = h Eᵀ is a product, so the gradient of E is one too. Position t puts dlogits[t, v] times h[t] into "
+         "row v.",
+         "Every row gets something from every position, because softmax gives every token some probability: the "
+         "target's row is pulled towards h, all others are pushed away. This is dense, even in a vocabulary of 50,257.",
          "dE was all 0 until now: after this line it is this product."], n, product(found.steps[n].write, "dE"))
 
 
@@ -264,27 +268,29 @@ def way_back(found):
             name = past.name if past.name != total.name else f"{past.name} before"
             return Stop(
                 "way-back", "The way back", f"{total.name} = {past.name} + what came through the branch",
-                ["Through the head the gradient reaches h: dh = dlogits E. E is used here a third time, but only multiplied "
-                 "by; nothing is accumulated.",
-                 "Then the blocks, last one first. y = x + f(x) has two paths back to x: past f, unchanged, and through f. "
-                 "The two gradients are added: whatever is used twice gets two gradients, the residual stream as well as E.",
-                 f"This is the last such sum: {total.name} is the gradient of what was looked up. What comes through a branch is "
-                 "small in an untrained model."], n,
+                ["Through the head the gradient reaches h: dh = dlogits E. E is used here a third time, but only "
+                 "multiplied by; nothing is accumulated.",
+                 "Then the blocks, last one first. y = x + f(x) has two paths back to x: past f, unchanged, and "
+                 "through f. The two gradients are added: whatever is used twice gets two gradients, the residual "
+                 "stream as well as E.",
+                 f"This is the last such sum: {total.name} is the gradient of what was looked up. What comes through a "
+                 "branch is small in an untrained model."], n,
                 [Shown(name, flat(past.array), "positions", note="past the branch"),
                  Shown("through the branch", flat(total.array - past.array), "positions", sign="+"),
                  Shown(total.name, flat(total.array), "positions", sign="=", of=("+", 0, 1))])
     raise LookupError("no line in layers/block.py that adds gradients")
 
 
-def lookup_gradient(found, token):
+def lookup_gradient(found):
     n = found.writes["lookup"]
     write = found.steps[n].write
     return Stop(
         "lookup-gradient", "② E's gradient from its use as the lookup", "dE += one_hotᵀ dx",
-        ["x = one_hot E is a product too. one_hotᵀ sends the gradient of each position back to the row that was looked up "
-         "there, and to no other.",
+        ["x = one_hot E is a product too. one_hotᵀ sends the gradient of each position back to the row that was looked "
+         "up there, and to no other.",
          "This is sparse: a row that was not read gets exactly 0, shown as a dot.",
-         "And it is the same array: dE still holds what the head put there. Nothing is overwritten, the two are added."], n,
+         "And it is the same array: dE still holds what the head put there. Nothing is overwritten, the two are "
+         "added."], n,
         [*product(write), Shown("dE before", write.before, "tokens", sign="; ", use="logits"),
          Shown("from the lookup", write.contribution, "tokens", sign="+", use="lookup"),
          Shown("dE", write.after, "tokens", sign="=", of=("+", 3, 4), use="sum")])
@@ -302,14 +308,15 @@ def twice(found, ids, token):
     total = " + ".join(f"dx[{t}]" for t in where)
     return Stop(
         "twice", f"A row that is looked up {times}", f"dE[{token[row]}] += {total}",
-        [f"“{token[row]}” is read at positions {' and '.join(map(str, where))}. One row served {times}, so it gets {number} "
-         "gradients, and they are summed.",
-         "A classic mistake: dE[ids] += dx. NumPy takes dE[ids], adds, and puts it back, so that of a repeated id only the "
-         f"last addition survives. Here that would lose {' and '.join(f'dx[{t}]' for t in where[:-1])}.",
+        [f"“{token[row]}” is read at positions {' and '.join(map(str, where))}. One row served {times}, so it gets "
+         f"{number} gradients, and they are summed.",
+         "A classic mistake: dE[ids] += dx. NumPy takes dE[ids], adds, and puts it back, so that of a repeated id only "
+         f"the last addition survives. Here that would lose {' and '.join(f'dx[{t}]' for t in where[:-1])}.",
          "That is why this line sums the rows of equal ids first."],
         repeated[-1] if repeated else found.writes["lookup"],
         [Shown("dx", dx, "positions", marked=[(int(t), d) for t in where for d in range(D)]),
-         Shown(total, write.contribution[row:row + 1], [token[row]], sign="→", use="lookup", note="the outlined rows, summed"),
+         Shown(total, write.contribution[row:row + 1], [token[row]], sign="→", use="lookup",
+               note="the outlined rows, summed"),
          Shown("dE[ids] += dx", dx[where[-1]:where[-1] + 1], [token[row]], sign="≠", use="lookup",
                note="would add the last row alone")])
 
@@ -322,11 +329,11 @@ def the_sum(found, example):
     return Stop(
         "sum", "The sum, checked", "dE = dlogitsᵀ h + one_hotᵀ dx",
         ["An optimizer sees one array E and one gradient dE, and takes one step that serves both uses.",
-         "Is it right? Ask the loss: move one number of E by a little, up and down, run the whole model both times, and "
-         "divide the difference of the losses by the distance. That knows nothing of backpropagation, and moves both uses "
-         "of E at once.",
-         f"All {E.size} numbers of dE agree with these differences to {worst:.1e}; the differences themselves are good to "
-         f"{error.max():.1e}."], len(found.steps) - 1,
+         "Is it right? Ask the loss: move one number of E by a little, up and down, run the whole model both times, "
+         "and divide the difference of the losses by the distance. That knows nothing of backpropagation, and moves "
+         "both uses of E at once.",
+         f"All {E.size} numbers of dE agree with these differences to {worst:.1e}; the differences themselves are good "
+         f"to {error.max():.1e}."], len(found.steps) - 1,
         [Shown("from the logits", first.contribution, "tokens", use="logits"),
          Shown("from the lookup", second.contribution, "tokens", sign="+", use="lookup"),
          Shown("dE", second.after, "tokens", sign="=", of=("+", 0, 1), use="sum"),

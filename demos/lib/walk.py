@@ -20,6 +20,7 @@ from minigpt_np.training.blas import blas_threads
 
 TEXT = "the cat saw the dog"            # 4 positions are looked up; `the` at two of them
 ALSO = "fish"                           # in the vocabulary, but not in the text
+SEED = 6                                # of weights at which both contributions can be seen in every row
 POSITIONS, WIDTH, LAYERS = 16, 16, 4    # what can still be looked at
 ROOT = os.path.dirname(minigpt_np.__file__)
 FILES = {os.path.join(ROOT, *name.split("/")): name for name in
@@ -38,7 +39,7 @@ class Example:
     model: GPT              # float64, tied
 
 
-def example(text=TEXT, also=ALSO, width=None, heads=2, layers=1, seed=1):
+def example(text=TEXT, also=ALSO, width=None, heads=2, layers=1, seed=SEED):
     """The text's words, and a new model. Raises ValueError for what is too short or too large.
 
     width is D; None: the least at which no two axes are of one length, so that a shape tells what it is of.
@@ -61,6 +62,22 @@ def example(text=TEXT, also=ALSO, width=None, heads=2, layers=1, seed=1):
     config = GPTConfig(vocab_size=len(row), block_size=len(words) - 1, n_layer=layers,
                        n_head=heads, n_embd=width)
     return Example(list(row), ids[:, :-1], ids[:, 1:], GPT(config, seed, dtype=np.float64))
+
+
+def add_arguments(parser):
+    """Options of a program that walks through an example."""
+    parser.add_argument("--text", default=TEXT,
+                        help="the input, and after each token the one to predict (default: %(default)s)")
+    parser.add_argument("--also", default=ALSO, help="tokens that the text need not hold (default: %(default)s)")
+    parser.add_argument("--width", type=int, help="D (default: the least at which all axes differ)")
+    parser.add_argument("--heads", type=int, default=2, help="H (default: %(default)s)")
+    parser.add_argument("--layers", type=int, default=1, help="L (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the weights (default: %(default)s)")
+
+
+def example_of(args):
+    """The example that these options ask for."""
+    return example(args.text, args.also, args.width, args.heads, args.layers, args.seed)
 
 
 def telling_width(T, V, H):
@@ -186,7 +203,8 @@ AXES |= {(file, name): axes.split(" | ") for file, names, axes in (
     ("layers/gelu.py", "x dx y dy", "N 4D"),
     ("layers/dropout.py", "x dy", "N D | B T D | B H T S"),
     ("layers/softmax.py", "x", "N V | B H T S"),
-    ("layers/causal.py", "rows", "N C"), ("layers/causal.py", "a", "B H S T"), ("layers/causal.py", "b total", "B H T K"),
+    ("layers/causal.py", "rows", "N C"), ("layers/causal.py", "a", "B H S T"),
+    ("layers/causal.py", "b total", "B H T K"),
     ("layers/lookup.py", "rows", "N D"),
 ) for name in names.split()}
 
@@ -381,7 +399,8 @@ def describe(value):
     if isinstance(value, slice):
         return f"{value.start}:{value.stop}"
     if dataclasses.is_dataclass(value) and not isinstance(value, GPTConfig):
-        return f"{type(value).__name__} of {', '.join(vars(value))}"
+        module = type(value).__module__.split(".")[-1]
+        return f"{module}.{type(value).__qualname__} of {', '.join(vars(value))}"
     return getattr(value, "__name__", type(value).__name__)
 
 

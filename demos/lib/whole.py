@@ -27,8 +27,8 @@ def boxes(layers):
         box(blocks, "attention, MLP", 135, 22, "stream way-back", 180),
         box("logits", "one a token", right, 200, "logits dlogits head-gradient"),
         box("loss", "mean −log p", right, 270, "loss dlogits"),
-        f'<rect class="E" data-on="whole lookup logits head-gradient lookup-gradient twice sum" x="{E_LEFT}" y="{E_TOP}" '
-        f'width="{E_WIDTH}" height="{E_HEIGHT}" rx="6"/>']
+        f'<rect class="E" data-on="whole lookup logits head-gradient lookup-gradient twice sum" '
+        f'x="{E_LEFT}" y="{E_TOP}" width="{E_WIDTH}" height="{E_HEIGHT}" rx="6"/>']
 
 
 def box(title, note, x, y, on, width=82):
@@ -48,12 +48,21 @@ def cells(E, tokens):
     for v, row in enumerate(E):
         y = top + v * height
         if named:
-            drawn.append(f'<text class="token" x="{left - 5}" y="{y + height / 2 + 4:.1f}">{escape(tokens[v][:5])}</text>')
-        drawn += [f'<rect class="number" x="{left + d * width:.1f}" y="{y:.1f}" width="{width - 1:.1f}" '
-                  f'height="{height - 1:.1f}" fill-opacity="{0.12 + 0.75 * abs(x) / most:.2f}"/>'
-                  for d, x in enumerate(row)]
+            middle, name = y + height / 2 + 4, escape(tokens[v][:5])
+            drawn.append(f'<text class="token" x="{left - 5}" y="{middle:.1f}">{name}</text>')
+        drawn += [number(x / most, left + d * width, y, width - 1, height - 1) for d, x in enumerate(row)]
     middle = E_LEFT + E_WIDTH / 2
     return drawn + [f'<text class="title" x="{middle}" y="{E_TOP + E_HEIGHT + 20}">E, one matrix</text>']
+
+
+def number(share, x, y, width, height):
+    """A square for a number, given as a share of the largest: negative crossed by a stroke, exactly 0 a dot."""
+    if share == 0:
+        return f'<circle class="zero" cx="{x + width / 2:.1f}" cy="{y + height / 2:.1f}" r="1.2"/>'
+    square = (f'<rect class="number" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
+              f'fill-opacity="{0.12 + 0.75 * abs(share):.2f}"/>')
+    stroke = f'<path class="minus" d="M{x:.1f},{y + height:.1f}l{width:.1f},{-height:.1f}"/>'
+    return square + stroke * bool(share < 0)
 
 
 def arrows():
@@ -66,10 +75,12 @@ def arrows():
         arrow(f"M{right + 2},215H{right + 87}", "h Eᵀ", right + 44, 207, "logits"),
         arrow(f"M{right + 112},247V267", "", 0, 0, "loss"),
         arrow(f"M{right + 144},268V250", "", 0, 0, "dlogits", "start", "back"),
-        arrow(f"M{right + 88},236H{right + 4}", "+ dlogitsᵀ h", right + 47, 255, "head-gradient sum", "middle", "back logits"),
+        arrow(f"M{right + 88},236H{right + 4}", "+ dlogitsᵀ h", right + 47, 255, "head-gradient sum", "middle",
+              "back logits"),
         arrow(f"M{right - 14},{top - 2}V72", "dh", right - 5, 115, "way-back", "start", "back"),
         arrow(f"M{left + 34},70V{top - 4}", "dx", left + 40, 115, "way-back", "start", "back"),
-        arrow(f"M{left + 34},70V{top - 4}", "+ one_hotᵀ dx", left + 6, 152, "lookup-gradient twice sum", "end", "back lookup")]
+        arrow(f"M{left + 34},70V{top - 4}", "+ one_hotᵀ dx", left + 6, 152, "lookup-gradient twice sum", "end",
+              "back lookup")]
 
 
 def arrow(path, label, x, y, on, anchor="middle", kind="ahead"):

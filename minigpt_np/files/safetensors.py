@@ -15,6 +15,7 @@ import math
 import mmap
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -135,15 +136,15 @@ def _read_header(file, path):
     start = file.read(9)
     length = int.from_bytes(start[:8], "little")
     if length > min(size - 8, MAX_HEADER) or start[8:] != b"{":
-        raise ValueError(f"{path}: {_what_is_wrong(start, length, size)}")
+        raise ValueError(f"{path}: {_what_is_wrong(path, start, length, size)}")
     file.seek(8)
     return _parse(file.read(length), path), 8 + length
 
 
-def _what_is_wrong(start, length, size):
+def _what_is_wrong(path, start, length, size):
     """Why a file of `size` bytes that begins with `start` is no safetensors file."""
     if start.startswith((b"PK\x03\x04", b"\x80")) and start[8:] != b"{":
-        return f"a pickle, which runs code when opened, and is not read here; {_HOW_TO_CONVERT}"
+        return f"a pickle, which runs code when opened, and is not read here; {how_to_convert([path])}"
     if start.startswith(b"version "):
         return "a Git LFS pointer, not the file itself: fetch that with `git lfs pull`"
     if size < 8:
@@ -155,11 +156,22 @@ def _what_is_wrong(start, length, size):
     return f"header begins with {start[8:]}, expected an object: {{...}}"
 
 
-_HOW_TO_CONVERT = (
-    "if you trust it, convert it with PyTorch: "
-    "weights = torch.load('pytorch_model.bin', map_location='cpu', weights_only=True); "
-    "safetensors.torch.save_file({k: v.clone().contiguous() for k, v in weights.items()}, "
-    "'model.safetensors', {'format': 'pt'})")
+def how_to_convert(pickles):
+    """A shell command that makes a model.safetensors of these files, in their folder, with PyTorch.
+
+    It also takes nanoGPT's ckpt.pt, which has the weights under "model" and the sizes, of which it makes
+    the config.json, under "model_args".
+    """
+    folder = Path(pickles[0]).parent
+    names, weights, config = (json.dumps(value, ensure_ascii=False) for value in (
+        list(map(str, pickles)), str(folder / "model.safetensors"), str(folder / "config.json")))
+    program = (
+        "import json, torch, safetensors.torch; "
+        f"parts = [torch.load(name, map_location=\"cpu\", weights_only=True) for name in {names}]; "
+        "tensors = {k: v.clone().contiguous() for part in parts for k, v in part.get(\"model\", part).items()}; "
+        f"safetensors.torch.save_file(tensors, {weights}, {{\"format\": \"pt\"}}); "
+        f"[json.dump(part[\"model_args\"], open({config}, \"w\")) for part in parts if \"model_args\" in part]")
+    return f"if you trust it, convert it with PyTorch: python -c {shlex.quote(program)}"
 
 
 def _parse(raw, path):
@@ -258,10 +270,12 @@ def read_folder(folder):
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if index.exists() and not single.exists():
         return _read_shards(folder, index)
-    pickles = sorted(p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth"))
+    pickles = sorted(p for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth"))
     if pickles and not single.exists():
-        raise ValueError(f"{folder}: no model.safetensors, but {show(pickles)}: pickles, which "
-                         f"run code when opened, and are not read here; {_HOW_TO_CONVERT}")
+        # beside pytorch_model.bin lie an optimizer's state and the like
+        pickles = [p for p in pickles if p.name.startswith("pytorch_model")] or pickles[:1]
+        raise ValueError(f"{folder}: no model.safetensors, but {show([p.name for p in pickles])}: a pickle, which "
+                         f"runs code when opened, and is not read here; {how_to_convert(pickles)}")
     return read(single)
 
 

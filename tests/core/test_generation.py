@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from minigpt_np import GPT, GPTConfig, generation
 from minigpt_np.layers import logits as output
 from strategies import (
-    assert_bits, assert_same, configs, examples, ids_arrays, lively, seeds, sizes)
+    assert_bits, assert_same, configs, examples, ids_arrays, with_large_weights, seeds, sizes)
 
 # eps = 1 keeps LayerNorm from stretching two nearly equal numbers, and their rounding, 300-fold
-models = st.builds(lively, configs(layer_norm_eps=1.0), seeds)
+models = st.builds(with_large_weights, configs(layer_norm_eps=1.0), seeds)
 SMALL = GPTConfig(vocab_size=7, block_size=4, n_layer=2, n_head=2, n_embd=8, layer_norm_eps=1.0)
 
 
@@ -98,7 +98,7 @@ def test_only_new_positions_go_through_the_blocks_until_the_window_slides(T, len
         return forward_cached(model, ids, kv_cache)
 
     monkeypatch.setattr(generation, "forward_cached", spy)
-    lively(SMALL, 0).generate(np.zeros((2, T), int), 6)             # block_size is 4
+    with_large_weights(SMALL, 0).generate(np.zeros((2, T), int), 6)             # block_size is 4
     assert found == lengths
 
 
@@ -121,7 +121,7 @@ def test_the_end_of_a_long_prompt_is_all_that_counts(model, seed):
 
 
 def test_logits_are_computed_at_the_last_position_only(monkeypatch):
-    model, rows = lively(SMALL, 0), []
+    model, rows = with_large_weights(SMALL, 0), []
     forward = output.forward
     monkeypatch.setattr(output, "forward", lambda h, head: rows.append(len(h)) or forward(h, head))
     model.generate(np.zeros((3, 2), int), 5)
@@ -130,7 +130,7 @@ def test_logits_are_computed_at_the_last_position_only(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.complex128])
 def test_every_dtype_keeps_its_own(dtype):
-    exact = lively(SMALL, 1)
+    exact = with_large_weights(SMALL, 1)
     model = GPT(SMALL, dtype=dtype)
     model.params.flat[...] = exact.params.flat
     ids = np.array([[1, 2], [3, 0]])
@@ -167,7 +167,7 @@ def test_stream_yields_the_columns_generate_returns_and_a_seed_gives_the_same_bi
 
 
 def test_tokens_come_one_by_one():
-    three = itertools.islice(lively(SMALL, 0).stream([[1]], 10**15), 3)
+    three = itertools.islice(with_large_weights(SMALL, 0).stream([[1]], 10**15), 3)
     assert [token.shape for token in three] == [(1,)] * 3
 
 
@@ -293,7 +293,7 @@ def test_frequencies_of_draws_are_the_probabilities(logits, seed):
 @examples(1 / 6)
 @given(seeds, st.sampled_from([0.5, 1.0, 3.0]), st.sampled_from([None, 3]))
 def test_frequencies_of_generated_tokens_are_the_model_s_probabilities(seed, temperature, top_k):
-    model = lively(SMALL, seed)
+    model = with_large_weights(SMALL, seed)
     logits = model.forward(np.array([[2, 5]]))[0][0, -1] / temperature
     kth = np.sort(logits)[-(top_k or 7)]
     p = softmax([v if v >= kth else -math.inf for v in logits.tolist()])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from minigpt_np import GPTConfig
 from minigpt_np.parameters import count
-from strategies import assert_same, cases, lively, normal, seeds
+from strategies import assert_same, cases, with_large_weights, normal, seeds
 
 DEMOS = Path(__file__).resolve().parents[2] / "demos"
 
@@ -116,7 +116,7 @@ def test_read_is_the_models_loss_at_each_position(lab):
 @given(seeds, st.sampled_from(["E", "head"]), st.floats(0.1, 10))
 def test_scaling_is_of_one_end_and_of_a_copy(seed, name, scale):
     config = GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4)
-    model = lively(config, seed)
+    model = with_large_weights(config, seed)
     before = model.params.flat.copy()
     copy = demo.scaled(model, [name], 2, scale)
     assert (model.params.flat == before).all()

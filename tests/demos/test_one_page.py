@@ -41,6 +41,14 @@ def test_loss_and_gradient_are_the_packages(data, T, V, H, L, unused, seed):
         assert np.max(np.abs(ours - expected)) <= 1e-12 * (1 + np.max(np.abs(expected))), name
 
 
+def test_large_scores_and_logits_give_a_finite_gradient():
+    """Up to 1e6, of which the exponential is too large for float64."""
+    params = [1000 * array for array in one_page.new_parameters(5, 4, 6, 1, np.random.default_rng(0))]
+    with np.errstate(divide="ignore"):              # the log of a probability that is 0
+        _, grads = one_page.loss_and_gradient(np.array([0, 1, 2, 1]), np.array([3, 1, 4, 0]), params, 2)
+    assert all(np.isfinite(gradient).all() for gradient in grads)
+
+
 def test_it_learns_its_sentence_and_finds_the_packages_gradient():
     done = subprocess.run([sys.executable, PAGE], capture_output=True, text=True, encoding="utf-8", check=True)
     losses = [float(text) for text in re.findall(r"loss ([\d.]+)", done.stdout)]
@@ -72,7 +80,7 @@ def test_every_file_it_names_is_there_and_every_layer_is_named():
     for name in named:
         assert (PACKAGE / "layers" / name).resolve().is_file(), name
     layers = {path.name for path in (PACKAGE / "layers").glob("*.py")}
-    assert layers - named == {"__init__.py", "constants.py", "deferred.py", "dropout.py"}          # the page drops nothing
+    assert layers - named == {"__init__.py", "constants.py", "deferred.py", "dropout.py"}    # the page drops nothing
 
 
 def test_the_shape_beside_each_line_is_the_shape_it_makes():

@@ -156,20 +156,21 @@ class Pieces:
 
 
 class Bytes:
-    """A tokenizer whose tokens are the bytes of é, and a: é is whole after two."""
-    vocab_size, end_of_text = 3, 2
+    """A tokenizer whose tokens are the two bytes of é, an end of text, and what a terminal would obey."""
+    vocab_size, end_of_text = 4, 2
 
     def token(self, v):
-        return "é".encode()[v:v + 1] if v < 2 else b""
+        return [*("é".encode()[i:i + 1] for i in range(2)), b"", b"\x1b"][v]
 
 
-@pytest.mark.parametrize("ids, pieces, rest", [([0, 1, 0], ["", "é", ""], "\ufffd\n"), ([0, 1, 2, 0], ["", "é"], "\n"),
-                                               ([5], ["\ufffd"], "\n")])
+@pytest.mark.parametrize("ids, pieces, rest", [
+    ([0, 1, 0], ["", "é", ""], "\ufffd\n"), ([0, 1, 2, 0], ["", "é"], "\n"), ([5], ["\ufffd"], "\n"),
+    ([3], ["\\x1b"], "\n")])
 def test_each_token_is_shown_as_it_comes_and_a_character_once_it_is_whole(ids, pieces, rest):
     model, stream = GPT(GPTConfig(vocab_size=6, block_size=4, n_layer=1, n_head=1, n_embd=2)), Pieces()
     model.stream = lambda prompt, n, **options: iter(np.array([[v] for v in ids[:n]]))
-    new = writing.write(model, np.array([0]), len(ids), Bytes(), stream)
-    assert stream.pieces == pieces and stream.now == rest
+    new = writing.write(model, np.array([0, 1]), len(ids), Bytes(), stream)
+    assert stream.pieces == ["", "é", *pieces] and stream.now == rest
     assert new == ids[:len(pieces)]
 
 

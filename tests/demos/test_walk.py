@@ -198,7 +198,7 @@ def test_jumps_go_to_layers_and_stop_where_dE_is_written(capsys):
         "model.py forward", "layers/lookup.py forward", "layers/dropout.py forward",
         "layers/block.py forward_pre", "layers/cross_entropy.py backward",
         "layers/logits.py backward", "layers/logits.py backward", "layers/layernorm.py backward"]
-    assert text.count("writes into dE, for E as the head") == 1
+    assert text.count("This line accumulates into dE, for E as the head") == 1
     assert "The forward pass is over" in text
 
 
@@ -207,7 +207,7 @@ def test_forward_jumps_end_where_backward_begins_and_backward_ones_at_the_second
     assert "backward  model.py backward" in capsys.readouterr().out
     driven(["b"] * 100)
     text = capsys.readouterr().out
-    assert text.count("writes into dE") == 2 and "for E as the lookup" in text
+    assert text.count("This line accumulates into dE") == 2 and "for E as the lookup" in text
 
 
 def test_names_are_printed(capsys):
@@ -231,6 +231,34 @@ def test_d_is_pdb_at_that_frame_and_c_comes_back(capsys):
     assert headings(capsys.readouterr().out)[-2:] == ["layers/lookup.py forward"] * 2
 
 
+@pytest.mark.parametrize("lines, numbers", [(24, 1), (60, 3)])
+def test_both_lines_that_accumulate_into_dE_fit_the_screen_with_their_numbers(capsys, monkeypatch, lines, numbers):
+    monkeypatch.setenv("LINES", str(lines))
+    driven(["b"] * 100)
+    screens = capsys.readouterr().out.split("(h for help) > ")
+    screens = [screen for screen in screens if "This line accumulates into dE" in screen]
+    assert len(screens) == 2
+    for screen in screens:
+        rows = screen.removeprefix("b\n").count("\n") + 1                # and the prompt
+        assert rows <= lines
+        assert sum(line.startswith("fish") for line in screen.splitlines()) == 1 + numbers
+
+
+def test_the_help_fits_80_columns(capsys):
+    driven(["h", "q"])
+    assert step_through.HELP in capsys.readouterr().out
+    assert all(len(line) < 80 for line in step_through.HELP.splitlines())
+
+
+def test_q_in_pdb_quits_the_walk_too(capsys):
+    def debugger(found):
+        return step_through.Visit(found, stdin=io.StringIO("n\nn\nq\n"), stdout=io.StringIO())
+
+    driven(["d", "E"], debugger)
+    text = capsys.readouterr().out
+    assert len(headings(text)) == 1 and "float64" not in text
+
+
 def test_without_a_keyboard_every_line_is_shown_within_80_columns(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(isatty=lambda: False))
     assert step_through.main(["--auto"]) == 0
@@ -238,7 +266,7 @@ def test_without_a_keyboard_every_line_is_shown_within_80_columns(capsys, monkey
     assert all(terminal.width(line) <= 80 for line in text.splitlines())
     _, steps, loss = walked(walk.example())
     assert len(headings(text)) == len(steps)
-    assert text.count("writes into dE") == 2 and f"loss {loss:.6f}" in text
+    assert text.count("This line accumulates into dE") == 2 and f"loss {loss:.6f}" in text
 
 
 # ---- bad input -----------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ const matrixOf = (item, offset = 0) => {
 function drawArray(item, parent, offset = 0) {
   const box = element("div", "array", undefined, parent), {r, c, at} = matrixOf(item, offset);
   const title = element("div", "", undefined, box);
-  const wholes = arrays[item.values].values.every(Number.isInteger), most = item.scale || 1, n = power(most), digits = c <= DIGITS_UP_TO;
+  const most = item.scale || 1, n = power(most), digits = c <= DIGITS_UP_TO;
+  const wholes = arrays[item.values].values.every(Number.isInteger);
   element("span", `name titles ${item.use}`, item.name, title);
   const sizes = [[r, kindOf(item.rows, "rows")], [c, kindOf(item.columns, "numbers")]].filter(([n]) => n > 1);
   const size = (sizes.length ? sizes : [[1, "number"]]).map(([n, kind]) => `${n} ${kind}`).join(" × ");

@@ -9,7 +9,8 @@ function showStep(n) {
   stepNow = shownSteps.findLast(k => k <= n) ?? shownSteps[0];
   const step = steps[stepNow], write = writes.find(w => w.step === stepNow);
   const place = shownSteps.indexOf(stepNow), folded = stepNow - (shownSteps[place - 1] ?? -1) - 1;
-  $("path").textContent = `${step.phase}: ` + step.stack.map(([file, name, line]) => `${file} ${name}:${line}`).join(" › ");
+  const path = step.stack.map(([file, name, line]) => `${file} ${name}:${line}`);
+  $("path").textContent = `${step.phase}: ${path.join(" › ")}`;
   $("headline").textContent = step.headline;
   $("folded").textContent = folded ? `Folded before this line: ${folded} steps that only prepare a constant.` : "";
   showSource(step);
@@ -34,8 +35,9 @@ function showStep(n) {
 
 function drawGroup(title, values, parent) {     // values: [name, place among arrays or text, axes]
   if (!values.length) return;
-  element("h3", "", title, parent);
-  const box = element("div", "pages", undefined, parent);
+  const part = element("div", "", undefined, parent);
+  element("h3", "", title, part);
+  const box = element("div", "pages", undefined, part);
   for (const [name, what, axes] of values) {
     if (typeof what === "string") element("p", "", `${name} = ${what}`, box);
     else drawPages(name, what, axes, box);
@@ -53,8 +55,9 @@ function drawPages(name, what, axes, parent) {  // a matrix; of more axes, one f
   for (let offset = 0; offset < values.length; offset += r * c) {
     const outer = shape.slice(0, -2).map((size, k, sizes) =>
       Math.floor(offset / r / c / sizes.slice(k + 1).reduce((a, b) => a * b, 1)) % size);
-    const note = outer.map((index, k) => shape[k] === 1 ? "" : axes[k] === "H" ? `head ${index}` : `[${index}]`).join(" ").trim();
-    drawArray({...item, note, rows: kinds[kinds.length - 2] || "", columns: kinds[kinds.length - 1] || ""}, parent, offset);
+    const note = outer.map((index, k) => shape[k] === 1 ? "" : axes[k] === "H" ? `head ${index}` : `[${index}]`);
+    const [rows = "", columns = ""] = kinds.slice(-2);
+    drawArray({...item, note: note.join(" ").trim(), rows, columns}, parent, offset);
   }
 }
 
@@ -65,8 +68,9 @@ function drawBoth() {                   // E, and dE as the sum of what has been
   const box = $("both");
   box.replaceChildren();
   box.parentElement.querySelector(".readout").replaceChildren();
-  const part = (name, use, values, sign, more) => ({name, use, values, sign, rows: "tokens", columns: "", note: "", marked: [],
-    scale: Math.max(...writes.flatMap(w => [largest(arrays[w.contribution].values), largest(arrays[w.after].values)])), ...more});
+  const most = Math.max(...writes.flatMap(w => [w.contribution, w.after]).map(n => largest(arrays[n].values)));
+  const part = (name, use, values, sign, more) => (
+    {name, use, values, sign, rows: "tokens", columns: "", note: "", marked: [], scale: most, ...more});
   drawEquation([part("E", "", data.E, "", {scale: largest(arrays[data.E].values), note: "used at both ends"})], box);
   const parts = writes.map((w, k) => part(`from the ${w.use}`, w.use, w.contribution, k ? "+" : "", {
     empty: k >= done.length, note: k < done.length ? "" : "nothing yet"}));

@@ -83,8 +83,8 @@ document.addEventListener("keydown", event => {         // ← → move, with Sh
   if (event.shiftKey && mode === "step") show("step", nextLayer(direction));
   else move(direction);
 });
-new ResizeObserver(([nav]) =>           // what sticks above the bar needs to know how high it is
-  document.documentElement.style.setProperty("--nav", `${nav.target.offsetHeight}px`)).observe(document.querySelector("nav"));
+const bar = document.querySelector("nav");              // what sticks above it needs to know how high it is
+new ResizeObserver(() => document.documentElement.style.setProperty("--nav", `${bar.offsetHeight}px`)).observe(bar);
 if (!document.fullscreenEnabled) $("full").hidden = true;
 window.addEventListener("hashchange", follow);
 follow();
