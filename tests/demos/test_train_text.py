@@ -5,14 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import train_text
 from html_page import Page
-from lib import writing
+from lib import terminal, writing
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.training import checkpoint
 from minigpt_np.training.progress import Interruptible, Progress, clock
@@ -21,8 +23,12 @@ DEMO = Path(__file__).resolve().parents[2] / "demos" / "train_text.py"
 SMALL = ["--layers", "1", "--heads", "1", "--width", "8", "--block", "8", "--batch", "2", "--samples", "1", "--threads", "1"]
 
 
-def run(*options, **kwargs):
-    return subprocess.run([sys.executable, DEMO, *map(str, options)], capture_output=True, text=True, timeout=120, **kwargs)
+def run(*options):
+    """The demo in this process, as from the command line: its exit status, stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.raises(SystemExit) as left, redirect_stdout(out), redirect_stderr(err):
+        terminal.run(lambda: train_text.main([*map(str, options)]))
+    return SimpleNamespace(returncode=left.value.code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 @pytest.fixture
@@ -106,23 +112,20 @@ class StopAfterFive(Interruptible):
         pass
 
 
-def test_the_film_goes_on_where_the_run_does_and_changes_nothing(text, tmp_path, monkeypatch, capsys):
+def test_the_film_goes_on_where_the_run_does_and_changes_nothing(text, tmp_path, monkeypatch):
     """Stopped in the middle and resumed: the same page, and the weights of a run without one."""
-    def main(*options):
-        return train_text.main([*map(str, options)])
-
     command = ["--text", text, "--steps", 12, "--dropout", "0.1", *SMALL]
     whole, plain, part = tmp_path / "whole.npz", tmp_path / "plain.npz", tmp_path / "part.npz"
     pages = tmp_path / "pages" / "whole.html", tmp_path / "pages" / "part.html"
-    assert main(*command, "--out", whole, "--html", pages[0]) == 0
-    assert main(*command, "--out", plain) == 0
+    assert run(*command, "--out", whole, "--html", pages[0]).returncode == 0
+    assert run(*command, "--out", plain).returncode == 0
     with monkeypatch.context() as patch:
         patch.setattr(train_text, "Interruptible", StopAfterFive)
-        assert main(*command, "--out", part, "--html", pages[1]) == 130
-    assert "stopped after step 5" in capsys.readouterr().out
+        stopped = run(*command, "--out", part, "--html", pages[1])
+    assert stopped.returncode == 130 and "stopped after step 5" in stopped.stdout
     half = json.loads(Page(pages[1].read_text(encoding="utf-8")).scripts[0])
     assert [frame["step"] for frame in half["frames"]] == [0, 1, 2, 3, 4, 5] and half["steps"] == 12
-    assert main("--resume", part) == 0
+    assert run("--resume", part).returncode == 0
     texts = [path.read_text(encoding="utf-8") for path in pages]
     assert texts[0] == texts[1] and "12 of 12 steps" in texts[0]
     page = Page(texts[0])
