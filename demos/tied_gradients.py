@@ -7,7 +7,7 @@ check it.
     python demos/tied_gradients.py --steps 50 --html out/tied.html
 
 A sentence goes through a small GPT. Shown are E, who uses its rows, what the lookup and the logits each add to
-its gradient, and two witnesses who know nothing of backpropagation. The page has the film of the training, too.
+its gradient, and two numerical gradients that know nothing of backpropagation. The page has the film of the training, too.
 """
 import argparse
 import re
@@ -31,7 +31,7 @@ from minigpt_np.training.blas import blas_threads
 from minigpt_np.training.progress import Progress
 
 TEXT = "the dog saw the cat and the cat saw the bird fly"
-ALSO = {"words": "fish", "characters": "z"}     # in the vocabulary, but not in the text
+EXTRA_TOKENS = {"words": "fish", "characters": "z"}     # in the vocabulary, but not in the text
 GAPS = {"words": " ", "characters": ""}         # between two tokens
 LEARNING_RATE = 0.1
 LARGEST = 10_000_000        # parameters: this is about models small enough to look at
@@ -144,7 +144,7 @@ def measure(tokens, also=(), layers=1, heads=2, n_embd=6, seed=0, untied=False, 
         dx=grads.P,         # x[t] = E[ids[t]] + P[t] in the one sequence there is: dP[t] is dx[t]
         dlogits=cross_entropy.backward(1.0, cache.loss),
         from_lookup=from_lookup, from_logits=from_logits,
-        checks=[witnesses(model, name, grads, ids, targets) for name in ("E", "head")[:1 + untied]])
+        checks=[numerical_gradients(model, name, grads, ids, targets) for name in ("E", "head")[:1 + untied]])
 
 
 def train(model, ids, targets, steps, frames, write):
@@ -166,7 +166,7 @@ def train(model, ids, targets, steps, frames, write):
     return losses
 
 
-def witnesses(model, name, grads, ids, targets):
+def numerical_gradients(model, name, grads, ids, targets):
     """The gradient of `name`, "E" or "head", by moving each number and watching the loss."""
     twin = GPT(model.config, params=Parameters(model.config, np.complex128))
     twin.params.flat[...] = model.params.flat
@@ -190,7 +190,7 @@ def disagreement(a, b):
 
 
 def agrees(check):
-    """Whether all of the gradient is as the witnesses say, to what their methods may lose.
+    """Whether all of the gradient is as the numerical gradients say, to what their methods may lose.
 
     4096 eps of the largest number is more than the products and sums of a small model lose.
     """
@@ -435,7 +435,7 @@ def show_repeated(lesson, style):
 
 
 def show_proof(lesson, style):
-    """The gradient of each matrix as backward has it, and as the witnesses do."""
+    """The gradient of each matrix as backward has it, and as the numerical methods find it."""
     lines = paragraph(how_checked(lesson))
     for check in lesson.checks:
         panels = [Panel((f"d{check.name}", "by backward"), check.backward, lesson.scale),
@@ -606,7 +606,7 @@ def arguments(argv=None):
     p.add_argument("--numbers", action="store_true", help="numbers in place of shades")
     p.add_argument("--html", metavar="FILE", help="write it as a page, too")
     options = p.parse_args(argv)
-    also = ALSO[options.tokens] if options.also is None else options.also
+    also = EXTRA_TOKENS[options.tokens] if options.also is None else options.also
     options.also = split(also, options.tokens)
     options.words = split(options.text, options.tokens)
     if len(options.words) < 2:

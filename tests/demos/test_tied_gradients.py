@@ -25,7 +25,7 @@ EPS = np.finfo(float).eps
 
 
 def unchecked(model, name, grads, ids, targets):
-    """As demo.witnesses, which takes long for wide models, with backward's word for all three."""
+    """As demo.numerical_gradients, which takes long for wide models, with backward's word for all three."""
     g = grads.arrays[name]
     return demo.Check(name, model.params.arrays[name], g, g, np.zeros_like(g), g)
 
@@ -51,7 +51,7 @@ def assert_fits(lines, columns=80):
 @given(st.lists(st.sampled_from("abcd"), min_size=2, max_size=9),
        st.integers(0, 3), st.booleans(), st.integers(0, 2))
 def test_the_contributions_are_the_two_products_and_add_up(tokens, seed, untied, steps):
-    with mock.patch.object(demo, "witnesses", unchecked):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
         lesson = demo.measure(tokens, "z", seed=seed, n_embd=4, untied=untied, steps=steps)
     V, T = len(lesson.tokens), len(tokens) - 1
     assert lesson.tokens == list(dict.fromkeys([*tokens, "z"]))
@@ -81,7 +81,7 @@ def test_the_contributions_are_the_two_products_and_add_up(tokens, seed, untied,
 
 
 @pytest.mark.parametrize("untied", [False, True])
-def test_the_witnesses_agree(untied):
+def test_the_numerical_gradients_agree(untied):
     lesson = demo.measure(ROSE, n_embd=4, untied=untied, steps=2)
     for check in lesson.checks:
         assert demo.agrees(check)
@@ -91,12 +91,12 @@ def test_the_witnesses_agree(untied):
         assert difference == abs(check.backward[index] - check.complex_step[index])
 
 
-@pytest.mark.parametrize("witness", ["differences", "complex_step"])
-def test_one_wrong_number_is_a_disagreement(witness):
+@pytest.mark.parametrize("method", ["differences", "complex_step"])
+def test_one_wrong_number_is_a_disagreement(method):
     check = demo.measure(ROSE, n_embd=4).checks[0]
-    getattr(check, witness)[2, 1] += 1e-6
+    getattr(check, method)[2, 1] += 1e-6
     assert not demo.agrees(check)
-    difference, index = demo.disagreement(check.backward, getattr(check, witness))
+    difference, index = demo.disagreement(check.backward, getattr(check, method))
     assert index == (2, 1) and difference == pytest.approx(1e-6, rel=1e-3)
 
 
@@ -113,7 +113,7 @@ def test_the_famous_mistake_is_found(capsys):
 
 
 def test_training_goes_down_and_the_same_seed_gives_the_same_bits():
-    with mock.patch.object(demo, "witnesses", unchecked):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
         first, second, other = (demo.measure(ROSE, seed=seed, steps=20) for seed in (3, 3, 4))
     assert first.losses[-1] < first.losses[0]
     assert first.losses == second.losses != other.losses
@@ -121,7 +121,7 @@ def test_training_goes_down_and_the_same_seed_gives_the_same_bits():
 
 
 def test_untied_begins_as_the_tied_model_and_then_drifts():
-    with mock.patch.object(demo, "witnesses", unchecked):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
         tied, untied, later = (demo.measure(ROSE, untied=u, steps=s)
                                for u, s in ((False, 0), (True, 0), (True, 5)))
     assert tied.losses == untied.losses
@@ -141,7 +141,7 @@ def test_splitting():
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=40), st.sampled_from([1, 2, 9, 16, 90]),
        st.integers(40, 220), st.booleans(), st.booleans(), st.booleans())
 def test_whatever_the_text_nothing_is_wider_than_the_terminal(tokens, D, columns, untied, colour, numbers):
-    with mock.patch.object(demo, "witnesses", unchecked), mock.patch.dict(os.environ, COLUMNS=str(columns)):
+    with mock.patch.object(demo, "numerical_gradients", unchecked), mock.patch.dict(os.environ, COLUMNS=str(columns)):
         lesson = demo.measure(tokens, heads=1, n_embd=D, untied=untied)
         lines = demo.report(lesson, demo.Style(colour, numbers))
     assert_fits(lines, columns)
@@ -150,7 +150,7 @@ def test_whatever_the_text_nothing_is_wider_than_the_terminal(tokens, D, columns
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
 def test_no_word_is_broken_or_lost_whatever_the_width(columns, monkeypatch):
-    with mock.patch.object(demo, "witnesses", unchecked):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
         lesson = demo.measure(demo.TEXT.split(), ["fish"])
 
     def words():
@@ -165,7 +165,7 @@ def test_no_word_is_broken_or_lost_whatever_the_width(columns, monkeypatch):
 
 
 def test_a_wide_terminal_is_used_for_numbers_and_not_for_prose(monkeypatch):
-    with mock.patch.object(demo, "witnesses", unchecked):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
         lesson = demo.measure(demo.TEXT.split(), ["fish"])
     monkeypatch.setenv("COLUMNS", "200")
     lines = demo.report(lesson, demo.Style(numbers=True))
@@ -209,7 +209,7 @@ def test_untied_characters_numbers_and_steps(capsys):
 
 
 def test_a_text_without_a_repeated_token():
-    with mock.patch.object(demo, "witnesses", unchecked):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
         lesson = demo.measure(["one", "two", "three"])
     assert demo.repeated(lesson) is None
     assert "No token is looked up twice" in " ".join(demo.report(lesson, demo.Style()))
@@ -217,7 +217,7 @@ def test_a_text_without_a_repeated_token():
 
 
 def test_after_training_the_repeated_row_is_still_shown_in_shades():
-    with mock.patch.object(demo, "witnesses", unchecked):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
         lesson = demo.measure(ROSE, steps=300)
     assert np.abs(lesson.dx).max() < 0.1            # far below what the legend of 3. runs to
     lines = demo.show_repeated(lesson, demo.Style())
@@ -385,7 +385,7 @@ def test_the_page_has_all_that_the_terminal_has(tmp_path, capsys):
 
 @given(st.lists(st.sampled_from(["a", "b", "<i>"]), min_size=2, max_size=7), st.booleans(), st.integers(0, 2))
 def test_the_shares_that_the_page_adds_up_are_the_gradients(tokens, untied, steps):
-    with mock.patch.object(demo, "witnesses", unchecked):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
         lesson = demo.measure(tokens, "z", n_embd=4, untied=untied, steps=steps, filmed=steps > 0)
     page = Page(demo.html(lesson))
     data = json.loads(page.scripts[0])
