@@ -1,12 +1,13 @@
 """The end of it all: a GPT of the package, trained by the learner's own backward passes."""
+import sys
 import time
 from functools import partial
 
 import numpy as np
 
-from lib.terminal import Progress
 from minigpt_np import GPT, AdamW, CharacterTokenizer, GPTConfig, Trainer
 from minigpt_np.training.data import random_batch
+from minigpt_np.training.progress import Progress
 
 from . import files
 from .exercises import TABLE
@@ -108,14 +109,15 @@ def trained(folder, show=print):
          f"T = {sizes['block_size']}, B = {sizes['B']}.")
     show("")
     show("  step   loss, yours   loss, the package's   difference")
-    progress, worst, curve = Progress("training", STEPS), 0.0, []
+    progress, worst, curve = Progress(STEPS, sys.stderr, patience=1), 0.0, []
     for step, (yours, theirs) in enumerate(items):
-        progress.step()
+        progress.update(step + 1, "steps of training")
         curve.append((yours, theirs))
         worst = max(worst, abs(yours - theirs) / abs(theirs))
         if step % 10 == 0 or step == STEPS - 1:
             show(f"{step:6} {yours:13.6f} {theirs:21.6f} {abs(yours - theirs):12.0e}")
     same = worst <= TO_ROUNDING
+    progress.clear()
     show("")
     if same:
         show(f"One curve: they differ by {worst:.0e} of the loss at most, which is rounding.")
