@@ -9,6 +9,7 @@ products alone are the limit: no trainer that multiplies with the same BLAS can 
 """
 import argparse
 import json
+import sys
 import time
 from statistics import median
 
@@ -20,6 +21,7 @@ from minigpt_np.training import parallel
 from minigpt_np.training.blas import blas_threads
 from minigpt_np.layers import attention, causal, cross_entropy, layernorm, logits, lookup, mlp
 from minigpt_np.training.optim import AdamW
+from minigpt_np.training.progress import Progress
 from minigpt_np.training.trainer import Trainer
 
 SHAPES = {                  # L, H, D, T, V, B
@@ -74,12 +76,13 @@ def measure(name, steps, threads):
     steps = steps or max(5, min(500, int(5 / timed(trainer.step, ids, targets))))
     step_times, limit_times = [], []
     rounds = parallel.even_slices(steps, ROUNDS)
-    progress = terminal.Progress(name, len(rounds))
-    for part in rounds:                 # in turn, so that both see the same machine
+    progress = Progress(len(rounds), sys.stderr, patience=1)
+    for done, part in enumerate(rounds, 1):                 # in turn, so that both see the same machine
         step_times += [timed(trainer.step, ids, targets) for _ in range(part.start, part.stop)]
         with blas_threads(1):
             limit_times += [timed(limit.call, "run") for _ in range(part.start, part.stop)]
-        progress.step()
+        progress.update(done, f"rounds of {name}")
+    progress.clear()
     seconds, limit_seconds = median(step_times), median(limit_times)
     return {
         "shape": name, "ms_per_step": 1e3 * seconds, "tokens_per_s": B * T / seconds,

@@ -9,14 +9,12 @@ and merges.txt, or tokenizer.json. So Hugging Face has GPT-2 and GPT-1 (openai-g
 saves them, and so does demos/train_text.py --tokenizer bpe --export.
 """
 import argparse
-import codecs
 import tempfile
 import time
-import unicodedata
 
 import numpy as np
 
-from lib import terminal
+from lib import terminal, writing
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import safetensors
 from minigpt_np.text import open_tokenizer
@@ -148,20 +146,11 @@ def what_is_read(ids, model, tokenizer):
 
 def write(ids, model, tokenizer, args):
     """Print the prompt, as the model reads it, and its continuation as it comes -> all ids (T,)."""
-    text = codecs.getincrementaldecoder("utf-8")("replace")     # a token can end within a character
-    stream = model.stream(ids[None], args.tokens, args.temperature, not args.greedy,
-                          args.top_k, args.top_p, args.seed)
     print("It goes on\n")
-    for token in ids:
-        print(shown(text.decode(bytes_of(token, tokenizer))), end="", flush=True)
-    start, new = time.perf_counter(), []
-    for token, in stream:
-        if token == tokenizer.end_of_text:
-            break
-        new.append(token)
-        print(shown(text.decode(bytes_of(token, tokenizer))), end="", flush=True)
+    start = time.perf_counter()
+    new = writing.write(model, ids, args.tokens, tokenizer, temperature=args.temperature, do_sample=not args.greedy,
+                        top_k=args.top_k, top_p=args.top_p, seed=args.seed)
     seconds = time.perf_counter() - start
-    print(shown(text.decode(b"", final=True)))
     print(f"\n{len(new)} tokens in {seconds:.2f} s\n")
     return np.append(ids, np.array(new, ids.dtype))
 
@@ -187,18 +176,8 @@ def what_is_nearest(ids, model, tokenizer, n):
     return [*lines, "", f"Whichever is written next, it is then read as {again}."]
 
 
-def bytes_of(v, tokenizer):
-    """A model can have more rows than its tokenizer has tokens (nanoGPT rounds up to 50304)."""
-    return tokenizer.token(v) if v < tokenizer.vocab_size else "\ufffd".encode()
-
-
-def shown(text):
-    """The text, its control characters, which a terminal would obey, spelled out."""
-    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
-
-
 def text_of(v, tokenizer):
-    return terminal.label(bytes_of(v, tokenizer).decode(errors="replace"))
+    return terminal.label(writing.bytes_of(v, tokenizer).decode(errors="replace"))
 
 
 if __name__ == "__main__":

@@ -32,19 +32,19 @@ h           this help"""
 
 
 class Guide:
-    """What is said at each line, and what is done next.
+    """What is shown at each line, and what is done next.
 
     ask      prompt -> what is typed; None: nobody is there, every line is shown
     """
 
     def __init__(self, example, ask=None, colour=False, debugger=None):
         self.example, self.ask, self.colour = example, ask, colour
-        self.walk = Walk(example, self.see)
+        self.walk = Walk(example, self.on_step)
         self.debugger = debugger or Visit
         self.until = ""             # "forward" or "backward" while jumping there
         self.count = 0
 
-    def see(self, step, frame):
+    def on_step(self, step, frame):
         self.count += 1
         if self.walk.visitor is not None or not self.stops(step):
             return
@@ -52,32 +52,32 @@ class Guide:
         print("\n".join(self.lines(step)))
         while self.ask:
             try:
-                said = self.ask("(h for help) > ").strip()
+                command = self.ask("(h for help) > ").strip()
             except EOFError:
                 raise bdb.BdbQuit from None
-            if self.obey(said, step, frame):
+            if self.handle(command, step, frame):
                 break
 
     def stops(self, step):
         missed = self.until == "forward" and step.phase == "backward"
         return not self.until or step.enters == self.until or missed or step.write is not None
 
-    def obey(self, said, step, frame):
-        """Do what was said; whether the walk goes on."""
-        if said == "q":
+    def handle(self, command, step, frame):
+        """Do what the command says; whether the walk goes on."""
+        if command == "q":
             raise bdb.BdbQuit
-        if said == "d":
+        if command == "d":
             self.debugger(self.walk).visit(frame)
-        elif said == "f" and step.phase == "backward":
+        elif command == "f" and step.phase == "backward":
             print("The forward pass is over; b goes on to the next layer backwards.")
             return False
-        elif said in ("f", "b"):
-            self.until = {"f": "forward", "b": "backward"}[said]
-        elif said == "h":
+        elif command in ("f", "b"):
+            self.until = {"f": "forward", "b": "backward"}[command]
+        elif command == "h":
             print(HELP)
             return False
-        elif said:
-            print(self.look_up(said.removeprefix("p ").strip(), frame))
+        elif command:
+            print(self.look_up(command.removeprefix("p ").strip(), frame))
             return False
         return True
 

@@ -255,7 +255,7 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, rtol
         if not isinstance(limit, (int, np.integer)) or isinstance(limit, bool) or limit < 1:
             raise ValueError(f"limit: expected a whole number of at least 1, got {_shown(limit)}")
         _need_generator(rng)
-    _need_steady(f, arrays, method)
+    _need_deterministic(f, arrays, method)
     measure = _differences if method == "differences" else _complex_steps
     found = []
     for name, x in arrays.items():
@@ -285,7 +285,7 @@ def directional(f, arrays, gradients, rng, method="differences", rtol=None, atol
     _need_tolerances(rtol, atol)
     _need_generator(rng)
     _need_separate(arrays)
-    _need_steady(f, arrays, method)
+    _need_deterministic(f, arrays, method)
     v = {name: _scales(x) * rng.standard_normal(x.shape) for name, x in arrays.items()}
     eps = _eps_of(arrays)
     if method == "differences":
@@ -572,7 +572,7 @@ def _need_separate(arrays):
                                  "once: give a tied matrix under one name")
 
 
-def _need_steady(f, arrays, method):
+def _need_deterministic(f, arrays, method):
     number = _real if method == "differences" else _number
     first, second = number(f), number(f)
     first, second = complex(first), complex(second)  # in plain Python, where inf - inf is a quiet NaN

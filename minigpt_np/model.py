@@ -64,7 +64,7 @@ class GPT:
         h = x.reshape(-1, config.n_embd)
         block_caches = []
         for block_params in params.blocks:
-            h, block_cache = forward_block(h, block_params, shape, config, rng)
+            h, block_cache = forward_block(h, block_params, shape, config, rng, layers.attention.forward)
             block_caches.append(block_cache)
         if params.norm is not None:
             h, norm_cache = layers.layernorm.forward(h, params.norm, config.layer_norm_eps)
@@ -120,9 +120,9 @@ class GPT:
     def from_pretrained(cls, folder, n_head=None, dtype=np.float32):
         """The GPT in a folder: model.safetensors, or shards with their index, and config.json.
 
-        Of transformers' gpt2 and openai-gpt, or a state dict of minGPT's or nanoGPT's
-        (with its exact GELU). Embeddings are tied if the file has no lm_head.weight
-        or one equal to wte.
+        Of transformers' gpt2 and openai-gpt, or a state dict of minGPT's or nanoGPT's (with its exact
+        GELU). Embeddings are tied if the file has no lm_head.weight or one equal to wte, and
+        config.json does not say tie_word_embeddings false.
         n_head   H, needed where no config.json says it: no tensor tells
         dtype    of the numbers here; on file they are float32, float16 or bfloat16
         Raises ValueError, naming file and tensor, for anything that does not fit together, and the

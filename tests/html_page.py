@@ -3,11 +3,11 @@ import html.parser
 
 
 class Page(html.parser.HTMLParser):
-    """Tags that are open at its end, the texts of its scripts, its titles and ids. Nothing is loaded from elsewhere."""
+    """Tags open at its end, its text, those of its scripts, its titles and ids. Nothing is loaded from elsewhere."""
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.scripts, self.titles, self.ids, self.attributes = [], [], [], [], []
+        self.open, self.scripts, self.titles, self.ids, self.attributes, self.text = [], [], [], [], [], ""
         self.feed(text)
         self.close()
 
@@ -17,7 +17,7 @@ class Page(html.parser.HTMLParser):
         self.titles += [value for name, value in attrs if name == "title"]
         self.ids += [value for name, value in attrs if name == "id"]
         self.attributes += attrs
-        assert not {"src", "href"} & {name for name, _ in attrs}
+        assert all(value.startswith("#") for name, value in attrs if name in ("src", "href"))
         if tag == "script":
             self.scripts.append("")
 
@@ -32,3 +32,5 @@ class Page(html.parser.HTMLParser):
     def handle_data(self, text):
         if self.open and self.open[-1] == "script":
             self.scripts[-1] += text
+        elif "style" not in self.open:
+            self.text += text + " "

@@ -1,16 +1,28 @@
 """What each use of E adds to its gradient, apart."""
+from typing import NamedTuple
+
 import numpy as np
 
 
-def contributions_of(model, ids, targets):
-    """What E's use as the lookup and what that as the head add to its gradient: two (V, D).
+class Apart(NamedTuple):
+    """One batch through a model whose E and head are two arrays."""
+    logits: np.ndarray      # (B, T, V)
+    loss: float
+    lookup: np.ndarray      # (V, D) what E's use as the lookup adds to its gradient
+    head: np.ndarray        # (V, D) what its use as the head adds
 
-    They come apart in the same model with head as a matrix of its own.
-    """
+
+def both_uses(model, ids, targets):
+    """Apart: a tied model's contributions come apart in the same model with head as a matrix of its own."""
     apart = model.untied() if model.config.tie_embeddings else model
-    _, _, cache = apart.forward(ids, targets)
-    parts = apart.backward(cache)
-    return parts.E, parts.head
+    logits, loss, cache = apart.forward(ids, targets)
+    grads = apart.backward(cache)
+    return Apart(logits, float(loss), grads.E, grads.head)
+
+
+def contributions_of(model, ids, targets):
+    """What E's use as the lookup and what that as the head add to its gradient: two (V, D)."""
+    return both_uses(model, ids, targets)[2:]
 
 
 def size_of(array):

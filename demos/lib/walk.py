@@ -19,7 +19,7 @@ from minigpt_np.layers import constants
 from minigpt_np.training.blas import blas_threads
 
 TEXT = "the cat saw the dog"            # 4 positions are looked up; `the` at two of them
-ALSO = "fish"                           # in the vocabulary, but not in the text
+EXTRA_TOKENS = "fish"                           # in the vocabulary, but not in the text
 SEED = 6                                # of weights at which both contributions can be seen in every row
 POSITIONS, WIDTH, LAYERS = 16, 16, 4    # what can still be looked at
 ROOT = os.path.dirname(minigpt_np.__file__)
@@ -39,7 +39,7 @@ class Example:
     model: GPT              # float64, tied
 
 
-def example(text=TEXT, also=ALSO, width=None, heads=2, layers=1, seed=SEED):
+def example(text=TEXT, also=EXTRA_TOKENS, width=None, heads=2, layers=1, seed=SEED):
     """The text's words, and a new model. Raises ValueError for what is too short or too large.
 
     width is D; None: the least at which no two axes are of one length, so that a shape tells what it is of.
@@ -68,7 +68,7 @@ def add_arguments(parser):
     """Options of a program that walks through an example."""
     parser.add_argument("--text", default=TEXT,
                         help="the input, and after each token the one to predict (default: %(default)s)")
-    parser.add_argument("--also", default=ALSO, help="tokens that the text need not hold (default: %(default)s)")
+    parser.add_argument("--also", default=EXTRA_TOKENS, help="tokens that the text need not hold (default: %(default)s)")
     parser.add_argument("--width", type=int, help="D (default: the least at which all axes differ)")
     parser.add_argument("--heads", type=int, default=2, help="H (default: %(default)s)")
     parser.add_argument("--layers", type=int, default=1, help="L (default: %(default)s)")
@@ -229,7 +229,7 @@ RETURNS = {
 # ---- the walk ------------------------------------------------------------------------------------
 
 @dataclass
-class Open:
+class CallFrame:
     """A function that has been called and has not returned."""
     file: str
     frame: object
@@ -248,7 +248,7 @@ class Walk:
         self.example, self.on_step = example, on_step
         self.grads = Parameters(example.model.config, np.float64)
         self.copies = {}            # (shape, dtype, bytes) -> the one copy that is kept
-        self.stack = []             # of Open
+        self.stack = []             # of CallFrame
         self.phase = "forward"
         self.visitor = None
         self.dE = self.copy(self.grads.E)
@@ -276,7 +276,7 @@ class Walk:
         if event == "call":
             if self.stack:
                 self.stack[-1].line = self.stack[-1].frame.f_lineno
-            self.stack.append(Open(file, frame, frame.f_lineno))
+            self.stack.append(CallFrame(file, frame, frame.f_lineno))
             self.step("call")
         elif event == "line":
             top = self.stack[-1]

@@ -94,6 +94,8 @@ def headline(step):
         return f"Is this so: {ast.unparse(node.test)}?"
     if isinstance(node, ast.For):
         return f"For each {ast.unparse(node.target)} of {ast.unparse(node.iter)}."
+    if isinstance(node, ast.With):
+        return f"While the lines below run: {', '.join(map(ast.unparse, node.items))}."
     if not isinstance(node, ast.Expr):
         return "On to the lines below."
     said = phrase(node.value)

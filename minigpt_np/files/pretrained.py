@@ -25,7 +25,7 @@ from . import safetensors
 from ..checks import check_dtype, check_flag, check_rate, show
 from ..config import PRESETS, GPTConfig
 from ..parameters import Parameters, shapes
-from .atomic import whole_files
+from .atomic import folder_lock, whole_files
 from .names import MODEL_TYPES, NORMS, short_name, state_dict
 from .regular import read_bytes
 
@@ -138,12 +138,13 @@ def open_folder(folder):
     """The Tensors in a folder and the fields of its config.json, {} where there is none: of one saving."""
     path = folder / "config.json"
     for wait in (*WAITS, None):
-        tensors = safetensors.read_folder(folder)
-        fields = read_config(path) if path.exists() else {}
+        with folder_lock(folder):           # nobody moves a file into the folder between the two openings
+            tensors = safetensors.read_folder(folder)
+            fields = read_config(path) if path.exists() else {}
         stamps = tensors.metadata.get(STAMP), fields.get(STAMP)
         if None in stamps or stamps[0] == stamps[1]:
             return tensors, fields
-        if wait is not None:
+        if wait is not None:                # where there are no locks, or a writer is between its two files
             time.sleep(wait)
     raise ValueError(f"{path}: is of another model than {folder / 'model.safetensors'}: two programs save to this "
                      f"folder, or one was stopped while it did. Expected the two files of one saving: save again "

@@ -17,10 +17,10 @@ class Cache(Described):
     mlp: mlp.Cache
 
 
-def forward_pre(x, params, shape, config, rng, attend=attention.forward):
+def forward_pre(x, params, shape, config, rng, attend):
     """x (N, D), the residual stream of a batch of shape (B, T) -> the stream after this block.
 
-    attend   what attends: attention.forward, or generation's, which also looks back at keys and values it kept
+    attend   attention.forward, or generation's, which looks back at keys and values it kept
     """
     normed1, norm1_cache = layernorm.forward(x, params.norm1, config.layer_norm_eps)
     branch1, attention_cache = attend(normed1, params.attention, shape, config, rng)
@@ -40,7 +40,7 @@ def backward_pre(dx2, cache, grads):
     return dx
 
 
-def forward_post(x, params, shape, config, rng, attend=attention.forward):
+def forward_post(x, params, shape, config, rng, attend):
     """As forward_pre, the norms behind the sums."""
     branch1, attention_cache = attend(x, params.attention, shape, config, rng)
     x1, norm1_cache = layernorm.forward(x + branch1, params.norm1, config.layer_norm_eps)

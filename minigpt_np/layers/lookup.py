@@ -35,8 +35,8 @@ def backward(dx, cache, dE, dP):
     if isinstance(dE, Deferred):                # one of several workers: added up later
         dE.rows.append((unique_ids, dx_sums))
     else:
-        # Safe because each id is there once. `dE[ids] += dx` would lose gradients: NumPy takes dE[ids],
-        # adds, and puts it back, so of a repeated id only the last addition survives.
+        # Safe, for each id is there once. `dE[ids] += dx` would lose gradients:
+        # of a repeated id NumPy keeps only the last addition.
         dE[unique_ids] += dx_sums               # dE += one_hotᵀ dx
     # x[b, t] = ... + P[t] for every sequence b alike:  dP[t] = sum over b of dx[b, t]
     dP[:dx.shape[1]] += dx.sum(axis=0)

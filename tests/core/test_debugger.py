@@ -1,13 +1,16 @@
 """What a debugger shows: where a step lands, and how much of the screen a name takes."""
+import mmap
 import sys
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, strategies as st
 
 from minigpt_np import GPT, GPTConfig, Parameters
-from minigpt_np.described import Described
-from strategies import cases
+from minigpt_np.described import COLUMNS, Described
+from minigpt_np.parameters import whole_pages
+from strategies import cases, configs
 
 CONFIG = GPTConfig(vocab_size=8, block_size=11, n_layer=1, n_head=2, n_embd=6)
 IDS = np.arange(11)[None] % 8
@@ -86,3 +89,48 @@ def test_every_cache_names_its_layer_and_shows_each_field_once():
     for cache in found:
         assert is_dataclass(cache) and list(vars(cache)) == [field.name for field in fields(cache)]
         assert not isinstance(cache, tuple)             # whose fields a debugger shows again, by number
+
+
+@dataclass(repr=False)
+class Pair(Described):
+    left: object
+    right: object
+
+
+def test_what_fits_is_one_line_and_what_does_not_a_line_a_field():
+    x = np.zeros((2, 3), np.float32)
+    name = f"{Pair.__module__.split('.')[-1]}.Pair"
+    assert repr(Pair(x, None)) == f"{name}(left: float32 (2, 3), right: None)"
+    fits = "." * (COLUMNS - len(f"{name}(left: '', right: None)"))
+    assert len(repr(Pair(fits, None))) == COLUMNS and "\n" not in repr(Pair(fits, None))
+    assert repr(Pair(fits + ".", x)) == f"{name}(\n  left: '{fits}.'\n  right: float32 (2, 3)\n)"
+    inner = Pair(fits + ".", None)
+    assert repr(Pair(inner, 1)) == (f"{name}(\n  left: {name}(\n    left: '{fits}.'\n    right: None\n  )\n"
+                                    "  right: 1\n)")
+
+
+@pytest.mark.parametrize("n, shown", [(1, 1), (3, 3), (4, 1), (12, 1)])
+def test_of_a_long_list_the_first_entry_is_shown(n, shown):
+    text = repr(Pair([Pair(i, None) for i in range(n)], None))
+    assert [f"left[{i}]: " in text for i in range(n)] == [i < shown for i in range(n)]
+    assert ("left[1:]" in text) == (shown < n) and (f"{n - 1} more like it" in text) == (shown < n)
+
+
+@given(config=configs(), data=st.data())
+def test_a_part_of_flat_names_the_arrays_it_is_of(config, data):
+    params = Parameters(config)
+    start = data.draw(st.integers(0, params.flat.size - 1))
+    stop = data.draw(st.integers(start + 1, params.flat.size))
+    params.flat[start:stop] = 1
+    assert params.names_in(slice(start, stop)) == [name for name in params.slices if params.arrays[name].any()]
+
+
+@given(n=st.integers(1, 3000), dtype=st.sampled_from([np.float32, np.float64, complex]))
+def test_parameters_have_pages_of_their_own(n, dtype):
+    flat = whole_pages(n, dtype)
+    assert flat.shape == (n,) and flat.dtype == dtype and not flat.any()
+    start, end = flat.__array_interface__["data"][0], flat.__array_interface__["data"][0] + flat.nbytes
+    memory = flat.base if flat.base.base is None else flat.base.base
+    begin = memory.__array_interface__["data"][0]
+    assert start % mmap.PAGESIZE == 0 and begin <= start
+    assert -(-end // mmap.PAGESIZE) * mmap.PAGESIZE <= begin + memory.nbytes        # its last page, too

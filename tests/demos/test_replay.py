@@ -269,7 +269,7 @@ def contrast(a, b):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_legible_on_every_cell_and_page(scheme):
     """At least 4.5 : 1, the bound of WCAG 2.2 AA."""
-    light, dark = re.findall(r":root \{(.*?)\}", matrices.STYLE, re.S)[:2]
+    light, dark = re.findall(r":root \{(.*?)\}", matrices.part("cells.css"), re.S)[:2]
     found = re.findall(r"--([\w-]+): ([\d. ]+);", light + (dark if scheme == "dark" else ""))
     variables = {name: np.array(list(map(float, value.split()))) for name, value in found}
     page, ink = variables["page"], variables["ink"]

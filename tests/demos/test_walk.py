@@ -14,18 +14,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from minigpt_np.layers import constants
-from minigpt_np.training import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMOS = ROOT / "demos"
 
-from html_page import Page
 from lib import terminal
 from lib import walk
 import replay
 import step_through
-import tied_gradients
-import train_text
 
 EPS = np.finfo(float).eps
 
@@ -271,59 +267,6 @@ def test_without_a_keyboard_every_line_is_shown_within_80_columns(capsys, monkey
     _, steps, loss = walked(walk.example())
     assert len(headings(text)) == len(steps)
     assert text.count("This line accumulates into dE") == 2 and f"loss {loss:.6f}" in text
-
-
-# ---- pages of other demos ------------------------------------------------------------------------
-
-def test_the_page_of_tied_gradients(tmp_path, capsys):
-    path = tmp_path / "new" / "tied.html"
-    options = ["--text", "a <b a", "--also", "z", "--width", "2", "--heads", "1", "--steps", "2", "--seed", "1"]
-    assert tied_gradients.main([*options, "--html", str(path)]) == 0
-    with_page = capsys.readouterr().out
-    assert tied_gradients.main(options) == 0
-    assert capsys.readouterr().out == with_page
-    text = path.read_text(encoding="utf-8")
-    page = Page(text)
-    assert page.open == [] and page.scripts == [] and "http" not in text
-    assert len(page.titles) == 4 * 3 + 4 * 2 * (1 + 3 + 3)  # dlogits (V, T), and seven of (V, D)
-    lesson = tied_gradients.measure(["a", "<", "b", "a"], "z", 1, 1, 2, 1, steps=2, follow=True)
-    assert len(lesson.norms) == len(lesson.losses) == 3
-    np.testing.assert_allclose(lesson.norms[-1], [np.linalg.norm(part) for part in
-                                                  (lesson.from_lookup, lesson.from_logits)])
-    about, *says = next(title for title in page.titles
-                        if title.startswith("dE[a, 1]") and "lookup" in title).split("\n")
-    assert about == f"dE[a, 1] = {lesson.total[0, 1]:.4g}"
-    amounts = [float(line.split(": ")[1]) for line in says if line.startswith("position")]
-    assert len(amounts) == 3 + 1                    # every position writes; one reads `a`
-    np.testing.assert_allclose(sum(amounts), lesson.total[0, 1], rtol=0,
-                               atol=4 * 5.01e-3 * np.abs(amounts).max())      # 3 digits of each
-
-
-def test_a_page_too_large_is_refused(capsys):
-    with pytest.raises(SystemExit) as caught:
-        tied_gradients.main(["--text", "a b " * 50, "--width", "1024", "--html", "x.html"])
-    assert caught.value.code == 2 and "--html: V D T = 3 x 1024 x 99" in capsys.readouterr().err
-
-
-def test_the_page_of_train_text_goes_on_where_the_run_does(tmp_path, capsys):
-    (tmp_path / "text").write_text("the cat sat on the mat, the dog sat on the log. " * 40)
-    path, out = tmp_path / "pages" / "run.html", tmp_path / "run.npz"
-    options = ["--text", tmp_path / "text", "--layers", "1", "--heads", "1", "--width", "8",
-               "--block", "8", "--batch", "2", "--samples", "0", "--threads", "1", "--steps", "6"]
-    assert train_text.main([*map(str, options), "--html", str(path), "--out", str(out)]) == 0
-    page = Page(path.read_text(encoding="utf-8"))
-    assert page.open == [] and "6 of 6 steps" in path.read_text(encoding="utf-8")
-    history = checkpoint.load(out).notes["history"]
-    for name in ("norms", "training"):
-        assert [step for step, *_ in history[name]] == list(range(6))
-    with_page = checkpoint.load(out).arrays["params"]
-    assert train_text.main([*map(str, options), "--out", str(tmp_path / "other.npz")]) == 0
-    without = checkpoint.load(tmp_path / "other.npz").arrays["params"]
-    np.testing.assert_array_equal(without, with_page)
-    path.unlink()
-    assert train_text.main(["--resume", str(out)]) == 0
-    assert Page(path.read_text(encoding="utf-8")).open == []
-    capsys.readouterr()
 
 
 # ---- bad input -----------------------------------------------------------------------------------

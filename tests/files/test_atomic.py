@@ -167,19 +167,29 @@ def test_many_writers_leave_one_of_their_files_and_nothing_else(tmp_path):
     assert not failures and os.listdir(tmp_path) == ["run.npz"]
 
 
-def test_files_that_belong_together_are_never_of_two_writers_for_good(tmp_path):
-    def work(letter):
-        for _ in range(20):
-            with whole_files(tmp_path / "one", tmp_path / "two") as files:
-                for file in files:
-                    file.write(letter)
+def test_files_that_belong_together_are_moved_by_one_writer_at_a_time(tmp_path, monkeypatch):
+    """A second writer comes where the first has moved one of two files, and has a while to get between."""
+    halfway, second_moved, replace = threading.Event(), threading.Event(), os.replace
 
-    threads = [threading.Thread(target=work, args=(letter,)) for letter in (b"a", b"b", b"c")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    def work(letter):
+        with whole_files(tmp_path / "one", tmp_path / "two") as files:
+            for file in files:
+                file.write(letter)
+
+    def slowly(source, target):
+        replace(source, target)
+        if threading.current_thread() is second:
+            second_moved.set()
+        elif target == tmp_path / "one":
+            halfway.set()
+            assert not second_moved.wait(0.3)
+
+    second = threading.Thread(target=lambda: (halfway.wait(), work(b"b")))
+    monkeypatch.setattr(os, "replace", slowly)
+    second.start()
+    work(b"a")
+    second.join()
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes() == b"b"
     assert sorted(os.listdir(tmp_path)) == ["one", "two"]
 
 

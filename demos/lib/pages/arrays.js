@@ -13,62 +13,66 @@ function labels(kind, n) {              // kind: as in lib/walk.py's KINDS, or t
   if (kind === "rows looked up") return [...new Set(ids)].sort((a, b) => a - b).map(v => tokens[v]);
   return null;
 }
-const matrixOf = (item, offset = 0) => {
-  const [r, c] = arrays[item.values].shape.slice(-2);
-  return {r, c, at: (i, j) => arrays[item.values].values[offset + i * c + j]};
-};
 
 // ---- one array; item: as lib/tour.py's Shown
 
 function drawArray(item, parent, offset = 0) {
-  const box = element("div", "array", undefined, parent), {r, c, at} = matrixOf(item, offset);
-  const title = element("div", "", undefined, box);
-  const most = item.scale || 1, n = power(most), digits = c <= DIGITS_UP_TO;
-  const wholes = arrays[item.values].values.every(Number.isInteger);
-  element("span", `name titles ${item.use}`, item.name, title);
-  const sizes = [[r, kindOf(item.rows, "rows")], [c, kindOf(item.columns, "numbers")]].filter(([n]) => n > 1);
-  const size = (sizes.length ? sizes : [[1, "number"]]).map(([n, kind]) => `${n} ${kind}`).join(" × ");
-  element("div", "kind", [size,
-    digits ? unit(n) : "", item.note].filter(Boolean).join("; "), box);
-  const table = element("table", `matrix${digits ? "" : " narrow"}`, undefined, element("div", "wide", undefined, box));
+  const {shape, values, whole} = arrays[item.values], [r, c] = [1, ...shape].slice(-2), most = item.scale || 1;
+  const drawn = {r, c, whole, most, digits: c <= DIGITS_UP_TO, wholes: values.every(Number.isInteger)};
+  drawn.at = (i, j) => values[offset + i * c + j];
+  drawn.unit = drawn.digits ? power(most) : 0;
+  const box = element("div", "array", undefined, parent);
+  drawTitle(item, drawn, box);
+  const wide = element("div", "wide", undefined, box);
+  const table = element("table", `matrix${drawn.digits ? "" : " narrow"}`, undefined, wide);
   table.setAttribute("role", "grid");
   table.setAttribute("aria-label", `${item.name}, ${r} by ${c}`);
-  const rows = labels(item.rows), columns = labels(item.columns);
-  const head = element("tr", "", undefined, element("thead", "", undefined, table));
+  drawHead(item, drawn, table);
+  const body = element("tbody", "", undefined, table);
+  for (let i = 0; i < r; i++) drawRow(item, drawn, i, body);
+  return Object.assign(table, {item, at: drawn.at});
+}
+
+function drawTitle(item, {r, c, unit: n}, box) {
+  element("div", `name titles ${item.use}`, item.name, box);
+  const sizes = [[r, kindOf(item.rows, "rows")], [c, kindOf(item.columns, "numbers")]].filter(([n]) => n > 1);
+  const size = (sizes.length ? sizes : [[1, "number"]]).map(([n, kind]) => `${n} ${kind}`).join(" × ");
+  element("div", "kind", [size, unit(n), item.note].filter(Boolean).join("; "), box);
+}
+
+function drawHead(item, {c, digits}, table) {
+  const head = element("tr", "", undefined, element("thead", "", undefined, table)), columns = labels(item.columns);
   element("td", "", "", head);
   for (let j = 0; j < c; j++) {
-    const th = element("th", "", columns ? columns[j].replace(" ", digits ? "\n" : " ") : String(j), head);
+    const text = columns ? columns[j] : String(j);
+    const th = element("th", "", text.replace(" ", digits ? "\n" : " "), head);
     th.scope = "col";
-    if (columns) th.title = columns[j];
+    th.title = text;
   }
-  const body = element("tbody", "", undefined, table), marked = new Set(item.marked.map(String));
-  for (let i = 0; i < r; i++) {
-    const row = element("tr", "", undefined, body), name = rows ? rows[i] : String(i);
-    if (name) element("th", "", name, row).scope = "row";
-    else element("td", "", "", row);
-    for (let j = 0; j < c; j++) {
-      const cell = element("td", "", undefined, row), x = at(i, j);
-      if (arrays[item.values].whole) cell.className = "cell whole", cell.textContent = full(x);
-      else {
-        paint(cell, x, most, item.use);
-        if (item.empty) cell.className = "cell none";
-        else if (digits) cell.textContent = brief(typeof x === "string" || !n ? x : x / 10 ** n, wholes);
-      }
-      if (marked.has(`${i},${j}`)) cell.classList.add("marked");
-      cell.tabIndex = i || j ? -1 : 0;
-      cell.says = sayCell(item, i, j, x);
-      if (!cell.textContent) cell.setAttribute("aria-label", cell.says);
-    }
-  }
-  table.item = item;
-  table.at = at;
-  return table;
 }
+
+function drawRow(item, drawn, i, body) {
+  const row = element("tr", "", undefined, body), name = String(nameAt(item.rows, i));
+  if (name) element("th", "", name, row).scope = "row";
+  else element("td", "", "", row);
+  for (let j = 0; j < drawn.c; j++) {
+    const cell = element("td", "", undefined, row), x = drawn.at(i, j);
+    paint(cell, x, drawn.most, item.use);
+    if (drawn.whole) cell.className = "cell whole";
+    if (item.empty) cell.className = "cell none";
+    else if (drawn.whole) cell.textContent = full(x);
+    else if (drawn.digits) cell.textContent = brief(typeof x === "number" ? x / 10 ** drawn.unit : x, drawn.wholes);
+    if (item.marked.some(([r, c]) => r === i && c === j)) cell.classList.add("marked");
+    cell.tabIndex = i || j ? -1 : 0;
+    cell.says = nameOf(item, i, j) + (item.empty ? ": nothing yet" : ` = ${full(x)}`);
+    if (!cell.textContent) cell.setAttribute("aria-label", cell.says);
+  }
+}
+
 const kindOf = (kind, other) => Array.isArray(kind) ? "row" : kind || other;
 const nameAt = (kind, i) => labels(kind) ? labels(kind)[i] : i;
 const nameOf = (item, i, j) =>
   `${item.name}[${[nameAt(item.rows, i), nameAt(item.columns, j)].filter(index => index !== "").join(", ")}]`;
-const sayCell = (item, i, j, x) => nameOf(item, i, j) + (item.empty ? ": nothing yet" : ` = ${full(x)}`);
 
 // ---- several, as in an equation
 

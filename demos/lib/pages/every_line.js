@@ -47,10 +47,7 @@ function drawGroup(title, values, parent) {     // values: [name, place among ar
 function drawPages(name, what, axes, parent) {  // a matrix; of more axes, one for each of the outer indices
   const {shape, values} = arrays[what], kinds = axes.map(axis => data.kinds[axis] || "");
   const item = {name, values: what, use: "", note: "", marked: [], scale: largest(values)};
-  if (shape.length === 1) {
-    arrays[what] = {...arrays[what], shape: [1, shape[0]]};
-    return drawArray({...item, rows: [""], columns: kinds[0] || ""}, parent);
-  }
+  if (shape.length === 1) return drawArray({...item, rows: [""], columns: kinds[0] || ""}, parent);
   const [r, c] = shape.slice(-2);
   for (let offset = 0; offset < values.length; offset += r * c) {
     const outer = shape.slice(0, -2).map((size, k, sizes) =>

@@ -1,12 +1,12 @@
-"""Exercise 7: LayerNorm.
+"""Exercise 8: LayerNorm.
 
     xhat = (x - mean) / sqrt(variance + EPS)            mean and variance of each row
     y = gain · xhat + bias
 
     x (N, D);  gain (D,), bias (D,)     the same for all rows
 
-backward is given dy (N, D). Return dx, dgain, dbias. Beware: moving one number of x moves the mean
-and the variance of its row, and with them every other xhat of that row.
+backward is given dy (N, D). Return dx, dgain, dbias. Exercise 7 was what comes back through the
+mean; now moving one number of x moves the variance of its row as well, and with it every xhat.
 """
 import numpy as np
 

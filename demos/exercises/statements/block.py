@@ -1,4 +1,4 @@
-"""Exercise 9: a whole block, out of the layers you have already done.
+"""Exercise 11: a whole block, out of the layers you have already done.
 
     x = x + attention(LayerNorm(x))
     x = x + MLP(LayerNorm(x))

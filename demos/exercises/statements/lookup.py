@@ -1,4 +1,4 @@
-"""Exercise 2: looking up, where a GPT reads.
+"""Exercise 2: the lookup, where ids become vectors.
 
     x[b, t] = E[ids[b, t]] + P[t]
 
@@ -6,9 +6,10 @@
     E (V, D)        a row for every token of the vocabulary
     P (S, D)        a row for every position; T <= S
 
-backward is given dx (B, T, D). Return dE (V, D) and dP (S, D). A row that was read several times
-had several effects on the loss; a row that was not read had none.
+backward is given dx (B, T, D). Return dE (V, D) and dP (S, D). A row that was looked up several
+times had several effects on the loss; a row that was not looked up had none.
 """
+import numpy as np
 
 
 def forward(ids, E, P):

@@ -1,4 +1,4 @@
-"""Exercise 8: causal attention.
+"""Exercise 10: causal attention.
 
     scores[t, s] = q[t] · k[s] / sqrt(K),  and -inf where s > t: nobody looks ahead
     weights = softmax over s of scores
@@ -7,7 +7,7 @@
     q, k, v (B, H, T, K)    H heads of width K in each of B sequences; all B·H by themselves
 
 backward is given dy (B, H, T, K). Return dq, dk, dv. `attend` is yours to call: the weights are
-needed again. For one row of a softmax, w = softmax(z):  dz = w · (dw - sum of w · dw).
+needed again. What a softmax sends back you know from exercise 9.
 """
 import numpy as np
 

@@ -1,8 +1,8 @@
-"""Exercise 4: one matrix E that reads and writes.
+"""Exercise 4: one matrix E, looked up at one end and the head at the other.
 
-    x = E[ids]              reading: a row for each id
+    x = E[ids]              the lookup: a row for each id
     h = tanh(x)             a model, if a small one
-    logits = h Eᵀ           writing: the score of every token at every position
+    logits = h Eᵀ           the head: the score of every token at every position
 
     ids (N,)        integers in 0..V-1
     E (V, D)        used twice, so the loss depends on it in two ways

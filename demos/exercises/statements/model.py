@@ -1,4 +1,4 @@
-"""Exercise 10: the whole model, out of what you have already done.
+"""Exercise 12: the whole model, out of what you have already done.
 
     x = E[ids] + P              lookup
     x = block(x)                for each block
@@ -12,7 +12,10 @@
     H       heads
 
 backward is given dloss, a number. Return dp, built like p: dp["E"], ..., dp["blocks"][0]["W_up"].
+When this and all it is made of are right, check.py trains a GPT with them.
 """
+import numpy as np
+
 import block
 import cross_entropy
 import layernorm

@@ -1,4 +1,4 @@
-"""Exercise 3: logits, where a GPT writes.
+"""Exercise 3: the logits, where vectors become a score for every token.
 
     logits = h headᵀ        logits[n, v] = h[n] · head[v]
 
@@ -7,6 +7,7 @@
 
 backward is given dlogits (N, V). Return dh (N, D) and dhead (V, D).
 """
+import numpy as np
 
 
 def forward(h, head):

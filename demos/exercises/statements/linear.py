@@ -9,6 +9,7 @@ backward is given dy (N, D_out): dy[n, j] says how fast the loss grows as y[n, j
 fast it grows as each number of x, W and b does: dx, dW, db, of the shapes of x, W and b. Every
 y[n, j] that a number has a part in counts.
 """
+import numpy as np
 
 
 def forward(x, W, b):
