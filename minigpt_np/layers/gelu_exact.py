@@ -2,9 +2,9 @@
 
 NumPy has no erf. What falls slowest in it is taken out, and a polynomial is left:
 
-    1 - Φ(|x|) = erfc(z) / 2,    erfc(z) = exp(-z²) p(s) / (a + z),    z = |x| / sqrt(2),    s = (a - z) / (a + z)
+    1 - Φ(|x|) = erfc(z) / 2,    erfc(z) = exp(-z²) f(r) / (a + z),    z = |x| / sqrt(2),    r = (a - z) / (a + z)
 
-p interpolates (a + z) exp(z²) erfc(z) at the Chebyshev points of s in -1..1, computed with 50 digits. Each
+f interpolates (a + z) exp(z²) erfc(z) at the Chebyshev points of r in -1..1, computed with 50 digits. Each
 step is analytic on either side of 0, so that a complex step goes through (see gradcheck).
 """
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy as np
 
 from ..described import Described
 
-# a and p, its highest power first: to the precision of float32, and of float64.
+# a and f, its highest power first: to the precision of float32, and of float64.
 SHORT = 2.5, (
     -7.292145627e-05, -2.686559161e-05, 0.0006662207953, 0.0004136037997, -0.004803455108, -0.008382888215,
     0.02835886711, 0.1712494186, 0.4539142497, 0.8046519341, 1.05403182)
@@ -55,16 +55,15 @@ def backward(dy, cache):
 
 def half_erfc(z):
     """erfc(z) / 2 for z >= 0, of any shape."""
-    a, (highest, *coefficients) = SHORT if np.finfo(z.dtype).eps > 1e-10 else LONG
+    a, (highest, *coefficients, lowest) = SHORT if np.finfo(z.dtype).eps > 1e-10 else LONG
     inverse = 1 / (a + z)
-    s = (a - z) * inverse
-    p = highest * s                                     # Horner's rule, in one piece of memory
-    for coefficient in coefficients[:-1]:
-        p += coefficient
-        p *= s
-    p += coefficients[-1]
-    p *= inverse
-    z2 = z * z
-    p *= np.exp(np.negative(z2, out=z2), out=z2)
-    p *= 1 / 2
-    return p
+    ratio = (a - z) * inverse
+    work = highest * ratio                              # the polynomial by Horner's rule, in one piece of memory
+    for coefficient in coefficients:
+        work += coefficient
+        work *= ratio
+    work += lowest
+    work *= inverse
+    work *= np.exp(-z * z)
+    work *= 1 / 2
+    return work
