@@ -2,6 +2,7 @@
 
     python demos/add.py                     # numbers of two digits, tied and then untied
     python demos/add.py --tie --digits 3 --steps 6000
+    python demos/add.py --threads 1         # all in this process, to be stepped through
 
 The sum is written from its last digit to its first, in the order in which one adds by hand: each
 digit then needs only the two above it and a carry. A fifth of all pairs of numbers is held out

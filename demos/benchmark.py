@@ -9,6 +9,7 @@ products alone are the limit: no trainer that multiplies with the same BLAS can 
 """
 import argparse
 import json
+import sys
 import time
 from statistics import median
 
@@ -17,8 +18,10 @@ import numpy as np
 from lib import terminal
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.training import parallel
+from minigpt_np.training.blas import blas_threads
 from minigpt_np.layers import attention, causal, cross_entropy, layernorm, logits, lookup, mlp
 from minigpt_np.training.optim import AdamW
+from minigpt_np.training.progress import Progress
 from minigpt_np.training.trainer import Trainer
 
 SHAPES = {                  # L, H, D, T, V, B
@@ -67,18 +70,19 @@ def measure(name, steps, threads):
     trainer = Trainer(model, AdamW(model.params), threads=threads)
     tokens = np.random.default_rng(0).integers(0, V, (B, T + 1))
     ids, targets = tokens[:, :-1], tokens[:, 1:]
-    limit = parallel.team([Products(config, shard.stop - shard.start) for shard in parallel.shares(B, threads)], [])
+    limit = parallel.team([Products(config, shard.stop - shard.start) for shard in parallel.even_slices(B, threads)], [])
 
     trainer.step(ids, targets)
     steps = steps or max(5, min(500, int(5 / timed(trainer.step, ids, targets))))
     step_times, limit_times = [], []
-    rounds = parallel.shares(steps, ROUNDS)
-    progress = terminal.Progress(name, len(rounds))
-    for part in rounds:                 # in turn, so that both see the same machine
+    rounds = parallel.even_slices(steps, ROUNDS)
+    progress = Progress(len(rounds), sys.stderr, patience=1)
+    for done, part in enumerate(rounds, 1):                 # in turn, so that both see the same machine
         step_times += [timed(trainer.step, ids, targets) for _ in range(part.start, part.stop)]
-        with parallel.blas_threads(1):
+        with blas_threads(1):
             limit_times += [timed(limit.call, "run") for _ in range(part.start, part.stop)]
-        progress.step()
+        progress.update(done, f"rounds of {name}")
+    progress.clear()
     seconds, limit_seconds = median(step_times), median(limit_times)
     return {
         "shape": name, "ms_per_step": 1e3 * seconds, "tokens_per_s": B * T / seconds,
@@ -100,8 +104,8 @@ class Products:
     def __init__(self, config, B):
         T, D, H, K, V = config.block_size, config.n_embd, config.n_head, config.head_size, config.vocab_size
         linear = [triple(B * T, d_in, d_out) for d_in, d_out in ((D, 3 * D), (D, D), (D, 4 * D), (4 * D, D))]
-        pieces = [(min(start + causal.QUERIES, T) - start, min(start + causal.QUERIES, T))
-                  for start in range(0, T, causal.QUERIES)]
+        pieces = [(min(start + causal.QUERY_BLOCK, T) - start, min(start + causal.QUERY_BLOCK, T))
+                  for start in range(0, T, causal.QUERY_BLOCK)]
         scores = [triple(n, K, S, (B, H)) for n, S in pieces]          # q kᵀ and its two gradients
         mixes = [triple(n, S, K, (B, H)) for n, S in pieces]           # w v and its two gradients
         self.block = [product for three in linear + scores + mixes for product in three]

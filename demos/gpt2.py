@@ -4,19 +4,20 @@ with what it writes.
     python demos/gpt2.py --model FOLDER --prompt "The matrix"
     python demos/gpt2.py                                    # a small model, trained on the spot
 
-FOLDER holds config.json, model.safetensors (or shards and their index), vocab.json and merges.txt,
-as Hugging Face has them for GPT-2 and as demos/train_text.py --tokenizer bpe --export writes them.
+FOLDER holds config.json, model.safetensors (or shards and their index), and the tokenizer: vocab.json
+and merges.txt, or tokenizer.json. So Hugging Face has GPT-2 and GPT-1 (openai-gpt), so transformers
+saves them, and so does demos/train_text.py --tokenizer bpe --export.
 """
 import argparse
-import codecs
 import tempfile
 import time
 
 import numpy as np
 
-from lib import terminal
+from lib import terminal, writing
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import safetensors
+from minigpt_np.text import open_tokenizer
 from minigpt_np.text.bpe import BPETokenizer
 from minigpt_np.training.data import random_batch
 from minigpt_np.training.optim import AdamW, WarmupCosine
@@ -91,7 +92,7 @@ def train(folder, args):
 # ---- the four steps ------------------------------------------------------------------------------
 
 def show(folder, args):
-    tokenizer = BPETokenizer.from_folder(folder)
+    tokenizer = open_tokenizer(folder)
     start = time.perf_counter()
     model = GPT.from_pretrained(folder)
     seconds = time.perf_counter() - start
@@ -99,6 +100,8 @@ def show(folder, args):
         raise ValueError(f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, but E has "
                          f"only {model.config.vocab_size} rows")
     ids = tokenizer.encode(args.prompt)
+    if not len(ids):
+        raise ValueError(f"--prompt: {args.prompt!r} given, of which this tokenizer leaves nothing")
 
     print("\n".join(what_the_file_holds(folder, model, seconds)))
     print("\n".join(what_is_read(ids, model, tokenizer)))
@@ -116,9 +119,14 @@ def what_the_file_holds(folder, model, seconds):
     for name in sorted(ends, reverse=True):
         lines.append(f"    {name}  {' x '.join(map(str, tensors[name].shape))}")
     if len(ends) == 1:
-        lines.append("    lm_head.weight is not in it: what reads also writes")
+        other = "the embeddings are" if ends[0].endswith("lm_head.weight") else "lm_head.weight is"
+        lines.append(f"    {other} not in it: what reads also writes")
+    elif tied:
+        lines.append("    equal, bit for bit")
+    elif np.array_equal(model.params.head, model.params.E):
+        lines.append("    equal, but tie_word_embeddings is false in config.json: two matrices")
     else:
-        lines.append("    equal, bit for bit" if tied else "    two matrices of different numbers")
+        lines.append("    two matrices of different numbers")
     lines += ["", f"The model: {model.params.flat.size:,} numbers, "
                   f"{c.vocab_size * c.n_embd:,} of them E", "",
               f"    params.head is params.E    {tied}"]
@@ -137,19 +145,12 @@ def what_is_read(ids, model, tokenizer):
 
 
 def write(ids, model, tokenizer, args):
-    """Print the prompt and its continuation as it comes -> all ids (T,)."""
-    text = codecs.getincrementaldecoder("utf-8")("replace")     # a token can end within a character
-    stream = model.stream(ids[None], args.tokens, args.temperature, not args.greedy,
-                          args.top_k, args.top_p, args.seed)
-    print(f"It goes on\n\n{args.prompt}", end="", flush=True)
-    start, new = time.perf_counter(), []
-    for token, in stream:
-        if token == tokenizer.end_of_text:
-            break
-        new.append(token)
-        print(text.decode(bytes_of(token, tokenizer)), end="", flush=True)
+    """Print the prompt, as the model reads it, and its continuation as it comes -> all ids (T,)."""
+    print("It goes on\n")
+    start = time.perf_counter()
+    new = writing.write(model, ids, args.tokens, tokenizer, temperature=args.temperature, do_sample=not args.greedy,
+                        top_k=args.top_k, top_p=args.top_p, seed=args.seed)
     seconds = time.perf_counter() - start
-    print(text.decode(b"", final=True))
     print(f"\n{len(new)} tokens in {seconds:.2f} s\n")
     return np.append(ids, np.array(new, ids.dtype))
 
@@ -158,7 +159,7 @@ def what_is_nearest(ids, model, tokenizer, n):
     """The rows of the head whose products with the last position's output h are largest."""
     read = ids[-model.config.block_size:]
     logits, _, cache = model.forward(read[None])
-    logits, h, head = logits[0, -1].astype(float), cache.output.h[-1], model.params.head
+    logits, h, head = logits[0, -1].astype(float), cache.logits.h[-1], model.params.head
     p = np.exp(logits - logits.max())
     p /= p.sum()
     name = "E" if head is model.params.E else "head"
@@ -175,13 +176,8 @@ def what_is_nearest(ids, model, tokenizer, n):
     return [*lines, "", f"Whichever is written next, it is then read as {again}."]
 
 
-def bytes_of(v, tokenizer):
-    """A model can have more rows than its tokenizer has tokens (nanoGPT rounds up to 50304)."""
-    return tokenizer.token(v) if v < tokenizer.vocab_size else "\ufffd".encode()
-
-
 def text_of(v, tokenizer):
-    return terminal.label(bytes_of(v, tokenizer).decode(errors="replace"))
+    return terminal.label(writing.bytes_of(v, tokenizer).decode(errors="replace"))
 
 
 if __name__ == "__main__":

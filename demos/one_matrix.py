@@ -35,6 +35,7 @@ from lib.lab import Lab, Settings, committed_rates, plain, step_seconds, sweep
 from lib.report import Report
 from lib.subject import Subject
 from minigpt_np.training import parallel
+from minigpt_np.training.blas import blas_threads
 
 FINDINGS = {1: e_alone, 2: turning_point, 3: who_moves_e, 4: why_output, 5: likelihood, 6: magnitude, 7: tie_done_wrong,
             8: cost}
@@ -152,7 +153,7 @@ def measured(args, lab):
                          "validation": len(lab.validation), "seeds": seeds, "lr": args.lr},
                "rates": {kind.name: lab.measured(kind) for kind in kinds if lab.measured(kind) and not kind.same_time},
                "findings": {}}
-    with parallel.blas_threads(1):          # small products: a second thread would only wait
+    with blas_threads(1):          # small products: a second thread would only wait
         for n in parts:
             note(f"measuring {n} of {', '.join(map(str, parts))}")
             numbers["findings"][str(n)] = FINDINGS[n].measure(lab)

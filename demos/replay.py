@@ -1,27 +1,30 @@
-"""Record a forward and a backward pass, line by line, in one HTML file that plays them.
+"""A forward and a backward pass of a small GPT as one HTML page: a guided tour, and every line replayed.
 
     python demos/replay.py                                  # writes out/replay.html
     python demos/replay.py rose.html --text "a rose is a rose is a rose"
 
-The file needs nothing else: open it in a browser. A slider and the arrow keys move through time.
+The file needs nothing else: open it in a browser. replay.html#stop=head-gradient opens it at a stop of the tour,
+#step=57 at a line.
 """
 import argparse
 import io
 import json
 import keyword
 import math
+import re
 import tokenize
 from pathlib import Path
 
-
-from lib import matrices
 from lib.charts import save
+from lib.matrices import part
 from lib.terminal import label, run
-from lib.walk import ALSO, TEXT, Walk, example, source
+from lib.tour import product, tour
+from lib.walk import KINDS, Walk, add_arguments, example_of, source
+from lib.whole import picture
+from lib.words import headline
 
-PAGE = Path(__file__).parent / "lib" / "replay_page.html"
 DIGITS = 4                  # significant ones that are kept of a number
-KINDS = {"tokens": "t", "positions": "p", "": ""}
+SCRIPTS = ["cells.js", "arrays.js", "tour.js", "every_line.js", "replay.js"]
 
 
 class Recording:
@@ -31,57 +34,62 @@ class Recording:
         self.example = example
         self.arrays, self.index = [], {}    # what the page holds; id of an array -> its place there
         self.kept = []                      # the arrays, so that no id comes twice
-        self.steps, self.writes, self.files = [], [], {}
-        self.walk = Walk(example, self.see)
+        self.walked, self.files = [], {}
+        self.walk = Walk(example, lambda step, frame: self.walked.append(step))
 
-    def see(self, step, _frame):
-        if step.write:
-            self.writes.append({"step": len(self.steps), "use": step.write.use, **{
-                name: self.array(getattr(step.write, name))
-                for name in ("before", "contribution", "after", "parts")}})
+    def data(self):
+        """All of it."""
+        loss = self.walk.run()
+        e, c = self.example, self.example.model.config
+        tokens = [label(token) for token in e.tokens]
+        about = (f"{e.ids.size} positions (T), {len(tokens)} tokens (V), {c.n_embd} numbers a token (D), "
+                 f"{c.n_head} heads (H), {c.n_layer} block{'s' * (c.n_layer > 1)} (L); untrained, loss {loss:.4f}")
+        return {"about": about, "tokens": tokens, "kinds": KINDS,
+                "ids": e.ids[0].tolist(), "targets": e.targets[0].tolist(),
+                "stops": list(map(self.stop, tour(e, self.walked, loss))),
+                "E": self.array(self.walk.copy(e.model.params.E)),
+                "steps": list(map(self.step, self.walked)),
+                "writes": [self.write(n, step.write) for n, step in enumerate(self.walked) if step.write],
+                "files": self.files, "arrays": self.arrays}
+
+    def stop(self, stop):
+        return {**vars(stop), "shows": list(map(self.shown, stop.shows))}
+
+    def shown(self, shown):
+        return {**vars(shown), "values": self.array(shown.values, DIGITS + 3), "scale": rounded(shown.scale)}
+
+    def step(self, step):
         if step.file not in self.files:
             self.files[step.file] = coloured(source(step.file))
-        self.steps.append({"kind": step.kind, "phase": step.phase, "stack": step.stack,
-                           "last": step.last_line, "enters": bool(step.enters),
-                           "dE": self.array(step.dE),
-                           "reads": list(map(self.value, step.reads)),
-                           "binds": list(map(self.value, step.binds))})
+        return {"kind": step.kind, "phase": step.phase, "stack": step.stack, "last": step.last_line,
+                "enters": bool(step.enters), "prepares": step.prepares, "headline": headline(step),
+                "reads": list(map(self.value, step.reads)), "binds": list(map(self.value, step.binds))}
+
+    def write(self, n, write):
+        arrays = {name: self.array(getattr(write, name)) for name in ("before", "contribution", "after")}
+        return {"step": n, "use": write.use, **arrays, "shows": list(map(self.shown, product(write)))}
 
     def value(self, value):
         what = value.text if value.array is None else self.array(value.array)
-        return [value.name, what, KINDS[value.rows], KINDS[value.columns]]
+        return [value.name, what, value.axes]
 
-    def array(self, array):
+    def array(self, array, digits=DIGITS):
         """The place of an array among those of the page."""
         if id(array) not in self.index:
             self.kept.append(array)
             self.index[id(array)] = len(self.arrays)
-            values = list(map(rounded, array.ravel().tolist()))
-            self.arrays.append({"shape": array.shape, "values": values})
+            values = [rounded(x, digits) for x in array.ravel().tolist()]
+            self.arrays.append({"shape": array.shape, "whole": array.dtype.kind == "i", "values": values})
         return self.index[id(array)]
 
-    def data(self):
-        """All of it, after the walk."""
-        loss = self.walk.run()
-        e, c = self.example, self.example.model.config
-        tokens = [label(token) for token in e.tokens]
-        sentence = " ".join(tokens[v] for v in e.ids[0])
-        about = (f"Reads “{sentence}” and is to say “{' '.join(tokens[v] for v in e.targets[0])}”. "
-                 f"T = {e.ids.size}, V = {len(tokens)}, D = {c.n_embd}, H = {c.n_head}, "
-                 f"L = {c.n_layer}; untrained, loss {loss:.4f}.")
-        return {"about": about, "tokens": tokens,
-                "ids": e.ids[0].tolist(), "targets": e.targets[0].tolist(),
-                "E": self.array(self.walk.copy(e.model.params.E)), "files": self.files,
-                "arrays": self.arrays, "steps": self.steps, "writes": self.writes}
 
-
-def rounded(x):
-    """A number with DIGITS significant digits; what JSON has no number for as text."""
+def rounded(x, digits=DIGITS):
+    """A number with so many significant digits; what JSON has no number for as text."""
     if isinstance(x, int):
         return x
     if not math.isfinite(x):
         return str(x)
-    x = float(f"{x:.{DIGITS}g}")
+    x = float(f"{x:.{digits}g}")
     return int(x) if x == int(x) and abs(x) < 1e6 else x
 
 
@@ -102,31 +110,25 @@ def coloured(lines):
     return list(zip(lines, marks))
 
 
-def page(data):
+def page(data, picture):
     """The HTML: the data stand in a script element, where no `<` may come."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    empty = PAGE.read_text(encoding="utf-8").replace("/*MATRICES*/", matrices.STYLE)
-    return empty.replace("/*DATA*/", text)
+    parts = {"STYLE": part("cells.css") + part("replay.css"), "PICTURE": picture, "DATA": text,
+             "SCRIPT": "".join(map(part, SCRIPTS))}
+    return re.sub(r"/\*([A-Z]+)\*/", lambda match: parts[match[1]], part("replay.html"))
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("file", nargs="?", default="out/replay.html", help="default: %(default)s")
-    parser.add_argument("--text", default=TEXT, help="what is read and said (default: %(default)s)")
-    parser.add_argument("--also", default=ALSO,
-                        help="tokens that the text need not hold (default: %(default)s)")
-    parser.add_argument("--width", type=int,
-                        help="D (default: 4, or 6 if 4 were the number of positions)")
-    parser.add_argument("--heads", type=int, default=2, help="H (default: %(default)s)")
-    parser.add_argument("--layers", type=int, default=1, help="L (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the weights (default: %(default)s)")
+    add_arguments(parser)
     args = parser.parse_args(argv)
-    recording = Recording(
-        example(args.text, args.also, args.width, args.heads, args.layers, args.seed))
+    small = example_of(args)
     Path(args.file).parent.mkdir(parents=True, exist_ok=True)
-    html = page(recording.data())
+    data = Recording(small).data()
+    html = page(data, picture(small.model.params.E, data["tokens"], small.model.config.n_layer))
     save(args.file, html)
-    print(f"{len(recording.steps)} steps, {len(html.encode()):,} bytes: {args.file}")
+    print(f"{len(data['stops']) - 1} stops, {len(data['steps'])} steps, {len(html.encode()):,} bytes: {args.file}")
     return 0
 
 

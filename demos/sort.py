@@ -1,7 +1,8 @@
 """Teach a GPT to sort digits, as minGPT's demo.ipynb does: 0 2 1 0 1 0 -> 0 0 0 0 1 1
 
-    python demos/sort.py                        # six digits of three kinds, tied and then untied
-    python demos/sort.py --untie --digits 10    # one of the two; other sizes
+    python demos/sort.py                        # six digits of four kinds, tied and then untied
+    python demos/sort.py --untie --digits 3     # one of the two; other sizes
+    python demos/sort.py --threads 1            # all in this process, to be stepped through
 
 A quarter of all inputs is held out: the model never sees them before it is scored.
 """
@@ -16,7 +17,7 @@ MOST = 1_000_000            # inputs; they are all written down
 def main(argv=None):
     parser = options(__doc__, steps=600, batch=64, lr=1e-3)
     parser.add_argument("--length", type=int, default=6, help="digits in an input (default 6)")
-    parser.add_argument("--digits", type=int, default=3, help="kinds of digit (default 3)")
+    parser.add_argument("--digits", type=int, default=4, help="kinds of digit (default 4)")
     args = parser.parse_args(argv)
     check(parser, args, "length")
     if not 2 <= args.digits <= 10:

@@ -4,46 +4,47 @@
     python demos/step_through.py --auto | less  # every line, without a keyboard
 
 After each line: what it has bound or changed, with shapes and values, and where E and dE stand.
-The two lines that write into dE stop every jump and show dE before, the contribution, dE after.
+The two lines that accumulate into dE stop every jump and show dE before, the contribution, dE after.
 """
 import argparse
 import bdb
 import pdb
+import shutil
 import sys
 
 import numpy as np
 
-from lib.terminal import (COLUMNS, Panel, bold, colours, cut, label, legend, pad, paragraph, picture,
-                          run, shade,
-                       width)
-from lib.walk import ALSO, TEXT, Walk, example, source
+from lib.terminal import (
+    COLUMNS, Panel, bold, colours, cut, label, legend, pad, paragraph, picture, run, shade, width)
+from lib.walk import Walk, add_arguments, example_of, source
 
 HELP = """\
 Enter       the next line
-f           on to where the next layer's forward is called; at the latest to where backward begins
-b           on to where the next layer's backward is called
-            (a line that writes into dE stops either jump; back in time goes replay.py)
+f           on to the next layer's forward, or to where backward begins
+b           on to the next layer's backward
+            (a line that accumulates into dE stops either jump; back in time:
+            demos/replay.py)
 NAME        print a name: x, cache.x, grads.W; E, dE and P are there everywhere
 p NAME      the same for a name that is also a command: p q
-d           pdb, right here; its c comes back to this walk
+d           pdb, right here; its c comes back to this walk, its q quits
 q           quit
 h           this help"""
 
 
 class Guide:
-    """What is said at each line, and what is done next.
+    """What is shown at each line, and what is done next.
 
     ask      prompt -> what is typed; None: nobody is there, every line is shown
     """
 
     def __init__(self, example, ask=None, colour=False, debugger=None):
         self.example, self.ask, self.colour = example, ask, colour
-        self.walk = Walk(example, self.see)
+        self.walk = Walk(example, self.on_step)
         self.debugger = debugger or Visit
         self.until = ""             # "forward" or "backward" while jumping there
         self.count = 0
 
-    def see(self, step, frame):
+    def on_step(self, step, frame):
         self.count += 1
         if self.walk.visitor is not None or not self.stops(step):
             return
@@ -51,32 +52,32 @@ class Guide:
         print("\n".join(self.lines(step)))
         while self.ask:
             try:
-                said = self.ask("(h for help) > ").strip()
+                command = self.ask("(h for help) > ").strip()
             except EOFError:
                 raise bdb.BdbQuit from None
-            if self.obey(said, step, frame):
+            if self.handle(command, step, frame):
                 break
 
     def stops(self, step):
         missed = self.until == "forward" and step.phase == "backward"
         return not self.until or step.enters == self.until or missed or step.write is not None
 
-    def obey(self, said, step, frame):
-        """Do what was said; whether the walk goes on."""
-        if said == "q":
+    def handle(self, command, step, frame):
+        """Do what the command says; whether the walk goes on."""
+        if command == "q":
             raise bdb.BdbQuit
-        if said == "d":
+        if command == "d":
             self.debugger(self.walk).visit(frame)
-        elif said == "f" and step.phase == "backward":
+        elif command == "f" and step.phase == "backward":
             print("The forward pass is over; b goes on to the next layer backwards.")
             return False
-        elif said in ("f", "b"):
-            self.until = {"f": "forward", "b": "backward"}[said]
-        elif said == "h":
+        elif command in ("f", "b"):
+            self.until = {"f": "forward", "b": "backward"}[command]
+        elif command == "h":
             print(HELP)
             return False
-        elif said:
-            print(self.look_up(said.removeprefix("p ").strip(), frame))
+        elif command:
+            print(self.look_up(command.removeprefix("p ").strip(), frame))
             return False
         return True
 
@@ -108,15 +109,17 @@ class Guide:
         title = f"{step.phase}  {here[0]}  {self.count} "
         found = ["", bold(cut(title + "─" * (COLUMNS - width(title)), COLUMNS), self.colour)]
         found += self.code(step) + [""]
-        says = {"call": "is called with", "line": "", "return": ""}[step.kind]
-        found += [says] if says else []
-        for value in step.binds:
-            if step.write is None or value.array is not step.dE:
-                found += self.value(value)
         if step.write:
-            found += ["", *self.write(step.write)]
+            return found + self.write(step.write, self.rows_left(found))
+        found += ["is called with"] if step.kind == "call" else []
+        for value in step.binds:
+            found += self.value(value)
         return found + ["", *self.standing("E", self.example.model.params.E),
                         *self.standing("dE", step.dE)]
+
+    def rows_left(self, lines):
+        """How many lines the terminal has below these, above the prompt; any number if nobody is there."""
+        return shutil.get_terminal_size().lines - len(lines) - 1 if self.ask else np.inf
 
     def code(self, step):
         """The line in its place; above it, at a call, the line that calls."""
@@ -163,17 +166,21 @@ class Guide:
                     for t, v in enumerate(self.example.ids[0])]
         return [""] * n
 
-    def write(self, write):
-        """dE before + contribution = dE after, in shades and in numbers."""
+    def write(self, write, rows_left):
+        """dE before + contribution = dE after: in shades, and as many numbers as there is room for."""
         scale = float(max(np.abs(write.before).max(), np.abs(write.after).max(),
                           np.abs(write.contribution).max()))
-        panels = [Panel(("dE before",), write.before, scale),
-                  Panel((f"from the {write.use}",), write.contribution, scale, "+"),
-                  Panel(("dE after",), write.after, scale, "=")]
+        before = Panel(("dE before",), write.before, scale)
+        contribution = Panel((f"from the {write.use}",), write.contribution, scale, "+")
+        after = Panel(("dE after",), write.after, scale, "=")
         rows = self.labels("tokens", 0)
-        head = f"This line writes into dE, for E as the {PART[write.use]}"
-        return [bold(head, self.colour), "", *picture(rows, panels, self.colour), "",
-                *legend(scale, self.colour), "", *picture(rows, panels, self.colour, True)]
+        shown = [bold(f"This line accumulates into dE, for E as the {PART[write.use]}", self.colour), "",
+                 *picture(rows, [before, contribution, after], self.colour), *legend(scale, self.colour)]
+        for numbers in ([before, contribution, after], [Panel(contribution.title, write.contribution, scale)]):
+            more = ["", *picture(rows, numbers, self.colour, numbers=True)]
+            if len(shown) + len(more) <= rows_left:
+                return shown + more
+        return shown
 
     def standing(self, name, array):
         """E or dE in a line: a shade a number, the rows one after the other."""
@@ -188,7 +195,7 @@ class Guide:
         return [line.rstrip() for line in lines]
 
 
-PART = {"logits": "head: something for every row", "lookup": "lookup: for the rows that were read"}
+PART = {"logits": "head: something for every row", "lookup": "lookup: for the rows of its ids"}
 
 
 class Visit(pdb.Pdb):
@@ -215,27 +222,23 @@ class Visit(pdb.Pdb):
         self.walk.visitor = None
         self._set_stopinfo(self.botframe, None, -1)
 
+    def set_quit(self):
+        raise bdb.BdbQuit           # ends the walk as well
+
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--text", default=TEXT, help="what is read and said (default: %(default)s)")
-    parser.add_argument("--also", default=ALSO,
-                        help="tokens that the text need not hold (default: %(default)s)")
-    parser.add_argument("--width", type=int,
-                        help="D (default: 4, or 6 if 4 were the number of positions)")
-    parser.add_argument("--heads", type=int, default=2, help="H (default: %(default)s)")
-    parser.add_argument("--layers", type=int, default=1, help="L (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the weights (default: %(default)s)")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add_arguments(parser)
     parser.add_argument("--auto", action="store_true",
                         help="show every line, ask nothing; so it is in a pipe")
     args = parser.parse_args(argv)
-    small = example(args.text, args.also, args.width, args.heads, args.layers, args.seed)
+    small = example_of(args)
     auto = args.auto or not (sys.stdin.isatty() and sys.stdout.isatty())
     guide = Guide(small, None if auto else input, colours(sys.stdout))
     T, V, c = small.ids.size, len(small.tokens), small.model.config
     sentence = " ".join(label(small.tokens[v]) for v in small.ids[0])
     print("\n".join(paragraph(
-        f"Reads: {sentence}. T = {T}, V = {V}, D = {c.n_embd}, H = {c.n_head}, L = {c.n_layer}; "
+        f"Input: {sentence}. T = {T}, V = {V}, D = {c.n_embd}, H = {c.n_head}, L = {c.n_layer}; "
         f"E is ({V}, {c.n_embd}) and serves as lookup and as head.")))
     if not auto:
         print("\n" + HELP)

@@ -1,12 +1,13 @@
-"""One matrix E reads the input and writes the output. Watch its gradient being made, and check it.
+"""One matrix E is looked up for the input and multiplied with for the output. Watch its gradient being made, and
+check it.
 
     python demos/tied_gradients.py
     python demos/tied_gradients.py --steps 50 --text "a rose is a rose is a rose"
     python demos/tied_gradients.py --untied
     python demos/tied_gradients.py --steps 50 --html out/tied.html
 
-A sentence goes through a small GPT. Shown are E, who uses its rows, what the input's use and the
-output's use each add to its gradient, and two witnesses who know nothing of backpropagation.
+A sentence goes through a small GPT. Shown are E, who uses its rows, what the lookup and the logits each add to
+its gradient, and two numerical gradients that know nothing of backpropagation. The page has the film of the training, too.
 """
 import argparse
 import re
@@ -17,23 +18,24 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import matrices
-from lib.charts import Lines, save
+from lib import film, matrices, page
+from lib.charts import save
 from lib.contributions import contributions_of, size_of
 from lib.sentence import split
-from lib.terminal import (COLUMNS, Panel, Progress, bold, colours, cut, label, legend, pad, paragraph,
-                          picture, run, width)
+from lib.terminal import Panel, bold, colours, label, legend, paragraph, picture, room, run, table, width
 from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.gradcheck import complex_step, differences
 from minigpt_np.layers import cross_entropy
-from minigpt_np.training.parallel import blas_threads
 from minigpt_np.parameters import count
+from minigpt_np.training.blas import blas_threads
+from minigpt_np.training.progress import Progress
 
 TEXT = "the dog saw the cat and the cat saw the bird fly"
-ALSO = {"words": "fish", "characters": "z"}     # in the vocabulary, but not in the text
+EXTRA_TOKENS = {"words": "fish", "characters": "z"}     # in the vocabulary, but not in the text
+GAPS = {"words": " ", "characters": ""}         # between two tokens
 LEARNING_RATE = 0.1
 LARGEST = 10_000_000        # parameters: this is about models small enough to look at
-DRAWN = 100_000             # V D T at most in a page: what all positions put into all cells of dE
+DRAWN = 1_500               # cells of a matrix, at most, in a page
 
 
 # ---- the numbers ---------------------------------------------------------------------------------
@@ -53,12 +55,13 @@ class Check:
 class Lesson:
     """All that is shown: one sentence through one model, forwards and backwards."""
     tokens: list                # V texts, row by row of E
-    ids: np.ndarray             # (T,) what is read
-    targets: np.ndarray         # (T,) what is to be said: the token after it
+    ids: np.ndarray             # (T,) what is looked up
+    targets: np.ndarray         # (T,) what is to be predicted: the token after it
     model: GPT
     grads: Parameters           # all of backward's
     losses: list                # before each step of training, and now
-    norms: list                 # (lookup's, logits') contribution's norm, likewise; or empty
+    film: film.Film             # of the training; None unless asked for
+    gap: str                    # between two tokens of a text
     E: np.ndarray               # (V, D)
     h: np.ndarray               # (T, D) what the logits are products of, with head
     dx: np.ndarray              # (T, D) gradient of the rows that were looked up
@@ -72,9 +75,19 @@ class Lesson:
         return self.model.config.tie_embeddings
 
     @property
-    def reads(self):
-        """(V,) how often each row is read."""
+    def head(self):
+        """The name of what the logits are products with."""
+        return "E" if self.tied else "head"
+
+    @property
+    def lookups(self):
+        """(V,) how often each row is looked up."""
         return np.bincount(self.ids, minlength=len(self.tokens))
+
+    @property
+    def one_hot(self):
+        """(T, V)"""
+        return np.eye(len(self.tokens))[self.ids]
 
     @property
     def total(self):
@@ -87,17 +100,17 @@ class Lesson:
         return largest(self.from_lookup, self.from_logits, self.total, self.dx)
 
 
-def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, steps=0,
-            follow=False):
+def measure(tokens, also=(), layers=1, heads=2, n_embd=6, seed=0, untied=False, steps=0,
+            gap=" ", filmed=False):
     """Run the model on the tokens, backwards too, and check what comes out: a Lesson.
 
-    Untied, head is at first a copy of E, so that only what is done with the two differs. follow:
-    have the two contributions' norms at every step of training, which takes twice as long.
+    Untied, head is at first a copy of E, so that only what is done with the two differs.
+    gap: what stands between two tokens of a text. filmed: record a film of the training.
     Raises ValueError for fewer than two tokens, for sizes that GPTConfig refuses, for more than
     LARGEST parameters, and when training diverges.
     """
     if len(tokens) < 2:
-        raise ValueError(f"tokens: {len(tokens)} given, expected at least 2: to read and to say")
+        raise ValueError(f"tokens: {len(tokens)} given, expected at least 2: to look up and to predict")
     row = {token: v for v, token in enumerate(dict.fromkeys([*tokens, *also]))}
     text = np.array([[row[token] for token in tokens]])
     ids, targets = text[:, :-1], text[:, 1:]
@@ -110,53 +123,63 @@ def measure(tokens, also=(), layers=1, heads=2, n_embd=8, seed=0, untied=False, 
     model = GPT(config, seed, dtype=np.float64)
     if untied:
         model = model.untied()
-    losses, norms = train(model, ids, targets, steps, follow)
+    names, frames = list(row), None
+    if filmed:
+        frames = film.Film(steps, film.watched(np.bincount(text[0], minlength=len(row)), n_embd))
+
+    def write():
+        return gap.join(names[v] for v in model.generate(ids[:, :1], ids.shape[1])[0])
+
+    losses = train(model, ids, targets, steps, frames, write)
+    if filmed:
+        frames.record(steps, model, ids, targets, write)
 
     _, loss, cache = model.forward(ids, targets)
     grads = model.backward(cache)
 
     from_lookup, from_logits = contributions_of(model, ids, targets)
-    if follow:
-        norms.append((size_of(from_lookup), size_of(from_logits)))
-
     return Lesson(
-        list(row), ids[0], targets[0], model, grads, [*losses, float(loss)], norms, model.params.E,
-        h=cache.output.h,
+        names, ids[0], targets[0], model, grads, [*losses, float(loss)], frames, gap, model.params.E,
+        h=cache.logits.h,
         dx=grads.P,         # x[t] = E[ids[t]] + P[t] in the one sequence there is: dP[t] is dx[t]
         dlogits=cross_entropy.backward(1.0, cache.loss),
         from_lookup=from_lookup, from_logits=from_logits,
-        checks=[witnesses(model, name, grads, ids, targets) for name in ("E", "head")[:1 + untied]])
+        checks=[numerical_gradients(model, name, grads, ids, targets) for name in ("E", "head")[:1 + untied]])
 
 
-def train(model, ids, targets, steps, follow=False):
-    """Plain gradient descent on the one sentence; the losses before each step, and the norms."""
-    losses, norms, progress = [], [], Progress("steps", steps)
-    for _ in range(steps):
-        if follow:
-            norms.append(tuple(map(size_of, contributions_of(model, ids, targets))))
+def train(model, ids, targets, steps, frames, write):
+    """Plain gradient descent on the one sentence, recorded if there is a film (frames); the losses before each step."""
+    losses, progress = [], Progress(steps, sys.stderr, patience=1)
+    for step in range(steps):
+        if frames and frames.due(step):
+            frames.record(step, model, ids, targets, write)
         _, loss, cache = model.forward(ids, targets)
         model.params.flat -= LEARNING_RATE * model.backward(cache).flat
         losses.append(float(loss))
-        progress.step()
+        if frames:
+            frames.count(step + 1, loss, ids, targets)
+        progress.update(len(losses), f"loss {loss:.3f}")
         if not np.isfinite(model.params.flat).all():
             raise ValueError(f"steps: {steps} given, but after {len(losses)} "
                              "the weights are not finite")
-    return losses, norms
+    progress.clear()
+    return losses
 
 
-def witnesses(model, name, grads, ids, targets):
+def numerical_gradients(model, name, grads, ids, targets):
     """The gradient of `name`, "E" or "head", by moving each number and watching the loss."""
     twin = GPT(model.config, params=Parameters(model.config, np.complex128))
     twin.params.flat[...] = model.params.flat
     values, complex_values = model.params.arrays[name], twin.params.arrays[name]
     found = Check(name, values, grads.arrays[name], *(np.empty_like(values) for _ in range(3)))
-    progress = Progress(f"checking {name}, rows", len(values))
+    progress = Progress(len(values), sys.stderr, patience=1)
     for v in range(len(values)):
         found.differences[v], found.error[v] = differences(
             lambda: model.forward(ids, targets)[1], values[v])
         found.complex_step[v], _ = complex_step(
             lambda: twin.forward(ids, targets)[1], complex_values[v])
-        progress.step()
+        progress.update(v + 1, f"rows of {name} checked")
+    progress.clear()
     return found
 
 
@@ -167,7 +190,7 @@ def disagreement(a, b):
 
 
 def agrees(check):
-    """Whether all of the gradient is as the witnesses say, to what their methods may lose.
+    """Whether all of the gradient is as the numerical gradients say, to what their methods may lose.
 
     4096 eps of the largest number is more than the products and sums of a small model lose.
     """
@@ -176,35 +199,27 @@ def agrees(check):
                 and np.all(np.abs(check.backward - check.complex_step) <= slack))
 
 
-# ---- the pictures --------------------------------------------------------------------------------
+# ---- what it says, in the terminal and on the page ---------------------------------------------------
 
-@dataclass
-class Style:
-    colour: bool = False
-    numbers: bool = False
-
-
-def report(lesson, style):
-    """The lines of the whole lesson, none wider than COLUMNS."""
-    parts = [opening, two_uses, who_uses, contributions, repeated, proof]
-    lines = []
-    for part in parts:
-        lines += [*part(lesson, style), ""]
-    return lines
-
-
-def opening(lesson, style):
-    c = lesson.model.config
-    what = ("One matrix E, two uses, one gradient" if lesson.tied
+def title(lesson):
+    return ("One matrix E, two uses, one gradient" if lesson.tied
             else "Two matrices, E and head, a gradient each")
-    lines = [bold(what, style.colour), ""]
-    lines += paragraph(
-        f"A GPT reads the top line and at each position is to say the token below it, having seen "
-        f"nothing further right. V = {c.vocab_size} tokens, D = {c.n_embd}, "
-        f"{plural(c.n_layer, 'layer')}, {plural(c.n_head, 'head')}; "
-        f"{lesson.model.params.flat.size:,} parameters, float64.")
-    lines += ["", *sentence(lesson, style), ""]
-    return lines + paragraph(trained(lesson))
+
+
+LEAD = {
+    True: "A GPT looks its tokens up in E at the bottom, and multiplies with the same E at the top. On the way back "
+          "each use has something to add to E's gradient, and both are added to one array: here is every number of it.",
+    False: "Here the tie is cut: a GPT looks its tokens up in E at the bottom, and multiplies with head, a matrix of "
+           "its own, at the top. Each gets the contribution of its use alone: here is every number of it.",
+}
+
+
+def task(lesson):
+    c = lesson.model.config
+    return ("A GPT looks up the tokens of the top line and at each position is to predict the token below it, "
+            f"having seen nothing further right. V = {c.vocab_size} tokens, T = {len(lesson.ids)} positions, "
+            f"D = {c.n_embd}, {plural(c.n_layer, 'layer')}, {plural(c.n_head, 'head')}; "
+            f"{lesson.model.params.flat.size:,} parameters, float64.")
 
 
 def trained(lesson):
@@ -217,132 +232,211 @@ def trained(lesson):
             f"a blind guess has log {V} = {np.log(V):.3f}.")
 
 
-def sentence(lesson, style):
-    """The tokens that are read, and below each the one to be said."""
-    read = [label(lesson.tokens[v]) for v in lesson.ids]
-    said = [label(lesson.tokens[v]) for v in lesson.targets]
+def headings(lesson):
+    """Of the five sections."""
+    return (["E is used twice", "Who uses which row", "Two contributions to one dE"] if lesson.tied
+            else ["E is looked up, head predicts", "Who uses which row", "One contribution to each"]
+            ) + ["A row that is looked up again is added to again", "Is it right? Ask the loss"]
+
+
+def equations(lesson):
+    return (("Radford et al. 2018, (2)", "here", "shapes"),
+            ("h0 = U We + Wp", "x = E[ids] + P", "(T, V)(V, D) = (T, D)"),
+            ("P(u) = softmax(hn Weᵀ)", f"logits = h @ {lesson.head}.T", "(T, D)(D, V) = (T, V)"))
+
+
+WHAT_WE_IS = ("We is E: a row for each token. Wp is P: a row for each position. U has a row for each position, "
+              "all 0 but for a 1 at the token there, so U We looks up rows of E. (With tokens as columns the same "
+              "is Eᵀu for the lookup and E h for the logits.)")
+
+
+def tie(lesson):
+    """What of E and head is the same array, and a word on that."""
+    p, g = lesson.model.params, lesson.grads
+    same = ("params.head is params.E", str(p.head is p.E)), ("grads.head is grads.E", str(g.head is g.E))
+    if lesson.tied:
+        return same, "One array under two names, and one gradient: whatever is added to grads.head is in grads.E."
+    began = "began as" if len(lesson.losses) > 1 else "is"
+    return same, f"The paper predicts with We too; here the tie is cut. head {began} a copy of E."
+
+
+def products(lesson):
+    return (("any product", "Y = X W", "dW = Xᵀ dY", ""),
+            ("the lookup", "x = one_hot E", "dE = one_hotᵀ dx", "the rows looked up"),
+            ("the logits", f"logits = h {lesson.head}ᵀ", f"d{lesson.head} = dlogitsᵀ h", "every row"))
+
+
+EVERY_ROW = ("Every row, because softmax gives every token some probability p: dlogits = (p - one_hot) / T, where the "
+             "one_hot has its 1 at the token to predict, and 1/T is there for the loss is a mean over T positions.")
+
+
+def where_added(lesson):
+    text = ("In model.py's backward, layers.logits.backward(..., grads.head) accumulates what the logits add; then, "
+            "behind all blocks, layers.lookup.backward(..., grads.E, grads.P) what the lookup adds, into "
+            f"{'the same' if lesson.tied else 'another'} array.")
+    if not lesson.tied and len(lesson.losses) == 1:
+        text += " As head equals E here, the two add up to the dE of the tied model: see without --untied."
+    return text
+
+
+def never(lesson):
+    """On rows that were not looked up; None if all were."""
+    rows = [label(lesson.tokens[v]) for v in np.flatnonzero(lesson.lookups == 0)]
+    if not rows:
+        return None
+    return f"Never looked up, so nothing from the lookup: {', '.join(rows)}. " + (
+        "All that these rows learn, they learn from being predicted, or not." if lesson.tied
+        else "These rows of E learn nothing from this text; those of head do.")
+
+
+@dataclass
+class Repeated:
+    """The row that is looked up most often: what is added to it, and what `dE[ids] += dx` would make of it."""
+    token: str
+    positions: np.ndarray   # (n,)
+    rows: np.ndarray        # (n + 2, D): the dx, their sum, and the last of them alone
+
+    @property
+    def names(self):
+        return ([f"{sign} dx[{t}]" for sign, t in zip(" " + "+" * len(self.positions), self.positions)]
+                + [f"= dE[{self.token}]", "  dE[ids]+=dx"])
+
+    @property
+    def notes(self):
+        return ([f"{self.token} at position {t}" for t in self.positions]
+                + ["their sum: the lookup's row", "what that would give: the last one only"])
+
+
+def repeated(lesson):
+    """Repeated, or None if no token is looked up twice."""
+    v = int(np.argmax(lesson.lookups))
+    positions = np.flatnonzero(lesson.ids == v)
+    if len(positions) == 1:
+        return None
+    fancy = np.zeros_like(lesson.from_lookup)
+    fancy[lesson.ids] += lesson.dx
+    return Repeated(label(lesson.tokens[v], 8), positions,
+                    np.vstack([lesson.dx[positions], lesson.from_lookup[v], fancy[v]]))
+
+
+NOT_TWICE = "No token is looked up twice here. Try --text 'a rose is a rose is a rose'."
+WHY_SUMS = ("NumPy's dE[ids] += dx fetches all rows, adds, and puts them back: of a repeated id one addition "
+            "survives. So layers/lookup.py first adds up the rows of each id.")
+
+
+def how_checked(lesson):
+    names = " and ".join(check.name for check in lesson.checks)
+    every = sum(check.values.size for check in lesson.checks)
+    return f"Move one number of {names}, run the forward pass, see how the loss moves. All {every:,}:"
+
+
+def verdict(check, lesson):
+    """A table: the largest disagreement of each with backward, its place, and the method's error there."""
+    others = {"finite differences": check.differences, "complex step": check.complex_step}
+    if lesson.tied:
+        others = {"the sum of 3.": lesson.total} | others
+    rows = [(f"backward's d{check.name} and", "differ by at most", "at", "error expected")]
+    for name, other in others.items():
+        difference, (v, d) = disagreement(check.backward, other)
+        rows.append((name, f"{difference:.1e}" if difference else "0, bit for bit",
+                     f"[{label(lesson.tokens[v])}, {d}]" if difference else "",
+                     f"{check.error[v, d]:.0e}" if other is check.differences else ""))
+    return rows
+
+
+def conclusion(lesson):
+    return "They agree." if all(map(agrees, lesson.checks)) else "THEY DO NOT AGREE."
+
+
+# ---- the terminal --------------------------------------------------------------------------------
+
+@dataclass
+class Style:
+    colour: bool = False
+    numbers: bool = False
+
+
+def report(lesson, style):
+    """The lines of the whole lesson, none wider than the terminal."""
+    lines = [*headline(title(lesson), style), *paragraph(task(lesson)), "", *sentence(lesson), "",
+             *paragraph(trained(lesson)), ""]
+    parts = show_uses, show_rows, show_contributions, show_repeated, show_proof
+    for n, (heading, part) in enumerate(zip(headings(lesson), parts), 1):
+        lines += [*headline(f"{n}. {heading}", style), *part(lesson, style), ""]
+    return lines
+
+
+def headline(text, style):
+    return [*(bold(line, style.colour) for line in paragraph(text)), ""]
+
+
+def sentence(lesson):
+    """The tokens that are looked up, and below each the one to predict."""
+    used, following = labels(lesson, lesson.ids), labels(lesson, lesson.targets)
     lines, first = [], 0
-    while first < len(read):
-        above, below, position, t = "reads   ", "next    ", "position", first
-        while t < len(read):
-            n = max(width(read[t]), width(said[t]), len(str(t))) + 2
-            if width(above) + n > COLUMNS:
+    while first < len(used):
+        above, below, position, t = "looked up", "predict  ", "position ", first
+        while t < len(used):
+            n = max(width(used[t]), width(following[t]), len(str(t))) + 2
+            if width(above) + n > room():
                 break
             position, above, below = (line + " " * (n - width(text)) + text for line, text in
-                                      ((position, str(t)), (above, read[t]), (below, said[t])))
+                                      ((position, str(t)), (above, used[t]), (below, following[t])))
             t += 1
         lines += ([""] if first else []) + [position, above, below]
         first = t
     return lines
 
 
-def two_uses(lesson, style):
-    p, g, head = lesson.model.params, lesson.grads, "E" if lesson.tied else "head"
-    lines = [heading(1, "E is used twice" if lesson.tied else "E reads, head writes", style), ""]
-    lines += table(("Radford et al. 2018, (2)", "here", "shapes"),
-                   ("h0 = U We + Wp", "x = E[ids] + P", "(T, V)(V, D) = (T, D)"),
-                   ("P(u) = softmax(hn Weᵀ)", f"logits = h @ {head}.T", "(T, D)(D, V) = (T, V)"))
-    lines += ["", *paragraph(
-        "We is E: a row for each token. Wp is P: a row for each position. U has a row for each "
-        "position, all 0 but for a 1 at the token read there, so U We picks rows of E. (With "
-        "tokens as columns the same reads Eᵀu and writes E h.)"), ""]
-    if not lesson.tied:
-        began = "began as" if len(lesson.losses) > 1 else "is"
-        lines += paragraph("The paper writes with We too; here the tie is cut. "
-                           f"head {began} a copy of E.")
-        lines += [""]
-    return lines + table(("params.head is params.E", str(p.head is p.E)),
-                         ("grads.head is grads.E", str(g.head is g.E)))
+def show_uses(lesson, style):
+    same, about = tie(lesson)
+    return [*table(*equations(lesson)), "", *paragraph(WHAT_WE_IS), "", *table(*same), "", *paragraph(about)]
 
 
-def who_uses(lesson, style):
+def show_rows(lesson, style):
     """E beside the two matrices that its gradient is made with, a row a token in all of them."""
-    one_hot = np.zeros((len(lesson.ids), len(lesson.tokens)))
-    one_hot[np.arange(len(lesson.ids)), lesson.ids] = 1
     positions = tuple(str(t) for t in range(len(lesson.ids)))
     panels = [
         Panel(("E", "(V, D)"), lesson.E),
-        Panel(("", "read"), [f"{n}x" if n else "never" for n in lesson.reads]),
-        Panel(("one_hotᵀ (V, T)", "1 where it is read"), one_hot.T, heads=positions),
-        Panel(("dlogitsᵀ (V, T)", "p, or p - 1 if next"), lesson.dlogits.T, heads=positions),
+        Panel(("", "looked up"), [f"{n}x" if n else "never" for n in lesson.lookups]),
+        Panel(("one_hotᵀ (V, T)", "1 where looked up"), lesson.one_hot.T, heads=positions),
+        Panel(("dlogitsᵀ (V, T)", "(p - one_hot)ᵀ/T"), lesson.dlogits.T, heads=positions),
     ]
     if not lesson.tied:
         panels.insert(1, Panel(("head", "(V, D)"), lesson.checks[1].values))
-    lines = [heading(2, "Who uses which row", style), ""]
-    lines += picture(labels(lesson), panels, style.colour, style.numbers) + [""]
-    head = "E" if lesson.tied else "head"
-    lines += table(("any product", "Y = X W", "dW = Xᵀ dY", ""),
-                   ("reading", "x = one_hot E", "dE = one_hotᵀ dx", "the rows read"),
-                   ("writing", f"logits = h {head}ᵀ", f"d{head} = dlogitsᵀ h", "every row"))
-    return lines + ["", *paragraph(
-        "Every row, because softmax gives every token some probability p, and at each position "
-        "dlogits is p, less 1 for the token that comes next (over T, for the loss is a mean).")]
+    return [*picture(labels(lesson), panels, style.colour, style.numbers), "", *table(*products(lesson)), "",
+            *paragraph(EVERY_ROW)]
 
 
-def contributions(lesson, style):
+def show_contributions(lesson, style):
     """What each use adds, on one scale, so that the eye can add them up."""
-    scale = lesson.scale
     lookup, logits, total = (f"norm {norm(array)}" for array in
                              (lesson.from_lookup, lesson.from_logits, lesson.total))
     if lesson.tied:
-        lines = [heading(3, "Two contributions to one dE", style), ""]
-        panels = [Panel(("from the lookup", "one_hotᵀ dx", lookup), lesson.from_lookup, scale),
-                  Panel(("from the logits", "dlogitsᵀ h", logits), lesson.from_logits, scale, "+"),
-                  Panel(("their sum", "dE", total), lesson.total, scale, "=")]
-        where = "into the same array."
+        panels = [Panel(("from the lookup", "one_hotᵀ dx", lookup), lesson.from_lookup, lesson.scale),
+                  Panel(("from the logits", "dlogitsᵀ h", logits), lesson.from_logits, lesson.scale, "+"),
+                  Panel(("their sum", "dE", total), lesson.total, lesson.scale, "=")]
     else:
-        lines = [heading(3, "One contribution to each", style), ""]
-        panels = [Panel(("dE, from lookup", "one_hotᵀ dx", lookup), lesson.from_lookup, scale),
-                  Panel(("dhead, from logits", "dlogitsᵀ h", logits), lesson.from_logits, scale)]
-        where = "into another array."
-    lines += picture(labels(lesson), panels, style.colour, style.numbers) + [""]
-    lines += legend(scale, style.colour, style.numbers) + [""]
-    lines += paragraph(
-        "In model.py's backward, output.backward(..., g.head) adds what the logits have to say; "
-        "then, behind all blocks, lookup.backward(..., g.E, g.P) what the lookup has, " + where)
-    if not lesson.tied and len(lesson.losses) == 1:
-        lines += paragraph("As head equals E here, the two add up to the dE of the tied model: "
-                           "see without --untied.")
-    never = [label(lesson.tokens[v]) for v in np.flatnonzero(lesson.reads == 0)]
-    if never:
-        lines += [""] + paragraph(
-            f"Never read, so nothing from the lookup: {', '.join(never)}. "
-            + ("All that these rows learn, they learn as outputs." if lesson.tied
-               else "These rows of E learn nothing from this text; those of head do."))
-    return lines
+        panels = [Panel(("dE, from lookup", "one_hotᵀ dx", lookup), lesson.from_lookup, lesson.scale),
+                  Panel(("dhead, from logits", "dlogitsᵀ h", logits), lesson.from_logits, lesson.scale)]
+    lines = picture(labels(lesson), panels, style.colour, style.numbers) + [""]
+    lines += below(lesson.scale, style) + paragraph(where_added(lesson))
+    return lines + (["", *paragraph(never(lesson))] if never(lesson) else [])
 
 
-def repeated(lesson, style):
-    """The sum over a repeated id, row by row, and what `dE[ids] += dx` makes of it."""
-    v = int(np.argmax(lesson.reads))
-    where = np.flatnonzero(lesson.ids == v)
-    token = label(lesson.tokens[v], 8)
-    lines = [heading(4, "A row that is read again is added to again", style), ""]
-    if len(where) == 1:
-        return lines + ["No token is read twice here. Try --text 'a rose is a rose is a rose'."]
-    fancy = np.zeros_like(lesson.from_lookup)
-    fancy[lesson.ids] += lesson.dx
-    names = [f"dx[{t}]" for t in where] + [f"dE[{token}]", "dE[ids]+=dx"]
-    signs = [" "] + ["+"] * (len(where) - 1) + ["=", " "]
-    rows = np.vstack([lesson.dx[where], lesson.from_lookup[v], fancy[v]])
-    names = [f"{sign} {name}" for sign, name in zip(signs, names)]
-    notes = [f"{token} at position {t}" for t in where]
-    notes += ["their sum: the lookup's row", "what that would give: the last one only"]
-    panels = [Panel((), rows, lesson.scale), Panel((), notes)]
-    lines += picture(names, panels, style.colour, style.numbers)
-    lines += [""]
-    return lines + paragraph(
-        "NumPy's dE[ids] += dx fetches all rows, adds, and writes them back: of a repeated id one "
-        "addition survives. So layers/lookup.py first adds up the rows of each id.")
+def show_repeated(lesson, style):
+    again = repeated(lesson)
+    if again is None:
+        return paragraph(NOT_TWICE)
+    scale = largest(again.rows)     # its own: after training these are far below the largest of all
+    panels = [Panel((), again.rows, scale), Panel((), again.notes)]
+    return [*picture(again.names, panels, style.colour, style.numbers), "", *below(scale, style),
+            *paragraph(WHY_SUMS)]
 
 
-def proof(lesson, style):
-    """The gradient of each matrix as backward has it, and as the witnesses do."""
-    lines = [heading(5, "Is it right? Ask the loss", style), ""]
-    every = sum(check.values.size for check in lesson.checks)
-    names = " and ".join(check.name for check in lesson.checks)
-    lines += paragraph(f"Move one number of {names}, run the forward pass, see how the loss moves. "
-                       f"All {every:,}:")
+def show_proof(lesson, style):
+    """The gradient of each matrix as backward has it, and as the numerical methods find it."""
+    lines = paragraph(how_checked(lesson))
     for check in lesson.checks:
         panels = [Panel((f"d{check.name}", "by backward"), check.backward, lesson.scale),
                   Panel(("by finite", "differences"), check.differences, lesson.scale),
@@ -351,31 +445,17 @@ def proof(lesson, style):
             panels.insert(0, Panel(("the sum", "of 3."), lesson.total, lesson.scale))
         lines += ["", *picture(labels(lesson), panels, style.colour, style.numbers)]
     for check in lesson.checks:
-        lines += ["", *verdict(check, lesson)]
-    right = all(agrees(check) for check in lesson.checks)
-    return lines + ["", bold("They agree." if right else "THEY DO NOT AGREE.", style.colour)]
+        lines += ["", *table(*verdict(check, lesson))]
+    return lines + ["", bold(conclusion(lesson), style.colour)]
 
 
-def verdict(check, lesson):
-    """The largest disagreement of each with backward, its place, and the method's error there."""
-    others = {"finite differences": check.differences, "complex step": check.complex_step}
-    if lesson.tied:
-        others = {"the sum of 3.": lesson.total} | others
-    rows = [(f"backward's d{check.name} and", "differ by at most", "at", "error expected")]
-    for name, other in others.items():
-        difference, (v, d) = disagreement(check.backward, other)
-        rows.append((name, f"{difference:.1e}" if difference else "0, to the bit",
-                     f"[{label(lesson.tokens[v])}, {d}]" if difference else "",
-                     f"{check.error[v, d]:.0e}" if other is check.differences else ""))
-    return table(*rows)
+def below(scale, style):
+    """What a picture's shades mean, and an empty line; nothing below numbers."""
+    return [line for text in legend(scale, style.colour, style.numbers) for line in (text, "")]
 
 
-def heading(n, text, style):
-    return bold(f"{n}. {text}", style.colour)
-
-
-def labels(lesson):
-    return [label(token) for token in lesson.tokens]
+def labels(lesson, ids=None):
+    return [label(lesson.tokens[v]) for v in (range(len(lesson.tokens)) if ids is None else ids)]
 
 
 def largest(*arrays):
@@ -391,92 +471,134 @@ def plural(n, thing):
     return f"{n} {thing}" + "s" * (n != 1)
 
 
-def table(*rows):
-    """The rows with their cells in columns, set in a little."""
-    columns = [max(map(width, cells)) for cells in zip(*rows)]
-    return [cut("   " + "   ".join(map(pad, row, columns)).rstrip(), COLUMNS) for row in rows]
-
-
 # ---- the page ------------------------------------------------------------------------------------
 
-def page(lesson):
-    """The same as one HTML page; to point at a cell of dE lists what each position put into it."""
-    c, rows, scale = lesson.model.config, labels(lesson), lesson.scale
-    head = "E" if lesson.tied else "head"
-    used = [f"{n}x {token}" for token, n in zip(rows, lesson.reads)]
-    said = [rows[v] for v in lesson.targets]
-    parts = [
-        f"<p>Reads “{escape(' '.join(rows[v] for v in lesson.ids))}” and at each position is to "
-        f"say the token that comes next. "
-        f"V = {c.vocab_size}, D = {c.n_embd}, L = {c.n_layer}, H = {c.n_head}. "
-        f"{escape(trained(lesson))}</p>",
-        "<h2>Who uses which row</h2>",
-        matrices.beside(
-            matrices.matrix("E", lesson.E, used, note="how often each row is read"),
-            matrices.matrix("dlogitsᵀ", lesson.dlogits.T, rows, title="dlogitsᵀ (V, T)",
-                             note="p, or p − 1 where it comes next",
-                             columns=[f"{t} {token}" for t, token in enumerate(said)]
-                             if len(said) <= 8 else ())),
-        f"<h2>{'Two contributions to one dE' if lesson.tied else 'One contribution to each'}</h2>",
-        f"<p>The logits add dlogitsᵀ h to d{head}: something for every row. The lookup adds "
-        "one_hotᵀ dx to dE: only to rows that were read, and as often. All on one scale; hatched "
-        "is negative.</p>",
-        matrices.beside(*drawn_contributions(lesson, rows, scale)),
-        "<h2>Is it right? Ask the loss</h2>"]
-    for check in lesson.checks:
-        parts.append(matrices.beside(*(
-            matrices.matrix(title, values, rows, scale, note=note) for title, values, note in (
-                (f"d{check.name}", check.backward, "by backward"),
-                ("finite differences", check.differences, "moves each number, watches the loss"),
-                ("complex step", check.complex_step, "the same, to machine precision")))))
-        parts.append("<pre>" + escape("\n".join(verdict(check, lesson))) + "</pre>")
-    if len(lesson.losses) > 1:
-        steps, (lookup, logits) = np.arange(len(lesson.losses)), zip(*lesson.norms)
-        parts += ["<h2>Training</h2>", matrices.charts(
-            Lines("The loss", "steps", "loss", {"loss": (steps, lesson.losses)}),
-            Lines("The two contributions", "steps", "norm",
-                  {"from the lookup": (steps, lookup), "from the logits": (steps, logits)}))]
-    title = "One matrix E, two uses, one gradient" if lesson.tied else "Two matrices, E and head"
-    return matrices.document(title, parts)
+def html(lesson):
+    """The same as one HTML page, and below it the film of the training, if there was any."""
+    trains = len(lesson.losses) > 1
+    parts = [f'<p class="lead">{escape(LEAD[lesson.tied])}</p>', said(f"{task(lesson)} {trained(lesson)}"),
+             html_sentence(lesson),
+             '<p><a href="#film">Watch it train: the film</a> is below.</p>' if trains else ""]
+    sections = html_uses, html_rows, html_contributions, html_repeated, html_proof
+    for n, (heading, section) in enumerate(zip(headings(lesson), sections), 1):
+        parts += [f"<h2>{n}. {escape(heading)}</h2>", *section(lesson)]
+    parts.append(page.data("lesson-data", {
+        "names": labels(lesson), "ids": lesson.ids.tolist(), "targets": lesson.targets.tolist(), "head": lesson.head,
+        "dlogits": film.rounded(lesson.dlogits), "h": film.rounded(lesson.h), "dx": film.rounded(lesson.dx)}))
+    styles, scripts = ["cells.css", "page.css", "lesson.css"], ["cells.js", "lesson.js"]
+    if trains:
+        p = np.bincount(lesson.targets) / len(lesson.targets)
+        p = p[p > 0]
+        shown = film.scenes(lesson.film, lambda v: lesson.tokens[v], len(lesson.tokens), lesson.gap, references=[
+            ("a blind guess", np.log(len(lesson.tokens))), (film.ONLY_HOW_COMMON, -p @ np.log(p))])
+        parts += ['<h2 id="film">The film of the training</h2>', film.section(shown)]
+        styles, scripts = [*styles, "film.css"], [*scripts, "film.js"]
+    return page.document(title(lesson), "\n".join(parts), styles, scripts)
 
 
-def drawn_contributions(lesson, rows, scale):
-    def logits(v, d):
-        return [f"position {t}, {rows[lesson.ids[t]]} → {rows[lesson.targets[t]]}: "
-                f"{lesson.dlogits[t, v] * lesson.h[t, d]:+.3g}" for t in range(len(lesson.ids))]
+def html_sentence(lesson):
+    lines = (("position", map(str, range(len(lesson.ids)))), ("looked up", labels(lesson, lesson.ids)),
+             ("predict", labels(lesson, lesson.targets)))
+    rows = "".join(f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{escape(text)}</td>" for text in texts) + "</tr>"
+                   for name, texts in lines)
+    return ('<div class="wide" tabindex="0" role="region" aria-label="The sentence">'
+            f'<table class="facts sentence">{rows}</table></div>')
 
-    def lookup(v, d):
-        return [f"position {t} reads {rows[v]}: {lesson.dx[t, d]:+.3g}"
-                for t in np.flatnonzero(lesson.ids == v)] or ["never read"]
 
-    def both(v, d):
-        return ["from the logits:", *logits(v, d), "from the lookup:", *lookup(v, d)]
+def html_uses(lesson):
+    same, about = tie(lesson)
+    return [facts(equations(lesson)), said(WHAT_WE_IS), facts(same, heads=False), said(about)]
 
-    drawn = [("from the logits", lesson.from_logits, "logits", "dlogitsᵀ h", logits),
-             ("from the lookup", lesson.from_lookup, "lookup", "+ one_hotᵀ dx", lookup)]
+
+def html_rows(lesson):
+    rows, positions = labels(lesson), [str(t) for t in range(len(lesson.ids))]
+    used = [f"{row}  {n}×" if n else f"{row}  never" for row, n in zip(rows, lesson.lookups)]
+    drawn = [matrices.matrix("E", lesson.E, used, title="E (V, D)", note="and how often each row is looked up")]
+    if not lesson.tied:
+        drawn.append(matrices.matrix("head", lesson.checks[1].values, rows, title="head (V, D)"))
+    drawn += [matrices.matrix("one_hotᵀ", lesson.one_hot.T, rows, use="lookup", title="one_hotᵀ (V, T)",
+                              note="1 where it is looked up", columns=positions),
+              matrices.matrix("dlogitsᵀ", lesson.dlogits.T, rows, use="logits", title="dlogitsᵀ (V, T)",
+                              note="(p − one_hot)ᵀ/T", columns=positions)]
+    return [figures(*drawn), facts(products(lesson)), said(EVERY_ROW)]
+
+
+def html_contributions(lesson):
+    drawn = [("from the logits" if lesson.tied else "dhead, from the logits", lesson.from_logits, "logits",
+              f"dlogitsᵀ h, norm {norm(lesson.from_logits)}"),
+             ("+ from the lookup" if lesson.tied else "dE, from the lookup", lesson.from_lookup, "lookup",
+              f"one_hotᵀ dx, norm {norm(lesson.from_lookup)}")]
     if lesson.tied:
-        drawn.append(("dE", lesson.total, "sum", "= their sum", both))
-    return [matrices.matrix(name, values, rows, scale, use, note=f"{note}, norm {norm(values)}",
-                             says=says)
-            for name, values, use, note, says in drawn]
+        drawn.append(("= dE", lesson.total, "sum", f"their sum, norm {norm(lesson.total)}"))
+    names = {"logits": "logits", "lookup": "lookup", "sum": "dE"}
+    return [said("Point at a number, tap it, or walk with the arrow keys: below is what each position put into it. "
+                 "All on one scale; hatched is negative, a dot is exactly 0."),
+            '<div class="interactive"><div class="figures contributions">',
+            *(matrices.matrix(names[use], values, labels(lesson), lesson.scale, use, heading, note)
+              for heading, values, use, note in drawn),
+            '</div><div class="shares" aria-live="polite" tabindex="0" role="group" '
+            'aria-label="What each position put into the number"></div></div>',
+            said(where_added(lesson)), said(never(lesson) or "")]
+
+
+def html_repeated(lesson):
+    again = repeated(lesson)
+    if again is None:
+        return [said(NOT_TWICE)]
+    rows = [f"{name.strip()}: {note}" for name, note in zip(again.names, again.notes)]
+    return [figures(matrices.matrix("row", again.rows, rows, use="lookup",
+                                    title=f"What is added to row {again.token} of dE"), kind="again"), said(WHY_SUMS)]
+
+
+def html_proof(lesson):
+    rows, scale, parts = labels(lesson), lesson.scale, [said(how_checked(lesson))]
+    for check in lesson.checks:
+        drawn = [(f"d{check.name}", check.backward, "by backward"),
+                 ("finite differences", check.differences, "(loss(E + ε) − loss(E − ε)) / 2ε, extrapolated"),
+                 ("complex step", check.complex_step, "Im loss(E + iε) / ε, to machine precision")]
+        if lesson.tied:
+            drawn.insert(0, ("the sum of 3.", lesson.total, "both contributions"))
+        parts += [figures(*(matrices.matrix(name, values, rows, scale, "sum" if lesson.tied else "", note=note)
+                            for name, values, note in drawn)), facts(verdict(check, lesson))]
+    return [*parts, f"<p><strong>{conclusion(lesson)}</strong></p>"]
+
+
+def said(text):
+    return f"<p>{escape(text)}</p>" if text else ""
+
+
+def facts(rows, heads=True):
+    """A table; its first row heads the columns."""
+    lines = [[f'<th scope="col">{escape(text)}</th>' if heads and not n and text else f"<td>{escape(text)}</td>"
+              for text in row] for n, row in enumerate(rows)]
+    lines = ["<tr>" + "".join(cells) + "</tr>" for cells in lines]
+    top = f"<thead>{lines.pop(0)}</thead>" if heads else ""
+    return ('<div class="wide" tabindex="0" role="group" aria-label="A table">'
+            f'<table class="facts math">{top}<tbody>{"".join(lines)}</tbody></table></div>')
+
+
+def figures(*drawn, kind=""):
+    """Matrices side by side, and a line that says what the cell is that is pointed at."""
+    return (f'<div class="figures {kind}">{"".join(drawn)}</div>'
+            '<p class="note cellsays" aria-live="polite"></p>')
 
 
 # ---- the program ---------------------------------------------------------------------------------
 
 def arguments(argv=None):
     p = argparse.ArgumentParser(
-        description="One sentence through a small GPT: what reading and what writing each add "
+        description="One sentence through a small GPT: what the lookup and what the logits each add "
                     "to the gradient of their one matrix E, and the sum checked number by number.")
-    p.add_argument("--text", default=TEXT, help="what is read and said (default: %(default)s)")
+    p.add_argument("--text", default=TEXT, help="what is looked up and predicted (default: %(default)s)")
     p.add_argument("--tokens", choices=("words", "characters"), default="words",
                    help="default: %(default)s")
     p.add_argument("--also", help="tokens of the vocabulary that the text need not hold "
                                   "(default: fish, or for characters z)")
     p.add_argument("--layers", type=size, default=1, help="L, blocks (default: %(default)s)")
     p.add_argument("--heads", type=size, default=2, help="H, heads a block (default: %(default)s)")
-    p.add_argument("--width", type=size, default=8,
+    p.add_argument("--width", type=size, default=6,
                    help="D, a multiple of H (default: %(default)s)")
-    p.add_argument("--seed", type=whole, default=1, help="of the weights (default: %(default)s)")
+    p.add_argument("--seed", type=whole, default=8, help="of the weights (default: %(default)s)")
     p.add_argument("--steps", type=whole, default=0,
                    help="steps of gradient descent that go before (default: %(default)s)")
     p.add_argument("--untied", action="store_true",
@@ -484,19 +606,19 @@ def arguments(argv=None):
     p.add_argument("--numbers", action="store_true", help="numbers in place of shades")
     p.add_argument("--html", metavar="FILE", help="write it as a page, too")
     options = p.parse_args(argv)
-    also = ALSO[options.tokens] if options.also is None else options.also
+    also = EXTRA_TOKENS[options.tokens] if options.also is None else options.also
     options.also = split(also, options.tokens)
     options.words = split(options.text, options.tokens)
     if len(options.words) < 2:
         p.error(f"argument --text: {plural(len(options.words), 'token')} given, "
-                "expected at least 2: to read and to say")
+                "expected at least 2: to look up and to predict")
     if options.width % options.heads:
         p.error(f"argument --width: {options.width} given, "
                 f"expected a multiple of --heads = {options.heads}")
-    V, T = len({*options.words, *options.also}), len(options.words) - 1
-    if options.html and V * options.width * T > DRAWN:
-        p.error(f"argument --html: V D T = {V} x {options.width} x {T} numbers to draw given, "
-                f"expected at most {DRAWN:,}")
+    cells = len({*options.words, *options.also}) * max(len(options.words) - 1, options.width)
+    if options.html and cells > DRAWN:
+        p.error(f"argument --html: matrices of {cells:,} cells to draw given, expected at most {DRAWN:,}: "
+                "a shorter text, or a smaller --width")
     return options
 
 
@@ -518,11 +640,11 @@ def main(argv=None):
         Path(o.html).parent.mkdir(parents=True, exist_ok=True)
     with blas_threads(1):       # products this small are done before a second thread has woken up
         lesson = measure(o.words, o.also, o.layers, o.heads, o.width, o.seed, o.untied, o.steps,
-                         follow=bool(o.html))
+                         gap=GAPS[o.tokens], filmed=bool(o.html and o.steps))
     style = Style(colours(sys.stdout), o.numbers)
     print("\n".join(report(lesson, style)))
     if o.html:
-        save(o.html, page(lesson))
+        save(o.html, html(lesson))
     return 0 if all(agrees(check) for check in lesson.checks) else 1
 
 

@@ -5,22 +5,22 @@
     python demos/train_text.py --out out/run.npz        # saves as it goes; Ctrl-C saves and stops
     python demos/train_text.py --resume out/run.npz     # goes on, to the bit, where that run stopped
     python demos/train_text.py --export out/model       # a folder that transformers opens, too
-    python demos/train_text.py --html out/run.html      # a page: losses, both contributions to dE
+    python demos/train_text.py --html out/run.html      # the film of the training, a page
 """
 import argparse
+import copy
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from lib import matrices
-from lib import terminal
-from lib.charts import Lines
+from lib import film, terminal, writing
 from lib.charts import save as save_page
-from lib.contributions import contributions_of, size_of
 from minigpt_np import GPT, GPTConfig
-from minigpt_np.training import checkpoint, parallel
+from minigpt_np.training import checkpoint
+from minigpt_np.training.blas import blas_threads
 from minigpt_np.text.bpe import BPETokenizer
 from minigpt_np.text.characters import CharacterTokenizer
 from minigpt_np.training.data import check_length, random_batch, split
@@ -30,6 +30,11 @@ from minigpt_np.training.trainer import Trainer, evaluate
 
 LOOK_EVERY = 500            # steps between two looks at the validation loss
 SAVE_EVERY = 60             # seconds between two saves
+LEAD = {
+    True: "A GPT looks its tokens up in E, and predicts with the same E. Both uses add to one gradient: watch E learn.",
+    False: "Here the tie is cut: a GPT looks its tokens up in E and predicts with another matrix, head. Watch both.",
+}
+SAMPLE = 60                 # tokens that a frame of the film shows the model writing
 
 
 def main(argv=None):
@@ -52,13 +57,13 @@ def main(argv=None):
     schedule = WarmupCosine(args.lr, min(100, args.steps), args.steps, args.lr / 10)
     trainer = Trainer(model, optimizer, schedule, threads=args.threads, micro_batches=args.micro_batches,
                       rng=np.random.default_rng([args.seed, 1]))
-    run = Run(args, text, trainer, np.random.default_rng([args.seed, 2]))
+    run = Run(args, text, trainer, np.random.default_rng([args.seed, 2]), training, tokenizer)
     if saved:
         run.restore(saved)
     about = (f"{len(text):,} characters, {len(tokens):,} tokens, {tokenizer.vocab_size} distinct; "
              f"{model.params.flat.size:,} parameters, E {'tied' if args.tie else 'and head apart'}; "
              f"{trainer.threads} threads")
-    if not train(run, training, validation, about):
+    if not train(run, validation, about):
         run.show()
         print(f"stopped after step {trainer.steps}" + (
             f"; go on with:  python demos/train_text.py --resume {args.out}" if args.out
@@ -66,14 +71,14 @@ def main(argv=None):
         return 130
     loss = evaluate(model, validation, args.batch, args.block, trainer.threads)
     print(f"validation loss {loss:.4f} per token")
-    run.history.validation.append((trainer.steps, loss))
+    run.validation.append((trainer.steps, loss))
     run.show()
     if args.export:
         model.save_pretrained(args.export)
         if args.tokenizer == "bpe":
             tokenizer.save(args.export)
         print(f"exported to {args.export}")
-    show_samples(model, tokenizer, args)
+    show_samples(run)
     return 0
 
 
@@ -96,16 +101,17 @@ def parse(argv):
     add("--dropout", type=float, default=0.0)
     add("--micro-batches", type=int, default=1, help="pieces a batch goes through the model in (default 1)")
     add("--seed", type=int, default=0)
-    add("--threads", type=int, default=parallel.cores(), help="default: one for each core")
+    add("--threads", type=int, help="default: one for each core, and one alone under a debugger")
     add("--samples", type=int, default=2, help="texts to write at the end (default 2)")
     add("--prompt", help="how the samples begin (default: as the text does)")
     add("--out", metavar="FILE.npz", help="save the run here as it goes")
-    add("--resume", metavar="FILE.npz", help="go on with a saved run; of the others only --out, --export and --html count")
+    add("--resume", metavar="FILE.npz",
+        help="go on with a saved run; of the others only --out, --export and --html count")
     add("--export", metavar="FOLDER", help="save the trained model as config.json and model.safetensors")
-    add("--html", metavar="FILE", help="a page: the losses, the norms of both contributions to dE")
+    add("--html", metavar="FILE", help="the film of the training, a page")
     args = parser.parse_args(argv)
     for name in ("vocab_size", "batch", "steps", "micro_batches", "threads"):
-        if getattr(args, name) < 1:
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: {getattr(args, name)} given, expected at least 1")
     for name in ("seed", "samples"):
         if getattr(args, name) < 0:
@@ -139,62 +145,64 @@ def make_folders(args):
             Path(folder).mkdir(parents=True, exist_ok=True)
 
 
-class History:
-    """What a run's page shows, each a list of (step, ...): losses, norms of contributions to dE."""
-
-    def __init__(self, training=(), validation=(), norms=()):
-        self.training, self.validation, self.norms = list(training), list(validation), list(norms)
-
-    def page(self, about):
-        steps, lookup, logits = zip(*self.norms)
-        both = {"training, each batch": self.training, "validation": self.validation}
-        losses = {name: tuple(zip(*points)) for name, points in both.items() if points}
-        return matrices.document("Training a GPT", [
-            f"<p>{about}</p>", matrices.charts(
-                Lines("The loss", "steps", "loss per token", losses),
-                Lines("The two contributions to dE", "steps", "norm, of one batch",
-                      {"from the lookup": (steps, lookup), "from the logits": (steps, logits)}))])
-
-
 class Run:
-    """A trainer, the Generator that draws its batches, and where both are saved."""
+    """A trainer, the Generator that draws its batches from `tokens`, the film, and where all of it is saved."""
 
-    def __init__(self, args, text, trainer, rng):
-        self.args, self.trainer, self.rng, self.history = args, trainer, rng, History()
+    def __init__(self, args, text, trainer, rng, tokens, tokenizer):
+        self.args, self.trainer, self.rng, self.tokens, self.tokenizer = args, trainer, rng, tokens, tokenizer
         self.checksum = zlib.crc32(text.encode("utf-8", "surrogatepass"))
+        self.prompt = tokenizer.encode(args.prompt or text[:1])
+        self.counts = np.bincount(tokens, minlength=tokenizer.vocab_size)
+        self.film = film.Film(args.steps, film.watched(self.counts, args.width))
+        self.validation = []
+
+    def batch(self, rng):
+        return random_batch(self.tokens, self.args.batch, self.args.block, rng)
 
     def save(self):
         if self.args.out:
             checkpoint.save(self.args.out, self.trainer, {"batches": self.rng},
                             notes={"args": vars(self.args), "checksum": self.checksum,
-                                   "history": vars(self.history)})
+                                   "film": self.film.notes(), "validation": self.validation})
 
-    def watch(self, ids, targets):
-        """The norms of what both uses of E will add to dE, at about a hundred of all steps."""
-        steps = self.trainer.steps
-        every = max(1, self.args.steps // 100)
-        if self.args.html and (not self.history.norms or steps % every == 0):
-            with parallel.blas_threads(1):
-                parts = contributions_of(self.trainer.model, ids, targets)
-            self.history.norms.append((steps, *map(size_of, parts)))
+    def record(self, film, ids, targets):
+        """A frame of the model as it is now, with what this batch adds to dE."""
+        with blas_threads(1):
+            film.record(self.trainer.steps, self.trainer.model, ids, targets, self.sample)
+
+    def sample(self):
+        return self.tokenizer.decode(self.trainer.model.generate(
+            self.prompt[None], SAMPLE, temperature=0.8, do_sample=True, seed=self.args.seed)[0])
 
     def show(self):
-        """Write the page."""
-        if self.args.html and self.history.norms:
-            a = self.args
-            save_page(a.html, self.history.page(
-                f"{self.trainer.steps} of {a.steps} steps; L = {a.layers}, H = {a.heads}, "
-                f"D = {a.width}, T = {a.block}, B = {a.batch}; "
-                f"E {'tied' if a.tie else 'and head apart'}; seed {a.seed}."))
+        """Write the page: of all frames, and of the model as it is now beside the batch that would be next."""
+        if not self.args.html:
+            return
+        now = replace(self.film, frames=[*self.film.frames])
+        if not now.frames or now.frames[-1]["step"] < self.trainer.steps:
+            self.record(now, *self.batch(copy.deepcopy(self.rng)))
+        if not now.frames:
+            print("no page was written: the loss is not finite")
+            return
+        a, p = self.args, self.counts[self.counts > 0] / self.counts.sum()
+        shown = film.scenes(now, lambda v: self.tokenizer.decode([v]), len(self.counts), validation=self.validation,
+                            references=[("a blind guess", np.log(len(self.counts))),
+                                        (film.ONLY_HOW_COMMON, -p @ np.log(p))])
+        save_page(a.html, film.document(
+            "One matrix E learns from both ends" if a.tie else "Two matrices learn, E and head", LEAD[a.tie],
+            f"{self.trainer.steps} of {a.steps} steps on {len(self.tokens):,} tokens of text; V = {len(self.counts)}, "
+            f"L = {a.layers}, H = {a.heads}, D = {a.width}, T = {a.block}, B = {a.batch}; AdamW; seed {a.seed}. The "
+            f"contributions are those of the first {film.PASSAGES} sequences of each batch, at most.", shown))
 
     def restore(self, saved):
         if saved.notes["checksum"] != self.checksum:
-            raise ValueError(f"--resume: {self.args.resume} is of another text than {self.args.text or 'the default'} is now")
+            raise ValueError(f"--resume: {self.args.resume} is of another text than "
+                             f"{self.args.text or 'the default'} is now")
         saved.restore(self.trainer, {"batches": self.rng})
-        self.history = History(**saved.notes.get("history", {}))
+        self.film, self.validation = film.Film(**saved.notes["film"]), saved.notes["validation"]
 
 
-def train(run, training, validation, about):
+def train(run, validation, about):
     """Steps until args.steps are done; False if Ctrl-C came first. Saves on the way, and then."""
     args, trainer = run.args, run.trainer
     progress = Progress(args.steps)
@@ -203,18 +211,20 @@ def train(run, training, validation, about):
         progress.line(about)
         while trainer.steps < args.steps and not interrupt.asked:
             start = time.perf_counter()
-            ids, targets = random_batch(training, args.batch, args.block, run.rng)
-            run.watch(ids, targets)
+            ids, targets = run.batch(run.rng)
+            if args.html and run.film.due(trainer.steps):
+                run.record(run.film, ids, targets)
             loss, norm = trainer.step(ids, targets)
+            run.film.count(trainer.steps, loss, ids, targets)
             seconds = time.perf_counter() - start
-            if args.html:
-                run.history.training.append((trainer.steps - 1, loss))
             last_step = seconds if last_step is None else 0.9 * last_step + 0.1 * seconds
-            progress.update(trainer.steps, f"loss {loss:.3f}  |gradient| {norm:.2f}  {ids.size / last_step:,.0f} tokens/s")
+            progress.update(trainer.steps,
+                            f"loss {loss:.3f}  |gradient| {norm:.2f}  {ids.size / last_step:,.0f} tokens/s")
             if trainer.steps % LOOK_EVERY == 0 and trainer.steps < args.steps:
                 held_out = evaluate(trainer.model, validation, args.batch, args.block, trainer.threads)
-                run.history.validation.append((trainer.steps, held_out))
-                progress.line(f"step {trainer.steps}: training loss {loss:.3f} (this batch), validation loss {held_out:.3f}")
+                run.validation.append((trainer.steps, held_out))
+                progress.line(f"step {trainer.steps}: training loss {loss:.3f} (this batch), "
+                              f"validation loss {held_out:.3f}")
             if time.monotonic() - last_save > SAVE_EVERY:
                 run.save()
                 last_save = time.monotonic()
@@ -223,11 +233,12 @@ def train(run, training, validation, about):
     return trainer.steps == args.steps
 
 
-def show_samples(model, tokenizer, args):
-    prompt = tokenizer.encode(args.prompt) if args.prompt else tokenizer.encode(read_text(args.text)[:1])
-    for i in range(args.samples):
-        ids = model.generate(prompt[None], 300, temperature=0.8, do_sample=True, seed=args.seed + i)
-        print(f"\n--- sample {i + 1}\n{tokenizer.decode(ids[0])}")
+def show_samples(run):
+    """Texts that the model writes, each token as it comes."""
+    for i in range(run.args.samples):
+        print(f"\n--- sample {i + 1}")
+        writing.write(run.trainer.model, run.prompt, 300, run.tokenizer,
+                      temperature=0.8, do_sample=True, seed=run.args.seed + i)
 
 
 if __name__ == "__main__":

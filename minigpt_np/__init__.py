@@ -1,4 +1,4 @@
-"""A GPT in pure NumPy, forward and backward written by hand, in which one matrix E reads and writes.
+"""A GPT in pure NumPy, forward and backward written by hand, in which one matrix E is both lookup and head.
 
 Everything a user needs is importable from here. What training and text need is loaded when first
 asked for: whoever only runs a model does not wait for it.

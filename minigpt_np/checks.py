@@ -1,46 +1,181 @@
-"""The door: what is given is checked once, by name, before anything is computed."""
-from numbers import Integral
+"""The door: what is given is checked once, by name, before anything is computed.
+
+Each check returns what it was given as plain data (an int, a float, an array of the machine's own byte
+order), or raises a ValueError of one line: the argument's name, what was given, what was expected.
+"""
+import reprlib
+from math import inf, nan
+from numbers import Integral, Real
 
 import numpy as np
 
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 200
+
+
+def show(value):
+    """repr(value), but of what is long only both ends, and of an array its dtype and shape."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} of shape {value.shape}"
+    try:
+        return _short.repr(value)
+    except ValueError:              # an int of more digits than Python prints
+        return f"a number of {value.bit_length()} bits"
+
+
+def refuse(name, value, expected):
+    raise ValueError(f"{name}: {show(value)} given, expected {expected}")
+
+
+# ---- numbers -------------------------------------------------------------------------------------
+
+def is_whole(value):
+    """Whether it is an int of Python's or NumPy's; True and False are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_whole(name, value, least=0):
+    """An int of at least `least`."""
+    if not is_whole(value) or value < least:
+        refuse(name, value, f"a whole number of at least {least}")
+    return int(value)
+
 
 def check_size(name, value, least=1):
-    """Raise ValueError unless `value` is a whole number of at least `least`."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name}: {value!r} given, expected a whole number of at least {least}")
+    """An int of at least 1, or of another `least`."""
+    return check_whole(name, value, least)
+
+
+def check_number(name, value, fits, expected):
+    """A float for which fits(value) holds; `expected` says so in words. NaN and infinity never do."""
+    number = nan
+    if isinstance(value, Real) and not isinstance(value, bool) and -inf < value < inf:
+        try:
+            number = float(value)
+        except OverflowError:       # a whole number beyond the largest float
+            pass
+    if number != number or not fits(number):
+        refuse(name, value, expected)
+    return number
+
+
+def check_positive(name, value):
+    """A finite float above 0."""
+    return check_number(name, value, lambda x: x > 0, "a positive number")
+
+
+def check_not_negative(name, value):
+    """A finite float of at least 0."""
+    return check_number(name, value, lambda x: x >= 0, "a number of at least 0")
+
+
+def check_rate(name, value):
+    """A float in [0, 1): of dropping, or of decay."""
+    return check_number(name, value, lambda x: 0 <= x < 1, "a number in [0, 1)")
+
+
+def check_share(name, value):
+    """A float in (0, 1)."""
+    return check_number(name, value, lambda x: 0 < x < 1, "a share between 0 and 1")
+
+
+# ---- choices, text, generators, dtypes -----------------------------------------------------------
+
+def check_flag(name, value):
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        refuse(name, value, "True or False")
+    return bool(value)
+
+
+def check_choice(name, value, choices):
+    """One of `choices`, which are strings."""
+    if not isinstance(value, str) or value not in choices:
+        refuse(name, value, " or ".join(map(repr, choices)) if len(choices) < 3 else f"one of {', '.join(choices)}")
+    return value
+
+
+def check_text(name, value):
+    """A str."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: {type(value).__name__} given, expected a str")
+    return value
+
+
+def check_generator(name, value):
+    """A numpy Generator."""
+    if not isinstance(value, np.random.Generator):
+        refuse(name, value, "a numpy Generator, such as np.random.default_rng(0)")
+    return value
+
+
+def check_seed(name, value):
+    """The Generator of a seed: a whole number of at least 0, or a sequence of them, a Generator, or None."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise ValueError
+        return np.random.default_rng(value)
+    except (TypeError, ValueError):
+        refuse(name, value, "a whole number of at least 0, a numpy Generator, or None")
+
+
+def check_dtype(name, value):
+    """A dtype of numbers with a point, real or complex, in the machine's byte order."""
+    try:
+        dtype = np.dtype(value)
+    except (TypeError, ValueError):
+        dtype = np.dtype(object)
+    if dtype.kind not in "fc":
+        refuse(name, value, "a floating-point or complex type")
+    return dtype.newbyteorder("=")
+
+
+# ---- arrays --------------------------------------------------------------------------------------
+
+def check_array(name, values):
+    """values, an array or nested lists of any layout, as an array; no copy is made of an array.
+
+    Refused are a masked array, whose mask would be lost, and lists of unequal lengths.
+    """
+    parts = values if isinstance(values, (list, tuple)) else [values]
+    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+        raise ValueError(f"{name}: a masked array given, expected one without a mask, such as its .filled(-1)")
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        lengths = {len(part) for part in parts if isinstance(part, (list, tuple)) or getattr(part, "ndim", 0)}
+        given = f"rows of lengths {sorted(lengths)}" if len(lengths) > 1 else show(values)
+        raise ValueError(f"{name}: {given} given, expected an array, all of its rows of one length") from error
+
+
+def check_integers(name, array, low, high):
+    """An array as int64, a copy, each number in low..high; the first that is not is named."""
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{name}: dtype {array.dtype} given, expected integers")
+    if array.min() < low or array.max() > high:
+        where = np.argwhere((array < low) | (array > high))[0]
+        raise ValueError(f"{name}: {array[tuple(where)]} given at {tuple(map(int, where))}, expected {low} to {high}")
+    return array.astype(np.int64)
 
 
 def check_ids(ids, config):
-    """ids as an integer array (B, T), 1 <= T <= block_size, each in 0..V-1, or ValueError."""
-    ids = np.array(ids)         # a copy: the cache keeps it
+    """ids as an int64 array (B, T), 1 <= T <= block_size, each in 0..V-1, or ValueError."""
+    ids = check_array("ids", ids)
     if ids.ndim != 2 or ids.size == 0:
         raise ValueError(f"ids: shape {ids.shape} given, expected (B, T), neither of them 0")
-    if ids.dtype.kind not in "iu":
-        raise ValueError(f"ids: dtype {ids.dtype} given, expected integers")
-    if ids.shape[1] > config.block_size:
+    if ids.dtype.kind in "iu" and ids.shape[1] > config.block_size:
         raise ValueError(f"ids: T = {ids.shape[1]} positions given, expected at most block_size = {config.block_size}")
-    check_range("ids", ids, 0, config.vocab_size - 1)
-    return ids
+    return check_integers("ids", ids, 0, config.vocab_size - 1)
 
 
 def check_targets(targets, shape, vocab_size):
-    """targets as an integer array of ids' shape, each in -1..V-1 and not all -1, or ValueError."""
+    """targets as an int64 array of ids' shape, each in -1..V-1 and not all -1, or ValueError; None stays None."""
     if targets is None:
         return None
-    targets = np.array(targets)
+    targets = check_array("targets", targets)
     if targets.shape != shape:
         raise ValueError(f"targets: shape {targets.shape} given, expected that of ids, {shape}")
-    if targets.dtype.kind not in "iu":
-        raise ValueError(f"targets: dtype {targets.dtype} given, expected integers")
-    check_range("targets", targets, -1, vocab_size - 1)
+    targets = check_integers("targets", targets, -1, vocab_size - 1)
     if targets.max() < 0:
         raise ValueError("targets: all -1 given, expected at least one position that is scored")
     return targets
-
-
-def check_range(name, values, low, high):
-    """Raise ValueError naming the first of `values` outside low..high."""
-    if values.min() < low or values.max() > high:
-        where = np.argwhere((values < low) | (values > high))[0]
-        raise ValueError(f"{name}: {values[tuple(where)]} given at {tuple(map(int, where))}, "
-                         f"expected {low} to {high}")

@@ -1,8 +1,7 @@
 """The sizes of a GPT, checked once, and the published ones by name."""
 from dataclasses import dataclass
-from numbers import Real
 
-from .checks import check_size
+from .checks import check_choice, check_flag, check_positive, check_rate, check_size, check_whole, show
 
 
 @dataclass(frozen=True)
@@ -11,16 +10,17 @@ class GPTConfig:
 
     vocab_size   V, number of tokens
     block_size   the longest sequence, rows of P
-    n_layer      L, blocks; 0: the lookup's rows go straight to the final LayerNorm and the logits
+    n_layer      L, blocks; 0: the looked-up rows go straight to the final LayerNorm and the logits
     n_head       H, heads a block; the width of one is K = D / H
     n_embd       D, width of the residual stream
-    tie_embeddings   True: one matrix E reads and writes; False: a second matrix `head` writes
+    tie_embeddings   True: one matrix E is lookup and head; False: head is a second matrix
     norm         "pre": x + f(LayerNorm(x)), then a final LayerNorm (GPT-2, minGPT)
                  "post": LayerNorm(x + f(x)), no final LayerNorm (GPT-1)
+    activation   "gelu_tanh": GELU's tanh approximation (GPT-1, GPT-2, minGPT); "gelu_exact": x Φ(x) (nanoGPT)
     *_pdrop      probability of dropping, in [0, 1): embeddings, attention weights, both residual branches
 
     Raises ValueError, naming the argument, for sizes below 1 (n_layer: below 0), D not a multiple of H, a probability
-    outside [0, 1), a layer_norm_eps that is not positive, or an unknown norm.
+    outside [0, 1), a layer_norm_eps that is not positive, or an unknown norm or activation.
     """
     vocab_size: int = 50257
     block_size: int = 1024
@@ -33,23 +33,19 @@ class GPTConfig:
     attn_pdrop: float = 0.0
     resid_pdrop: float = 0.0
     layer_norm_eps: float = 1e-5
+    activation: str = "gelu_tanh"
 
     def __post_init__(self):
-        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
-            check_size(name, getattr(self, name), least=0 if name == "n_layer" else 1)
+        checks = {name: check_size for name in ("vocab_size", "block_size", "n_head", "n_embd")}
+        checks["n_layer"] = check_whole
+        checks |= {name: check_rate for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop")}
+        checks |= {"layer_norm_eps": check_positive, "tie_embeddings": check_flag}
+        for name, check in checks.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))       # NumPy's numbers become Python's
+        check_choice("norm", self.norm, ("pre", "post"))
+        check_choice("activation", self.activation, ("gelu_tanh", "gelu_exact"))
         if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd: {self.n_embd} given, expected a multiple of n_head = {self.n_head}")
-        for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 <= value < 1:
-                raise ValueError(f"{name}: {value!r} given, expected a probability in [0, 1)")
-        eps = self.layer_norm_eps
-        if not isinstance(eps, Real) or not 0 < eps < float("inf"):
-            raise ValueError(f"layer_norm_eps: {eps!r} given, expected a positive number")
-        if self.norm not in ("pre", "post"):
-            raise ValueError(f"norm: {self.norm!r} given, expected 'pre' or 'post'")
-        if not isinstance(self.tie_embeddings, bool):
-            raise ValueError(f"tie_embeddings: {self.tie_embeddings!r} given, expected True or False")
+            raise ValueError(f"n_embd: {show(self.n_embd)} given, expected a multiple of n_head = {show(self.n_head)}")
 
     @property
     def head_size(self):
@@ -63,8 +59,7 @@ class GPTConfig:
         Where minGPT leaves vocabulary and block size open (gopher-44m, gpt-mini, gpt-micro, gpt-nano),
         GPT-2's 50257 and 1024 stand. Raises ValueError for a name that is not in PRESETS.
         """
-        if not isinstance(name, str) or name not in PRESETS:
-            raise ValueError(f"preset: {name!r} given, expected one of {', '.join(PRESETS)}")
+        check_choice("preset", name, PRESETS)
         return cls(**{**PRESETS[name], **changes})
 
 

@@ -1,17 +1,18 @@
-"""Generation: one token after another, keys and values of the earlier ones remembered.
+"""Generation: one token after another, keys and values of the earlier ones kept.
 
 Attention looks back and never ahead, so what a block computed for a position is the same whatever
 follows it. New positions then go through the blocks alone, their queries meeting the keys and
-values kept from before. Everything but `attend` is the layers' own arithmetic.
+values kept from before. The blocks are the layers' own, handed another `attend`.
 """
 from dataclasses import replace
+from functools import partial
 from math import sqrt
-from numbers import Integral, Real
 
 import numpy as np
 
-from .checks import check_ids, check_size
-from .layers import causal, layernorm, linear, logits as output, lookup, mlp, softmax
+from . import layers
+from .checks import (
+    check_array, check_flag, check_ids, check_number, check_positive, check_seed, check_size, check_whole)
 
 
 def generate(model, ids, max_new_tokens, *options):
@@ -36,7 +37,7 @@ def stream(model, ids, max_new_tokens, temperature, do_sample, top_k, top_p, see
     seed         int or Generator for the draws; None: different every time
 
     The tokens are those of a full forward pass for each, to rounding. Up to block_size a token
-    costs one reading of the weights. Beyond, the window slides as minGPT's: every token moves to
+    costs one pass over the weights. Beyond, the window slides as minGPT's: every token moves to
     another position and gets another row of P, nothing remembered holds, and a token costs a full
     forward pass over block_size positions.
 
@@ -45,100 +46,92 @@ def stream(model, ids, max_new_tokens, temperature, do_sample, top_k, top_p, see
     """
     ids = check_prompt(ids, model.config)
     check_options(max_new_tokens, temperature, do_sample, top_k, top_p)
-    rng = generator(seed)
+    rng = check_seed("seed", seed)
 
     def choose(logits):
         if not do_sample:
             return logits.argmax(axis=1)
-        return draw(probabilities(logits, temperature, top_k, top_p), rng)
+        return sample(probabilities(logits, temperature, top_k, top_p), rng)
 
-    return follow(model, ids, max_new_tokens, choose)
+    return decode(model, ids, max_new_tokens, choose)
 
 
-def follow(model, ids, n, choose):
+def decode(model, ids, n, choose):
     """Yield n times choose(logits), of logits (B, V) after ids (B, T) and all that was chosen."""
-    c = model.config
-    ids = ids[:, -c.block_size:]
-    size = min(ids.shape[1] + n, c.block_size)
-    shape = c.n_layer, 2, len(ids), c.n_head, size, c.head_size     # 2: keys and values
-    memory = np.empty(shape, model.params.flat.dtype)
-    remembered = 0                              # positions of which memory holds keys and values
+    config = model.config
+    ids = ids[:, -config.block_size:]
+    kv_cache = KVCache(config, len(ids), min(ids.shape[1] + n, config.block_size), model.params.flat.dtype)
     for _ in range(n):
-        if remembered == c.block_size:          # the window slid, and every position with it
-            remembered = 0
-        logits = read(model, ids[:, remembered:], remembered, memory)
-        remembered = ids.shape[1]
+        if kv_cache.length == config.block_size:        # the window slides, and every position with it
+            kv_cache.length = 0
+        logits = forward_cached(model, ids[:, kv_cache.length:], kv_cache)
         new = choose(check_finite(logits))
         yield new
-        ids = np.concatenate([ids, new[:, None]], axis=1)[:, -c.block_size:]
+        ids = np.concatenate([ids, new[:, None]], axis=1)[:, -config.block_size:]
 
 
-def read(model, ids, t, memory):
-    """ids (B, n) at positions t.. -> logits (B, V) after the last of them.
+def forward_cached(model, ids, kv_cache):
+    """ids (B, n) at the positions behind those that kv_cache holds, and now holds too -> logits (B, V) after the last."""
+    for start in range(0, ids.shape[1], CHUNK):
+        chunk = ids[:, start:start + CHUNK]
+        h = forward_chunk(model, chunk, kv_cache)
+    return last_logits(h.reshape(*chunk.shape, -1)[:, -1], model)
 
-    memory (L, 2, B, H, >= t + n, K) holds keys and values of t positions, and afterwards of t + n.
+
+CHUNK = 256                 # positions of a prompt that go through the blocks together
+
+
+def forward_chunk(model, ids, kv_cache):
+    """ids (B, n) at positions kv_cache.length.. -> the residual stream (B·n, D) behind the last block."""
+    params, config = model.params, model.config
+    forward_block, _ = layers.block.ORDERS[config.norm]
+    x, _ = layers.lookup.forward(ids, params.E, params.P[kv_cache.length:])
+    h = x.reshape(-1, config.n_embd)
+    for i, block_params in enumerate(params.blocks):
+        h, _ = forward_block(h, block_params, ids.shape, config, None, attend=kv_cache.attend(i))
+    kv_cache.length += ids.shape[1]
+    return h
+
+
+class KVCache:
+    """Keys and values of the positions that went through the blocks, `length` of them.
+
+    keys, values   (L, B, H, size, K)
     """
-    p, c = model.params, model.config
-    place = PLACES[c.norm]
-    for start in range(0, ids.shape[1], POSITIONS):
-        run = ids[:, start:start + POSITIONS]
-        x, _ = lookup.forward(run, p.E, p.P[t + start:])
-        x = x.reshape(-1, c.n_embd)
-        for w, (keys, values) in zip(p.blocks, memory):
-            x = place(x, w, keys, values, t + start, c)
-    return last_logits(x.reshape(*run.shape, -1)[:, -1], model)
+
+    def __init__(self, config, B, size, dtype):
+        shape = config.n_layer, B, config.n_head, size, config.head_size
+        self.keys, self.values, self.length = np.zeros(shape, dtype), np.zeros(shape, dtype), 0
+
+    def attend(self, i):
+        """What block i calls in the place of attention.forward."""
+        return partial(attend, keys=self.keys[i], values=self.values[i], t=self.length)
 
 
-POSITIONS = 256             # of a prompt that are read together
+def attend(x, params, shape, config, rng, keys, values, t):
+    """attention.forward for x (N, D) at positions t.. that looks back at earlier ones -> y (N, D), None for a cache.
 
-
-def last_logits(x, model):
-    """x (B, D), the stream at the last position -> logits (B, V), real."""
-    if model.params.norm is not None:
-        x, _ = layernorm.forward(x, model.params.norm, model.config.layer_norm_eps)
-    logits, _ = output.forward(x, model.params.head)
-    return logits.real
-
-
-def block_pre(x, w, keys, values, t, config):
-    """block.forward_pre with `attend` for attention: x (N, D) -> (N, D)."""
-    normed, _ = layernorm.forward(x, w.norm1, config.layer_norm_eps)
-    x = x + attend(normed, w.attention, keys, values, t)
-    normed, _ = layernorm.forward(x, w.norm2, config.layer_norm_eps)
-    branch, _ = mlp.forward(normed, w.mlp, config, None)
-    return x + branch
-
-
-def block_post(x, w, keys, values, t, config):
-    """block.forward_post with `attend` for attention: x (N, D) -> (N, D)."""
-    branch = attend(x, w.attention, keys, values, t)
-    x, _ = layernorm.forward(x + branch, w.norm1, config.layer_norm_eps)
-    branch, _ = mlp.forward(x, w.mlp, config, None)
-    x, _ = layernorm.forward(x + branch, w.norm2, config.layer_norm_eps)
-    return x
-
-
-PLACES = {"pre": block_pre, "post": block_post}
-
-
-def attend(x, w, keys, values, t):
-    """x (N, D), n positions from t on of B sequences -> y (N, D); keys and values get theirs.
-
-    keys, values (B, H, >= t + n, K). As causal.forward, the rows of the new queries alone:
+    keys, values (B, H, >= t + n, K) of t positions, and afterwards of t + n, n being shape's T.
     y[t:] = softmax(q[t:] kᵀ / sqrt(K)) v, with k and v of all t + n positions.
     """
-    B, H, _, K = keys.shape
-    n = len(x) // B
-    qkv, _ = linear.forward(x, w.qkv)
-    q, k, v = causal.heads(qkv, B, n, 3, H)
+    B, n = shape
+    H, K = config.n_head, config.head_size
+    qkv, _ = layers.linear.forward(x, params.qkv)
+    q, k, v = layers.causal.split_heads(qkv, B, n, 3, H)
     keys[:, :, t:t + n] = k
     values[:, :, t:t + n] = v
-    scores = q * (1 / sqrt(K)) @ causal.transposed(keys[:, :, :t + n])
-    scores[..., t:] += causal.future(n, scores.dtype)
-    e, total, _ = softmax.exponentials(scores)
-    mixed = e @ values[:, :, :t + n] / total                    # (B, H, n, K)
-    y, _ = linear.forward(mixed.transpose(0, 2, 1, 3).reshape(B * n, H * K), w.out)
-    return y
+    weights = layers.causal.attention_weights(q * (1 / sqrt(K)), keys[:, :, :t + n])
+    mixed = weights @ values[:, :, :t + n]                          # (B, H, n, K)
+    y, _ = layers.linear.forward(mixed.transpose(0, 2, 1, 3).reshape(B * n, H * K), params.out)
+    return y, None
+
+
+def last_logits(h, model):
+    """h (B, D), the residual stream at the last position -> logits (B, V), real."""
+    if model.params.norm is not None:
+        h, _ = layers.layernorm.forward(h, model.params.norm, model.config.layer_norm_eps)
+    logits, _ = layers.logits.forward(h, model.params.head)
+    return logits.real
 
 
 def probabilities(logits, temperature, top_k, top_p):
@@ -150,8 +143,7 @@ def probabilities(logits, temperature, top_k, top_p):
     if top_k is not None and top_k < V:
         kth = np.partition(logits, V - top_k, axis=1)[:, V - top_k, None]
         z[logits < kth] = -np.inf
-    e, total, _ = softmax.exponentials(z)
-    p = e / total
+    p = layers.softmax.softmax(z)
     if top_p is not None and top_p < 1:
         order = np.argsort(-p, axis=1)          # likeliest first
         ordered = np.take_along_axis(p, order, axis=1)
@@ -162,41 +154,28 @@ def probabilities(logits, temperature, top_k, top_p):
     return p
 
 
-def draw(p, rng):
+def sample(p, rng):
     """p (B, V), rows of probabilities -> (B,): the first token whose cumulative sum exceeds u."""
     cumulative = p.cumsum(axis=1)
     u = rng.random((len(p), 1)) * cumulative[:, -1:]
     return (cumulative <= u).sum(axis=1)
 
 
-def generator(seed):
-    """A numpy Generator of seed, or ValueError."""
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise ValueError(f"seed: {seed!r} given, expected a whole number of at least 0, "
-                         "a numpy Generator, or None") from None
-
-
 def check_prompt(ids, config):
     """ids as an int64 array (B, T), each in 0..V-1, of any length T >= 1, or ValueError."""
-    longer = replace(config, block_size=max(config.block_size, np.asarray(ids).size))
-    return check_ids(ids, longer).astype(np.int64)
+    ids = check_array("ids", ids)
+    return check_ids(ids, replace(config, block_size=max(config.block_size, ids.size)))
 
 
 def check_options(max_new_tokens, temperature, do_sample, top_k, top_p):
     """Raise ValueError, naming the argument, for what `stream` does not accept."""
-    n = max_new_tokens
-    if not isinstance(n, Integral) or isinstance(n, bool) or n < 0:
-        raise ValueError(f"max_new_tokens: {n!r} given, expected a whole number of at least 0")
-    if not isinstance(temperature, Real) or not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature: {temperature!r} given, expected a positive number")
-    if not isinstance(do_sample, bool):
-        raise ValueError(f"do_sample: {do_sample!r} given, expected True or False")
+    check_whole("max_new_tokens", max_new_tokens)
+    check_positive("temperature", temperature)
+    check_flag("do_sample", do_sample)
     if top_k is not None:
         check_size("top_k", top_k)
-    if top_p is not None and (not isinstance(top_p, Real) or not 0 < top_p <= 1):
-        raise ValueError(f"top_p: {top_p!r} given, expected a probability in (0, 1]")
+    if top_p is not None:
+        check_number("top_p", top_p, lambda p: 0 < p <= 1, "a probability in (0, 1]")
 
 
 def check_finite(logits):

@@ -28,12 +28,15 @@ wrong; `directional` asks about all of them at once for the price of a few calls
 """
 
 import math
+import reprlib
 from dataclasses import dataclass
 
 import numpy as np
 
 COMPLEX_STEP = 1e-20  # its square, the truncation error, is far below any eps
 NOISE_POINTS = 14     # calls of f that measure its rounding noise, once for each array
+FEW_EPS = 64          # as much noise as a sum has: then it is not asked whether it is noise
+FALLS = 32            # a smooth function's rest falls by up to 8^6 when it is moved 1/8 as far; noise does not
 SIGMAS = 3            # a rounding error is taken to be at most so many standard deviations
 RTOL_EPS, ATOL_EPS = 4096, 16  # the eps's allowed to the gradient under test; see `check`
 
@@ -56,11 +59,12 @@ def differences(f, x, coordinates=None):
     the gradient is NaN where f is not finite. Six calls of f a coordinate if f is smooth, two more
     for each further halving.
 
-    The first step is eps^(1/5) max(|x_i|, median |x|). Why 1/5: one extrapolation leaves an error
-    of order h^4, rounding adds eps/h, and h^4 = eps/h there. (Richardson 1911; the table and its
-    stopping rule: Ridders 1982.)
+    The first step is eps^(1/5) max(|x_i|, median |x|), the last one that is tried eps^(1/2) |x_i|, or
+    less where f turns faster. Why 1/5: one extrapolation leaves an error of order h^4, rounding adds
+    eps/h, and h^4 = eps/h there. (Richardson 1911; the table and its stopping rule: Ridders 1982.)
     Raises ValueError if x is not a writable float array or f() not one real number.
     """
+    _need_callable("f", f)
     _need_array("x", x, complex_=False)
     return _filled(_differences, f, x, coordinates)
 
@@ -75,15 +79,14 @@ def complex_step(f, x, coordinates=None):
     noise of f's imaginary part, measured. One call of f a coordinate. Squire and Trapp 1998.
     Raises ValueError if x is not such an array or f() not one complex number.
     """
+    _need_callable("f", f)
     _need_array("x", x, complex_=True)
     return _filled(_complex_steps, f, x, coordinates)
 
 
 def _filled(method, f, x, coordinates):
     """The method's values at the coordinates, set into arrays of x's shape."""
-    indices = list(np.ndindex(x.shape)) if coordinates is None else list(coordinates)
-    for index in indices:
-        _need_index(index, x)
+    indices = list(np.ndindex(x.shape)) if coordinates is None else _need_indices(coordinates, x)
     gradient, error = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
     for index, value, bound in zip(indices, *method(f, x, indices)):
         gradient[index], error[index] = value, bound
@@ -91,17 +94,16 @@ def _filled(method, f, x, coordinates):
 
 
 def _differences(f, x, indices):
-    eps, scales = _eps(x), _scales(x)
-    noise = _noise(lambda: _real(f), {"x": x}, {"x": scales * _signs(x.shape)})
-    pairs = [_extrapolated(_slope_at(f, x, i), _first_step(eps, scales[i]), noise, eps)
-             for i in indices]
+    eps, scales, sizes = _eps(x), _scales(x), _sizes(x)
+    noise, smooth = _noise(lambda: _real(f), {"x": x})
+    pairs = [_extrapolated(_slope_at(f, x, i), _first_step(eps, scales[i]),
+                           eps**0.5 * smooth * sizes[i], noise, eps) for i in indices]
     return [value for value, _ in pairs], [error for _, error in pairs]
 
 
 def _complex_steps(f, x, indices):
     signs = _signs(x.shape)
-    noise = _noise(lambda: _imaginary_slope(f, {"x": x}, {"x": signs}),
-                   {"x": x}, {"x": _scales(x) * signs})
+    noise, _ = _noise(lambda: _imaginary_slope(f, {"x": x}, {"x": signs}), {"x": x})
     values = [_imaginary_slope_at(f, x, index) for index in indices]
     return values, [noise + _eps(x) * abs(value) for value in values]
 
@@ -134,8 +136,8 @@ def _slope_along(f, arrays, direction):
     return slope
 
 
-def _extrapolated(slope, h, noise, eps):
-    """The limit of slope(h) as h -> 0, and a bound of its error.
+def _extrapolated(slope, h, least, noise, eps):
+    """The limit of slope(h) as h -> 0, and a bound of its error. No step is below `least`.
 
     A central difference is f' + c2 h^2 + c4 h^4 + ..., so combining those at h and h/2 removes c2,
     and combining two such combinations removes c4:
@@ -146,7 +148,7 @@ def _extrapolated(slope, h, noise, eps):
     grows. T0 carries at most noise / h of it, T1 1.5 times and T2 1.65 times that: 2 covers it.
     """
     value, row = np.nan, []
-    for _ in range(round(-0.3 * math.log2(eps))):  # h from eps^(1/5) to eps^(1/2), times the scale
+    for _ in range(round(math.log2(h / least))):
         t0, magnitude = slope(h)
         coarser, row = row, [t0]
         for order, t in zip((4, 16), coarser):
@@ -246,10 +248,14 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, rtol
     Raises ValueError for arrays that are read-only, empty, or of the wrong kind, for names or
     shapes that do not match, for an f that is not one number or changes from call to call.
     """
-    _need_pairs(arrays, gradients, method)
-    if limit is not None and (limit < 1 or rng is None):
-        raise ValueError(f"limit: expected at least 1, and an rng to draw with, got {limit}, {rng}")
-    _need_steady(f, arrays, method)
+    _need_callable("f", f)
+    gradients = _need_pairs(arrays, gradients, method)
+    _need_tolerances(rtol, atol)
+    if limit is not None:
+        if not isinstance(limit, (int, np.integer)) or isinstance(limit, bool) or limit < 1:
+            raise ValueError(f"limit: expected a whole number of at least 1, got {_shown(limit)}")
+        _need_generator(rng)
+    _need_deterministic(f, arrays, method)
     measure = _differences if method == "differences" else _complex_steps
     found = []
     for name, x in arrays.items():
@@ -274,16 +280,21 @@ def directional(f, arrays, gradients, rng, method="differences", rtol=None, atol
     f, arrays, gradients, method, rtol, atol and ValueError as for `check`, with sqrt(sum (g v)^2)
     in the place of max|gradient|; also if two arrays share memory, for v would move it twice.
     """
-    _need_pairs(arrays, gradients, method)
+    _need_callable("f", f)
+    gradients = _need_pairs(arrays, gradients, method)
+    _need_tolerances(rtol, atol)
+    _need_generator(rng)
     _need_separate(arrays)
-    _need_steady(f, arrays, method)
+    _need_deterministic(f, arrays, method)
     v = {name: _scales(x) * rng.standard_normal(x.shape) for name, x in arrays.items()}
     eps = _eps_of(arrays)
     if method == "differences":
-        noise = _noise(lambda: _real(f), arrays, v)
-        value, error = _extrapolated(_slope_along(f, arrays, v), _first_step(eps, 1.0), noise, eps)
+        noise, smooth = _noise(lambda: _real(f), arrays)
+        nearest = min(np.min(_sizes(x) / _scales(x)) for x in arrays.values())
+        value, error = _extrapolated(_slope_along(f, arrays, v), _first_step(eps, 1.0),
+                                     eps**0.5 * smooth * nearest, noise, eps)
     else:
-        noise = _noise(lambda: _imaginary_slope(f, arrays, v), arrays, v)
+        noise, _ = _noise(lambda: _imaginary_slope(f, arrays, v), arrays)
         value = _imaginary_slope(f, arrays, v)
         error = noise + eps * abs(value)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported as wrong
@@ -304,6 +315,9 @@ def adjoint(forward, backward, arrays, rng, method="differences", rtol=None, ato
     arrays, rng, method, rtol, atol and ValueError as for `directional`.
     Jv is the derivative of forward along v, so <u, Jv> is the slope of <u, forward()>.
     """
+    _need_callable("forward", forward)
+    _need_callable("backward", backward)
+    _need_generator(rng)
     u = rng.standard_normal(np.shape(forward()))
     return directional(lambda: np.sum(u * forward()), arrays, backward(u), rng, method, rtol, atol)
 
@@ -358,24 +372,42 @@ def _drawn(shape, limit, rng):
 
 # ---- steps and noise -----------------------------------------------------------------------------
 
-def _noise(value, arrays, direction):
-    """SIGMAS standard deviations of the rounding noise of value(), as the arrays move slightly.
+def _noise(value, arrays):
+    """SIGMAS standard deviations of the rounding noise of value(), as the arrays move slightly; and how
+    much more slightly than usual they had to, as a factor of at most 1.
 
-    So slightly that a smooth function is a polynomial of degree 5 there: what the best one leaves
-    of value() at random points of a line is noise. (The idea: Moré and Wild 2011.) inf if that is
-    half of the digits or more, of value() or of 1: no rounding does that, but a jump or a kink at
-    the very point does, and a computation in a shorter dtype than the arrays'.
+    So slightly that a smooth function is a polynomial of degree 5 there: what the best one leaves of
+    value() at random points of a line is noise. (The idea: Moré and Wild 2011.) Each entry moves in
+    proportion to itself, for log x turns within x of 0. What is left of a function that turns faster
+    still falls with the 6th power of the move, noise does not: it is moved less until that tells.
+
+    inf if that is half of the digits or more, of value() or of 1: no rounding does that, but a jump or
+    a kink at the very point does, and a computation in a shorter dtype than the arrays'.
     """
-    step = _eps_of(arrays) ** 0.4
+    eps, best, smooth = _eps_of(arrays), (np.inf, 1.0), 1.0
+    directions = {name: _sizes(x) * _signs(x.shape) for name, x in arrays.items()}
+    while smooth * eps**0.4 > eps**0.8:
+        noise, magnitude = _residual(value, arrays, directions, smooth * eps**0.4)
+        if not noise < best[0] / FALLS and smooth < 1:
+            break                           # it is noise, and was before
+        best = noise, smooth
+        if noise <= FEW_EPS * eps * magnitude:
+            break
+        smooth /= 8
+    noise, smooth = best
+    half_the_digits = eps**0.5 * max(1.0, magnitude)
+    return (noise if noise < half_the_digits else np.inf), smooth
+
+
+def _residual(value, arrays, directions, step):
+    """What a polynomial leaves of value() within `step`, as a deviation; and value()'s magnitude."""
     t = np.random.default_rng(0).uniform(-1, 1, NOISE_POINTS)
-    samples = np.array([_moved(value, arrays, direction, step * distance) for distance in t])
+    samples = np.array([_moved(value, arrays, directions, step * distance) for distance in t])
     if not np.all(np.isfinite(samples)):
-        return np.inf
+        return np.inf, np.inf
     powers, rise = np.vander(t, 6), samples - samples[0]
     rest = rise - powers @ np.linalg.lstsq(powers, rise, rcond=None)[0]
-    noise = SIGMAS * float(np.sqrt(np.sum(rest * rest) / (NOISE_POINTS - 6)))
-    half_the_digits = _eps_of(arrays) ** 0.5 * max(1.0, np.max(np.abs(samples)))
-    return noise if noise < half_the_digits else np.inf
+    return SIGMAS * float(np.sqrt(np.sum(rest * rest) / (NOISE_POINTS - 6))), np.max(np.abs(samples))
 
 
 def _moved(value, arrays, direction, distance):
@@ -397,6 +429,12 @@ def _scales(x):
     return np.where(size > 0, size, 1.0)
 
 
+def _sizes(x):
+    """The size of each coordinate itself, or where that is 0, as _scales has it."""
+    size = np.abs(x).astype(float)
+    return np.where(size > 0, size, _scales(x))
+
+
 def _signs(shape):
     return np.random.default_rng(0).choice([-1.0, 1.0], shape)
 
@@ -416,10 +454,20 @@ def _eps_of(arrays):
 
 # ---- what is asked of f and of the arrays --------------------------------------------------------
 
+def _shown(value):
+    """repr(value) in one line that is not too long."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except ValueError:                  # an int of more digits than Python prints
+        return type(value).__name__
+
+
 def _number(f):
     value = f()
     if not isinstance(value, (int, float, complex, np.number, np.ndarray)) or np.ndim(value) != 0:
-        given = f"shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+        given = f"shape {value.shape}" if isinstance(value, np.ndarray) else _shown(value)
         raise ValueError(f"f: expected one number, got {given}")
     return value
 
@@ -439,11 +487,34 @@ def _imaginary(f):
     return float(value.imag) if np.isfinite(value.real) else np.nan
 
 
+def _need_callable(name, function):
+    if not callable(function):
+        raise ValueError(f"{name}: expected a function, got {_shown(function)}")
+
+
+def _need_generator(rng):
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng: expected a numpy Generator to draw with, got {_shown(rng)}")
+
+
+def _need_tolerances(rtol, atol):
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        try:
+            fits = value is None or number and 0 <= float(value) < np.inf
+        except OverflowError:           # a whole number beyond the largest float
+            fits = False
+        if not fits:
+            raise ValueError(f"{name}: expected None or a number of at least 0, got {_shown(value)}")
+
+
 def _need_array(name, x, complex_):
     kind = "complex" if complex_ else "float"
     if not isinstance(x, np.ndarray) or x.dtype.kind != kind[0]:
         given = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
         raise ValueError(f"{name}: expected a {kind} array, got {given}")
+    if isinstance(x, np.ma.MaskedArray):
+        raise ValueError(f"{name}: expected an array without a mask, got a masked one")
     if x.size == 0:
         raise ValueError(f"{name}: expected at least one number, got shape {x.shape}")
     if not x.flags.writeable:
@@ -452,27 +523,44 @@ def _need_array(name, x, complex_):
         raise ValueError(f"{name}: expected zero imaginary part before the step, got another")
 
 
-def _need_index(index, x):
-    if len(index) != x.ndim or not all(-n <= i < n for i, n in zip(index, x.shape)):
+def _need_indices(coordinates, x):
+    """The coordinates as a list of index tuples."""
+    try:
+        indices = [tuple(int(i) if i == int(i) else None for i in index) for index in coordinates]
+        fits = all(len(index) == x.ndim and all(-n <= i < n for i, n in zip(index, x.shape)) for index in indices)
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
         raise ValueError(f"coordinates: expected one index for each axis of shape {x.shape}, "
-                         f"got {index}")
+                         f"got {_shown(coordinates)}")
+    return indices
 
 
 def _need_pairs(arrays, gradients, method):
-    if method not in ("differences", "complex"):
-        raise ValueError(f"method: expected 'differences' or 'complex', got {method!r}")
+    """The gradients as a dict of real arrays."""
+    if not isinstance(method, str) or method not in ("differences", "complex"):
+        raise ValueError(f"method: expected 'differences' or 'complex', got {_shown(method)}")
+    for name, value in (("arrays", arrays), ("gradients", gradients)):
+        if not isinstance(value, dict):
+            raise ValueError(f"{name}: expected a dict of name -> array, got {_shown(value)}")
     if not arrays:
         raise ValueError("arrays: expected at least one array, got none")
     if set(arrays) != set(gradients):
-        raise ValueError(f"gradients: expected the names of arrays, {sorted(arrays)}, "
-                         f"got {sorted(gradients)}")
+        raise ValueError(f"gradients: expected the names of arrays, {_shown(list(arrays))}, "
+                         f"got {_shown(list(gradients))}")
+    found = {}
     for name, x in arrays.items():
         _need_array(f"arrays[{name!r}]", x, complex_=method == "complex")
-        if np.shape(gradients[name]) != x.shape:
+        try:
+            found[name] = np.asarray(gradients[name])
+        except ValueError:              # rows of unequal lengths
+            found[name] = np.array(None)
+        if found[name].shape != x.shape:
             raise ValueError(f"gradients[{name!r}]: expected shape {x.shape}, as arrays[{name!r}], "
-                             f"got {np.shape(gradients[name])}")
-        if np.iscomplexobj(gradients[name]):
-            raise ValueError(f"gradients[{name!r}]: expected real numbers, got complex ones")
+                             f"got {found[name].shape}")
+        if found[name].dtype.kind not in "iuf" or isinstance(gradients[name], np.ma.MaskedArray):
+            raise ValueError(f"gradients[{name!r}]: expected real numbers, got {_shown(gradients[name])}")
+    return found
 
 
 def _need_separate(arrays):
@@ -484,10 +572,11 @@ def _need_separate(arrays):
                                  "once: give a tied matrix under one name")
 
 
-def _need_steady(f, arrays, method):
+def _need_deterministic(f, arrays, method):
     number = _real if method == "differences" else _number
     first, second = number(f), number(f)
-    apart = abs(complex(first) - complex(second))  # in plain Python, where inf - inf is a quiet NaN
-    if apart > _eps_of(arrays) ** 0.5 * abs(first):
+    first, second = complex(first), complex(second)  # in plain Python, where inf - inf is a quiet NaN
+    apart, size = (max(abs(z.real), abs(z.imag)) for z in (first - second, first))
+    if apart > _eps_of(arrays) ** 0.5 * size:
         raise ValueError(f"f: expected the same number at every call, got {first}, then {second}: "
                          "dropout, or a generator that is not seeded anew?")

@@ -1,26 +1,26 @@
 """The GPT: its forward pass and its backward pass, two straight columns that mirror each other."""
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import generation
-from .checks import check_ids, check_targets
+from . import generation, layers
+from .checks import check_dtype, check_ids, check_seed, check_targets
 from .config import GPTConfig
+from .described import Described
 from .files import pretrained
-from .layers import block, cross_entropy, dropout, layernorm, logits as output, lookup
-from .parameters import Parameters, initialize
+from .parameters import Parameters, check_shapes, initialize
 
 
-class Cache(NamedTuple):
+@dataclass(repr=False)
+class Cache(Described):
     """What backward needs to know of a forward pass. It belongs to that pass alone."""
-    shape: tuple            # (B, T)
-    lookup: lookup.Cache
-    mask: object            # dropout's
-    blocks: list            # of block.Cache
-    norm: layernorm.Cache   # None when config.norm is "post"
-    output: output.Cache
-    loss: cross_entropy.Cache       # None without targets
+    shape: tuple                            # (B, T)
+    lookup: layers.lookup.Cache
+    dropout_mask: np.ndarray                # or None
+    blocks: list                            # of layers.block.Cache
+    norm: layers.layernorm.Cache            # None when config.norm is "post"
+    logits: layers.logits.Cache
+    loss: layers.cross_entropy.Cache        # None without targets
 
 
 class GPT:
@@ -35,13 +35,15 @@ class GPT:
     def __init__(self, config, seed=0, dtype=np.float32, params=None):
         if not isinstance(config, GPTConfig):
             raise ValueError(f"config: {config!r} given, expected a GPTConfig")
-        if np.dtype(dtype).kind not in "fc":
-            raise ValueError(f"dtype: {dtype!r} given, expected a floating-point or complex type")
-        self.config = config
-        self.params = params
+        dtype = check_dtype("dtype", dtype)
         if params is None:
-            self.params = Parameters(config, dtype)
-            initialize(self.params, np.random.default_rng(seed))
+            params = Parameters(config, dtype)
+            initialize(params, check_seed("seed", seed))
+        self.config = config
+        self.params = check_shapes("params", params, config)
+
+    def __repr__(self):
+        return f"GPT({self.config}, {self.params.summary()})"
 
     def forward(self, ids, targets=None, rng=None):
         """ids (B, T) integers, targets (B, T) integers or None -> logits (B, T, V), loss, cache.
@@ -52,49 +54,55 @@ class GPT:
         """
         ids = check_ids(ids, self.config)
         targets = check_targets(targets, ids.shape, self.config.vocab_size)
-        p, c = self.params, self.config
-        forward_block, _ = block.PLACES[c.norm]
-        norm = scored = loss = None
+        params, config, shape = self.params, self.config, ids.shape
+        forward_block, _ = layers.block.ORDERS[config.norm]
+        norm_cache = loss_cache = loss = None
 
-        x, looked_up = lookup.forward(ids, p.E, p.P)
-        x, mask = dropout.forward(x, c.embd_pdrop, rng)
-        x = x.reshape(-1, c.n_embd)
-        blocks = []
-        for w in p.blocks:
-            x, cache = forward_block(x, w, ids.shape, c, rng)
-            blocks.append(cache)
-        if p.norm is not None:
-            x, norm = layernorm.forward(x, p.norm, c.layer_norm_eps)
-        logits, written = output.forward(x, p.head)
+        # E is looked up:  x = one_hot(ids) E + P
+        x, lookup_cache = layers.lookup.forward(ids, params.E, params.P)
+        x, dropout_mask = layers.dropout.forward(x, config.embd_pdrop, rng)
+        h = x.reshape(-1, config.n_embd)
+        block_caches = []
+        for block_params in params.blocks:
+            h, block_cache = forward_block(h, block_params, shape, config, rng, layers.attention.forward)
+            block_caches.append(block_cache)
+        if params.norm is not None:
+            h, norm_cache = layers.layernorm.forward(h, params.norm, config.layer_norm_eps)
+        # E is the head:  logits = h Eᵀ  (tied: params.head is params.E)
+        logits, logits_cache = layers.logits.forward(h, params.head)
         if targets is not None:
-            loss, scored = cross_entropy.forward(logits, targets.ravel())
+            loss, loss_cache = layers.cross_entropy.forward(logits, targets.ravel())
 
-        return logits.reshape(*ids.shape, -1), loss, Cache(ids.shape, looked_up, mask, blocks, norm, written, scored)
+        cache = Cache(shape, lookup_cache, dropout_mask, block_caches, norm_cache, logits_cache, loss_cache)
+        return logits.reshape(*shape, -1), loss, cache
 
     def backward(self, cache, grads=None, dloss=1.0):
-        """The gradient of dloss · loss with respect to every parameter, added into `grads`.
+        """The gradient of dloss · loss with respect to every parameter, accumulated into `grads`.
 
         cache    from forward with targets; it is only read, so it can be used again
-        grads    Parameters to add into; new ones, all 0, unless given
-        Returns grads. Raises ValueError if the forward pass had no targets.
+        grads    Parameters to accumulate into; new ones, all 0, unless given. Untied ones for a tied model
+                 show the two uses of E apart: grads.E gets the lookup's part, grads.head the logits'
+        Returns grads. Raises ValueError if the forward pass had no targets, or grads are of another config.
         """
         if cache.loss is None:
             raise ValueError("cache: of a forward pass without targets given, expected one with a loss")
-        g = Parameters(self.config, self.params.flat.dtype) if grads is None else grads
-        _, backward_block = block.PLACES[self.config.norm]
+        if grads is None:
+            grads = Parameters(self.config, self.params.flat.dtype)
+        check_shapes("grads", grads, self.config, self.params.flat.dtype, tied_alike=False)
+        _, backward_block = layers.block.ORDERS[self.config.norm]
 
-        dlogits = cross_entropy.backward(dloss, cache.loss)
-        # E's use as the head: dE += dlogitsᵀ h, dense. (Tied: g.head is g.E.)
-        dx = output.backward(dlogits, cache.output, g.head)
+        dlogits = layers.cross_entropy.backward(dloss, cache.loss)
+        # ① E is the head:  dE += dlogitsᵀ h, every row of it  (tied: grads.head is grads.E)
+        dh = layers.logits.backward(dlogits, cache.logits, grads.head)
         if cache.norm is not None:
-            dx = layernorm.backward(dx, cache.norm, g.norm)
-        for saved, dw in zip(reversed(cache.blocks), reversed(g.blocks)):
-            dx = backward_block(dx, saved, dw)
-        dx = dx.reshape(*cache.shape, -1)
-        dx = dropout.backward(dx, cache.mask)
-        # E's use as the lookup: dE[ids] += dx, each time a row was read. Into the same array.
-        lookup.backward(dx, cache.lookup, g.E, g.P)
-        return g
+            dh = layers.layernorm.backward(dh, cache.norm, grads.norm)
+        for block_cache, block_grads in zip(reversed(cache.blocks), reversed(grads.blocks)):
+            dh = backward_block(dh, block_cache, block_grads)
+        dx = dh.reshape(*cache.shape, -1)
+        dx = layers.dropout.backward(dx, cache.dropout_mask)
+        # ② E is looked up:  dE += one_hotᵀ dx, into the same array: only rows that were looked up, once for each time
+        layers.lookup.backward(dx, cache.lookup, grads.E, grads.P)
+        return grads
 
     def untied(self):
         """The same function of its inputs with head as a copy of E: E's two gradients come apart.
@@ -113,9 +121,9 @@ class GPT:
     def from_pretrained(cls, folder, n_head=None, dtype=np.float32):
         """The GPT in a folder: model.safetensors, or shards with their index, and config.json.
 
-        Of transformers' gpt2 and openai-gpt, or a state dict of minGPT's or nanoGPT's (whose GELU is
-        not the tanh approximation used here). Embeddings are tied if the file has no lm_head.weight
-        or one equal to wte.
+        Of transformers' gpt2 and openai-gpt, or a state dict of minGPT's or nanoGPT's (with its exact
+        GELU). Embeddings are tied if the file has no lm_head.weight or one equal to wte, and
+        config.json does not say tie_word_embeddings false.
         n_head   H, needed where no config.json says it: no tensor tells
         dtype    of the numbers here; on file they are float32, float16 or bfloat16
         Raises ValueError, naming file and tensor, for anything that does not fit together, and the

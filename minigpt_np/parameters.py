@@ -4,40 +4,42 @@ An optimizer then is one loop over one array, saving is one array, and the gradi
 shape and the same names. Tying is aliasing: `head` *is* `E`, so whatever adds to dhead adds to dE.
 """
 import mmap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
+from .checks import refuse
+from .described import Described, block
 from .files.names import state_dict
 
 
-@dataclass
-class Linear:
+@dataclass(repr=False)
+class Linear(Described):
     W: np.ndarray           # (D_in, D_out): y = x W + b
     b: np.ndarray           # (D_out,)
 
 
-@dataclass
-class LayerNorm:
+@dataclass(repr=False)
+class LayerNorm(Described):
     gain: np.ndarray        # (D,)
     bias: np.ndarray        # (D,)
 
 
-@dataclass
-class Attention:
+@dataclass(repr=False)
+class Attention(Described):
     qkv: Linear             # D -> 3D: queries, keys and values of all heads
     out: Linear             # D -> D
 
 
-@dataclass
-class MLP:
+@dataclass(repr=False)
+class MLP(Described):
     up: Linear              # D -> 4D
     down: Linear            # 4D -> D
 
 
-@dataclass
-class Block:
+@dataclass(repr=False)
+class Block(Described):
     norm1: LayerNorm
     attention: Attention
     norm2: LayerNorm
@@ -83,7 +85,7 @@ def decays(name):
     return name.endswith(".W") or name == "head"
 
 
-class Names:
+class NamedArrays:
     """`arrays`, a dict of name -> array, by attribute: E, P, blocks, norm, head.
 
     E        (V, D) token vectors          P        (block_size, D) position vectors
@@ -115,32 +117,73 @@ class Names:
         return Linear(self.arrays[f"{name}.W"], self.arrays[f"{name}.b"])
 
 
-class Parameters(Names):
+class Parameters(NamedArrays):
     """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
 
     zeros    (n, dtype) -> the array that becomes flat; memory of its own unless given
-    flat     every number once; the first `n_decayed` are those that weight decay applies to
-    places   name -> the slice of flat that the array is a view of, in the order of flat
+    flat     every number once: the first `n_decayed` are those that weight decay applies to, then E, P, the rest
+    slices   name -> the slice of flat that the array is a view of, in the order of flat
+
+    Copies (copy.copy, copy.deepcopy, pickle) have a flat of their own, with views into it, tied as here.
     """
 
     def __init__(self, config, dtype=np.float32, zeros=None):
         sizes = {name: prod(shape) for name, shape in shapes(config).items()}
         self.flat = (zeros or whole_pages)(sum(sizes.values()), dtype)
         self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
-        self.places, start = {}, 0
+        self.slices, start = {}, 0
         for name in sorted(sizes, key=decays, reverse=True):    # a stable sort
-            self.places[name] = slice(start, start + sizes[name])
+            self.slices[name] = slice(start, start + sizes[name])
             start += sizes[name]
-        super().__init__(config, {name: self.flat[self.places[name]].reshape(shape)
+        super().__init__(config, {name: self.flat[self.slices[name]].reshape(shape)
                                   for name, shape in shapes(config).items()})
 
     def named(self):
         """Name -> view of every array, in the order of use; each number of `flat` appears once."""
         return dict(self.arrays)
 
+    def names_in(self, part):
+        """Names of the arrays that have numbers in flat[part], `part` a slice with a start and a stop."""
+        return [name for name, place in self.slices.items() if place.start < part.stop and part.start < place.stop]
+
     def state_dict(self):
         """Hugging Face's name -> view of every array; a tied E is there as wte and as lm_head."""
         return state_dict(self)
+
+    def summary(self):
+        """One line: how many numbers of which dtype, and whether head is E."""
+        tie = "head is E" if self.head is self.E else "head is not E"
+        return f"{self.flat.size:,} numbers, {self.flat.dtype}, {tie}"
+
+    def __repr__(self):
+        fields = {"E": self.E, "P": self.P, "blocks": self.blocks, "norm": self.norm, "head": self.head}
+        return "\n".join(block(f"Parameters[{self.summary()}]", fields.items()))
+
+    def __reduce__(self):
+        return from_flat, (self.config, np.array(self.flat))
+
+
+def check_shapes(name, params, config=None, dtype=None, tied_alike=True):
+    """params, or ValueError unless it is Parameters, with arrays of this config's shapes that hold numbers of dtype.
+
+    tied_alike   False: one may be tied and the other not
+    """
+    if not isinstance(params, NamedArrays):
+        refuse(name, params, "Parameters")
+    if not tied_alike and params.config.tie_embeddings != config.tie_embeddings:
+        config = replace(config, tie_embeddings=params.config.tie_embeddings)
+    if config is not None and params.config is not config and shapes(params.config) != shapes(config):
+        raise ValueError(f"{name}: Parameters of {params.config} given, expected those of {config}")
+    if dtype is not None and (params.P.dtype.kind == "c") != (dtype.kind == "c"):
+        raise ValueError(f"{name}: Parameters of {params.P.dtype} given, expected {dtype}")
+    return params
+
+
+def from_flat(config, flat):
+    """Parameters with these numbers, copied."""
+    params = Parameters(config, flat.dtype)
+    params.flat[...] = flat
+    return params
 
 
 def whole_pages(n, dtype):

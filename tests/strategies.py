@@ -4,6 +4,8 @@ Sizes and ids are drawn one by one, so that a failure shrinks to few positions a
 The floats come from a drawn seed: which numbers they are explains nothing, and there are many.
 """
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 from hypothesis import settings
@@ -16,8 +18,13 @@ NORMS = ("pre", "post")
 
 
 def examples(share):
-    """Settings with this share of the profile's examples, for a property that is dear."""
+    """Settings with this share of the profile's examples, for a property that is expensive."""
     return settings(max_examples=max(1, round(settings().max_examples * share)))
+
+
+def examples_of(default, thorough):
+    """How often to try what Hypothesis does not draw, in either profile."""
+    return thorough if settings().max_examples >= 1000 else default
 
 
 def sizes(most):
@@ -53,17 +60,18 @@ def targets_arrays(draw, B, T, V):
 @st.composite
 def configs(draw, dropout=False, **fixed):
     """GPTConfig of a few hundred numbers at most; `fixed` fixes fields."""
-    H = draw(sizes(2))
+    H, norm = draw(sizes(2)), fixed["norm"] if "norm" in fixed else draw(st.sampled_from(NORMS))
     found = dict(vocab_size=draw(sizes(5)), block_size=draw(sizes(5)), n_layer=draw(st.integers(0, 2)),
-                 n_head=H, n_embd=H * draw(sizes(2)), norm=draw(st.sampled_from(NORMS)),
-                 tie_embeddings=draw(st.booleans()))
+                 n_head=H, n_embd=H * draw(sizes(2)), norm=norm, tie_embeddings=draw(st.booleans()))
+    if norm == "pre":           # openai-gpt's files know no exact GELU
+        found["activation"] = draw(st.sampled_from(["gelu_tanh", "gelu_exact"]))
     if dropout:
         for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
             found[name] = draw(st.sampled_from([0.0, 0.3, 0.8]))
     return GPTConfig(**(found | fixed))
 
 
-def lively(config, seed, dtype=np.float64):
+def with_large_weights(config, seed, dtype=np.float64):
     """A model of this config with weights large enough for every part to matter: N(0, 0.7), gains
     about 1. (At the initial 0.02 attention is all but uniform and GELU all but x / 2.)
     LayerNorm's eps is the config's."""
@@ -102,15 +110,16 @@ class Case:
         return Case(model, self.ids, self.targets, self.seed)
 
     def __repr__(self):
-        return f"Case({self.model.config}, ids={self.ids!r}, targets={self.targets!r})"
+        return (f"Case({self.model.config}, {self.model.params.flat.dtype}, ids={np.asarray(self.ids).tolist()}, "
+                f"targets={np.asarray(self.targets).tolist()}, seed={self.seed})")
 
 
 @st.composite
 def cases(draw, dtype=np.float64, **fixed):
-    """Case of a lively model; `fixed` as for configs."""
+    """Case of a model with large weights; `fixed` as for configs."""
     config = draw(configs(**fixed))
     B, T = draw(sizes(3)), draw(sizes(config.block_size))
-    return Case(lively(config, draw(seeds), dtype), draw(ids_arrays(B, T, config.vocab_size)),
+    return Case(with_large_weights(config, draw(seeds), dtype), draw(ids_arrays(B, T, config.vocab_size)),
                 draw(targets_arrays(B, T, config.vocab_size)), draw(seeds))
 
 
@@ -134,6 +143,18 @@ unicode_text = st.one_of(
 
 # Few distinct letters in a few words: pairs repeat, overlap ("aaa") and tie.
 repetitive_text = st.lists(st.text("ab", max_size=9), max_size=12).map(" ".join)
+
+
+# ---- arguments -----------------------------------------------------------------------------------
+
+# What nobody means to give.
+ODD = [
+    None, True, False, 0, 1, -1, 2**63, 10**400, -10**5000, 0.5, -0.0, 1.0, np.nan, np.inf, 1e-400, 1j, Decimal("0.5"),
+    Fraction(1, 3), Fraction(1, 10**400), "", "a", "1", b"a", "\ud800", "x" * 10**5, [], [1], [[1]], [[1], [2, 3]], {},
+    {1: 2}, set(), range(20), list(range(10**5)), object, object(), len, Ellipsis, np.int8(1), np.uint64(2**64 - 1),
+    np.float16(0.5), np.float32(np.nan), np.bool_(True), np.str_("a"), np.datetime64("2020"), np.array(1), np.array([1]),
+    np.array([]), np.array([0.5]), np.array([["a"]]), np.array([None]), np.ma.array([1], mask=[True]),
+    np.zeros((2, 3, 4), int), np.arange(20), np.arange(20.0), np.random.default_rng(0), np.random.RandomState(0)]
 
 
 # ---- arrays for files ----------------------------------------------------------------------------
@@ -160,25 +181,64 @@ tensor_names = st.one_of(
     st.sampled_from(["wte.weight", "h.0.ln_1.bias", "", "a/b", "é", '"', "\\", "\x00"]), st.text())
 
 
+def corrupted(raw, rng):
+    """`raw` with one thing wrong: a byte, a bit, an end, a piece taken out, put in or put twice.
+
+    rng is a random.Random.
+    """
+    at, other = sorted(rng.randrange(len(raw) + 1) for _ in range(2))
+    head = rng.random() < 0.3       # the length and the first bytes of the header deserve more
+    byte = rng.randrange(min(len(raw), 10 if head else len(raw)))
+    return rng.choice([
+        lambda: raw[:byte] + bytes([rng.randrange(256)]) + raw[byte + 1:],
+        lambda: raw[:byte] + bytes([raw[byte] ^ 1 << rng.randrange(8)]) + raw[byte + 1:],
+        lambda: raw[:byte] + rng.choice("0123456789{}[],:. -e").encode() + raw[byte + 1:],
+        lambda: raw[:at],
+        lambda: raw + rng.randbytes(rng.randrange(1, 9)),
+        lambda: raw[:at] + raw[other:],
+        lambda: raw[:byte] + rng.randbytes(rng.randrange(1, 4)) + raw[byte:],
+        lambda: raw[:other] + raw[at:other] + raw[other:],
+        lambda: raw[:8] + raw[at:other] + raw[8:],
+    ])()
+
+
+def with_another_value(whole, rng):
+    """A JSON value like `whole` in which one value, key or item, somewhere, is another or is gone."""
+    odd = [None, True, False, 0, 1, -1, 2, 0.5, 1e308, 2**64, 10**30, "", "a", "gpt2", "\ud800", [], {},
+           [0], [[]], {"a": 1}]
+    if not isinstance(whole, (dict, list)) or not whole or rng.random() < 0.1:
+        return rng.choice(odd)
+    changed = whole.copy()
+    key = rng.choice(list(whole)) if isinstance(whole, dict) else rng.randrange(len(whole))
+    value = changed.pop(key)
+    if rng.random() < 0.8:
+        value = with_another_value(value, rng)
+        if isinstance(whole, list):
+            changed.insert(key, value)
+        else:
+            changed[key if rng.random() < 0.8 else rng.choice(["a", *whole])] = value
+    return changed
+
+
 # ---- comparison ----------------------------------------------------------------------------------
 
-def assert_same(a, b, scale=None, terms=4096):
-    """a and b are the same sums, in another order: within eps · terms · scale of each other.
+def assert_same(a, b, scale=None, terms=4096, what="they"):
+    """`what`, a and b, are the same sums, in another order: within eps · terms · scale of each other.
 
     Two orders of adding n numbers differ by at most n eps times the sum of their sizes. scale is
     the largest of a and b unless given, plus 1/256 for a zero that numbers of order 1 left; 4096
     terms are gradcheck's allowance too. eps is of the shorter dtype.
     """
     a, b = np.asarray(a), np.asarray(b)
-    assert a.shape == b.shape
+    assert a.shape == b.shape, what
     eps = max(np.finfo(a.dtype).eps, np.finfo(b.dtype).eps)
     if scale is None:
         scale = max(np.max(np.abs(a), initial=0), np.max(np.abs(b), initial=0)) + 1 / 256
     worst = np.max(np.abs(a - b), initial=0)
-    assert worst <= eps * terms * scale, f"differ by {worst}, allowed {eps * terms * scale}"
+    assert worst <= eps * terms * scale, f"{what} differ by {worst}, allowed {eps * terms * scale}"
 
 
-def assert_bits(a, b):
-    """a and b are the same dtype, shape and numbers, to the last bit."""
-    assert a.dtype == b.dtype and a.shape == b.shape
-    assert a.tobytes() == b.tobytes()
+def assert_bits(a, b, what="they"):
+    """`what`, a and b, are of the same dtype and shape, and the same bit for bit."""
+    assert a.dtype == b.dtype and a.shape == b.shape, what
+    assert a.tobytes() == b.tobytes(), f"{what} differ"

@@ -23,8 +23,9 @@ from lib.statistics import norm
 from minigpt_np import GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Parameters, WarmupCosine, evaluate
 from minigpt_np.files.atomic import whole_file
 from minigpt_np.parameters import count
-from minigpt_np.training import parallel
+from minigpt_np.training.blas import blas_threads
 from minigpt_np.training.data import check_length, consecutive_batches, random_batch, split
+from minigpt_np.training.memory import keep_freed_memory
 from minigpt_np.training.optim import clip_factor
 from minigpt_np.training.progress import Progress
 
@@ -260,7 +261,7 @@ def train(task, tick=lambda steps: None):
     Tied and untied models begin with numbers of their own: nothing is alike from the start.
     """
     kind, steps = task.kind, task.steps
-    parallel.keep_freed_memory()
+    keep_freed_memory()
     beginning = np.random.default_rng([task.seed, int(kind.tied), task.config.n_layer])
     config = replace(task.config, tie_embeddings=True) if kind.start else task.config
     model = GPT(config, seed=beginning)
@@ -275,7 +276,7 @@ def train(task, tick=lambda steps: None):
     watch = Watch(task, model, optimizer) if kind.watched else None
     rng = np.random.default_rng([task.seed, 100])
     losses, drift = np.empty(steps), np.empty(steps if kind.start == "copies" else 0)
-    with parallel.blas_threads(1):
+    with blas_threads(1):
         for step in range(1, steps + 1):
             losses[step - 1] = gradient.take(*random_batch(task.training, task.batch, task.block, rng),
                                              early=step <= EARLY * steps)
@@ -532,13 +533,13 @@ def step_seconds(lab, kinds, rounds=150):
 
     Not the clock's: what else the machine has to do must not decide what is compared.
     """
-    parallel.keep_freed_memory()
+    keep_freed_memory()
     runs = {}
     for kind in kinds:
         model = GPT(lab.config(kind), seed=0)
         runs[kind.name] = Gradient(model, kind), AdamW(model.params, 1e-3, weight_decay=0)
     rng, times = np.random.default_rng(0), {name: [] for name in runs}
-    with parallel.blas_threads(1):
+    with blas_threads(1):
         for _ in range(rounds):
             for name in rng.permutation(list(runs)):
                 gradient, optimizer = runs[name]

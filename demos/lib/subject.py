@@ -1,14 +1,15 @@
 """A model that was not trained here, and a text to look at it with: the file's, or what it says itself."""
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from lib.contributions import contributions_of
 from lib.lab import common_tokens, read_text
-from lib.terminal import Progress
 from minigpt_np import GPT, BPETokenizer
 from minigpt_np.training.data import check_length, consecutive_batches
+from minigpt_np.training.progress import Progress
 
 T = 128                     # positions of a sequence, or block_size if that is less
 GENERATED = 128             # sequences that a model generates for want of a text
@@ -77,10 +78,10 @@ def from_itself(model, folder, block, start, seed):
     V = model.config.vocab_size
     if not isinstance(start, int) or not 0 <= start < V:
         raise ValueError(f"--start: {start} given, expected a token of 0 to {V - 1} for texts to begin with (or --text)")
-    progress, columns = Progress("generating", block), [np.full(GENERATED, start)]
+    progress, columns = Progress(block, sys.stderr, patience=1), [np.full(GENERATED, start)]
     for new in model.stream(np.full((GENERATED, 1), start), block, do_sample=True, seed=seed):
         columns.append(new)
-        progress.step()
+        progress.update(len(columns) - 1, "tokens of each generated sequence")
     rows = np.stack(columns, axis=1)                        # (GENERATED, block + 1)
     ended = rows == fields.get("eos_token_id", -1)
     ended[:, 0] = False                                     # GPT-2's begin with the token that ends them

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigpt_np import GPT, GPTConfig
-from minigpt_np.training import parallel
 from minigpt_np.training.optim import AdamW, WarmupCosine
 from minigpt_np.training.progress import Progress
 from minigpt_np.training.trainer import Trainer
@@ -61,14 +60,14 @@ def options(description, **defaults):
     add("--tie", action="store_true", default=None, help="tied only (default: tied, then untied)")
     add("--untie", dest="tie", action="store_false", help="untied only")
     add("--seed", type=int, default=0)
-    add("--threads", type=int, default=parallel.cores(), help="default: one for each core")
+    add("--threads", type=int, help="default: one for each core, and one alone under a debugger")
     return parser
 
 
 def check(parser, args, *names):
     """Leave with a message unless the options `names`, and those of all, are at least 1."""
     for name in ("steps", "batch", "threads", *names):
-        if getattr(args, name) < 1:
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name}: {getattr(args, name)} given, expected at least 1")
     if args.seed < 0:
         parser.error(f"--seed: {args.seed} given, expected at least 0")
@@ -82,14 +81,14 @@ def solve(exercise, args, show):
     """
     n, held_out = len(exercise.cases), np.count_nonzero(exercise.held_out)
     print(f"{n:,} cases: {n - held_out:,} to train on, {held_out:,} held out; "
-          f"{args.steps} steps of {args.batch}; {args.threads} threads")
+          f"{args.steps} steps of {args.batch}")
     scores = {}
     for tied in (True, False) if args.tie is None else (args.tie,):
         name = "tied" if tied else "untied"
         config = GPTConfig.preset("gpt-nano", vocab_size=exercise.V,
                                   block_size=exercise.cases.shape[1] - 1, tie_embeddings=tied)
         model = GPT(config, seed=args.seed)
-        where = "E, which reads and writes" if tied else "each of E, which reads, and head, which writes"
+        where = "E, lookup and head in one" if tied else "E, the lookup, and as many in head"
         print(f"\n{name}: {model.params.flat.size:,} parameters, "
               f"{exercise.V} x {config.n_embd} of them in {where}", flush=True)
         train(model, exercise, args)
@@ -116,11 +115,11 @@ def train(model, exercise, args):
         rate = trainer.steps / (time.monotonic() - progress.begin)
         progress.update(trainer.steps, f"loss {loss:.4f}  {rate:.0f} steps/s")
     seconds = time.monotonic() - progress.begin
-    progress.line(f"{args.steps} steps in {seconds:.1f} s, loss {loss:.4f}")
+    progress.line(f"{args.steps} steps in {seconds:.1f} s (threads: {trainer.threads}), loss {loss:.4f}")
 
 
 def answers(model, exercise, rows):
-    """`rows` of cases as the model writes them: the given part, then the likeliest tokens."""
+    """`rows` of cases as the model completes them: the given part, then the likeliest tokens."""
     return model.generate(rows[:, :exercise.given], rows.shape[1] - exercise.given)
 
 

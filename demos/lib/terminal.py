@@ -1,14 +1,21 @@
-"""What the demos share: pictures of matrices in a terminal, progress, errors without tracebacks."""
+"""What the demos share: pictures of matrices in a terminal, and errors without tracebacks."""
 import os
 import re
+import shutil
 import sys
-import time
+import traceback
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-COLUMNS = 80            # nothing that is drawn is wider
+import minigpt_np
+
+OURS = Path(minigpt_np.__file__).resolve().parent, Path(__file__).resolve().parents[1]
+
+COLUMNS = 80            # of prose, at most, and of everything where there is no terminal
+NARROWEST = 40          # that anything is fitted into
 LABEL = 12              # nor a row's label wider than this
 NUMBER = 8              # columns that a number takes
 
@@ -26,8 +33,8 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 def run(main):
     """Call main() and leave with its exit status; for the last line of a demo.
 
-    What is wrong with the user's input (ValueError, OSError, MemoryError) is one message on stderr
-    and exit status 2. Ctrl-C is status 130; that a pipe was closed, as by `| head`, is no error.
+    What is wrong with the user's input (see is_of_input) is one message on stderr and exit status 2.
+    Ctrl-C is status 130; that a pipe was closed, as by `| head`, is no error.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")        # the shades, whatever the locale
@@ -40,9 +47,24 @@ def run(main):
     except KeyboardInterrupt:
         status = 130
     except (ValueError, OSError, MemoryError) as error:
+        if not is_of_input(error):
+            raise
         print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
         status = 2
     sys.exit(status)
+
+
+def is_of_input(error):
+    """Whether the input is to blame: a file, memory, text that is not UTF-8, or a ValueError that a check states.
+
+    A ValueError that no `raise` of the package or of the demos states, such as NumPy's in a line
+    where two shapes do not fit, is a mistake in that line, and keeps its traceback.
+    """
+    if isinstance(error, (OSError, MemoryError, UnicodeError)):
+        return True
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    ours = any(Path(last.filename).resolve().is_relative_to(folder) for folder in OURS)
+    return ours and re.match(r"raise \w+\(", last.line or "") is not None
 
 
 def colours(stream):
@@ -53,30 +75,9 @@ def colours(stream):
     return wanted
 
 
-class Progress:
-    """One line on stderr about work that takes over a second: how far, how fast, how long yet.
-
-    On a terminal it is rewritten in place and wiped at the end; elsewhere it is a line every 10 s.
-    """
-
-    def __init__(self, what, total):
-        self.what, self.total, self.done = what, total, 0
-        self.start = self.shown = time.monotonic()
-        self.live = sys.stderr.isatty()
-
-    def step(self):
-        """One of `total` is done."""
-        self.done += 1
-        now = time.monotonic()
-        if self.live and self.done == self.total:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        elif now - self.start > 1 and now - self.shown >= (0.2 if self.live else 10):
-            self.shown = now
-            rate = self.done / (now - self.start)
-            line = (f"{self.what}: {self.done} of {self.total}, {rate:.1f} a second, "
-                    f"{(self.total - self.done) / rate:.0f} s left")
-            print(f"\r\x1b[K{line}" if self.live else line, end="" if self.live else "\n",
-                  file=sys.stderr, flush=True)
+def room():
+    """Columns of the terminal that stdout is; COLUMNS where it is none. (The variable COLUMNS decides, if set.)"""
+    return max(NARROWEST, shutil.get_terminal_size((COLUMNS, 24)).columns)
 
 
 # ---- text ----------------------------------------------------------------------------------------
@@ -116,14 +117,29 @@ def pad(text, columns):
     return text + " " * (columns - width(text))
 
 
-def paragraph(text):
-    """The text in lines of at most COLUMNS."""
-    lines = [""]
+def paragraph(text, indent=0):
+    """The text in lines that fit the terminal, of at most COLUMNS, each behind `indent` blanks."""
+    lines, fits = [""], min(room(), COLUMNS) - indent
     for word in text.split():
-        word = cut(word, COLUMNS)
-        if lines[-1] and width(lines[-1]) + 1 + width(word) > COLUMNS:
+        word = cut(word, fits)
+        if lines[-1] and width(lines[-1]) + 1 + width(word) > fits:
             lines.append("")
         lines[-1] += (" " if lines[-1] else "") + word
+    return [" " * indent + line for line in lines]
+
+
+def table(*rows):
+    """The rows with their cells in columns, set in a little. If that is too wide, what follows the first cell of a
+    row goes below it, side by side if there is room."""
+    needed = [max(map(width, cells)) for cells in zip(*rows)]
+    if sum(needed) + 3 * len(needed) <= room():
+        return ["   " + "   ".join(map(pad, row, needed)).rstrip() for row in rows]
+    lines = []
+    for first, *others in rows:
+        beside = " " * 6 + "   ".join(filter(None, others))
+        lines += paragraph(first, indent=3)
+        fits = width(beside) <= room()
+        lines += [beside] if fits else [line for text in others for line in paragraph(text, indent=6)]
     return lines
 
 
@@ -173,25 +189,25 @@ class Panel:
 
 
 def picture(labels, panels, colour=False, numbers=False):
-    """Lines that show the panels side by side behind their row labels, at most COLUMNS wide.
+    """Lines that show the panels side by side behind their row labels, as wide as the terminal at most.
 
     A number is two columns of shade, one if that is too wide, or its digits if `numbers`. Panels
     that do not fit beside one another go below; columns that do not fit at all are left out, which
     the last line then says.
     """
     margin = max((width(text) for text in labels), default=0)
-    cell = NUMBER if numbers else 2
+    cell, most = NUMBER if numbers else 2, room()
     needed = margin + sum(len(panel.gap) + panel.columns(cell) for panel in panels)
-    if needed > COLUMNS and not numbers:
+    if needed > most and not numbers:
         cell = 1
     given = panels
-    panels = [fitting(panel, COLUMNS - margin - len(panel.gap), cell) for panel in given]
+    panels = [fitting(panel, most - margin - len(panel.gap), cell) for panel in given]
     missing = [f"Only {len(b.values[0])} of {len(a.values[0])} columns fit."
                for a, b in zip(given, panels) if not a.text and a.values.shape != b.values.shape]
     lines = []
     while panels:
         here, used = [], margin
-        while panels and used + len(panels[0].gap) + panels[0].columns(cell) <= COLUMNS:
+        while panels and used + len(panels[0].gap) + panels[0].columns(cell) <= most:
             here.append(panels.pop(0))
             used += len(here[-1].gap) + here[-1].columns(cell)
         lines += ([""] if lines else []) + beside(labels, margin, here, cell, colour, numbers)
@@ -249,11 +265,15 @@ def number(value, scale, cell, colour):
 
 
 def legend(scale, colour, numbers=False):
-    """One line that says what the shades mean; nothing to say about numbers."""
+    """What the shades mean, in one line if there is room; nothing to say about numbers."""
     if numbers:
         return []
     n = len(ORANGE if colour else SOLID)
     steps = [(i + 0.5) / n for i in range(n)]
-    left = "".join(shade(-s, 1, 2, colour) for s in reversed(steps))
-    right = "".join(shade(s, 1, 2, colour) for s in steps)
-    return [f"{-scale:.2g} {left}{right} +{scale:.2g}; exactly 0 is blank"]
+    for cell in (2, 1):
+        left = "".join(shade(-s, 1, cell, colour) for s in reversed(steps))
+        right = "".join(shade(s, 1, cell, colour) for s in steps)
+        line, blank = f"{-scale:.2g} {left}{right} +{scale:.2g}", "exactly 0 is blank"
+        if width(line) + width(blank) + 2 <= room():
+            return [f"{line}; {blank}"]
+    return [f"{line};", blank]

@@ -15,16 +15,17 @@ import numpy as np
 import minigpt_np
 from lib.sentence import split
 from minigpt_np import GPT, GPTConfig, Parameters
-from minigpt_np.layers import causal, layernorm, linear
-from minigpt_np.training.parallel import blas_threads
+from minigpt_np.layers import constants
+from minigpt_np.training.blas import blas_threads
 
-TEXT = "the cat saw the dog run"        # 5 positions are read; `the` at two of them
-ALSO = "fish"                           # in the vocabulary, but not in the text
+TEXT = "the cat saw the dog"            # 4 positions are looked up; `the` at two of them
+EXTRA_TOKENS = "fish"                           # in the vocabulary, but not in the text
+SEED = 6                                # of weights at which both contributions can be seen in every row
 POSITIONS, WIDTH, LAYERS = 16, 16, 4    # what can still be looked at
 ROOT = os.path.dirname(minigpt_np.__file__)
 FILES = {os.path.join(ROOT, *name.split("/")): name for name in
          ["model.py", *sorted(f"layers/{file}" for file in os.listdir(os.path.join(ROOT, "layers"))
-                              if file.endswith(".py") and file != "__init__.py")]}
+                              if file.endswith(".py") and file not in ("__init__.py", "constants.py"))]}
 
 
 # ---- the example ---------------------------------------------------------------------------------
@@ -38,28 +39,53 @@ class Example:
     model: GPT              # float64, tied
 
 
-def example(text=TEXT, also=ALSO, width=None, heads=2, layers=1, seed=1):
+def example(text=TEXT, also=EXTRA_TOKENS, width=None, heads=2, layers=1, seed=SEED):
     """The text's words, and a new model. Raises ValueError for what is too short or too large.
 
-    width is D; None: 4, or 6 where 4 could be taken for a number of positions.
+    width is D; None: the least at which no two axes are of one length, so that a shape tells what it is of.
     """
     words = split(text, "words")
     if not 2 <= len(words) <= POSITIONS + 1:
         raise ValueError(f"text: {len(words)} tokens given, expected 2 to {POSITIONS + 1}")
+    row = {token: v for v, token in enumerate(dict.fromkeys([*words, *split(also, "words")]))}
     if width is None:
-        width = 4 if len(words) - 1 not in (2, 4) else 6
-    for name, given, most in (("width", width, WIDTH), ("layers", layers, LAYERS)):
-        if not 1 <= given <= most:
-            raise ValueError(f"{name}: {given} given, expected 1 to {most}")
+        width = telling_width(len(words) - 1, len(row), heads)
+    # Of one number a row LayerNorm leaves 0, and of one token softmax leaves 1: dE would stay 0.
+    for name, given, least, most in (("width", width, 2, WIDTH), ("layers", layers, 1, LAYERS)):
+        if not least <= given <= most:
+            raise ValueError(f"{name}: {given} given, expected {least} to {most}")
     if seed < 0:
         raise ValueError(f"seed: {seed} given, expected at least 0")
-    row = {token: v for v, token in enumerate(dict.fromkeys([*words, *split(also, "words")]))}
-    if len(row) > 2 * POSITIONS:
-        raise ValueError(f"also: {len(row)} tokens in all given, expected at most {2 * POSITIONS}")
+    if not 2 <= len(row) <= 2 * POSITIONS:
+        raise ValueError(f"also: {len(row)} different tokens with the text's, expected 2 to {2 * POSITIONS}")
     ids = np.array([[row[word] for word in words]])
     config = GPTConfig(vocab_size=len(row), block_size=len(words) - 1, n_layer=layers,
                        n_head=heads, n_embd=width)
     return Example(list(row), ids[:, :-1], ids[:, 1:], GPT(config, seed, dtype=np.float64))
+
+
+def add_arguments(parser):
+    """Options of a program that walks through an example."""
+    parser.add_argument("--text", default=TEXT,
+                        help="the input, and after each token the one to predict (default: %(default)s)")
+    parser.add_argument("--also", default=EXTRA_TOKENS, help="tokens that the text need not hold (default: %(default)s)")
+    parser.add_argument("--width", type=int, help="D (default: the least at which all axes differ)")
+    parser.add_argument("--heads", type=int, default=2, help="H (default: %(default)s)")
+    parser.add_argument("--layers", type=int, default=1, help="L (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the weights (default: %(default)s)")
+
+
+def example_of(args):
+    """The example that these options ask for."""
+    return example(args.text, args.also, args.width, args.heads, args.layers, args.seed)
+
+
+def telling_width(T, V, H):
+    """The least D at which T, V, D, H, K, 3D and 4D are all different; 4 if there is none."""
+    for D in range(2, WIDTH + 1):
+        if H > 0 and D % H == 0 and len({T, V, D, H, D // H, 3 * D, 4 * D}) == 7:
+            return D
+    return 4
 
 
 # ---- what a step shows ---------------------------------------------------------------------------
@@ -70,18 +96,35 @@ class Value:
     name: str
     array: np.ndarray | None = None
     text: str = ""
-    rows: str = ""          # what its rows are: "tokens", "positions" or ""
-    columns: str = ""       # its columns, likewise
+    axes: tuple = ()        # a letter for each axis of the array, see AXES; () if they are not known
+
+    @property
+    def rows(self):
+        """What its rows are: a name in KINDS, or ""."""
+        return KINDS.get(self.axes[-2], "") if len(self.axes) > 1 else ""
+
+    @property
+    def columns(self):
+        return KINDS.get(self.axes[-1], "") if self.axes else ""
 
 
 @dataclass
 class Write:
-    """What one line did to dE; every array (V, D), but for parts."""
+    """What one line accumulated into dE; every array (V, D), but for left and right.
+
+    Both uses of E accumulate a product, leftᵀ right: dlogitsᵀ h or one_hotᵀ dx.
+    """
     use: str                # whose contribution it is: "logits" or "lookup"
     before: np.ndarray
     contribution: np.ndarray
     after: np.ndarray
-    parts: np.ndarray       # (T, V, D) what each position of the text has put into it
+    left: np.ndarray        # (T, V)
+    right: np.ndarray       # (T, D)
+
+    @property
+    def parts(self):
+        """(T, V, D) what each position of the text has put into it."""
+        return self.left[:, :, None] * self.right[:, None, :]
 
 
 @dataclass
@@ -118,11 +161,75 @@ class Step:
         is_layer = self.kind == "call" and self.file.startswith("layers/")
         return name if is_layer and name in ("forward", "backward") else ""
 
+    @property
+    def prepares(self):
+        """Whether this line only gets a constant that is kept between calls: ones, the weights of a mean."""
+        return self.kind == "line" and statement(self.file, self.line).prepares
+
+
+# ---- what axes are -------------------------------------------------------------------------------
+
+KINDS = {"N": "positions", "T": "positions", "S": "positions", "V": "tokens", "M": "rows looked up", "H": "heads"}
+
+# The axes of the arrays that a name stands for, as in the package's docstrings; one for each number of
+# axes it may have. N rows are T positions here, as B = 1; I and J are the widths of a linear layer.
+AXES = {name: axes.split(" | ") for names, axes in (
+    ("ids targets", "B T | N"),
+    ("E dE head dhead", "V D"),
+    ("P dP", "T D"),
+    ("x dx", "N D | B T D"),
+    ("h dh x1 x2 dx1 dx2 normed1 normed2 dnormed1 dnormed2 branch1 branch2", "N D"),
+    ("mixed dmixed projected dprojected y_rows dy_rows centred xhat dy_xhat", "N D"),
+    ("gain bias", "D"),
+    ("variance inv_std mean_dxhat mean_dxhat_xhat row_scale", "N 1"),
+    ("to_mean gain_over_D", "D 1"),
+    ("ones_N log_sum scored order", "N"),
+    ("unique_ids first", "M"),
+    ("dx_sums", "M D"),
+    ("qkv dqkv", "N 3D"),
+    ("q k v dq dk dv scaled_q dy_block", "B H T K"),
+    ("weights kept_weights scores dscores dweights", "B H T S"),
+    ("y_dy", "B H T"),
+    ("y dy", "N D | B H T K"),
+    ("hidden dhidden active dactive gate work", "N 4D"),
+    ("logits dlogits", "N V | B T V"),
+    ("exp_logits", "N V"),
+    ("z exp_z probs dprobs", "N V | B H T S"),
+    ("total row_dot", "N 1 | B H T 1"),
+) for name in names.split()}
+AXES |= {(file, name): axes.split(" | ") for file, names, axes in (
+    ("layers/linear.py", "x", "N I"), ("layers/linear.py", "y dy", "N J"),
+    ("layers/linear.py", "W dW", "I J"), ("layers/linear.py", "b db", "J"),
+    ("layers/gelu.py", "x dx y dy", "N 4D"),
+    ("layers/dropout.py", "x dy", "N D | B T D | B H T S"),
+    ("layers/softmax.py", "x", "N V | B H T S"),
+    ("layers/causal.py", "rows", "N C"), ("layers/causal.py", "a", "B H S T"),
+    ("layers/causal.py", "b total", "B H T K"),
+    ("layers/lookup.py", "rows", "N D"),
+) for name in names.split()}
+
+# What is returned without having a name: the name it is known by, with its axes.
+RETURNS = {
+    ("layers/logits.py", "forward"): ("logits", "N V"),
+    ("layers/logits.py", "backward"): ("dh", "N D"),
+    ("layers/linear.py", "backward"): ("dx", "N I"),
+    ("layers/attention.py", "backward"): ("dx", "N D"),
+    ("layers/mlp.py", "backward"): ("dx", "N D"),
+    ("layers/gelu.py", "backward"): ("dx", "N 4D"),
+    ("layers/layernorm.py", "backward"): ("dx", "N D"),
+    ("layers/softmax.py", "softmax"): ("probs", "N V | B H T S"),
+    ("layers/softmax.py", "backward"): ("dz", "N V | B H T S"),
+    ("layers/softmax.py", "row_sums"): ("total", "N 1 | B H T 1"),
+    ("layers/lookup.py", "sum_by_id"): ("dx_sums", "M D"),
+    ("layers/causal.py", "attention_weights"): ("weights", "B H T S"),
+    ("model.py", "forward"): ("logits", "B T V"),
+}
+
 
 # ---- the walk ------------------------------------------------------------------------------------
 
 @dataclass
-class Open:
+class CallFrame:
     """A function that has been called and has not returned."""
     file: str
     frame: object
@@ -141,7 +248,7 @@ class Walk:
         self.example, self.on_step = example, on_step
         self.grads = Parameters(example.model.config, np.float64)
         self.copies = {}            # (shape, dtype, bytes) -> the one copy that is kept
-        self.stack = []             # of Open
+        self.stack = []             # of CallFrame
         self.phase = "forward"
         self.visitor = None
         self.dE = self.copy(self.grads.E)
@@ -149,8 +256,6 @@ class Walk:
     def run(self):
         """-> the loss."""
         model, example = self.example.model, self.example
-        for kept in (causal.future, layernorm.averaging, linear.bands, linear.ones):
-            kept.cache_clear()              # so that they are walked through, whatever ran before
         before = sys.gettrace()
         with blas_threads(1):
             sys.settrace(self.trace)
@@ -171,7 +276,7 @@ class Walk:
         if event == "call":
             if self.stack:
                 self.stack[-1].line = self.stack[-1].frame.f_lineno
-            self.stack.append(Open(file, frame, frame.f_lineno))
+            self.stack.append(CallFrame(file, frame, frame.f_lineno))
             self.step("call")
         elif event == "line":
             top = self.stack[-1]
@@ -192,8 +297,6 @@ class Walk:
         top = self.stack[-1]
         known, now = top.known, self.values(top)
         there = statement(top.file, top.line)
-        if there.leaves_empty:
-            now = self.poisoned(top, there)
         changed = [name for name, value in now.items() if not same(value, known.get(name))]
         reads = [known[name] for name in there.names
                  if name in known and (known[name].array is not None or number(known[name].text))]
@@ -218,19 +321,12 @@ class Walk:
                           if o.file in ("layers/logits.py", "layers/lookup.py")
                           and o.frame.f_code.co_name == "backward")
         if use == "logits":
-            parts = layer["dlogits"][:, :, None] * layer["cache"].h[:, None, :]
+            left, right = layer["dlogits"], layer["cache"].h
         else:
-            one_hot = np.eye(V)[layer["cache"].ids.ravel()]
-            parts = one_hot[:, :, None] * layer["dx"].reshape(n, 1, -1)
-        return Write(use, before, self.dE - before, self.dE, parts)
+            left, right = np.eye(V)[layer["cache"].ids.ravel()], layer["dx"].reshape(n, -1)
+        return Write(use, before, self.dE - before, self.dE, left.copy(), right.copy())
 
     # -- values
-
-    def poisoned(self, top, there):
-        """Values after np.empty, whose numbers are whatever the memory held before: now NaN."""
-        for name in there.assigned:
-            top.frame.f_locals[name].fill(np.nan)
-        return self.values(top)
 
     def values(self, top):
         """name -> Value of all local names, and of the arrays in them as name.field."""
@@ -246,20 +342,33 @@ class Walk:
     def value(self, name, value, top):
         if not isinstance(value, np.ndarray) or value.ndim == 0:
             return Value(name, text=describe(value))
-        rows, columns = self.axes(name, value, top.file)
-        return Value(name, self.copy(value), rows=rows, columns=columns)
+        last = name.split(".")[-1]
+        return Value(name, self.copy(value), axes=self.axes(value, AXES.get((top.file, last), AXES.get(last, ()))))
 
     def returned(self, top, result):
+        """What is returned; arrays that have a name here are shown under that name."""
         results = result if type(result) is tuple else (result,)
-        if result is None or self.bound_already(top, results):
+        if result is None:
             return []
-        name = "returned {}" if len(results) > 1 else "returned"
-        return [self.value(name.format(i), value, top) for i, value in enumerate(results, 1)]
-
-    def bound_already(self, top, results):
-        """Whether every result is an array that has a name here: it is shown under its name."""
         named = [id(value) for value in dict(top.frame.f_locals).values()]
-        return all(id(value) in named for value in results)
+        name, axes = RETURNS.get((top.file, top.frame.f_code.co_name), ("returned", ""))
+        found = []
+        for value in results:
+            if not isinstance(value, np.ndarray) or value.ndim == 0:
+                found.append(Value("returned", text=describe(value)))
+            elif id(value) not in named:
+                found.append(Value(name, self.copy(value), axes=self.axes(value, axes.split(" | "))))
+        return [] if all(id(value) in named for value in results) else found
+
+    def axes(self, array, choices):
+        """The axes among `choices` that the array has; () if it has none of them: a label is right or missing."""
+        T, c = self.example.ids.size, self.example.model.config
+        sizes = {"1": 1, "B": 1, "N": T, "T": T, "S": T, "V": c.vocab_size, "H": c.n_head, "K": c.head_size,
+                 "D": c.n_embd, "3D": 3 * c.n_embd, "4D": 4 * c.n_embd}
+        for axes in map(str.split, choices):
+            if len(axes) == array.ndim and all(sizes.get(axis, n) == n for axis, n in zip(axes, array.shape)):
+                return tuple(axes)
+        return ()
 
     def copy(self, array):
         """The array as it is now; equal arrays have one copy."""
@@ -268,33 +377,10 @@ class Walk:
             self.copies[key] = array.copy()
         return self.copies[key]
 
-    def axes(self, name, array, file):
-        """What rows and columns of an array are; told by whose memory it is, or by its shape."""
-        params, V, T = self.example.model.params, len(self.example.tokens), self.example.ids.size
-        for p in (params, self.grads):
-            if array.ndim == 2 and np.may_share_memory(array, p.E):
-                return "tokens", ""
-            if array.ndim == 2 and np.may_share_memory(array, p.P):
-                return "positions", ""
-            if np.may_share_memory(array, p.flat):
-                return "", ""
-        if array.shape[-1] == T and array.dtype.kind == "i":
-            return "", "positions"                              # ids, targets
-        D, K = self.example.model.config.n_embd, self.example.model.config.head_size
-        if array.ndim == 1 or T in (D, K):                      # then no shape tells
-            return "", ""
-        rows = "positions" if array.shape[-2] == T else ""
-        if array.ndim == 4 and array.shape[-1] == T:            # attention's scores
-            return rows, "positions"
-        is_scores = array.ndim < 4 and array.shape[-1] == V and (V != D or name.endswith("logits"))
-        return rows, "tokens" if is_scores else ""
-
 
 def arrays_in(value):
     """(field, array) of the arrays in a NamedTuple or a dataclass; of nothing else."""
-    if hasattr(value, "_fields"):
-        items = zip(value._fields, value)
-    elif dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value):
         items = vars(value).items()
     else:
         return []
@@ -303,9 +389,6 @@ def arrays_in(value):
 
 def describe(value):
     """A few words about what is not an array."""
-    if hasattr(value, "_fields"):
-        module = type(value).__module__.split(".")[-1]
-        return f"{module}.{type(value).__name__} of {', '.join(value._fields)}"
     if isinstance(value, (float, np.floating)) or isinstance(value, np.ndarray):
         return f"{float(value):.6g}"
     if value is None or isinstance(value, (int, np.integer, str)) or type(value) is tuple and all(
@@ -316,7 +399,8 @@ def describe(value):
     if isinstance(value, slice):
         return f"{value.start}:{value.stop}"
     if dataclasses.is_dataclass(value) and not isinstance(value, GPTConfig):
-        return f"{type(value).__name__} of {', '.join(vars(value))}"
+        module = type(value).__module__.split(".")[-1]
+        return f"{module}.{type(value).__qualname__} of {', '.join(vars(value))}"
     return getattr(value, "__name__", type(value).__name__)
 
 
@@ -338,7 +422,7 @@ class Statement:
     simple: bool
     names: list             # it reads, as they stand there: "dx", "cache.x"
     assigned: set           # names it binds or changes; a loop's only as they change
-    leaves_empty: bool      # whether what it binds has no values yet
+    prepares: bool          # whether all it does is to call a function of layers/constants.py
 
 
 @functools.cache
@@ -374,7 +458,6 @@ def read_statement(node):
     nodes = [n for n in inner if isinstance(n, (ast.Name, ast.Attribute))]
     assigned = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
                 and not isinstance(node, ast.For)}
-    called = [ast.unparse(n.func) for n in inner if isinstance(n, ast.Call)]
     reads = [n for n in nodes if not isinstance(n.ctx, ast.Store)]
     if isinstance(node, ast.AugAssign) and isinstance(node.target, (ast.Name, ast.Attribute)):
         assigned.add(ast.unparse(node.target))
@@ -382,5 +465,6 @@ def read_statement(node):
     reads.sort(key=lambda n: (n.lineno, n.col_offset))
     names = list(dict.fromkeys(map(ast.unparse, reads)))
     first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-    return Statement(first, last, body is None, names, assigned,
-                     bool({"np.empty", "np.empty_like"} & set(called)))
+    prepares = (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+                and ast.unparse(node.value.func) in vars(constants))
+    return Statement(first, last, body is None, names, assigned, prepares)

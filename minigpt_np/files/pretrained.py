@@ -4,48 +4,58 @@ Three families lie under the same names. Ours are on the left of MODULES, theirs
 
     transformers, gpt2 and openai-gpt   y = x W + b, W (D_in, D_out) as here: "Conv1D"
     minGPT                              nn.Linear, y = x Wᵀ + b: every such W lies transposed
-    nanoGPT                             the same; trained with bias=False it has no bias at all
-                                        (its GELU is the exact one, which ours is within 0.0005 of)
+    nanoGPT                             the same, with the exact GELU; trained with bias=False it has
+                                        no bias at all
 
 Which one a file is from, every size but the number of heads, and whether the two embeddings are
-tied is read off its tensors; a config.json, where there is one, must agree.
+tied is read off its tensors; a config.json, where there is one, must agree. It may be any of theirs:
+minGPT's has a preset for model_type, nanoGPT's model_args have block_size, bias and dropout.
 Sources: transformers' models/gpt2 and models/openai, minGPT's and nanoGPT's model.py.
 """
+import hashlib
 import json
 import re
-import reprlib
+import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 
 from . import safetensors
-from ..config import GPTConfig
-from .atomic import whole_file
-from .names import MODEL_TYPES, NORMS, short_name, state_dict
+from ..checks import check_dtype, check_flag, check_rate, show
+from ..config import PRESETS, GPTConfig
 from ..parameters import Parameters, shapes
+from .atomic import folder_lock, whole_files
+from .names import MODEL_TYPES, NORMS, short_name, state_dict
+from .regular import read_bytes
 
 ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel"}
 
 # What is no weight: the causal mask and the positions' numbers, as older versions stored them.
 BUFFERS = re.compile(r"h\.[0-9]+\.attn\.(bias|masked_bias)|position_ids")
 
-# Fields of config.json that change the arithmetic, and the values under which it is ours; the first
-# one is meant where the field is missing. All three GELUs are the tanh approximation, and so is
-# openai-gpt's "gelu" (transformers' modeling_openai.py, ACT_FNS).
-ARITHMETIC = {
-    "gpt2": {"activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
-             "scale_attn_weights": (True,), "scale_attn_by_inverse_layer_idx": (False,),
-             "reorder_and_upcast_attn": (False,), "add_cross_attention": (False,)},
-    "openai-gpt": {"afn": ("gelu",)},
+# config.json's names for our activations, the one to write first. GELU's tanh approximation has three;
+# openai-gpt's "gelu" is that, too (transformers' modeling_openai.py, ACT_FNS), and it has no exact one.
+ACTIVATIONS = {
+    "gpt2": ("activation_function", {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh",
+                                     "gelu": "gelu_exact"}),
+    "openai-gpt": ("afn", {"gelu": "gelu_tanh"}),
 }
-ALIASES = {"max_position_embeddings": "n_positions", "hidden_size": "n_embd",
+
+# Other fields that change the arithmetic, and the values under which it is ours; the first one is meant
+# where the field is missing.
+ARITHMETIC = {
+    "gpt2": {"scale_attn_weights": (True,), "scale_attn_by_inverse_layer_idx": (False,),
+             "reorder_and_upcast_attn": (False,), "add_cross_attention": (False,)},
+    "openai-gpt": {},
+}
+ALIASES = {"max_position_embeddings": "n_positions", "block_size": "n_positions", "hidden_size": "n_embd",
            "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}
 DROPOUTS = ("embd_pdrop", "attn_pdrop", "resid_pdrop")
 
-_shown = reprlib.Repr()     # what a file says may be long
-_shown.maxstring = _shown.maxother = 200
-show = _shown.repr
+MAX_CONFIG = 1 << 20        # bytes of config.json
+STAMP = "minigpt_np"        # in config.json and in the weights' metadata: which of them belong together
+WAITS = (0.01, 0.03, 0.1, 0.3, 0.6)     # seconds that another program is given to finish saving
 
 
 # Writing
@@ -61,27 +71,34 @@ def save(params, folder):
     if params.config.tie_embeddings:
         del tensors["lm_head.weight"]       # each number once
 
-    # The config waits beside its place until the weights, which take long, are in theirs.
-    with whole_file(folder / "config.json") as file:
-        file.write(json.dumps(config_to_json(params.config), indent=2).encode() + b"\n")
-        safetensors.write(folder / "model.safetensors", tensors, {"format": "pt"})
+    # Two programs may write this folder at once, and one may be stopped between the two files. The stamp
+    # is of the config: where it is the same, either's weights are right under it.
+    fields = config_to_json(params.config)
+    stamp = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
+    weights = folder / "model.safetensors"
+    with whole_files(weights, folder / "config.json") as (weights_file, config_file):
+        config_file.write(json.dumps(fields | {STAMP: stamp}, indent=2).encode() + b"\n")
+        safetensors.write_into(weights_file, weights, tensors, {"format": "pt", STAMP: stamp})
 
 
 def config_to_json(config):
     """config.json's object, with transformers' names for our fields."""
     model_type = MODEL_TYPES[config.norm]
-    activation, (gelu, *_) = next(iter(ARITHMETIC[model_type].items()))
+    field, names = ACTIVATIONS[model_type]
+    if config.activation not in names.values():
+        raise ValueError(f"activation: {config.activation!r} given, expected "
+                         f"{' or '.join(map(repr, names.values()))}, as files of a {model_type} have it")
     fields = {
         "architectures": [ARCHITECTURES[model_type]],
         "model_type": model_type,
-        "vocab_size": int(config.vocab_size),
-        "n_positions": int(config.block_size),
-        "n_embd": int(config.n_embd),
-        "n_layer": int(config.n_layer),
-        "n_head": int(config.n_head),
-        activation: gelu,
-        "layer_norm_epsilon": float(config.layer_norm_eps),
-        **{name: float(getattr(config, name)) for name in DROPOUTS},
+        "vocab_size": config.vocab_size,
+        "n_positions": config.block_size,
+        "n_embd": config.n_embd,
+        "n_layer": config.n_layer,
+        "n_head": config.n_head,
+        field: next(name for name in names if names[name] == config.activation),
+        "layer_norm_epsilon": config.layer_norm_eps,
+        **{name: getattr(config, name) for name in DROPOUTS},
         "tie_word_embeddings": config.tie_embeddings,
     }
     if config.vocab_size != 50257:      # transformers would take GPT-2's <|endoftext|>, 50256
@@ -93,17 +110,19 @@ def config_to_json(config):
 
 def load(folder, n_head=None, dtype=np.float32):
     """The Parameters in `folder`: see GPT.from_pretrained."""
-    if np.dtype(dtype).kind not in "fc":
-        raise ValueError(f"dtype: {dtype!r} given, expected a floating-point or complex type")
+    dtype = check_dtype("dtype", dtype)
     folder = Path(folder)
-    tensors = safetensors.read_folder(folder)
+    tensors, fields = open_folder(folder)
     found = find_weights(tensors)
     single = folder / "model.safetensors"
     source = single if single.exists() else folder / "model.safetensors.index.json"
-    config = find_config(folder / "config.json", source, tensors, found, n_head)
-    names = match_names(source, tensors, found, config)
+    config = find_config(folder / "config.json", fields, source, tensors, found, n_head)
+    names = match_names(folder / "config.json", fields, source, tensors, found, config)
     transposed = find_transposed(source, tensors, names, config)
 
+    if fields.get("tie_word_embeddings") and not config.tie_embeddings:
+        warnings.warn(f"{folder / 'config.json'}: tie_word_embeddings is true, but {source} has two matrices of "
+                      "different numbers: both are used", stacklevel=3)
     params = Parameters(config, dtype)
     for name, array in params.named().items():
         if name not in names:       # a bias that the file does without
@@ -115,28 +134,51 @@ def load(folder, n_head=None, dtype=np.float32):
     return params
 
 
+def open_folder(folder):
+    """The Tensors in a folder and the fields of its config.json, {} where there is none: of one saving."""
+    path = folder / "config.json"
+    for wait in (*WAITS, None):
+        with folder_lock(folder):           # nobody moves a file into the folder between the two openings
+            tensors = safetensors.read_folder(folder)
+            fields = read_config(path) if path.exists() else {}
+        stamps = tensors.metadata.get(STAMP), fields.get(STAMP)
+        if None in stamps or stamps[0] == stamps[1]:
+            return tensors, fields
+        if wait is not None:                # where there are no locks, or a writer is between its two files
+            time.sleep(wait)
+    raise ValueError(f"{path}: is of another model than {folder / 'model.safetensors'}: two programs save to this "
+                     f"folder, or one was stopped while it did. Expected the two files of one saving: save again "
+                     f"(or delete {STAMP!r} from config.json, if you know that they belong together)")
+
+
 def find_weights(tensors):
     """Short name -> name in the file, of all tensors that are weights."""
     found = {}
     for name in tensors:
-        # nanoGPT's files of a compiled model begin every name with "_orig_mod."
-        short = name.removeprefix("_orig_mod.").removeprefix("transformer.")
+        short = shortened(name)
         if short in found:
             raise ValueError(f"{tensors.files[name]}: tensor {show(name)}: there is "
                              f"{show(found[short])} too, expected one of them")
         if not BUFFERS.fullmatch(short):
             found[short] = name
+    # safetensors' save_model keeps one name of a tied matrix, and notes: the other -> the one it kept
+    for name, kept in tensors.metadata.items():
+        if kept in tensors:
+            found.setdefault(shortened(name), kept)
     return found
 
 
-def find_config(path, source, tensors, found, n_head):
+def shortened(name):
+    """A tensor's name without what PyTorch and nanoGPT's compiled models put before it."""
+    return name.removeprefix("_orig_mod.").removeprefix("transformer.")
+
+
+def find_config(path, fields, source, tensors, found, n_head):
     """The GPTConfig that the file's shapes and config.json, if any, agree on."""
-    fields = read_config(path) if path.exists() else {}
-    guess = "openai-gpt" if "tokens_embed.weight" in found else "gpt2"
-    model_type = fields.get("model_type", guess)
+    model_type = fields.get("model_type", "openai-gpt" if "tokens_embed.weight" in found else "gpt2")
     if model_type not in ("gpt2", "openai-gpt"):
         raise ValueError(f"{path}: model_type is {show(model_type)}, "
-                         "expected 'gpt2' or 'openai-gpt'")
+                         "expected 'gpt2' or 'openai-gpt', or the name of one of minGPT's presets")
 
     E, P = (short_name(name, model_type) for name in "EP")
     V, D = matrix_shape(source, tensors, found, E)
@@ -147,6 +189,8 @@ def find_config(path, source, tensors, found, n_head):
         raise ValueError(f"{path}: n_layer is {show(L)}, but {source} has {blocks} blocks")
     expected = {"vocab_size": (V,), "n_positions": (positions,), "n_embd": (D,),
                 "n_inner": (None, 4 * D), **ARITHMETIC[model_type]}
+    field, names = ACTIVATIONS[model_type]
+    expected[field] = (default_activation(model_type, fields, found), *names)
     for field, values in expected.items():
         if fields.get(field, values[0]) not in values:
             raise ValueError(f"{path}: {field} is {show(fields[field])}, "
@@ -154,7 +198,7 @@ def find_config(path, source, tensors, found, n_head):
     try:
         return GPTConfig(
             vocab_size=V, block_size=positions, n_layer=L, n_embd=D, norm=NORMS[model_type],
-            n_head=find_n_head(fields, n_head),
+            n_head=find_n_head(fields, n_head), activation=names[fields.get(field, expected[field][0])],
             tie_embeddings=is_tied(source, tensors, found, E, fields),
             layer_norm_eps=fields.get("layer_norm_epsilon", 1e-5),
             **{name: fields.get(name, 0.0) for name in DROPOUTS})
@@ -162,19 +206,38 @@ def find_config(path, source, tensors, found, n_head):
         raise ValueError(f"{path if fields else source}: {error}") from None
 
 
+def default_activation(model_type, fields, found):
+    """config.json's name for what a file means that does not say.
+
+    nanoGPT's, to be known by the field `bias` of its model_args or by having no biases, is the exact GELU.
+    """
+    is_nanogpt = model_type == "gpt2" and ("bias" in fields or not any(name.endswith(".bias") for name in found))
+    return "gelu" if is_nanogpt or model_type == "openai-gpt" else "gelu_new"
+
+
 def read_config(path):
     """config.json's object: nulls left out, aliases resolved, dropouts by default 0.1 as theirs."""
+    raw = read_bytes(path, MAX_CONFIG)
     try:
-        fields = json.loads(path.read_bytes().decode())
+        fields = json.loads(raw.decode())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON in UTF-8: {error}") from None
     if not isinstance(fields, dict):
         raise ValueError(f"{path}: {show(fields)}, expected an object: {{...}}")
+    if isinstance(fields.get("model"), dict) and "n_layer" not in fields:       # minGPT's, of a whole run
+        fields = fields["model"]
     fields = {field: value for field, value in fields.items() if value is not None}
+    preset = fields.get("model_type")
+    if isinstance(preset, str) and preset in PRESETS and preset not in NORMS:
+        fields = PRESETS[preset] | fields | {"model_type": "gpt2"}      # minGPT's are all of its architecture
+    if "dropout" in fields:         # nanoGPT's one for all three
+        fields = dict.fromkeys(DROPOUTS, check_rate(f"{path}: dropout", fields["dropout"])) | fields
     for alias, field in ALIASES.items():
         if alias in fields and fields.setdefault(field, fields[alias]) != fields[alias]:
             raise ValueError(f"{path}: {alias} is {show(fields[alias])}, "
                              f"but {field} {show(fields[field])}")
+    for field in ("bias", "tie_word_embeddings"):
+        check_flag(f"{path}: {field}", fields.get(field, False))
     return dict.fromkeys(DROPOUTS, 0.1) | fields
 
 
@@ -201,24 +264,31 @@ def matrix_shape(source, tensors, found, short):
 
 
 def is_tied(source, tensors, found, E, fields):
-    """Whether the file has no head of its own: none at all, or one that is E bit for bit."""
+    """Whether E is the head: if the file has no other head, or one that is E bit for bit; but an explicit
+    false in config.json keeps equal matrices apart."""
+    says = fields.get("tie_word_embeddings")
     if "lm_head.weight" not in found:
-        if fields.get("tie_word_embeddings") is False:
+        if says is False:
             raise ValueError(f"{source}: tensor 'lm_head.weight': missing, but config.json has "
                              "tie_word_embeddings false")
         return True
+    if says is False:
+        return False
     E, head = tensors[found[E]], tensors[found["lm_head.weight"]]
     rows = 1024                             # at a time
     return E.dtype == head.dtype and E.shape == head.shape and all(
         E[i:i + rows].tobytes() == head[i:i + rows].tobytes() for i in range(0, len(E), rows))
 
 
-def match_names(source, tensors, found, config):
+def match_names(path, fields, source, tensors, found, config):
     """Our name -> name in the file. A file without any bias is nanoGPT's: they are all 0."""
     model_type = MODEL_TYPES[config.norm]
     short = {name: short_name(name, model_type) for name in shapes(config)}
     biases = {name for name in short if name.endswith((".b", ".bias"))}
-    if not any(short[name] in found for name in biases):
+    has_biases = any(short[name] in found for name in biases)
+    if fields.get("bias", has_biases) != has_biases:
+        raise ValueError(f"{path}: bias is {fields['bias']}, but {source} has {'' if has_biases else 'no '}biases")
+    if not has_biases:
         short = {name: short[name] for name in short if name not in biases}
 
     expected = f"expected a {model_type} with n_layer = {config.n_layer}"

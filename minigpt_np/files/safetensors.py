@@ -15,13 +15,15 @@ import math
 import mmap
 import os
 import re
-import reprlib
+import shlex
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from ..checks import check_array, show
 from .atomic import whole_file
+from .regular import open_regular, read_bytes
 
 # NumPy has no bfloat16. To NumPy these are two bytes without a meaning, so it refuses to compute
 # with them or to cast them; as uint16 they would pass for integers, silently.
@@ -40,9 +42,6 @@ MAX_HEADER = 100_000_000    # bytes; the format's limit
 MAX_AXES = 32               # NumPy 1's limit
 PIECE = 1 << 20             # bytes of a tensor to copy or write at a time
 
-_shown = reprlib.Repr()     # what a hostile file says may be long: error messages quote the ends
-_shown.maxstring = _shown.maxother = 200
-_show = _shown.repr
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -70,7 +69,7 @@ class Tensors(dict):
         Raises ValueError, naming file and tensor, if shape or dtype do not fit.
         """
         tensor = self[name]
-        where = f"{self.files[name]}: tensor {_show(name)}"
+        where = f"{self.files[name]}: tensor {show(name)}"
         if tensor.shape != out.shape:
             raise ValueError(f"{where}: shape {tensor.shape}, expected {out.shape}")
         dtype = np.dtype("f4") if tensor.dtype == BFLOAT16 else tensor.dtype
@@ -113,7 +112,7 @@ def read(path):
     and tensor, for anything but a whole and well-formed file, and the OS's own error for a file
     that cannot be opened. The numbers themselves are not looked at: NaN and infinity pass.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         header, data_start = _read_header(file, path)
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     data = np.frombuffer(mapping, np.uint8)[data_start:]
@@ -123,7 +122,7 @@ def read(path):
     metadata = header.pop("__metadata__", None)
     if metadata is not None:
         if not _is_text_map(metadata):
-            raise ValueError(f"{path}: __metadata__ is {_show(metadata)}, expected text -> text")
+            raise ValueError(f"{path}: __metadata__ is {show(metadata)}, expected text -> text")
         tensors.metadata = metadata
     for name, (dtype, shape, begin, end) in _layout(header, data.size, path):
         tensors[name] = data[begin:end].view(dtype).reshape(shape)
@@ -137,15 +136,15 @@ def _read_header(file, path):
     start = file.read(9)
     length = int.from_bytes(start[:8], "little")
     if length > min(size - 8, MAX_HEADER) or start[8:] != b"{":
-        raise ValueError(f"{path}: {_what_is_wrong(start, length, size)}")
+        raise ValueError(f"{path}: {_what_is_wrong(path, start, length, size)}")
     file.seek(8)
     return _parse(file.read(length), path), 8 + length
 
 
-def _what_is_wrong(start, length, size):
+def _what_is_wrong(path, start, length, size):
     """Why a file of `size` bytes that begins with `start` is no safetensors file."""
     if start.startswith((b"PK\x03\x04", b"\x80")) and start[8:] != b"{":
-        return f"a pickle, which runs code when opened, and is not read here; {_HOW_TO_CONVERT}"
+        return f"a pickle, which runs code when opened, and is not read here; {how_to_convert([path])}"
     if start.startswith(b"version "):
         return "a Git LFS pointer, not the file itself: fetch that with `git lfs pull`"
     if size < 8:
@@ -157,11 +156,22 @@ def _what_is_wrong(start, length, size):
     return f"header begins with {start[8:]}, expected an object: {{...}}"
 
 
-_HOW_TO_CONVERT = (
-    "if you trust it, convert it with PyTorch: "
-    "weights = torch.load('pytorch_model.bin', map_location='cpu', weights_only=True); "
-    "safetensors.torch.save_file({k: v.clone().contiguous() for k, v in weights.items()}, "
-    "'model.safetensors', {'format': 'pt'})")
+def how_to_convert(pickles):
+    """A shell command that makes a model.safetensors of these files, in their folder, with PyTorch.
+
+    It also takes nanoGPT's ckpt.pt, which has the weights under "model" and the sizes, of which it makes
+    the config.json, under "model_args".
+    """
+    folder = Path(pickles[0]).parent
+    names, weights, config = (json.dumps(value, ensure_ascii=False) for value in (
+        list(map(str, pickles)), str(folder / "model.safetensors"), str(folder / "config.json")))
+    program = (
+        "import json, torch, safetensors.torch; "
+        f"parts = [torch.load(name, map_location=\"cpu\", weights_only=True) for name in {names}]; "
+        "tensors = {k: v.clone().contiguous() for part in parts for k, v in part.get(\"model\", part).items()}; "
+        f"safetensors.torch.save_file(tensors, {weights}, {{\"format\": \"pt\"}}); "
+        f"[json.dump(part[\"model_args\"], open({config}, \"w\")) for part in parts if \"model_args\" in part]")
+    return f"if you trust it, convert it with PyTorch: python -c {shlex.quote(program)}"
 
 
 def _parse(raw, path):
@@ -171,7 +181,7 @@ def _parse(raw, path):
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: bad JSON: {error}") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{path}: {_show(value)}, expected an object: {{...}}")
+        raise ValueError(f"{path}: {show(value)}, expected an object: {{...}}")
     return value
 
 
@@ -180,7 +190,7 @@ def _unique(pairs):
     found = {}
     for key, value in pairs:
         if key in found or not _is_text(key):
-            raise ValueError(f"key {_show(key)} " + ("twice" if key in found else "is not Unicode"))
+            raise ValueError(f"key {show(key)} " + ("twice" if key in found else "is not Unicode"))
         found[key] = value
     return found
 
@@ -191,14 +201,14 @@ def _no_constant(name):
 
 def _layout(header, room, path):
     """[(name, (dtype, shape, begin, end)), ...] in file order, which fill `room` bytes exactly."""
-    checked = [(name, _check_tensor(f"{path}: tensor {_show(name)}", info, room))
+    checked = [(name, _check_tensor(f"{path}: tensor {show(name)}", info, room))
                for name, info in header.items()]
     checked.sort(key=lambda entry: entry[1][2:])
     reached = 0
     for name, (_, _, begin, end) in checked:
         if begin != reached:
             fault = "overlaps the tensor before it" if begin < reached else "leaves a gap before it"
-            raise ValueError(f"{path}: tensor {_show(name)}: begins at byte {begin} of the data, "
+            raise ValueError(f"{path}: tensor {show(name)}: begins at byte {begin} of the data, "
                              f"expected {reached}: {fault}")
         reached = end
     if reached != room:
@@ -209,25 +219,25 @@ def _layout(header, room, path):
 def _check_tensor(where, info, room):
     """One entry of a header as (dtype, shape, begin, end)."""
     if not isinstance(info, dict) or not {"dtype", "shape", "data_offsets"} <= info.keys():
-        raise ValueError(f"{where}: {_show(info)}, expected dtype, shape and data_offsets")
+        raise ValueError(f"{where}: {show(info)}, expected dtype, shape and data_offsets")
     name, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
     if not isinstance(name, str) or name not in DTYPES:
-        raise ValueError(f"{where}: dtype {_show(name)}, expected one of {', '.join(DTYPES)}")
+        raise ValueError(f"{where}: dtype {show(name)}, expected one of {', '.join(DTYPES)}")
     if not _is_sizes(shape) or len(shape) > MAX_AXES:
-        raise ValueError(f"{where}: shape {_show(shape)}, expected at most {MAX_AXES} "
+        raise ValueError(f"{where}: shape {show(shape)}, expected at most {MAX_AXES} "
                          "whole numbers of at least 0")
     if not _is_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise ValueError(f"{where}: data_offsets {_show(offsets)}, expected 0 <= begin <= end")
+        raise ValueError(f"{where}: data_offsets {show(offsets)}, expected 0 <= begin <= end")
     begin, end = offsets
     if end > room:
-        raise ValueError(f"{where}: ends at byte {_show(end)} of the data, "
+        raise ValueError(f"{where}: ends at byte {show(end)} of the data, "
                          f"but the file has {room}: truncated?")
     dtype = DTYPES[name]
     if math.prod(shape) * dtype.itemsize != end - begin:
         raise ValueError(f"{where}: data_offsets {offsets} are not the size of "
-                         f"{name} in shape {_show(shape)}")
+                         f"{name} in shape {show(shape)}")
     if math.prod(max(1, n) for n in shape) * dtype.itemsize > sys.maxsize:     # [0, 2**62, 2**62]
-        raise ValueError(f"{where}: shape {_show(shape)} is too large for an array")
+        raise ValueError(f"{where}: shape {show(shape)} is too large for an array")
     return dtype, shape, begin, end
 
 
@@ -260,22 +270,22 @@ def read_folder(folder):
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if index.exists() and not single.exists():
         return _read_shards(folder, index)
-    pickles = sorted(p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth"))
+    pickles = sorted(p for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth"))
     if pickles and not single.exists():
-        raise ValueError(f"{folder}: no model.safetensors, but {_show(pickles)}: pickles, which "
-                         f"run code when opened, and are not read here; {_HOW_TO_CONVERT}")
+        # beside pytorch_model.bin lie an optimizer's state and the like
+        pickles = [p for p in pickles if p.name.startswith("pytorch_model")] or pickles[:1]
+        raise ValueError(f"{folder}: no model.safetensors, but {show([p.name for p in pickles])}: a pickle, which "
+                         f"runs code when opened, and is not read here; {how_to_convert(pickles)}")
     return read(single)
 
 
 def _read_shards(folder, index):
-    if os.stat(index).st_size > MAX_HEADER:
-        raise ValueError(f"{index}: longer than {MAX_HEADER} bytes")
-    shard_of = _parse(index.read_bytes(), index).get("weight_map")
+    shard_of = _parse(read_bytes(index, MAX_HEADER), index).get("weight_map")
     if not _is_text_map(shard_of):
-        raise ValueError(f"{index}: weight_map is {_show(shard_of)}, expected tensor -> file name")
+        raise ValueError(f"{index}: weight_map is {show(shard_of)}, expected tensor -> file name")
     for name, shard in shard_of.items():
         if shard in ("", ".", "..") or set(shard) & set("/\\:\0"):
-            raise ValueError(f"{index}: tensor {_show(name)}: in {_show(shard)}, "
+            raise ValueError(f"{index}: tensor {show(name)}: in {show(shard)}, "
                              "expected the name of a file in the same folder")
 
     combined = Tensors()
@@ -283,15 +293,15 @@ def _read_shards(folder, index):
         tensors = read(folder / shard)
         for name in tensors:
             if shard_of.get(name) != shard:
-                raise ValueError(f"{folder / shard}: tensor {_show(name)}: not expected here, "
-                                 f"{index.name} has it in {_show(shard_of.get(name))}")
+                raise ValueError(f"{folder / shard}: tensor {show(name)}: not expected here, "
+                                 f"{index.name} has it in {show(shard_of.get(name))}")
         combined.update(tensors)
         combined.metadata.update(tensors.metadata)
         combined.files.update(tensors.files)
         combined.mappings += tensors.mappings
     for name, shard in shard_of.items():
         if name not in combined:
-            raise ValueError(f"{folder / shard}: tensor {_show(name)}: missing, {index.name} "
+            raise ValueError(f"{folder / shard}: tensor {show(name)}: missing, {index.name} "
                              "expects it here")
     return combined
 
@@ -302,31 +312,35 @@ def write(path, tensors, metadata=None):
     """Write `tensors` (name -> array of a dtype in DTYPES) and `metadata` (text -> text) to `path`.
 
     The bytes are those that the reference library writes. Whatever happens meanwhile, `path` is the
-    old file or the new one, whole (see files.whole_file). Raises ValueError, before anything is written, for a name, dtype or
-    metadata that the format cannot hold.
+    old file or the new one, whole. Raises ValueError for a masked array, and for a name, dtype or
+    metadata that the format cannot hold; then nothing is written.
     """
-    path = Path(path)
-    arrays = {name: np.asarray(array) for name, array in tensors.items()}
-    header, order = _header(path, arrays, metadata or {})
     with whole_file(path) as file:
-        file.write(len(header).to_bytes(8, "little"))
-        file.write(header)
-        for name in order:
-            array = np.atleast_1d(arrays[name])
-            for rows in _pieces(array):     # copied only if strided or big-endian
-                file.write(np.ascontiguousarray(array[rows], array.dtype.newbyteorder("<")))
+        write_into(file, path, tensors, metadata)
+
+
+def write_into(file, path, tensors, metadata=None):
+    """The same into a file that is open already, and is to be called `path`."""
+    arrays = {name: check_array(f"{path}: tensor {show(name)}", array) for name, array in tensors.items()}
+    header, order = _header(path, arrays, {} if metadata is None else metadata)
+    file.write(len(header).to_bytes(8, "little"))
+    file.write(header)
+    for name in order:
+        array = np.atleast_1d(arrays[name])
+        for rows in _pieces(array):         # copied only if strided or big-endian
+            file.write(np.ascontiguousarray(array[rows], array.dtype.newbyteorder("<")))
 
 
 def _header(path, arrays, metadata):
     """The header's bytes, and the names in the order in which the arrays follow it."""
     if not _is_text_map(metadata):
-        raise ValueError(f"{path}: metadata is {_show(metadata)}, expected text -> text")
+        raise ValueError(f"{path}: metadata is {show(metadata)}, expected text -> text")
     for name, array in arrays.items():
         if not _is_text(name) or name == "__metadata__":
-            raise ValueError(f"{path}: tensor {_show(name)}: expected a name that is Unicode text "
+            raise ValueError(f"{path}: tensor {show(name)}: expected a name that is Unicode text "
                              "and not __metadata__")
         if array.dtype.kind not in "biufcV" or array.dtype.newbyteorder("<") not in NAMES:
-            raise ValueError(f"{path}: tensor {_show(name)}: dtype {array.dtype}, "
+            raise ValueError(f"{path}: tensor {show(name)}: dtype {array.dtype}, "
                              f"expected one of {', '.join(DTYPES)}")
 
     dtypes = {name: NAMES[array.dtype.newbyteorder("<")] for name, array in arrays.items()}

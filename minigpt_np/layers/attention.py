@@ -1,28 +1,32 @@
 """Multi-head causal self-attention: to queries, keys and values, attend, and back to width D."""
-from typing import NamedTuple
+from dataclasses import dataclass
 
+import numpy as np
+
+from ..described import Described
 from . import causal, dropout, linear
 
 
-class Cache(NamedTuple):
+@dataclass(repr=False)
+class Cache(Described):
     qkv: linear.Cache
     causal: causal.Cache
     out: linear.Cache
-    mask: object            # dropout's
+    mask: np.ndarray        # dropout's, or None
 
 
-def forward(x, w, shape, config, rng):
+def forward(x, params, shape, config, rng):
     """x (N, D) rows of a batch of shape (B, T) -> y (N, D)."""
-    qkv, qkv_cache = linear.forward(x, w.qkv)
+    qkv, qkv_cache = linear.forward(x, params.qkv)
     mixed, causal_cache = causal.forward(qkv, *shape, config.n_head, config.attn_pdrop, rng)
-    y, out_cache = linear.forward(mixed, w.out)
-    y, mask = dropout.forward(y, config.resid_pdrop, rng)
+    projected, out_cache = linear.forward(mixed, params.out)
+    y, mask = dropout.forward(projected, config.resid_pdrop, rng)
     return y, Cache(qkv_cache, causal_cache, out_cache, mask)
 
 
 def backward(dy, cache, grads):
-    """dy (N, D) -> dx (N, D); adds to the gradients of both projections."""
-    dy = dropout.backward(dy, cache.mask)
-    dmixed = linear.backward(dy, cache.out, grads.out)
+    """dy (N, D) -> dx (N, D); accumulates into the gradients of both projections."""
+    dprojected = dropout.backward(dy, cache.mask)
+    dmixed = linear.backward(dprojected, cache.out, grads.out)
     dqkv = causal.backward(dmixed, cache.causal)
     return linear.backward(dqkv, cache.qkv, grads.qkv)

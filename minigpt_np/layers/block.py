@@ -3,54 +3,59 @@
 `pre` (GPT-2):   x = x + attention(norm1(x));   x = x + mlp(norm2(x))
 `post` (GPT-1):  x = norm1(x + attention(x));   x = norm2(x + mlp(x))
 """
-from typing import NamedTuple
+from dataclasses import dataclass
 
+from ..described import Described
 from . import attention, layernorm, mlp
 
 
-class Cache(NamedTuple):
+@dataclass(repr=False)
+class Cache(Described):
     norm1: layernorm.Cache
     attention: attention.Cache
     norm2: layernorm.Cache
     mlp: mlp.Cache
 
 
-def forward_pre(x, w, shape, config, rng):
-    """x (N, D), the residual stream of a batch of shape (B, T) -> the stream after this block."""
-    normed, norm1 = layernorm.forward(x, w.norm1, config.layer_norm_eps)
-    branch, attended = attention.forward(normed, w.attention, shape, config, rng)
-    x = x + branch
-    normed, norm2 = layernorm.forward(x, w.norm2, config.layer_norm_eps)
-    branch, transformed = mlp.forward(normed, w.mlp, config, rng)
-    x = x + branch
-    return x, Cache(norm1, attended, norm2, transformed)
+def forward_pre(x, params, shape, config, rng, attend):
+    """x (N, D), the residual stream of a batch of shape (B, T) -> the stream after this block.
+
+    attend   attention.forward, or generation's, which looks back at keys and values it kept
+    """
+    normed1, norm1_cache = layernorm.forward(x, params.norm1, config.layer_norm_eps)
+    branch1, attention_cache = attend(normed1, params.attention, shape, config, rng)
+    x1 = x + branch1
+    normed2, norm2_cache = layernorm.forward(x1, params.norm2, config.layer_norm_eps)
+    branch2, mlp_cache = mlp.forward(normed2, params.mlp, config, rng)
+    x2 = x1 + branch2
+    return x2, Cache(norm1_cache, attention_cache, norm2_cache, mlp_cache)
 
 
-def backward_pre(dx, cache, grads):
-    """dx (N, D) -> dx (N, D). x + f(x): the gradient flows past the branch and through it."""
-    dbranch = mlp.backward(dx, cache.mlp, grads.mlp)
-    dx = dx + layernorm.backward(dbranch, cache.norm2, grads.norm2)
-    dbranch = attention.backward(dx, cache.attention, grads.attention)
-    dx = dx + layernorm.backward(dbranch, cache.norm1, grads.norm1)
+def backward_pre(dx2, cache, grads):
+    """dx2 (N, D) -> dx (N, D). x + f(x): the gradient flows past the branch and through it."""
+    dnormed2 = mlp.backward(dx2, cache.mlp, grads.mlp)
+    dx1 = dx2 + layernorm.backward(dnormed2, cache.norm2, grads.norm2)
+    dnormed1 = attention.backward(dx1, cache.attention, grads.attention)
+    dx = dx1 + layernorm.backward(dnormed1, cache.norm1, grads.norm1)
     return dx
 
 
-def forward_post(x, w, shape, config, rng):
+def forward_post(x, params, shape, config, rng, attend):
     """As forward_pre, the norms behind the sums."""
-    branch, attended = attention.forward(x, w.attention, shape, config, rng)
-    x, norm1 = layernorm.forward(x + branch, w.norm1, config.layer_norm_eps)
-    branch, transformed = mlp.forward(x, w.mlp, config, rng)
-    x, norm2 = layernorm.forward(x + branch, w.norm2, config.layer_norm_eps)
-    return x, Cache(norm1, attended, norm2, transformed)
+    branch1, attention_cache = attend(x, params.attention, shape, config, rng)
+    x1, norm1_cache = layernorm.forward(x + branch1, params.norm1, config.layer_norm_eps)
+    branch2, mlp_cache = mlp.forward(x1, params.mlp, config, rng)
+    x2, norm2_cache = layernorm.forward(x1 + branch2, params.norm2, config.layer_norm_eps)
+    return x2, Cache(norm1_cache, attention_cache, norm2_cache, mlp_cache)
 
 
-def backward_post(dx, cache, grads):
+def backward_post(dx2, cache, grads):
     """As backward_pre, the norms before the fork."""
-    dsum = layernorm.backward(dx, cache.norm2, grads.norm2)
-    dx = dsum + mlp.backward(dsum, cache.mlp, grads.mlp)
-    dsum = layernorm.backward(dx, cache.norm1, grads.norm1)
-    dx = dsum + attention.backward(dsum, cache.attention, grads.attention)
+    dsum2 = layernorm.backward(dx2, cache.norm2, grads.norm2)
+    dx1 = dsum2 + mlp.backward(dsum2, cache.mlp, grads.mlp)
+    dsum1 = layernorm.backward(dx1, cache.norm1, grads.norm1)
+    dx = dsum1 + attention.backward(dsum1, cache.attention, grads.attention)
     return dx
 
 
-PLACES = {"pre": (forward_pre, backward_pre), "post": (forward_post, backward_post)}
+ORDERS = {"pre": (forward_pre, backward_pre), "post": (forward_post, backward_post)}

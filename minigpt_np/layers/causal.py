@@ -1,29 +1,31 @@
 """Causal attention: every position takes a mean of the values up to its own, weighted by softmax."""
-import functools
+from dataclasses import dataclass
 from math import sqrt
-from typing import NamedTuple
 
 import numpy as np
 
+from ..described import Described
 from . import dropout, softmax
-from .linear import ones, read_only
+from .constants import causal_mask, ones
 
-QUERIES = 64                # positions that are treated together
+QUERY_BLOCK = 64            # queries that are treated together
 
 
-class Piece(NamedTuple):
-    """What a run of queries, start <= t < stop, did with the keys s < stop."""
+@dataclass(repr=False)
+class QueryBlock(Described):
+    """What the queries start <= t < stop did with the keys s < stop."""
     start: int
     stop: int
     weights: np.ndarray     # (B, H, stop - start, stop) 0 for s > t; each row sums to 1
     mask: np.ndarray        # dropout's, or None
 
 
-class Cache(NamedTuple):
-    q: np.ndarray           # (B, H, T, K) queries, already divided by sqrt(K)
+@dataclass(repr=False)
+class Cache(Described):
+    scaled_q: np.ndarray    # (B, H, T, K) queries / sqrt(K)
     k: np.ndarray           # (B, H, T, K)
     v: np.ndarray           # (B, H, T, K)
-    pieces: list            # of Piece, in order
+    query_blocks: list      # of QueryBlock, in order
     y: np.ndarray           # (B, H, T, K) output
 
 
@@ -32,61 +34,60 @@ def forward(qkv, B, T, H, p_drop=0, rng=None):
 
     scores = q kᵀ / sqrt(K), -inf where s > t;   y = softmax(scores) v   (Vaswani et al., 2017).
 
-    A run of queries at a time, against the keys they may see: the other half of the T x T square
+    A block of queries at a time, against the keys they may see: the other half of the T x T square
     is never computed.
     """
-    q, k, v = heads(qkv, B, T, 3, H)
-    q = q * (1 / sqrt(q.shape[-1]))
-    rows = np.empty((B * T, qkv.shape[1] // 3), qkv.dtype)
-    y, = heads(rows, B, T, 1, H)
-    pieces = []
-    for start in range(0, T, QUERIES):
-        stop = min(start + QUERIES, T)
-        scores = q[:, :, start:stop] @ transposed(k[:, :, :stop])
-        diagonal = scores[..., start:]
-        diagonal += future(stop - start, scores.dtype)
-        weights, total, _ = softmax.exponentials(scores)
-        weights /= total
-        kept, mask = dropout.forward(weights, p_drop, rng)
-        np.matmul(kept, v[:, :, :stop], out=y[:, :, start:stop])
-        pieces.append(Piece(start, stop, weights, mask))
-    return rows, Cache(q, k, v, pieces, y)
+    q, k, v = split_heads(qkv, B, T, 3, H)
+    scaled_q = q * (1 / sqrt(q.shape[-1]))
+    y_rows = np.zeros((len(qkv), qkv.shape[1] // 3), qkv.dtype)
+    y, = split_heads(y_rows, B, T, 1, H)
+    query_blocks = []
+    for start in range(0, T, QUERY_BLOCK):
+        stop = min(start + QUERY_BLOCK, T)
+        weights = attention_weights(scaled_q[:, :, start:stop], k[:, :, :stop])
+        kept_weights, mask = dropout.forward(weights, p_drop, rng)
+        np.matmul(kept_weights, v[:, :, :stop], out=y[:, :, start:stop])
+        query_blocks.append(QueryBlock(start, stop, weights, mask))
+    return y_rows, Cache(scaled_q, k, v, query_blocks, y)
 
 
-def backward(dy, cache):
+def backward(dy_rows, cache):
     """dy (N, D) -> dqkv (N, 3D).
 
     With weights w:  y = w v, so  dv = wᵀ dy  and  dw = dy vᵀ.
     Softmax:  dscores = w (dw - sum_s w dw), and  sum_s w[t, s] dw[t, s] = y[t] · dy[t].
-    scores = q kᵀ:  dq = dscores k,  dk = dscoresᵀ q.
+    scores = q kᵀ / sqrt(K):  dq = dscores k / sqrt(K),  dk = dscoresᵀ q / sqrt(K).
     """
-    q, k, v, pieces, y = cache
-    B, H, T, K = q.shape
-    dqkv = np.empty((B * T, 3 * H * K), q.dtype)
-    dq, dk, dv = heads(dqkv, B, T, 3, H)
-    dy, = heads(dy, B, T, 1, H)
-    for start, stop, weights, mask in reversed(pieces):
-        dy_part = dy[:, :, start:stop]
-        y_dy = (y[:, :, start:stop] * dy_part) @ ones(K, q.dtype)
-        add_product(dv[:, :, :stop], transposed(dropout.backward(weights, mask)), dy_part, stop == T)
-        dscores = dropout.backward(dy_part @ transposed(v[:, :, :stop]), mask)
-        dscores -= y_dy[..., None]
-        dscores *= weights
-        np.matmul(dscores, k[:, :, :stop], out=dq[:, :, start:stop])
-        add_product(dk[:, :, :stop], transposed(dscores), q[:, :, start:stop], stop == T)
+    scaled_q, k, v, y = cache.scaled_q, cache.k, cache.v, cache.y
+    B, H, T, K = y.shape
+    dqkv = np.zeros((B * T, 3 * H * K), y.dtype)
+    dq, dk, dv = split_heads(dqkv, B, T, 3, H)
+    dy, = split_heads(dy_rows, B, T, 1, H)
+    for block in reversed(cache.query_blocks):
+        queries, keys, weights = slice(block.start, block.stop), slice(block.stop), block.weights
+        dy_block, overwrite = dy[:, :, queries], block.stop == T
+        y_dy = (y[:, :, queries] * dy_block) @ ones(K, y.dtype)
+        add_product(dv[:, :, keys], transposed(dropout.backward(weights, block.mask)), dy_block, overwrite)
+        dweights = dropout.backward(dy_block @ transposed(v[:, :, keys]), block.mask)
+        dscores = softmax.backward(dweights, weights, y_dy[..., None])
+        np.matmul(dscores, k[:, :, keys], out=dq[:, :, queries])
+        add_product(dk[:, :, keys], transposed(dscores), scaled_q[:, :, queries], overwrite)
     dq *= 1 / sqrt(K)
     return dqkv
 
 
-def add_product(total, a, b, first):
-    """total += a b; first: total = a b, whatever it held."""
-    if first:
-        np.matmul(a, b, out=total)
-    else:
-        total += a @ b
+def attention_weights(scaled_q, k):
+    """scaled_q (B, H, n, K), queries of the last n of the positions of k (B, H, S, K) -> weights (B, H, n, S).
+
+    Each row is a softmax over the keys up to its own position, and 0 behind it.
+    """
+    n = scaled_q.shape[2]
+    scores = scaled_q @ transposed(k)
+    scores[..., -n:] += causal_mask(n, scores.dtype)
+    return softmax.softmax(scores)
 
 
-def heads(rows, B, T, n, H):
+def split_heads(rows, B, T, n, H):
     """rows (B·T, n·H·K) -> n views (B, H, T, K) into it."""
     return rows.reshape(B, T, n, H, -1).transpose(2, 0, 3, 1, 4)
 
@@ -96,7 +97,9 @@ def transposed(x):
     return x.swapaxes(-1, -2)
 
 
-@functools.cache
-def future(n, dtype):
-    """(n, n) of what is added to scores, to be read only: 0 for s <= t, -inf for s > t."""
-    return read_only(np.triu(np.full((n, n), -np.inf, dtype), 1))
+def add_product(total, a, b, overwrite):
+    """total += a b; overwrite: total = a b."""
+    if overwrite:
+        np.matmul(a, b, out=total)
+    else:
+        total += a @ b

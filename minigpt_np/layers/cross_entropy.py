@@ -1,20 +1,22 @@
 """The loss: mean over scored positions of -log softmax(logits)[target]."""
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
+from ..described import Described
 from . import softmax
 
 
-class Cache(NamedTuple):
-    e: np.ndarray           # (N, V) exp(logits - shift)
-    total: np.ndarray       # (N, 1) their sums: e / total are the probabilities
+@dataclass(repr=False)
+class Cache(Described):
+    exp_logits: np.ndarray  # (N, V) exp(logits - shift)
+    total: np.ndarray       # (N, 1) sums of its rows
     targets: np.ndarray     # (N,) -1 where not scored
 
     @property
-    def probabilities(self):
-        """(N, V), each row summing to 1."""
-        return self.e / self.total
+    def probs(self):
+        """(N, V) softmax(logits), each row summing to 1."""
+        return self.exp_logits / self.total
 
 
 def forward(logits, targets):
@@ -22,23 +24,23 @@ def forward(logits, targets):
 
     loss = mean over scored n of  log(sum_v exp(logits[n, v])) - logits[n, targets[n]].
     """
-    e, total, shift = softmax.exponentials(logits)
+    exp_logits, total, shift = softmax.exponentials(logits)
     scored = np.flatnonzero(targets >= 0)
     log_sum = (np.log(total) + shift)[scored, 0]
     loss = (log_sum - logits[scored, targets[scored]]).mean()
-    return loss, Cache(e, total, targets)
+    return loss, Cache(exp_logits, total, targets)
 
 
 def backward(dloss, cache):
     """dloss, a number -> dlogits (N, V).
 
-    d log(sum exp(z)) / dz_v = p_v = e_v / total, and d z_target / dz_v = 1 where v is the target:
-        dlogits[n] = (p[n] - one_hot(targets[n])) dloss / (number scored),  0 where not scored.
+    d log(sum exp(z)) / dz_v = p_v = softmax(z)_v, and d z_target / dz_v = 1 where v is the target. With M scored:
+        dlogits[n] = (probs[n] - one_hot(targets[n])) dloss / M,  0 where not scored.
     """
     scored = np.flatnonzero(cache.targets >= 0)
-    share = dloss / len(scored)
-    weight = np.zeros_like(cache.total)
-    weight[scored] = share
-    dlogits = cache.e * (weight / cache.total)
-    dlogits[scored, cache.targets[scored]] -= share
+    dloss_each = dloss / len(scored)
+    row_scale = np.zeros_like(cache.total)
+    row_scale[scored] = dloss_each / cache.total[scored]
+    dlogits = cache.exp_logits * row_scale                          # probs dloss / M
+    dlogits[scored, cache.targets[scored]] -= dloss_each            # - one_hot dloss / M
     return dlogits

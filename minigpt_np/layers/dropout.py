@@ -1,16 +1,16 @@
-"""Dropout: each number is dropped with probability p, the others grow by 1 / (1 - p)."""
+"""Dropout: each number is dropped with probability p_drop, the others grow by 1 / (1 - p_drop)."""
 import numpy as np
 
 
-def forward(x, p, rng):
-    """x of any shape, p in [0, 1), rng a Generator, or None for no dropout -> y, mask.
+def forward(x, p_drop, rng):
+    """x of any shape, p_drop in [0, 1), rng a Generator, or None for no dropout -> y, mask.
 
-    mask is 0 or 1 / (1 - p), of x's shape, so that the mean of y is x; None where nothing drops.
+    mask is 0 or 1 / (1 - p_drop), of x's shape, so that the mean of y is x; None where nothing drops.
     """
-    if rng is None or p == 0:
+    if rng is None or p_drop == 0:
         return x, None
-    keep = rng.random(x.shape, dtype=np.float32) >= p
-    mask = keep * x.real.dtype.type(1 / (1 - p))
+    keep = rng.random(x.shape, dtype=np.float32) >= p_drop
+    mask = keep * x.real.dtype.type(1 / (1 - p_drop))
     return x * mask, mask
 
 

@@ -1,12 +1,14 @@
-"""Writing: the score of every token at every position. E's second use, when the head is E."""
-from typing import NamedTuple
+"""The score of every token at every position. E's second use, when the head is E."""
+from dataclasses import dataclass
 
 import numpy as np
 
-from .linear import add_product
+from ..described import Described
+from .deferred import Deferred
 
 
-class Cache(NamedTuple):
+@dataclass(repr=False)
+class Cache(Described):
     h: np.ndarray           # (N, D)
     head: np.ndarray        # (V, D)
 
@@ -17,7 +19,7 @@ def forward(h, head):
 
 
 def backward(dlogits, cache, dhead):
-    """dlogits (N, V) -> dh (N, D); adds to dhead (V, D).
+    """dlogits (N, V) -> dh (N, D); accumulates into dhead (V, D).
 
     logits = h headᵀ, so
         dhead = dlogitsᵀ h,     that is   dhead[v] = sum over n of dlogits[n, v] h[n].
@@ -25,5 +27,8 @@ def backward(dlogits, cache, dhead):
     probability: this is dense where the lookup's gradient is sparse. When embeddings are tied
     the array given as dhead *is* dE, and what is added here stays there for the lookup to add to.
     """
-    add_product(dhead, dlogits, cache.h)
+    if isinstance(dhead, Deferred):             # one of several workers: added up later
+        dhead.products.append((dlogits, cache.h))
+    else:
+        dhead += dlogits.T @ cache.h            # tied: dE += dlogitsᵀ h
     return dlogits @ cache.head

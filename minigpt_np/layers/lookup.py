@@ -1,10 +1,14 @@
-"""Reading: each token's row of E, plus each position's row of P. E's first use."""
-from typing import NamedTuple
+"""Each token's row of E, plus each position's row of P. E's first use."""
+from dataclasses import dataclass
 
 import numpy as np
 
+from ..described import Described
+from .deferred import Deferred
 
-class Cache(NamedTuple):
+
+@dataclass(repr=False)
+class Cache(Described):
     ids: np.ndarray         # (B, T)
 
 
@@ -21,28 +25,25 @@ def forward(ids, E, P):
 
 
 def backward(dx, cache, dE, dP):
-    """dx (B, T, D): adds to dE (V, D), and to the first T rows of dP. Ids have no gradient.
+    """dx (B, T, D); accumulates into dE (V, D), and into the first T rows of dP. Ids have no gradient.
 
     E[ids] = one_hot @ E is a product, so as in every product y = x W, where dW = xᵀ dy,
         dE = one_hotᵀ @ dx,     that is   dE[v] = sum of dx[n] over all n with ids[n] == v.
-    A row that was read three times gets three gradients, added; a row that was not read gets
-    none. `dE[ids] += dx` would be wrong: NumPy reads dE[ids] once, adds, and writes back, so of
-    a repeated id only one addition survives. np.add.at counts them all; sorting the ids and
-    adding up each run of equal ones does the same, and fast.
+    A row that was looked up three times gets three gradients, added; a row that was not gets none.
     """
-    add_rows(dE, cache.ids.ravel(), dx.reshape(-1, dx.shape[2]))
+    unique_ids, dx_sums = sum_by_id(cache.ids.ravel(), dx.reshape(-1, dx.shape[2]))
+    if isinstance(dE, Deferred):                # one of several workers: added up later
+        dE.rows.append((unique_ids, dx_sums))
+    else:
+        # Safe, for each id is there once. `dE[ids] += dx` would lose gradients:
+        # of a repeated id NumPy keeps only the last addition.
+        dE[unique_ids] += dx_sums               # dE += one_hotᵀ dx
     # x[b, t] = ... + P[t] for every sequence b alike:  dP[t] = sum over b of dx[b, t]
     dP[:dx.shape[1]] += dx.sum(axis=0)
 
 
-def add_rows(total, ids, dx):
-    """total += one_hot(ids)ᵀ dx, for ids (N,), dx (N, D), total (V, D): add_product's sparse twin.
-
-    As there, the two are only noted where `total` is a list.
-    """
-    if isinstance(total, list):
-        total.append((ids, dx))
-        return
+def sum_by_id(ids, rows):
+    """ids (N,), rows (N, D) -> the distinct ids (M,), in order, and for each the sum of its rows (M, D)."""
     order = np.argsort(ids, kind="stable")
-    rows_read, first = np.unique(ids[order], return_index=True)
-    total[rows_read] += np.add.reduceat(dx[order], first, axis=0)
+    unique_ids, first = np.unique(ids[order], return_index=True)
+    return unique_ids, np.add.reduceat(rows[order], first, axis=0)

@@ -1,15 +1,31 @@
-"""Exponentials of rows, and their sums: softmax(z) = exp(z) / sum(exp(z)), left undivided."""
+"""softmax(z) = exp(z) / sum(exp(z)), over the last axis."""
 import numpy as np
 
-from .linear import ones
+from .constants import ones
 
 # Row sums of exp(z) inside these bounds leave float32 room on both sides for whatever is
 # multiplied with them afterwards (float32 spans 1e-38 to 1e38).
-SMALL, LARGE = 1e-10, 1e10
+SAFE_MIN, SAFE_MAX = 1e-10, 1e10
+
+
+def softmax(z):
+    """z (..., S) -> probabilities (..., S), each row summing to 1."""
+    exp_z, total, _ = exponentials(z)
+    exp_z /= total
+    return exp_z
+
+
+def backward(dprobs, probs, row_dot):
+    """dprobs, probs = softmax(z), both (..., S), and row_dot (..., 1), their dot product in each row -> dz.
+
+    For one row p of probs, dp[i]/dz[j] = p[i] ([i = j] - p[j]), so
+        dz[j] = p[j] (dp[j] - sum over i of p[i] dp[i]).
+    """
+    return probs * (dprobs - row_dot)
 
 
 def exponentials(z):
-    """z (..., S) -> e (..., S), total (..., 1), shift: softmax(z) = e / total.
+    """z (..., S) -> exp_z (..., S), total (..., 1), shift: softmax(z) = exp_z / total.
 
     softmax(z) = softmax(z - shift) for any shift, since exp(z - shift) = exp(z) exp(-shift) and
     the factor cancels. A shift is needed only where exp(z) would leave the range of floating
@@ -17,16 +33,16 @@ def exponentials(z):
     only then. `shift` is 0 or (..., 1); log(total) + shift = log(sum(exp(z))).
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        e = np.exp(z)
-        total = row_sums(e)
-    if total.real.min() > SMALL and total.real.max() < LARGE:
-        return e, total, 0
+        exp_z = np.exp(z)
+        total = row_sums(exp_z)
+    if total.real.min() > SAFE_MIN and total.real.max() < SAFE_MAX:
+        return exp_z, total, 0
     shift = z.max(axis=-1, keepdims=True)
-    e = np.exp(z - shift)
-    return e, row_sums(e), shift
+    exp_z = np.exp(z - shift)
+    return exp_z, row_sums(exp_z), shift
 
 
-def row_sums(e):
-    """(..., S) -> (..., 1), as a product with ones: several times faster than e.sum(-1)."""
-    S = e.shape[-1]
-    return (e.reshape(-1, S) @ ones(S, e.dtype)).reshape(*e.shape[:-1], 1)
+def row_sums(x):
+    """(..., S) -> (..., 1): x.sum(-1, keepdims=True), as a product with ones, which is several times faster."""
+    S = x.shape[-1]
+    return (x.reshape(-1, S) @ ones(S, x.dtype)).reshape(*x.shape[:-1], 1)

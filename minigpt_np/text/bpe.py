@@ -20,12 +20,13 @@ import re
 import unicodedata
 import warnings
 from collections import Counter, defaultdict
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 
-from ..files.atomic import whole_file
+from ..checks import check_text, check_whole, is_whole, show
+from ..files.atomic import whole_files
+from . import saved
 
 END_OF_TEXT = "<|endoftext|>"
 MAX_CACHED_WORDS = 1 << 16
@@ -131,22 +132,22 @@ def replace_pair(ids, pair, new):
     return replaced
 
 
-class BPETokenizer:
-    """Text to ids and back. Made by `train`, `from_folder` or `from_files`.
+class MergingTokenizer:
+    """Text to ids and back by merging; how text becomes words, and words letters, its subclasses say.
 
     tokens       list of bytes: tokens[v] is what id v stands for
     merges       list of pairs of ids, in the order in which they were learned
-    end_of_text  the id of "<|endoftext|>", None where the vocabulary has none
+    special      text -> id of the tokens that stand for themselves and are in no merge
+    end_of_text  the id of "<|endoftext|>", None where it is not among those
     """
 
-    def __init__(self, tokens, merges):
-        id_of = {token: v for v, token in enumerate(tokens)}
-        self.tokens = tokens
-        self.merges = merges
-        self.end_of_text = id_of.get(END_OF_TEXT.encode())
-        self._id_of_byte = [id_of[bytes([byte])] for byte in range(256)]
+    def __init__(self, tokens, merges, special):
+        self.tokens, self.merges, self.special = tokens, merges, special
+        self.end_of_text = special.get(END_OF_TEXT)
+        self._marks = re.compile("(" + "|".join(map(re.escape, sorted(special, key=len, reverse=True))) + ")")
+        self._id_of = {token: v for v, token in enumerate(tokens) if v not in special.values()}
         self._rank = {pair: rank for rank, pair in enumerate(merges)}
-        self._made = [id_of[tokens[left] + tokens[right]] for left, right in merges]
+        self._made = [self._id_of[tokens[left] + tokens[right]] for left, right in merges]
         self._ids_of_word = {}
 
     @property
@@ -160,8 +161,8 @@ class BPETokenizer:
 
         ValueError: `v` is no integer, negative, or V or more.
         """
-        if not is_integer(v) or not 0 <= v < self.vocab_size:
-            raise ValueError(f"id: {v!r:.80} given, expected an integer from 0 to V-1 = "
+        if not is_whole(v) or not 0 <= v < self.vocab_size:
+            raise ValueError(f"id: {show(v)} given, expected an integer from 0 to V-1 = "
                              f"{self.vocab_size - 1}")
         return self.tokens[v]
 
@@ -172,48 +173,47 @@ class BPETokenizer:
         ValueError: `ids` is no sequence, or as for `token`.
         """
         if not np.iterable(ids):
-            raise ValueError(f"ids: {ids!r} given, expected a sequence of integers")
+            raise ValueError(f"ids: {show(ids)} given, expected a sequence of integers")
         return b"".join([self.token(v) for v in ids]).decode("utf-8", errors="replace")
 
     def encode(self, text, special=False):
-        """The ids of `text`, int64, 1-D. `decode` gives `text` back, whatever it holds.
+        """The ids of `text`, int64, 1-D.
 
         "<|endoftext|>" within `text` is text like any other, as for OpenAI's encoder: nobody
         ends a document by quoting the mark. `special=True` makes each one the single id
-        `end_of_text`, as transformers does.
+        `end_of_text`, and each other special token its own, as transformers does.
 
         ValueError: `text` is no str or holds a lone surrogate, which has no UTF-8; `special=True`
-        and the vocabulary has no "<|endoftext|>".
+        and the vocabulary has no special token.
         """
-        check_text(text)
-        if special and self.end_of_text is None:
-            raise ValueError(f"special: True given, but this vocabulary has no {END_OF_TEXT}")
-        first, *others = text.split(END_OF_TEXT) if special else [text]
-        ids = self._encode(first)
-        for piece in others:
-            ids.append(self.end_of_text)
-            ids.extend(self._encode(piece))
+        check_utf8(text)
+        if not special:
+            return np.array(self._encode(text), dtype=np.int64)
+        if not self.special:
+            raise ValueError(f"special: True given, but this vocabulary has no {END_OF_TEXT} or the like")
+        ids = []
+        for n, piece in enumerate(self._marks.split(text)):         # text, mark, text, mark, ..., text
+            ids.extend(self._encode(piece) if n % 2 == 0 else [self.special[piece]])
         return np.array(ids, dtype=np.int64)
 
     def _encode(self, text):
         """The list of ids of `text`. A word is merged once and then remembered."""
-        words = split_words(text)
+        words = self._words(text)
         known = self._ids_of_word
         for word in set(words).difference(known):
-            known[word] = self._merge(word.encode())
+            known[word] = self._merge(self._letters(word))
         if len(known) > MAX_CACHED_WORDS:
             self._ids_of_word = {}        # a new dict: another thread may still read the old one
         return [v for word in words for v in known[word]]
 
-    def _merge(self, word):
-        """The list of ids of one word, given as its bytes.
+    def _merge(self, ids):
+        """The list of ids of one word, given as those of its letters.
 
         The rule: of all pairs of neighbours take the one learned first, and of those the leftmost;
         merge it; again, until no pair was ever learned. Here a heap of (rank, position) hands out
-        the pairs, so that n bytes take n log n steps and not n squared. Where i and j are merged,
+        the pairs, so that n letters take n log n steps and not n squared. Where i and j are merged,
         the new token stands at i, and at j None; `after` and `before` lead past it.
         """
-        ids = [self._id_of_byte[byte] for byte in word]
         n = len(ids)
         after = list(range(1, n + 1))
         before = list(range(-1, n - 1))
@@ -238,6 +238,24 @@ class BPETokenizer:
             note_pair(i, after[i])
         return [v for v in ids if v is not None]
 
+
+class BPETokenizer(MergingTokenizer):
+    """GPT-2's: the letters are bytes, so that `decode` gives back any text that was encoded.
+
+    Made by `train`, `from_folder` or `from_files`. Its fields are MergingTokenizer's.
+    """
+
+    def __init__(self, tokens, merges, special=None):
+        if special is None:             # tokens as `train` lays them out
+            special = {token.decode(): v for v, token in enumerate(tokens) if token == END_OF_TEXT.encode()}
+        super().__init__(tokens, merges, special)
+
+    def _words(self, text):
+        return split_words(text)
+
+    def _letters(self, word):
+        return [self._id_of[bytes([byte])] for byte in word.encode()]
+
     @classmethod
     def train(cls, text, vocab_size):
         """A tokenizer of `vocab_size` tokens, learned from `text`.
@@ -250,11 +268,9 @@ class BPETokenizer:
         ValueError: `text` is no str or holds a lone surrogate; `vocab_size` is no integer, or
         below 257.
         """
-        check_text(text)
+        check_utf8(text)
         smallest = len(CHAR_OF_BYTE) + 1
-        if not is_integer(vocab_size) or vocab_size < smallest:
-            raise ValueError(f"vocab_size: {vocab_size!r:.80} given, expected an integer of at "
-                             f"least {smallest}: 256 bytes and {END_OF_TEXT}")
+        check_whole("vocab_size", vocab_size, smallest)         # 256 bytes and the mark
 
         tokens = [bytes([byte]) for byte in CHAR_OF_BYTE]
         merges = learn_merges(text, tokens, vocab_size - 1)
@@ -270,25 +286,25 @@ class BPETokenizer:
         then moved into it. OSError where that cannot be done.
         """
         written = ["".join(CHAR_OF_BYTE[byte] for byte in token) for token in self.tokens]
+        for text, v in self.special.items():
+            written[v] = text
         vocab = {token: v for v, token in enumerate(written)}
         lines = [f"{written[left]} {written[right]}\n" for left, right in self.merges]
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / "merges.txt") as merges_file, whole_file(folder / "vocab.json") as vocab_file:
+        with whole_files(folder / "merges.txt", folder / "vocab.json") as (merges_file, vocab_file):
             merges_file.write(("#version: 0.2\n" + "".join(lines)).encode())
             vocab_file.write(json.dumps(vocab, ensure_ascii=False).encode())
 
     @classmethod
     def from_folder(cls, folder):
-        """`from_files` of the folder's vocab.json and merges.txt, or of its encoder.json and
-        vocab.bpe, OpenAI's names for them. FileNotFoundError where it has neither pair.
+        """The tokenizer of the folder's vocab.json and merges.txt, or of its encoder.json and
+        vocab.bpe, OpenAI's names for them, or of its tokenizer.json, which transformers 5 saves.
+
+        FileNotFoundError where it has none of these; ValueError as for `from_files`, and for a
+        tokenizer.json of which the ids would be others than here.
         """
-        for names in [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]:
-            vocab, merges = (Path(folder, name) for name in names)
-            if vocab.exists() and merges.exists():
-                return cls.from_files(vocab, merges)
-        raise FileNotFoundError(
-            f"{folder}: expected vocab.json and merges.txt, or encoder.json and vocab.bpe")
+        return cls.from_saved(saved.read_folder(folder))
 
     @classmethod
     def from_files(cls, vocab, merges):
@@ -298,74 +314,31 @@ class BPETokenizer:
         ValueError, naming the file and the token or line: `vocab` is no such object, its ids are
         not 0 to V-1, each once, or a byte has no token; a line of `merges` is not two tokens that
         are bytes or made by lines above, or makes a token that `vocab` lacks or that there was;
-        a token other than "<|endoftext|>" is made by no line. OSError: a file cannot be read.
+        a token is made by no line, and is not in brackets as <|endoftext|> and <pad> are, nor in
+        an added_tokens.json beside `vocab`. OSError: a file cannot be read.
         """
-        id_of = read_vocab(vocab)
-        pairs = []
-        made = set(BYTE_OF_CHAR)
-        for where, parts in read_merges(merges):
-            token = "".join(parts)
-            if len(parts) != 2 or not made.issuperset(parts):
-                raise ValueError(f"{where}: {' '.join(parts)!r:.80} given, expected two tokens, "
-                                 "each a byte or made by a line above")
-            if token in made:
-                raise ValueError(f"{where}: {token!r:.80} is made by a line above, too")
-            if token not in id_of:
-                raise ValueError(f"{where}: {token!r:.80} is not in {vocab}")
-            made.add(token)
-            pairs.append((id_of[parts[0]], id_of[parts[1]]))
-        for token in id_of:
-            if token not in made and token != END_OF_TEXT:
-                raise ValueError(f"{vocab}: token {token!r:.80} is made by no line of {merges}; "
-                                 "is a part of that file missing?")
-        tokens = [bytes(BYTE_OF_CHAR[char] for char in token)
-                  for token in sorted(id_of, key=id_of.get)]
-        return cls(tokens, pairs)
+        return cls.from_saved(saved.read_pair(vocab, merges))
+
+    @classmethod
+    def from_saved(cls, files):
+        if files.kind != "byte-level":
+            raise ValueError(f"{files.vocab}: a tokenizer of {files.kind} kind given, "
+                             "expected byte-level BPE as GPT-2's")
+        for byte, char in CHAR_OF_BYTE.items():
+            if char not in files.id_of:
+                raise ValueError(f"{files.vocab}: no token {char!r}, which is byte {byte}; "
+                                 "expected byte-level BPE as GPT-2's")
+        pairs = files.pairs(BYTE_OF_CHAR.__contains__)
+        tokens = [token.encode() if token in files.special else bytes(BYTE_OF_CHAR[char] for char in token)
+                  for token in sorted(files.id_of, key=files.id_of.get)]
+        return cls(tokens, pairs, {token: files.id_of[token] for token in files.special})
 
 
-def read_vocab(path):
-    """The dict token -> id in a vocab.json, checked to have ids 0 to V-1 and all 256 bytes."""
-    try:
-        id_of = json.loads(Path(path).read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not JSON: {error}") from None
-    if not isinstance(id_of, dict):
-        raise ValueError(f"{path}: {type(id_of).__name__} given, expected a JSON object")
-    token_of = {}
-    for token, v in id_of.items():
-        if not is_integer(v) or not 0 <= v < len(id_of):
-            raise ValueError(f"{path}: token {token!r:.80} has id {v!r:.80}, expected an integer "
-                             f"from 0 to V-1 = {len(id_of) - 1}")
-        if v in token_of:
-            raise ValueError(f"{path}: tokens {token_of[v]!r:.80} and {token!r:.80} have id {v}")
-        token_of[v] = token
-    for byte, char in CHAR_OF_BYTE.items():
-        if char not in id_of:
-            raise ValueError(f"{path}: no token {char!r}, which is byte {byte}")
-    return id_of
-
-
-def read_merges(path):
-    """(file and line, tokens on it) for each line of a merges.txt but "#version", its first."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").rstrip("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8: {error}") from None
-    first = 1 if lines[0].startswith("#version") else 0
-    return [(f"{path}, line {n + 1}", lines[n].split(" ")) for n in range(first, len(lines))]
-
-
-def check_text(text):
+def check_utf8(text):
     """Raise ValueError unless `text` is a str that can be written in UTF-8."""
-    if not isinstance(text, str):
-        raise ValueError(f"text: {type(text).__name__} given, expected a str")
+    check_text("text", text)
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"text: lone surrogate {text[error.start]!a} given at position "
                          f"{error.start}, expected text that UTF-8 can write") from None
-
-
-def is_integer(value):
-    """Whether `value` is an int of Python's or NumPy's; True and False are not."""
-    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -1,16 +1,18 @@
 """A tokenizer whose tokens are the characters of a text."""
 import numpy as np
 
+from ..checks import check_text, is_whole, show
+
 
 class CharacterTokenizer:
     """One token for each distinct character of `text`, numbered in the order of their code points.
 
     characters   the vocabulary as a sorted string; vocab_size is its length, V
-    Raises ValueError for an empty text.
+    Raises ValueError for an empty text, and for what is no text.
     """
 
     def __init__(self, text):
-        if not text:
+        if not check_text("text", text):
             raise ValueError("text: an empty string given, expected at least one character")
         self.characters = "".join(sorted(set(text)))
         self._codes = _code_points(self.characters)
@@ -21,19 +23,21 @@ class CharacterTokenizer:
 
     def encode(self, text):
         """str of length N -> ids, int64 (N,). Raises ValueError for a character outside the vocabulary."""
-        codes = _code_points(text)
+        codes = _code_points(check_text("text", text))
         ids = np.minimum(np.searchsorted(self._codes, codes), self.vocab_size - 1)
         unknown = np.flatnonzero(self._codes[ids] != codes)
         if len(unknown):
             raise ValueError(f"text: {text[unknown[0]]!r} given at {unknown[0]}, "
-                             f"expected one of {self.characters!r}")
+                             f"expected one of {show(self.characters)}")
         return ids
 
     def decode(self, ids):
         """ids (N,) -> str of length N. Raises ValueError for an id outside 0..V-1."""
+        if not np.iterable(ids):
+            raise ValueError(f"ids: {show(ids)} given, expected a sequence of integers")
         for i in ids:
-            if not 0 <= i < self.vocab_size:
-                raise ValueError(f"ids: {i} given, expected 0 to {self.vocab_size - 1}")
+            if not is_whole(i) or not 0 <= i < self.vocab_size:
+                raise ValueError(f"ids: {show(i)} given, expected 0 to {self.vocab_size - 1}")
         return "".join(self.characters[i] for i in ids)
 
 

@@ -2,14 +2,21 @@
 import json
 import zipfile
 from dataclasses import asdict, dataclass
+from math import prod
 
 import numpy as np
 
+from ..checks import check_positive, check_size, check_whole, refuse, show
 from ..config import GPTConfig
 from ..files.atomic import whole_file
+from ..files.regular import open_regular
 from .optim import WarmupCosine
 
 FORMAT = "minigpt_np run 1"
+FIELDS = "config", "steps", "clip", "micro_batches", "schedule", "optimizer", "dropout", "generators", "notes"
+LATER_SETTINGS = {"decay_embeddings": False}        # what files from before there was such a setting mean
+MAX_STATE = 64 << 20        # bytes of JSON
+LAST_PLACE = {"pos": 624, "buffer_pos": 4}          # in the buffers of MT19937 and Philox, where NumPy does not look
 
 
 @dataclass(frozen=True)
@@ -31,36 +38,46 @@ class Run:
     def restore(self, trainer, generators=()):
         """Put `trainer` and `generators` where they were: the next step gives the same bits.
 
-        trainer      of a model of the same config and an optimizer of the same kind
-        generators   dict of name -> Generator, the same names as were saved
+        trainer      of a model of the same config and an optimizer of the same kind, with a generator
+                     of dropout if the run had one
+        generators   dict of name -> Generator, the same names and kinds as were saved
         Raises ValueError, changing nothing, if they do not fit what was saved.
         """
-        generators = dict(generators)
-        if trainer.model.config != self.config:
-            raise ValueError(f"{self.path}: a run of {self.config} given, expected one of {trainer.model.config}")
-        kind = type(trainer.optimizer).__name__
-        if kind != self.state["optimizer"]["kind"]:
-            raise ValueError(f"{self.path}: a run with {self.state['optimizer']['kind']} given, expected {kind}")
-        if set(generators) != set(self.state["generators"]):
-            raise ValueError(f"generators: {sorted(generators)} given, expected {sorted(self.state['generators'])}")
+        generators, state = dict(generators), self.state
+        ours, theirs = asdict(trainer.model.config), asdict(self.config)
+        for name in ours:
+            self._expect(f"config: {name}", theirs[name], ours[name])
+        self._expect("optimizer", state["optimizer"]["kind"], type(trainer.optimizer).__name__)
+        self._expect("generators", sorted(state["generators"]), sorted(generators))
+        self._expect("dropout", *("no generator" if rng is None else "a generator" for rng in (state["dropout"], trainer.rng)))
+        drawn = [(generators[name], saved) for name, saved in state["generators"].items()]
+        drawn += [(trainer.rng, state["dropout"])] if trainer.rng is not None else []
+        for generator, saved in drawn:
+            self._check(lambda: set_state(type(generator.bit_generator)(), saved))
         targets = _arrays(trainer)
+        self._expect("arrays", sorted(self.arrays), sorted(targets))
         for name, array in targets.items():
-            saved = self.arrays[name]
-            if saved.shape != array.shape or saved.dtype != array.dtype:
-                raise ValueError(f"{self.path}: {name} of {saved.dtype} {saved.shape} given, "
-                                 f"expected {array.dtype} {array.shape}")
+            self._expect(name, *(f"{a.dtype.name} {a.shape}" for a in (self.arrays[name], array)))
+        settings = self._check(lambda: checked_settings(trainer.optimizer, state["optimizer"]["settings"]))
+        plain = self._check(lambda: checked_plain(state))
+
         for name, array in targets.items():
             array[...] = self.arrays[name]
-        for name, value in self.state["optimizer"]["settings"].items():
-            setattr(trainer.optimizer, name, tuple(value) if isinstance(value, list) else value)
-        trainer.steps = self.state["steps"]
-        trainer.clip, trainer.micro_batches = self.state["clip"], self.state["micro_batches"]
-        schedule = self.state["schedule"]
-        trainer.schedule = WarmupCosine(**schedule) if schedule else None
-        if trainer.rng is not None:
-            trainer.rng.bit_generator.state = self.state["dropout"]
-        for name, generator in generators.items():
-            generator.bit_generator.state = self.state["generators"][name]
+        for generator, saved in drawn:
+            set_state(generator.bit_generator, saved)
+        vars(trainer.optimizer).update(settings)
+        vars(trainer).update(plain, half_updated=False)
+
+    def _expect(self, name, given, expected):
+        if given != expected:
+            raise ValueError(f"{self.path}: {name}: {show(given)} given, expected {show(expected)}")
+
+    def _check(self, check):
+        """What check() returns; ValueError naming the file if the state is not what it expects."""
+        try:
+            return check()
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise ValueError(f"{self.path}: not a saved run that fits ({error})") from error
 
 
 def save(path, trainer, generators=(), notes=None):
@@ -69,37 +86,127 @@ def save(path, trainer, generators=(), notes=None):
     trainer      with a schedule that is None or a WarmupCosine
     generators   dict of name -> Generator that the run draws from besides the trainer's own
     notes        anything JSON can hold: what the caller needs to go on (the tokenizer, the options)
+    Raises ValueError for what cannot be saved, RuntimeError after half an update.
     """
+    trainer.check_whole()
+    trainer.check_settings()
     if trainer.schedule is not None and not isinstance(trainer.schedule, WarmupCosine):
         raise ValueError(f"trainer.schedule: {trainer.schedule!r} given, expected a WarmupCosine or None")
     optimizer = trainer.optimizer
     state = {
         "format": FORMAT,
         "config": asdict(trainer.model.config),
-        "steps": trainer.steps, "clip": trainer.clip, "micro_batches": trainer.micro_batches,
+        "steps": check_whole("trainer.steps", trainer.steps),
+        "clip": trainer.clip, "micro_batches": trainer.micro_batches,
         "schedule": asdict(trainer.schedule) if trainer.schedule else None,
         "optimizer": {"kind": type(optimizer).__name__, "settings": optimizer.settings()},
-        "dropout": trainer.rng.bit_generator.state if trainer.rng is not None else None,
-        "generators": {name: g.bit_generator.state for name, g in dict(generators).items()},
+        "dropout": get_state(trainer.rng) if trainer.rng is not None else None,
+        "generators": {name: get_state(generator) for name, generator in dict(generators).items()},
         "notes": notes,
     }
-    text = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    try:
+        text = json.dumps(state).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"notes: what JSON cannot hold given ({error})") from error
+    if len(text) > MAX_STATE:
+        raise ValueError(f"notes: {len(text):,} bytes of JSON given, expected at most {MAX_STATE:,}")
     with whole_file(path) as file:
-        np.savez(file, state=text, **_arrays(trainer))
+        np.savez(file, state=np.frombuffer(text, np.uint8), **_arrays(trainer))
 
 
 def load(path):
-    """The Run in the file. Raises OSError if it cannot be read, ValueError if it is not a whole run."""
+    """The Run in the file. Raises OSError if it cannot be read, ValueError if it is not a whole run.
+
+    Nothing in the file is trusted: no array takes more memory than the file has bytes.
+    """
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        state = json.loads(arrays.pop("state").tobytes())
-        fits = state["format"] == FORMAT
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
-        raise ValueError(f"{path}: not a saved run ({error})") from error
-    if not fits:
-        raise ValueError(f"{path}: format {state['format']!r} given, expected {FORMAT!r}")
-    return Run(str(path), arrays, state)
+        with open_regular(path) as raw:
+            arrays = read_arrays(raw)
+        text = arrays.pop("state")
+        if text.nbytes > MAX_STATE:
+            raise ValueError(f"{text.nbytes:,} bytes of state, expected at most {MAX_STATE:,}")
+        state = json.loads(text.tobytes())
+        found = state["format"]
+    except (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError,
+            NotImplementedError, RuntimeError, OverflowError) as error:
+        if getattr(error, "filename", None) is not None:        # it cannot be opened
+            raise
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: not a saved run ({error})") from error
+    if found != FORMAT:
+        raise ValueError(f"{path}: format {show(found)} given, expected {FORMAT!r}")
+    run = Run(str(path), arrays, state)
+    run._check(lambda: (run.config, [state[field] for field in FIELDS], state["generators"].items(),
+                        state["optimizer"]["kind"], state["optimizer"]["settings"].items()))
+    return run
+
+
+def read_arrays(raw):
+    """Name -> array, of an open .npz as np.savez writes it: uncompressed, so that no array is larger than the file.
+
+    Raises ValueError for any other.
+    """
+    with zipfile.ZipFile(raw) as archive:
+        entries = archive.infolist()
+        size = raw.seek(0, 2)
+        if sum(entry.file_size for entry in entries) > size:
+            raise ValueError("its arrays are together larger than the file")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("it is compressed")
+        return {entry.filename.removesuffix(".npy"): read_array(archive, entry) for entry in entries}
+
+
+def read_array(archive, entry):
+    """One array of numbers, in memory of its own."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    with archive.open(entry) as file:
+        shape, in_columns, dtype = readers[np.lib.format.read_magic(file)](file)
+        if dtype.kind not in "fu" or in_columns or min(shape, default=1) < 0:
+            raise ValueError(f"{entry.filename}: {dtype} {shape}, expected plain numbers")
+        if prod(shape) * dtype.itemsize != entry.file_size - file.tell():
+            raise ValueError(f"{entry.filename}: {entry.file_size} bytes, expected those of {dtype} {shape}")
+        array = np.empty(shape, dtype)
+        if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes or file.read(1):     # which checks the CRC
+            raise EOFError(f"{entry.filename}: ends early")
+    return array
+
+
+def checked_settings(optimizer, saved):
+    """Attribute -> value for each of the optimizer's settings, or ValueError."""
+    saved = LATER_SETTINGS | saved
+    if missing := sorted(optimizer.SETTINGS.keys() - saved.keys()):
+        raise ValueError(f"optimizer: {', '.join(missing)} missing")
+    return {name: check(name, saved[name]) for name, check in optimizer.SETTINGS.items()}
+
+
+def checked_plain(state):
+    """Attribute -> value of what a Trainer has besides, or ValueError."""
+    schedule, clip = state["schedule"], state["clip"]
+    return {
+        "steps": check_whole("steps", state["steps"]),
+        "clip": None if clip is None else check_positive("clip", clip),
+        "micro_batches": check_size("micro_batches", state["micro_batches"]),
+        "schedule": None if schedule is None else WarmupCosine(**schedule),
+    }
+
+
+def get_state(generator):
+    """The state of any of NumPy's bit generators as JSON holds it, arrays as lists."""
+    def plain(value):
+        if isinstance(value, dict):
+            return {name: plain(inner) for name, inner in value.items()}
+        return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+    return plain(generator.bit_generator.state)
+
+
+def set_state(bit_generator, saved):
+    """Put what get_state returned into a bit generator of the same kind, or raise ValueError, TypeError or KeyError."""
+    def arrays(value, name):
+        if isinstance(value, dict):
+            return {name: arrays(inner, name) for name, inner in value.items()}
+        if name in LAST_PLACE and check_whole(name, value) > LAST_PLACE[name]:
+            refuse(name, value, f"at most {LAST_PLACE[name]}")
+        return np.array(value, np.uint64) if isinstance(value, list) else value
+    bit_generator.state = arrays(saved, None)
 
 
 def _arrays(trainer):

@@ -1,44 +1,81 @@
 """Optimizers over the flat parameter vector, clipping, and the learning-rate schedule.
 
 A tied E is one array, so it has one gradient and one pair of moments; there is nothing to keep in
-step. All of them are loops over pieces that fit the cache; of n workers, each takes an n-th of them.
+step. All of them are loops over chunks that fit the cache; of n workers, each takes an n-th of them.
 """
 from dataclasses import dataclass
 from math import cos, pi, sqrt
 
 import numpy as np
 
-from . import shared_memory
+from ..checks import check_flag, check_not_negative, check_number, check_positive, check_rate, check_whole, refuse
+from ..parameters import check_shapes, whole_pages
 
-PIECE = 1 << 17             # numbers that are updated together: few enough to stay in the cache from pass to pass
+CHUNK = 1 << 17             # numbers that are updated together: few enough to stay in the cache from pass to pass
+
+
+def check_betas(name, value):
+    """Two floats in [0, 1), as a tuple."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        refuse(name, value, "two numbers in [0, 1)")
+    return tuple(check_rate(name, beta) for beta in value)
 
 
 class Optimizer:
-    """What every optimizer has: `params` (Parameters), updated in place; `steps`, how many were taken."""
+    """What every optimizer has: `params` (Parameters), updated in place; `steps`, how many were taken.
 
-    def __init__(self, params):
-        self.params = params
-        self.steps = 0
+    Its settings are attributes that may be set between steps; SETTINGS has a check for each, which
+    makes it a plain number (or a tuple of them) or raises ValueError.
+    """
+    SETTINGS = {"steps": check_whole}
+
+    def __init__(self, params, **settings):
+        self.params = check_shapes("params", params)
+        vars(self).update(settings, steps=0)
+        self.settings()
+
+    def settings(self):
+        """Attribute name -> plain number, or tuple of them: with `arrays`, all that the next step depends on.
+
+        Raises ValueError for an attribute that has been set to anything else.
+        """
+        found = {name: check(name, getattr(self, name)) for name, check in self.SETTINGS.items()}
+        vars(self).update(found)
+        return found
+
+    def arrays(self):
+        """Attribute name -> array, of params.flat's shape."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+
+    def zeros(self):
+        """An array of params.flat's shape and dtype, which a trainer can share with its workers."""
+        return whole_pages(self.params.flat.size, self.params.flat.dtype)
 
     def step(self, grads, lr=None, scale=1.0):
         """One step along scale · grads (Parameters), at this learning rate, in place."""
+        check_shapes("grads", grads, self.params.config, self.params.flat.dtype)
+        scale = check_number("scale", scale, lambda x: True, "a finite number")
+        lr = None if lr is None else check_not_negative("lr", lr)
+        self.settings()
         self.steps += 1
         self.update(grads, lr, scale)
 
     def update(self, grads, lr=None, scale=1.0, worker=0, workers=1):
         """Step number `steps`, for every number of the parameters, or for one worker's part of them."""
         lr = self.lr if lr is None else lr
-        for piece in pieces(grads, worker, workers):
-            decays = piece.start < grads.n_decayed
-            self._update(piece, grads.flat[piece], lr, scale, decays)
+        with np.errstate(all="ignore"):     # the next loss tells whether this went too far
+            for chunk, decays in worker_chunks(self.params, self.n_decayed(), worker, workers):
+                self._update(chunk, grads.flat[chunk], lr, scale, decays)
 
-    def settings(self):
-        """Attribute name -> plain number (or tuple of them): with `arrays`, all that the next step depends on."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, (int, float, tuple))}
+    def n_decayed(self):
+        """So many of params.flat's first numbers have weight decay."""
+        return self.params.n_decayed
 
-    def arrays(self):
-        """Attribute name -> array, of params.flat's shape, in memory that workers share."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+    def __setstate__(self, state):
+        vars(self).update(state)
+        for name, array in self.arrays().items():       # a copy's, too, can be shared with workers
+            setattr(self, name, self.zeros())
+            getattr(self, name)[...] = array
 
 
 class AdamW(Optimizer):
@@ -46,50 +83,43 @@ class AdamW(Optimizer):
 
     lr            learning rate, > 0; `step` can be given another
     betas         decay rates of the two moments, each in [0, 1)
-    weight_decay  per unit of learning rate, on `params.flat[:params.n_decayed]` only: the weights
-                  of matrix products as minGPT has it; see parameters.decays (a tied E: none)
+    weight_decay  per unit of learning rate, on the weights of matrix products only, as minGPT has it;
+                  see parameters.decays (a tied E: none)
+    decay_embeddings   True: on every matrix, E and P too, as nanoGPT has it
     m, v          the moments, flat like params.flat
     Raises ValueError for numbers outside these ranges.
     """
+    SETTINGS = {"steps": check_whole, "lr": check_positive, "betas": check_betas, "eps": check_positive,
+                "weight_decay": check_not_negative, "decay_embeddings": check_flag}
 
-    def __init__(self, params, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1):
-        check_positive("lr", lr)
-        check_positive("eps", eps)
-        for beta in betas:
-            if not 0 <= beta < 1:
-                raise ValueError(f"betas: {betas!r} given, expected two numbers in [0, 1)")
-        if not weight_decay >= 0:
-            raise ValueError(f"weight_decay: {weight_decay!r} given, expected a number of at least 0")
-        super().__init__(params)
-        self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
-        self.m = shared_memory.zeros(params.flat.size, params.flat.dtype)
-        self.v = shared_memory.zeros(params.flat.size, params.flat.dtype)
+    def __init__(self, params, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, decay_embeddings=False):
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
+                         decay_embeddings=decay_embeddings)
+        self.m, self.v = self.zeros(), self.zeros()
 
-    def _update(self, piece, g, lr, scale, decays):
+    def n_decayed(self):
+        """E and P come first among what does not decay: see parameters.Parameters."""
+        return self.params.slices["P"].stop if self.decay_embeddings else self.params.n_decayed
+
+    def _update(self, chunk, g, lr, scale, decays):
         """m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  p = p - lr (m̂ / (sqrt(v̂) + eps) + decay p),
 
         with m̂ = m / (1 - β1^t), v̂ = v / (1 - β2^t). The two divisions are taken out of the arrays:
         m̂ / (sqrt(v̂) + eps) = rate m / (sqrt(v) + eps c),  c = sqrt(1 - β2^t),  rate = c / (1 - β1^t).
+        Of which arrays the chunk's numbers are, self.params.names_in(chunk) tells.
         """
-        p, m, v = self.params.flat[piece], self.m[piece], self.v[piece]
+        params, m, v = self.params.flat[chunk], self.m[chunk], self.v[chunk]
         beta1, beta2 = self.betas
         c = sqrt(1 - beta2 ** self.steps)
         rate = c / (1 - beta1 ** self.steps)
 
-        work = g * (scale * (1 - beta1))
         m *= beta1
-        m += work
-        np.multiply(g, g, out=work)
-        work *= scale * scale * (1 - beta2)
+        m += g * (scale * (1 - beta1))
         v *= beta2
-        v += work
-        np.sqrt(v, out=work)
-        work += self.eps * c
-        np.divide(m, work, out=work)
-        work *= lr * rate
+        v += g * g * (scale * scale * (1 - beta2))
         if decays:
-            p *= 1 - lr * self.weight_decay
-        p -= work
+            params *= 1 - lr * self.weight_decay
+        params -= m * (lr * rate) / (np.sqrt(v) + self.eps * c)
 
 
 class SGD(Optimizer):
@@ -97,35 +127,38 @@ class SGD(Optimizer):
 
     lr > 0; momentum in [0, 1). Raises ValueError otherwise.
     """
+    SETTINGS = {"steps": check_whole, "lr": check_positive, "momentum": check_rate}
 
     def __init__(self, params, lr=0.1, momentum=0.0):
-        check_positive("lr", lr)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum: {momentum!r} given, expected a number in [0, 1)")
-        super().__init__(params)
-        self.lr, self.momentum = lr, momentum
-        self.velocity = shared_memory.zeros(params.flat.size, params.flat.dtype)
+        super().__init__(params, lr=lr, momentum=momentum)
+        self.velocity = self.zeros()
 
-    def _update(self, piece, g, lr, scale, decays):
-        velocity = self.velocity[piece]
+    def _update(self, chunk, g, lr, scale, decays):
+        velocity = self.velocity[chunk]
         velocity *= self.momentum
         velocity += scale * g
-        self.params.flat[piece] -= lr * velocity
+        self.params.flat[chunk] -= lr * velocity
 
 
-def pieces(grads, worker=0, workers=1):
-    """Slices of grads.flat (Parameters), each of at most PIECE numbers that all decay or all do not.
+def worker_chunks(params, n_decayed, worker=0, workers=1):
+    """(slice of params.flat, whether it decays), each of at most CHUNK numbers that all decay or all do not.
 
-    All of them together are the whole vector; a worker's are one stretch of it, its share.
+    The first n_decayed numbers do. All slices together are the whole vector; a worker's are one part of it.
     """
-    begin, end = (i * grads.flat.size // workers for i in (worker, worker + 1))
-    for low, high in ((begin, min(end, grads.n_decayed)), (max(begin, grads.n_decayed), end)):
-        yield from stretches(low, high)
+    begin, end = (i * params.flat.size // workers for i in (worker, worker + 1))
+    decayed, rest = (begin, min(end, n_decayed)), (max(begin, n_decayed), end)
+    return [(chunk, True) for chunk in chunks(*decayed)] + [(chunk, False) for chunk in chunks(*rest)]
 
 
-def stretches(start, stop):
-    """Slices, each of at most PIECE numbers, that together are start..stop."""
-    return [slice(low, min(low + PIECE, stop)) for low in range(start, stop, PIECE)]
+def chunks(start, stop):
+    """Slices, each of at most CHUNK numbers, that together are start..stop."""
+    return [slice(low, min(low + CHUNK, stop)) for low in range(start, stop, CHUNK)]
+
+
+def squares_of(x):
+    """The sum of the squares of x (n,), a chunk; inf where that is too much for its dtype."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(x @ x)
 
 
 def clip_factor(norm, limit):
@@ -146,11 +179,13 @@ class WarmupCosine:
     minimum: float
 
     def __post_init__(self):
-        check_positive("lr", self.lr)
-        if not 0 <= self.minimum <= self.lr:
-            raise ValueError(f"minimum: {self.minimum!r} given, expected 0 to lr = {self.lr!r}")
-        if not 0 <= self.warmup <= self.total:
-            raise ValueError(f"warmup: {self.warmup!r} given, expected 0 to total = {self.total!r}")
+        lr, total = check_positive("lr", self.lr), check_whole("total", self.total)
+        minimum = check_number("minimum", self.minimum, lambda x: 0 <= x <= lr, f"a number in 0..lr = {lr}")
+        warmup = check_whole("warmup", self.warmup)
+        if warmup > total:
+            refuse("warmup", warmup, f"a whole number in 0..total = {total}")
+        for name, value in {"lr": lr, "warmup": warmup, "total": total, "minimum": minimum}.items():
+            object.__setattr__(self, name, value)       # NumPy's numbers become Python's
 
     def __call__(self, step):
         if step < self.warmup:
@@ -159,9 +194,3 @@ class WarmupCosine:
             return self.minimum
         progress = (step - self.warmup) / (self.total - self.warmup)
         return self.minimum + (self.lr - self.minimum) * (1 + cos(pi * progress)) / 2
-
-
-def check_positive(name, value):
-    """Raise ValueError unless 0 < value < infinity."""
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{name}: {value!r} given, expected a positive number")

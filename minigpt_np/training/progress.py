@@ -7,12 +7,13 @@ import time
 class Progress:
     """One line that renews itself on a terminal; a line now and then in a pipe.
 
-    total   steps in all; update(done, text) tells how many are done
-    every   seconds between lines: 0.1 on a terminal, else 10, unless given
+    total      steps in all; update(done, text) tells how many are done
+    every      seconds between lines: 0.1 on a terminal, else 10, unless given
+    patience   seconds before the first line: work that is done sooner shows nothing, nor what is done a last line
     """
 
-    def __init__(self, total, stream=None, every=None):
-        self.total = total
+    def __init__(self, total, stream=None, every=None, patience=0):
+        self.total, self.patience = total, patience
         self.stream = stream or sys.stdout
         self.terminal = self.stream.isatty()
         self.every = every if every is not None else 0.1 if self.terminal else 10
@@ -24,7 +25,8 @@ class Progress:
         if self.first is None:
             self.first = done - 1
         now = time.monotonic()
-        if now - self.shown < self.every and done < self.total:
+        last = done >= self.total and not self.patience
+        if now - self.begin < self.patience or now - self.shown < self.every and not last:
             return
         self.shown = now
         left = (now - self.begin) / (done - self.first) * (self.total - done)
@@ -34,8 +36,15 @@ class Progress:
 
     def line(self, text):
         """A line that stays."""
-        self.stream.write(f"\r\x1b[K{text}\n" if self.terminal else text + "\n")
+        self.clear()
+        self.stream.write(text + "\n")
         self.stream.flush()
+
+    def clear(self):
+        """Wipe the line that renews itself."""
+        if self.terminal:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
 
 
 def clock(seconds):

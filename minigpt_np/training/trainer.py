@@ -1,14 +1,17 @@
-"""Training: a batch's gradient, made by several workers together, and the step that uses it."""
-from math import sqrt
+"""Training: the step from a batch to better parameters, on one core or on several."""
+from math import isfinite, sqrt
+from threading import Lock
 
 import numpy as np
 
-from . import parallel, shared_memory
+from ..checks import check_generator, check_ids, check_not_negative, check_positive, check_size, check_targets, refuse
+from ..model import GPT
+from ..parameters import Parameters
+from . import memory, parallel
+from .blas import blas_threads
 from .data import consecutive_batches
-from ..layers import linear, lookup
-from ..checks import check_ids, check_targets
-from .optim import check_positive, clip_factor, stretches
-from ..parameters import Names, Parameters
+from .optim import Optimizer, chunks, clip_factor, squares_of
+from .worker import LocalGradients, Worker, accumulate
 
 
 class Trainer:
@@ -18,238 +21,195 @@ class Trainer:
     schedule           step number -> learning rate; None: the optimizer's own
     clip               the global norm that gradients are clipped to; None: they are not
     threads            shards that the batch is split into, each taken by a Worker of its own, all at
-                       once (see parallel.team); None: one for each core. With 1, all happens in this
-                       thread of this process: the choice for a debugger
-    micro_batches      pieces that the batch goes through the model in, one after the other: the same
-                       gradient to rounding, with activations of one piece at a time
+                       once; None: one for each core, and 1 under a debugger. With 1, all happens in
+                       the current thread of this process, by plain calls
+    micro_batches      parts that the batch goes through the model in, one after the other: the same
+                       gradient to rounding, with activations of one part at a time
     rng                Generator for dropout; None: no dropout
     grads              Parameters: the gradient of the last step
-    Raises ValueError for an optimizer of other parameters, and for numbers that are not positive.
+
+    With several threads the model's weights are shared memory from the first step until the trainer
+    is gone: a process that you fork meanwhile writes into the same weights (copy.deepcopy(model) makes
+    one of its own).
+
+    Raises ValueError for an optimizer of other parameters, and for arguments other than described.
     """
 
     def __init__(self, model, optimizer, schedule=None, clip=1.0, threads=None, micro_batches=1, rng=None):
+        if not isinstance(model, GPT):
+            refuse("model", model, "a GPT")
+        check_trainable(model.params.flat.dtype)
+        if not isinstance(optimizer, Optimizer):
+            refuse("optimizer", optimizer, "an optimizer, such as AdamW(model.params)")
         if optimizer.params is not model.params:
             raise ValueError("optimizer: one of other parameters given, expected the model's own, model.params")
-        if clip is not None:
-            check_positive("clip", clip)
-        check_positive("micro_batches", micro_batches)
-        self.model, self.optimizer, self.schedule, self.clip, self.rng = model, optimizer, schedule, clip, rng
-        self.threads = checked(threads)
-        self.micro_batches = micro_batches
-        parallel.keep_freed_memory()
-        self.steps = 0
-        self.grads = Parameters(model.config, model.params.flat.dtype, shared_memory.zeros)
-        self._team = None
+        if schedule is not None and not callable(schedule):
+            refuse("schedule", schedule, "a function of the step's number, such as a WarmupCosine, or None")
+        self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.clip, self.micro_batches = clip, micro_batches
+        self.check_settings()
+        self.threads = parallel.worker_count(threads)
+        self.rng = None if rng is None else check_generator("rng", rng)
+        memory.keep_freed_memory()
+        self.steps, self.half_updated = 0, False
+        self.grads = Parameters(model.config, model.params.flat.dtype)
+        self._team, self._lock = None, Lock()
 
     def step(self, ids, targets):
-        """One step on ids, targets (B, T) -> loss before it, global norm of its gradient before clipping."""
-        with parallel.blas_threads(1):
-            loss, norm = self.gradients(ids, targets)
-            scale = 1.0 if self.clip is None else clip_factor(norm, self.clip)
-            lr = self.schedule(self.steps) if self.schedule else None
-            self.optimizer.steps += 1
-            self.team().call("update", self.optimizer.settings(), lr, scale)
-        self.steps += 1
+        """One step on ids, targets (B, T) -> loss before it, global norm of its gradient before clipping.
+
+        Raises FloatingPointError, changing nothing, when either is not finite. Whatever else stops it
+        before the update changes nothing, too; what stops it during the update (a worker that was
+        killed, Ctrl-C) leaves parameters of which some have moved and some have not: `half_updated` is
+        True, and every later step raises RuntimeError.
+        """
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError("step: called while another thread's step of this trainer is running")
+        dropout = None if self.rng is None else self.rng.bit_generator.state
+        try:
+            self.check_whole()
+            self.check_settings()
+            lr, settings = self.learning_rate(), self.optimizer.settings()
+            with blas_threads(1):
+                loss, norm = self.gradients(ids, targets)
+                self.check_finite(loss, norm)
+                self.update(norm, lr, settings)
+        except BaseException:
+            if dropout is not None and not self.half_updated:
+                self.rng.bit_generator.state = dropout          # the same step can be tried again
+            raise
+        finally:
+            self._lock.release()
         return loss, norm
+
+    def check_settings(self):
+        """Make what may be set between steps Python's numbers, or raise ValueError."""
+        self.clip = None if self.clip is None else check_positive("clip", self.clip)
+        self.micro_batches = check_size("micro_batches", self.micro_batches)
+
+    def learning_rate(self):
+        """What the schedule says for the next step, or the optimizer's own."""
+        if self.schedule is None:
+            return check_positive("lr", self.optimizer.lr)
+        return check_not_negative(f"schedule({self.steps})", self.schedule(self.steps))
+
+    def check_whole(self):
+        """Raise RuntimeError after a step that was stopped in the middle of its update."""
+        if self.half_updated:
+            raise RuntimeError("an earlier step was stopped in the middle of its update: some parameters have moved, "
+                               "some have not. Go on from a checkpoint")
+
+    def check_finite(self, loss, norm):
+        """Raise FloatingPointError unless both are finite."""
+        if not (isfinite(loss) and isfinite(norm)):
+            raise FloatingPointError(
+                f"step {self.steps}: the loss is {loss} and the norm of its gradient {norm}, expected finite numbers; "
+                "the parameters are as they were before it. Try a smaller learning rate, or clipping")
+
+    def update(self, norm, lr, settings):
+        """The optimizer's step along self.grads, of this norm, clipped; settings are the optimizer's."""
+        scale = 1.0 if self.clip is None else clip_factor(norm, self.clip)
+        settings["steps"] += 1
+        team = None if self.threads == 1 else self.team()
+        self.half_updated = True
+        if team is None:
+            self.optimizer.steps = settings["steps"]
+            self.optimizer.update(self.grads, lr, scale)
+        else:
+            team.call("update", settings, lr, scale)
+        self.steps += 1
+        self.half_updated = False
 
     def gradients(self, ids, targets):
         """ids, targets (B, T) -> loss, global norm of its gradient; self.grads then holds that.
 
         The batch goes through the model in micro-batches, each split into shards of sequences, one a
-        worker. The loss is a mean over all scored positions; so a shard's loss counts by its share of
-        them, and the gradients with those weights simply add up.
+        worker.
         """
         ids = check_ids(ids, self.model.config)
         targets = check_targets(targets, ids.shape, self.model.config.vocab_size)
+        batches = [(ids[part], targets[part]) for part in parallel.even_slices(len(ids), self.micro_batches)]
         n_scored = np.count_nonzero(targets >= 0)
-        team = self.team()
+        if self.threads == 1:
+            return self._gradients_here(batches, n_scored)
+        return self._gradients_of_team(batches, n_scored)
 
-        loss, fresh = 0.0, True         # fresh: what grads holds does not count yet
-        for piece in parallel.shares(len(ids), self.micro_batches):
-            read, said = ids[piece], targets[piece]
-            shards = [(read[s], said[s]) for s in parallel.shares(len(read), len(team))]
+    def _gradients_here(self, batches, n_scored):
+        """gradients, all of it in the current thread."""
+        self.grads.flat[:] = 0
+        loss = 0.0
+        for ids, targets in batches:
+            seed, = self.seeds(1)
+            loss += accumulate(self.model, self.grads, ids, targets, n_scored, seed)
+        return loss, norm_of(self.grads.flat)
+
+    def _gradients_of_team(self, batches, n_scored):
+        """gradients, a shard of each batch a worker."""
+        team, loss = self.team(), 0.0
+        for i, (ids, targets) in enumerate(batches):
+            shards = [(ids[part], targets[part]) for part in parallel.even_slices(len(ids), len(team))]
             shards += [(ids[:0], targets[:0])] * (len(team) - len(shards))
-            seeds = [None] * len(team) if self.rng is None else self.rng.integers(2**63, size=len(team)).tolist()
-            found = team.call_each("gradients", [(*shard, n_scored, seed, fresh) for shard, seed in zip(shards, seeds)])
-            losses, squares = zip(*found)
-            for turn in range(1, len(team)):
-                squares = team.call("add", turn, fresh)
+            arguments = [(*shard, n_scored, seed, i == 0) for shard, seed in zip(shards, self.seeds(len(team)))]
+            losses, squares = zip(*team.call_each("gradients", arguments))
+            for round in range(1, len(team)):
+                squares = team.call("add", round, i == 0)
             loss += sum(losses)
-            fresh = False
         return loss, sqrt(sum(squares))
+
+    def seeds(self, n):
+        """n seeds of dropout, or n times None."""
+        return [None] * n if self.rng is None else self.rng.integers(2**63, size=n).tolist()
 
     def team(self):
         """The workers, made when first asked for, and anew for another model or optimizer."""
-        held = (self.model, self.model.params, self.optimizer)
-        if self._team is None or not self._team.alive or any(a is not b for a, b in zip(held, self._held)):
-            n, config, dtype = self.threads, self.model.config, self.model.params.flat.dtype
-            owns = [self.grads] if n == 1 else [Notes(config, dtype) for _ in range(n)]
-            workers = [Worker(self.model, self.grads, self.optimizer, i, owns) for i in range(n)]
-            self._team = parallel.team(workers, [self.model.params.flat, self.grads.flat, *self.optimizer.arrays().values(),
-                                                 *(own.flat for own in owns)])
-            self._held = held
+        arrays = [self.model.params.flat, self.grads.flat, *self.optimizer.arrays().values()]
+        members = [self.model, self.model.params, self.grads, self.optimizer, *arrays]
+        if self._team is None or not self._team.alive or any(a is not b for a, b in zip(members, self._members)):
+            config, dtype = self.model.config, self.model.params.flat.dtype
+            local_gradients = [LocalGradients(config, dtype) for _ in range(self.threads)]
+            workers = [Worker(self.model, self.grads, self.optimizer, i, local_gradients) for i in range(self.threads)]
+            self._team = parallel.team(workers, [*arrays, *(local.flat for local in local_gradients)])
+            self._members = members
         return self._team
 
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name not in ("_team", "_members", "_lock")}
 
-class Worker:
-    """One of n that take a step together: each its shard of the batch, then its share of all parameters.
-
-    Two workers must not add to one array at once. So each makes the gradient of its shard apart
-    (owns, all of them Notes), and they are added to the common one (grads) afterwards, share by share:
-    in turn t worker i is at share i + t (mod n), adds the products that it has noted, and in the last
-    turn what all have summed. No share has two workers at it, and each gets its terms in the same
-    order every time: the same bits. A worker alone adds at once: owns is [grads].
-    """
-
-    def __init__(self, model, grads, optimizer, index, owns):
-        self.model, self.grads, self.optimizer, self.index, self.owns = model, grads, optimizer, index, owns
-        self.own, self.n = owns[index], len(owns)
-        self.shares = split(grads, self.n)
-
-    def gradients(self, ids, targets, n_scored, seed, fresh):
-        """This shard's part of the loss; its gradient, and the first turn of adding: its squares.
-
-        seed    for dropout; None: none.    fresh   what the common gradient holds does not count
-        """
-        if self.n > 1:
-            self.own.clear()
-        elif fresh:
-            self.grads.flat[:] = 0
-        weight = np.count_nonzero(targets >= 0) / n_scored
-        loss = 0.0
-        if weight > 0:
-            rng = None if seed is None else np.random.default_rng(seed)
-            _, loss, cache = self.model.forward(ids, targets, rng)
-            self.model.backward(cache, self.own, weight)
-        return weight * float(loss), self.add(0, fresh)
-
-    def add(self, turn, fresh):
-        """Add to the share whose turn it is; fresh: over what was there before the first turn.
-
-        Returns the sum of its squares (added in float64), if that was the last; or 0.
-        """
-        found = 0.0
-        for part, name, rows in self.shares[(self.index + turn) % self.n]:
-            if self.n > 1 and name is not None:
-                add_products(self.grads.arrays[name][rows], rows, self.own.arrays[name], fresh and turn == 0)
-            if turn < self.n - 1:
-                continue
-            for stretch in stretches(part.start, part.stop):
-                total = self.grads.flat[stretch]
-                if self.n > 1 and name is None:
-                    add_terms(total, [own.flat[stretch] for own in self.owns], fresh)
-                found += float(total @ total)
-        return found
-
-    def update(self, settings, lr, scale):
-        """The optimizer's step on this worker's share of the parameters."""
-        vars(self.optimizer).update(settings)
-        self.optimizer.update(self.grads, lr, scale, self.index, self.n)
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._team, self._lock = None, Lock()
 
 
-class Notes(Parameters):
-    """The gradient of one shard of several: arrays to add to, but for the largest, which are lists.
-
-    To hold those once more for each worker would cost too much memory. Their lists take the (a, b)
-    with dW = sum of aᵀ b (see linear.add_product; a may be ids, see lookup.add_rows). Tied, head is
-    E here, too: one list, which gets a note from each of its uses.
-    """
-
-    def __init__(self, config, dtype):
-        super().__init__(config, dtype, shared_memory.zeros)         # the system gives no memory for what is never touched
-        self.parts = [part for part, name, _ in split(self, 1)[0] if name is None]
-        Names.__init__(self, config, {name: [] if is_noted(name, array) else array
-                                      for name, array in self.arrays.items()})
-
-    def clear(self):
-        """All zeros, and nothing noted."""
-        for part in self.parts:
-            self.flat[part] = 0
-        for array in self.arrays.values():
-            if isinstance(array, list):
-                array.clear()
+def check_trainable(dtype):
+    """Raise ValueError for numbers that cannot be trained."""
+    if dtype.kind != "f" or dtype.itemsize < 4:     # float16: gradients below 6e-8 are 0, squares of those below 2e-4
+        raise ValueError(f"model: of {dtype} given, expected float32 or float64")
 
 
-LARGE = 1 << 20             # numbers
-
-
-def is_noted(name, array):
-    """Whether the array is large, and the factor of products or E: the sum of what can be noted."""
-    return array.size > LARGE and (name.endswith(".W") or name in ("E", "head"))
-
-
-def split(params, n):
-    """params.flat in n shares of about the same size: lists of (slice of flat, name, rows).
-
-    Either name is None, and all of the slice belongs to arrays that are not noted; or it is the
-    array's of which these rows are noted.
-    """
-    shares, size = [[] for _ in range(n)], params.flat.size
-    bounds = [i * size // n for i in range(n + 1)]
-    for name, place in params.places.items():
-        array = params.arrays[name]
-        if is_noted(name, array):
-            for rows in linear.bands(*array.shape, linear.BAND):
-                start, stop = (place.start + row * array.shape[1] for row in (rows.start, rows.stop))
-                shares[start * n // size].append((slice(start, stop), name, rows))
-            continue
-        for share, low, high in zip(shares, bounds, bounds[1:]):
-            start, stop = max(place.start, low), min(place.stop, high)
-            if start < stop and share and share[-1][0].stop == start and share[-1][1] is None:
-                start = share.pop()[0].start
-            if start < stop:
-                share.append((slice(start, stop), None, None))
-    return shares
-
-
-def add_products(total, rows, noted, fresh):
-    """total += those rows of the sum of aᵀ b over all (a, b) noted for an array; fresh: total = that."""
-    for a, b in noted:
-        if a.ndim == 2 and fresh:
-            np.matmul(a[:, rows].T, b, out=total)
-        elif a.ndim == 2:
-            total += a[:, rows].T @ b
-        else:
-            if fresh:
-                total[...] = 0
-            inside = (a >= rows.start) & (a < rows.stop)
-            lookup.add_rows(total, a[inside] - rows.start, b[inside])
-        fresh = False
-    if fresh:
-        total[...] = 0
-
-
-def add_terms(total, terms, fresh):
-    """total += the sum of all terms; fresh: total = that."""
-    for term in terms:
-        np.add(0 if fresh else total, term, out=total)
-        fresh = False
+def norm_of(flat):
+    """The Euclidean norm of flat (n,), its squares added up in float64, a chunk at a time."""
+    return sqrt(sum(squares_of(flat[chunk]) for chunk in chunks(0, flat.size)))
 
 
 def evaluate(model, tokens, B, T, threads=None):
-    """Mean loss over all of tokens (N,), in stretches of T, B at a time for each of `threads` workers; no dropout.
+    """Mean loss over all of tokens (N,), in sequences of T, B at a time for each of `threads` workers; no dropout.
 
     Raises ValueError for threads below 1, and for tokens that are fewer than T + 1.
     """
-    threads = checked(threads)
-    parallel.keep_freed_memory()
+    threads = parallel.worker_count(threads)
+    memory.keep_freed_memory()
     batches = list(consecutive_batches(tokens, B, T))
-    examiners = [Examiner(model, batches[share]) for share in parallel.shares(len(batches), threads)]
-    with parallel.blas_threads(1):
-        found = parallel.team(examiners, []).call("losses")
-    losses, sizes = zip(*[pair for part in found for pair in part])
+    evaluators = [Evaluator(model, batches[part]) for part in parallel.even_slices(len(batches), threads)]
+    with blas_threads(1):
+        if len(evaluators) == 1:
+            results = [evaluators[0].losses()]
+        else:
+            results = parallel.team(evaluators, []).call("losses")
+    losses, sizes = zip(*[pair for result in results for pair in result])
     return float(sum(losses) / sum(sizes))
 
 
-def checked(threads):
-    """threads, or ValueError if that is not positive; None: one for each core."""
-    if threads is None:
-        return parallel.cores()
-    check_positive("threads", threads)
-    return threads
-
-
-class Examiner:
+class Evaluator:
     """One of the workers that evaluate a model together: it has some of the batches."""
 
     def __init__(self, model, batches):

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt_np import PRESETS, GPT, GPTConfig
-from strategies import assert_bits, configs, sizes
+from minigpt_np import PRESETS, GPT, BPETokenizer, CharacterTokenizer, GPTConfig
+from minigpt_np.checks import show
+from minigpt_np.training.data import consecutive_batches, random_batch, split
+from strategies import ODD, VIEWS, assert_bits, cases, configs, sizes
 
 MODEL = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=2))
 
@@ -47,6 +49,46 @@ def test_ids_longer_than_block_size():
     with refused("ids", "T = 5 positions given", "at most block_size = 4"):
         MODEL.forward(np.zeros((1, 5), int))
     MODEL.forward(np.zeros((1, 4), int))
+
+
+@pytest.mark.parametrize("ids, given", [
+    ([[0, 1], [2]], "rows of lengths [1, 2] given"),
+    ([np.array([0, 1]), np.array([2])], "rows of lengths [1, 2] given"),
+    ([[0, [1]]], "given"),
+])
+def test_prompts_of_unequal_length(ids, given):
+    for use in (MODEL.forward, lambda ids: MODEL.generate(ids, 1)):
+        with refused("ids", given, "all of its rows of one length"):
+            use(ids)
+
+
+@pytest.mark.parametrize("ids", [
+    np.ma.array([[0, 1]], mask=[[False, True]]), [np.ma.array([0, 1], mask=[False, True])], np.ma.array([[0, 1]])])
+def test_a_mask_would_be_lost(ids):
+    for use in (MODEL.forward, lambda ids: MODEL.generate(ids, 1), lambda ids: MODEL.forward([[0, 1]], ids)):
+        with pytest.raises(ValueError, match="^(ids|targets): a masked array given, expected one without a mask"):
+            use(ids)
+
+
+LAYOUTS = [lambda array: array.tolist(), lambda array: [list(row) for row in array], lambda array: tuple(array),
+           *(lambda array, dtype=dtype: array.astype(dtype) for dtype in (">i8", "<i4", ">i2", np.int8))]
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+@given(cases(), st.sampled_from([*LAYOUTS, np.asfortranarray, read_only, VIEWS[3],
+                                 lambda array: array[::-1, ::-1].copy()[::-1, ::-1]]))
+def test_every_layout_of_the_same_numbers_is_the_same_input(case, layout):
+    logits, loss, cache = case.model.forward(case.ids, case.targets)
+    found, found_loss, found_cache = case.model.forward(layout(case.ids), layout(case.targets))
+    assert_bits(found, logits)
+    assert found_loss == loss
+    assert_bits(case.model.backward(found_cache).flat, case.model.backward(cache).flat)
+    assert_bits(case.model.generate(layout(case.ids), 2), case.model.generate(case.ids, 2))
 
 
 # ---- targets -------------------------------------------------------------------------------------
@@ -164,3 +206,61 @@ def test_model_config(config):
 def test_model_dtype(dtype):
     with refused("dtype", repr(dtype), "floating-point or complex"):
         GPT(MODEL.config, dtype=dtype)
+
+
+# ---- whatever is given: one clear line, or it works ----------------------------------------------
+
+TOKENS = np.arange(20)
+BPE = BPETokenizer.train("the other then the other", 260)
+CALLS = {
+    "config": (GPTConfig, dict(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=2, tie_embeddings=True,
+                               norm="pre", embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0, layer_norm_eps=1e-5)),
+    "preset": (lambda preset: GPTConfig.preset(preset), dict(preset="gpt-nano")),
+    "forward": (MODEL.forward, dict(ids=[[1]], targets=[[1]])),
+    "generate": (MODEL.generate, dict(ids=[[1]], max_new_tokens=1, temperature=1.0, do_sample=True,
+                                      top_k=1, top_p=0.5, seed=0)),
+    "random_batch": (random_batch, dict(tokens=TOKENS, B=2, T=3, rng=np.random.default_rng(0))),
+    "consecutive_batches": (consecutive_batches, dict(tokens=TOKENS, B=2, T=3)),
+    "split": (lambda held_out: split(TOKENS, held_out), dict(held_out=0.1)),
+    "train": (BPETokenizer.train, dict(text="aa aa", vocab_size=257)),
+    "encode": (lambda text: BPE.encode(text), dict(text="aa")),
+    "decode": (lambda ids: BPE.decode(ids), dict(ids=[1])),
+    "token": (lambda id: BPE.token(id), dict(id=1)),
+    "characters": (CharacterTokenizer, dict(text="ab")),
+    "characters' encode": (lambda text: CharacterTokenizer("ab").encode(text), dict(text="ab")),
+    "characters' decode": (lambda ids: CharacterTokenizer("ab").decode(ids), dict(ids=[1])),
+    "pretrained": (lambda dtype: GPT.from_pretrained("/nothing", dtype=dtype), dict(dtype=np.float32)),
+}
+HUGE = {"max_new_tokens": 10**6, "B": 10**6, "vocab_size": 10**6, "block_size": 10**6, "n_layer": 10**6}
+
+
+@pytest.mark.filterwarnings("ignore:vocab_size", "ignore:Data type alias")
+@pytest.mark.parametrize("name, argument", [(name, argument) for name, (_, good) in CALLS.items() for argument in good])
+def test_any_value_is_taken_or_refused_in_one_line_that_names_the_argument(name, argument):
+    call, good = CALLS[name]
+    for value in ODD:
+        if argument in HUGE and isinstance(value, (int, np.integer)) and value > HUGE[argument]:
+            continue                    # is taken at its word, and would take long
+        try:
+            call(**good | {argument: value})
+        except FileNotFoundError:
+            assert name == "pretrained"
+        except ValueError as error:
+            also = {"id": "|ids", "ids": "|id", "n_head": "|n_embd", "T": "|tokens"}.get(argument, "")
+            assert re.match(f"({argument}{also}): .*given(,| at).* expected .*", str(error)), (value, str(error))
+            assert "\n" not in str(error) and len(str(error)) < 1000
+
+
+def test_what_is_long_is_shown_in_part():
+    assert show("x" * 10**6).count("x") < 300
+    assert show(list(range(10**6))) == "[0, 1, 2, 3, 4, 5, ...]"
+    assert show(np.zeros((2, 3))) == "an array of float64 of shape (2, 3)"
+    assert show(10**5000) == "a number of 16610 bits"
+
+
+def test_numpys_numbers_become_pythons():
+    config = GPTConfig(np.int64(5), np.uint8(4), np.int32(1), np.int16(1), np.int64(2), tie_embeddings=np.False_,
+                       embd_pdrop=np.float32(0.5), layer_norm_eps=np.float64(1e-3))
+    sizes = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
+    assert {type(getattr(config, name)) for name in sizes} == {int}
+    assert type(config.embd_pdrop) is type(config.layer_norm_eps) is float and config.tie_embeddings is False

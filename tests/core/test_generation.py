@@ -1,4 +1,4 @@
-"""Generation: what is remembered is never another answer, and draws follow the softmax."""
+"""Generation: what is kept never changes the answer, and draws follow the softmax."""
 import itertools
 import math
 import warnings
@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from minigpt_np import GPT, GPTConfig, generation
 from minigpt_np.layers import logits as output
 from strategies import (
-    assert_bits, assert_same, configs, examples, ids_arrays, lively, seeds, sizes)
+    assert_bits, assert_same, configs, examples, ids_arrays, with_large_weights, seeds, sizes)
 
 # eps = 1 keeps LayerNorm from stretching two nearly equal numbers, and their rounding, 300-fold
-models = st.builds(lively, configs(layer_norm_eps=1.0), seeds)
+models = st.builds(with_large_weights, configs(layer_norm_eps=1.0), seeds)
 SMALL = GPTConfig(vocab_size=7, block_size=4, n_layer=2, n_head=2, n_embd=8, layer_norm_eps=1.0)
 
 
@@ -36,7 +36,7 @@ def choices(draw):
                 seed=draw(seeds))
 
 
-# ---- the memory is never another answer ----------------------------------------------------------
+# ---- what is kept never changes the answer ----------------------------------------------------------
 
 @pytest.mark.parametrize("positions", [1, 2, 256])
 @given(st.data(), models)
@@ -45,7 +45,7 @@ def test_logits_are_the_full_pass_s_for_every_split_of_a_sequence(positions, dat
     T = ids.shape[1]
     expected = [last_logits(model, ids[:, :t]) for t in range(1, T + 1)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generation, "POSITIONS", positions)
+        patch.setattr(generation, "CHUNK", positions)
         for split in range(1, T + 1):
             found = []
             rest = iter(ids.T[split:])
@@ -54,7 +54,7 @@ def test_logits_are_the_full_pass_s_for_every_split_of_a_sequence(positions, dat
                 found.append(logits)
                 return next(rest, ids[:, 0])
 
-            tokens = list(generation.follow(model, ids[:, :split], T - split + 1, choose))
+            tokens = list(generation.decode(model, ids[:, :split], T - split + 1, choose))
             assert len(tokens) == len(found) == T - split + 1
             for logits, full in zip(found, expected[split - 1:]):
                 assert_same(logits, full)
@@ -70,7 +70,7 @@ def test_generate_is_the_loop_that_remembers_nothing(data, model, options):
         if options["do_sample"]:
             p = generation.probabilities(
                 logits, options["temperature"], options["top_k"], options["top_p"])
-            new = generation.draw(p, rng)
+            new = generation.sample(p, rng)
         else:
             new = logits.argmax(axis=1)
         longer = np.concatenate([longer, new[:, None]], axis=1)
@@ -90,15 +90,15 @@ def test_greedy_tokens_have_the_largest_logit_whatever_the_other_options(data, m
 
 @pytest.mark.parametrize("T, lengths", [(1, [1, 1, 1, 1, 4, 4]), (3, [3, 1, 4, 4, 4, 4]),
                                         (4, [4] * 6), (9, [4] * 6)])
-def test_only_new_positions_are_read_until_the_window_slides(T, lengths, monkeypatch):
-    read, found = generation.read, []
+def test_only_new_positions_go_through_the_blocks_until_the_window_slides(T, lengths, monkeypatch):
+    forward_cached, found = generation.forward_cached, []
 
-    def spy(model, ids, t, memory):
+    def spy(model, ids, kv_cache):
         found.append(ids.shape[1])
-        return read(model, ids, t, memory)
+        return forward_cached(model, ids, kv_cache)
 
-    monkeypatch.setattr(generation, "read", spy)
-    lively(SMALL, 0).generate(np.zeros((2, T), int), 6)             # block_size is 4
+    monkeypatch.setattr(generation, "forward_cached", spy)
+    with_large_weights(SMALL, 0).generate(np.zeros((2, T), int), 6)             # block_size is 4
     assert found == lengths
 
 
@@ -121,7 +121,7 @@ def test_the_end_of_a_long_prompt_is_all_that_counts(model, seed):
 
 
 def test_logits_are_computed_at_the_last_position_only(monkeypatch):
-    model, rows = lively(SMALL, 0), []
+    model, rows = with_large_weights(SMALL, 0), []
     forward = output.forward
     monkeypatch.setattr(output, "forward", lambda h, head: rows.append(len(h)) or forward(h, head))
     model.generate(np.zeros((3, 2), int), 5)
@@ -130,14 +130,14 @@ def test_logits_are_computed_at_the_last_position_only(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.complex128])
 def test_every_dtype_keeps_its_own(dtype):
-    exact = lively(SMALL, 1)
+    exact = with_large_weights(SMALL, 1)
     model = GPT(SMALL, dtype=dtype)
     model.params.flat[...] = exact.params.flat
     ids = np.array([[1, 2], [3, 0]])
     found = []
-    list(generation.follow(model, ids, 4, lambda z: found.append(z) or np.array([5, 6])))
+    list(generation.decode(model, ids, 4, lambda z: found.append(z) or np.array([5, 6])))
     expected = []
-    list(generation.follow(exact, ids, 4, lambda z: expected.append(z) or np.array([5, 6])))
+    list(generation.decode(exact, ids, 4, lambda z: expected.append(z) or np.array([5, 6])))
     for a, b in zip(found, expected):
         assert a.dtype == np.zeros(0, dtype).real.dtype
         assert_same(a, b)
@@ -167,7 +167,7 @@ def test_stream_yields_the_columns_generate_returns_and_a_seed_gives_the_same_bi
 
 
 def test_tokens_come_one_by_one():
-    three = itertools.islice(lively(SMALL, 0).stream([[1]], 10**15), 3)
+    three = itertools.islice(with_large_weights(SMALL, 0).stream([[1]], 10**15), 3)
     assert [token.shape for token in three] == [(1,)] * 3
 
 
@@ -267,9 +267,9 @@ class Fixed:
                                       (1 - 2**-53, 3)])
 def test_a_draw_inverts_the_cumulative_sum_and_never_finds_an_improbable_token(u, token):
     p = np.array([[0, 0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5, 0]])
-    assert generation.draw(p, Fixed(u)).tolist() == [token] * 2
+    assert generation.sample(p, Fixed(u)).tolist() == [token] * 2
     thirds = np.array([[1 / 3, 1 / 3, 1 / 3 - 1e-9, 0]])     # cumulative sums that fall short of 1
-    assert generation.draw(thirds, Fixed(1 - 2**-53)).tolist() == [2]
+    assert generation.sample(thirds, Fixed(1 - 2**-53)).tolist() == [2]
 
 
 def assert_frequencies(tokens, p):
@@ -286,14 +286,14 @@ def assert_frequencies(tokens, p):
 @given(rows(), seeds)
 def test_frequencies_of_draws_are_the_probabilities(logits, seed):
     p = generation.probabilities(logits, 1.0, None, None)[0]
-    tokens = generation.draw(np.tile(p, (5000, 1)), np.random.default_rng(seed))
+    tokens = generation.sample(np.tile(p, (5000, 1)), np.random.default_rng(seed))
     assert_frequencies(tokens, p)
 
 
 @examples(1 / 6)
 @given(seeds, st.sampled_from([0.5, 1.0, 3.0]), st.sampled_from([None, 3]))
 def test_frequencies_of_generated_tokens_are_the_model_s_probabilities(seed, temperature, top_k):
-    model = lively(SMALL, seed)
+    model = with_large_weights(SMALL, seed)
     logits = model.forward(np.array([[2, 5]]))[0][0, -1] / temperature
     kth = np.sort(logits)[-(top_k or 7)]
     p = softmax([v if v >= kth else -math.inf for v in logits.tolist()])
@@ -318,7 +318,7 @@ def test_frequencies_of_generated_tokens_are_the_model_s_probabilities(seed, tem
 ])
 @pytest.mark.parametrize("method", ["generate", "stream"])
 def test_a_bad_argument_is_named_before_anything_is_computed(method, name, bad, monkeypatch):
-    monkeypatch.setattr(generation, "read", None)
+    monkeypatch.setattr(generation, "forward_cached", None)
     arguments = dict(ids=[[1, 2]], max_new_tokens=2) | {name: bad}
     with pytest.raises(ValueError, match=f"^{name}: .*expected"):
         getattr(GPT(SMALL), method)(**arguments)

@@ -1,208 +1,34 @@
-"""One set of laws for every layer, then what each layer promises alone.
-
-A Layer below is a layer with its arrays bound by name, so that one property can be put to all:
-`run` gives output and cache, `pull` takes the output's gradient to the gradients of all arrays.
-"""
+"""One set of laws for every layer, then what each layer promises alone. (layer_strategies.py draws the layers.)"""
 import copy
+import types
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import is_dataclass
+from math import erfc
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minigpt_np import GPTConfig
+from layer_strategies import LAYERS, Layer, Named
+from minigpt_np import GPTConfig, Parameters, parameters
 from minigpt_np.gradcheck import adjoint, check
 from minigpt_np.layers import (
-    attention, block, causal, cross_entropy, dropout, gelu, layernorm, linear, logits, lookup, mlp,
-    softmax)
-from minigpt_np.parameters import Parameters
+    causal, constants, cross_entropy, dropout, gelu, gelu_exact, layernorm, linear, logits, lookup, softmax)
+from minigpt_np.layers.deferred import Deferred
 from strategies import (
-    assert_bits, assert_same, examples, ids_arrays, normal, seeds, sizes, targets_arrays)
+    assert_bits, assert_same, cases, examples, ids_arrays, normal, seeds, sizes, targets_arrays)
 
-
-class Layer:
-    """arrays: name -> array; forward(arrays) -> output, cache; backward(dy, cache, grads), which
-    adds to the arrays in grads and returns the gradients of the rest, by name."""
-
-    def __init__(self, arrays, forward, backward):
-        self.arrays, self.run, self._backward = arrays, forward, backward
-
-    def output(self):
-        return self.run(self.arrays)[0]
-
-    def pull(self, dy, cache, filled_with=0.0):
-        """Gradients of all arrays; those that are accumulated start at filled_with."""
-        grads = {name: np.full_like(x, filled_with) for name, x in self.arrays.items()}
-        returned = self._backward(dy, cache, grads)
-        return grads | returned, set(returned)
-
-    def of(self, dtype):
-        return Layer({n: x.astype(dtype) for n, x in self.arrays.items()}, self.run, self._backward)
-
-    def __repr__(self):
-        return f"Layer({ {n: x.shape for n, x in self.arrays.items()} })"
-
-
-class Named:
-    """Attribute access to arrays of a dict: Named({"qkv.W": a}).qkv.W is a."""
-
-    def __init__(self, arrays, prefix=""):
-        self._arrays, self._prefix = arrays, prefix
-
-    def __getattr__(self, name):
-        full = self._prefix + name
-        return self._arrays[full] if full in self._arrays else Named(self._arrays, full + ".")
-
-
-def arrays_of(seed, **shapes):
-    rng = np.random.default_rng(seed)
-    return {name.replace("__", "."): rng.normal(name.endswith("gain"), 0.7, shape)
-            for name, shape in shapes.items()}
-
-
-def generator(seed):
-    return None if seed is None else np.random.default_rng(seed)
-
-
-maybe_seeds = st.none() | seeds
-probabilities = st.sampled_from([0.0, 0.3, 0.8])
-
-
-@st.composite
-def linears(draw):
-    N, I, J = draw(sizes(4)), draw(sizes(4)), draw(sizes(4))
-    return Layer(arrays_of(draw(seeds), x=(N, I), W=(I, J), b=(J,)),
-                 lambda a: linear.forward(a["x"], Named(a)),
-                 lambda dy, cache, g: {"x": linear.backward(dy, cache, Named(g))})
-
-
-@st.composite
-def layernorms(draw):
-    N, D, eps = draw(sizes(4)), draw(sizes(5)), draw(st.sampled_from([1e-5, 0.1]))
-    return Layer(arrays_of(draw(seeds), x=(N, D), gain=(D,), bias=(D,)),
-                 lambda a: layernorm.forward(a["x"], Named(a), eps),
-                 lambda dy, cache, g: {"x": layernorm.backward(dy, cache, Named(g))})
-
-
-@st.composite
-def gelus(draw):
-    scale = draw(st.sampled_from([0.1, 2, 9]))
-    x = normal(draw(seeds), draw(sizes(4)), draw(sizes(4)), scale=scale)
-    return Layer({"x": x}, lambda a: gelu.forward(a["x"]),
-                 lambda dy, cache, g: {"x": gelu.backward(dy, cache)})
-
-
-@st.composite
-def dropouts(draw):
-    x = normal(draw(seeds), draw(sizes(4)), draw(sizes(4)))
-    p, seed = draw(probabilities), draw(maybe_seeds)
-    return Layer({"x": x}, lambda a: dropout.forward(a["x"], p, generator(seed)),
-                 lambda dy, mask, g: {"x": dropout.backward(dy, mask)})
-
-
-@st.composite
-def lookups(draw):
-    B, T, V, D = draw(sizes(3)), draw(sizes(4)), draw(sizes(4)), draw(sizes(3))
-    ids = draw(ids_arrays(B, T, V))
-    arrays = arrays_of(draw(seeds), E=(V, D), P=(T + draw(st.integers(0, 2)), D))
-
-    def backward(dx, cache, g):
-        lookup.backward(dx, cache, g["E"], g["P"])
-        return {}
-    return Layer(arrays, lambda a: lookup.forward(ids, a["E"], a["P"]), backward)
-
-
-@st.composite
-def all_logits(draw):
-    N, V, D = draw(sizes(4)), draw(sizes(5)), draw(sizes(4))
-    return Layer(arrays_of(draw(seeds), h=(N, D), head=(V, D)),
-                 lambda a: logits.forward(a["h"], a["head"]),
-                 lambda dy, cache, g: {"h": logits.backward(dy, cache, g["head"])})
-
-
-@st.composite
-def losses(draw):
-    N, V = draw(sizes(4)), draw(sizes(5))
-    targets = draw(targets_arrays(1, N, V))[0]
-    # 60: exp(60) is above softmax.LARGE, so that the shifted branch has its share
-    z = normal(draw(seeds), N, V) + draw(st.sampled_from([0.0, 60.0, -60.0]))
-    return Layer({"logits": z}, lambda a: cross_entropy.forward(a["logits"], targets),
-                 lambda dloss, cache, g: {"logits": cross_entropy.backward(dloss, cache)})
-
-
-@st.composite
-def causals(draw):
-    B, T, H, K = draw(sizes(2)), draw(sizes(5)), draw(sizes(2)), draw(sizes(3))
-    p, seed = draw(probabilities), draw(maybe_seeds)
-    return Layer({"qkv": normal(draw(seeds), B * T, 3 * H * K)},
-                 lambda a: causal.forward(a["qkv"], B, T, H, p, generator(seed)),
-                 lambda dy, cache, g: {"qkv": causal.backward(dy, cache)})
-
-
-@st.composite
-def inner_configs(draw):
-    """Batch shape and config of an attention, MLP or block; D is H K <= 4."""
-    H = draw(sizes(2))
-    config = GPTConfig(1, 1, 1, H, H * draw(sizes(2)), attn_pdrop=draw(probabilities),
-                       resid_pdrop=draw(probabilities),
-                       layer_norm_eps=draw(st.sampled_from([1e-5, 0.1])))
-    return (draw(sizes(2)), draw(sizes(4))), config
-
-
-@st.composite
-def attentions(draw):
-    (B, T), config = draw(inner_configs())
-    D, seed = config.n_embd, draw(maybe_seeds)
-    arrays = arrays_of(draw(seeds), x=(B * T, D), qkv__W=(D, 3 * D), qkv__b=(3 * D,),
-                       out__W=(D, D), out__b=(D,))
-    return Layer(arrays,
-                 lambda a: attention.forward(a["x"], Named(a), (B, T), config, generator(seed)),
-                 lambda dy, cache, g: {"x": attention.backward(dy, cache, Named(g))})
-
-
-@st.composite
-def mlps(draw):
-    shape, config = draw(inner_configs())
-    D, seed = config.n_embd, draw(maybe_seeds)
-    arrays = arrays_of(draw(seeds), x=(shape[0] * shape[1], D), up__W=(D, 4 * D), up__b=(4 * D,),
-                       down__W=(4 * D, D), down__b=(D,))
-    return Layer(arrays, lambda a: mlp.forward(a["x"], Named(a), config, generator(seed)),
-                 lambda dy, cache, g: {"x": mlp.backward(dy, cache, Named(g))})
-
-
-def blocks(norm):
-    @st.composite
-    def drawn(draw):
-        (B, T), config = draw(inner_configs())
-        D, seed = config.n_embd, draw(maybe_seeds)
-        arrays = arrays_of(
-            draw(seeds), x=(B * T, D), norm1__gain=(D,), norm1__bias=(D,), norm2__gain=(D,),
-            norm2__bias=(D,), attention__qkv__W=(D, 3 * D), attention__qkv__b=(3 * D,),
-            attention__out__W=(D, D), attention__out__b=(D,), mlp__up__W=(D, 4 * D),
-            mlp__up__b=(4 * D,), mlp__down__W=(4 * D, D), mlp__down__b=(D,))
-        forward, backward = block.PLACES[norm]
-        return Layer(arrays, lambda a: forward(a["x"], Named(a), (B, T), config, generator(seed)),
-                     lambda dx, cache, g: {"x": backward(dx, cache, Named(g))})
-    return drawn()
-
-
-LAYERS = {
-    "linear": linears(), "layernorm": layernorms(), "gelu": gelus(), "dropout": dropouts(),
-    "lookup": lookups(), "logits": all_logits(), "cross_entropy": losses(), "causal": causals(),
-    "attention": attentions(), "mlp": mlps(),
-    "block, pre": blocks("pre"), "block, post": blocks("post"),
-}
 every_layer = pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
-pieces = st.sampled_from([1, 2, 3, 64])
+query_blocks = st.sampled_from([1, 2, 3, 64])
 
 
 @pytest.fixture(autouse=True)
 def whole_runs():
-    """Puts causal.QUERIES and linear.BAND back, whatever a test set them to."""
-    before = causal.QUERIES, linear.BAND
+    """Puts causal.QUERY_BLOCK back, whatever a test set it to."""
+    before = causal.QUERY_BLOCK
     yield
-    causal.QUERIES, linear.BAND = before
+    causal.QUERY_BLOCK = before
 
 
 def weights_like(y, seed):
@@ -214,42 +40,42 @@ def weights_like(y, seed):
 
 @every_layer
 @examples(1 / 3)
-@given(data=st.data(), seed=seeds, queries=pieces)
+@given(data=st.data(), seed=seeds, queries=query_blocks)
 def test_backward_is_the_complex_step_derivative(layers, data, seed, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     layer = data.draw(layers)
-    y, cache = layer.run(layer.arrays)
+    y, cache = layer.forward(layer.arrays)
     u = weights_like(y, seed)
-    gradients, _ = layer.pull(u, cache)
+    gradients, _ = layer.vjp(u, cache)
     moved = layer.of(complex)
-    check(lambda: np.sum(u * moved.output()), moved.arrays, gradients, "complex", limit=4,
+    check(lambda: np.sum(u * moved.output()), layer.titled(moved.arrays), layer.titled(gradients), "complex", limit=4,
           rng=np.random.default_rng(seed)).raise_if_wrong()    # within 9e-13 of the largest
 
 
 @every_layer
 @examples(1 / 6)
-@given(data=st.data(), seed=seeds, queries=pieces)
+@given(data=st.data(), seed=seeds, queries=query_blocks)
 def test_backward_is_the_extrapolated_difference(layers, data, seed, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     layer = data.draw(layers)
-    y, cache = layer.run(layer.arrays)
+    y, cache = layer.forward(layer.arrays)
     u = weights_like(y, seed)
-    gradients, _ = layer.pull(u, cache)
-    report = check(lambda: np.sum(u * layer.output()), layer.arrays, gradients, limit=2,
+    gradients, _ = layer.vjp(u, cache)
+    report = check(lambda: np.sum(u * layer.output()), layer.titled(layer.arrays), layer.titled(gradients), limit=2,
                    rng=np.random.default_rng(seed))
     report.raise_if_wrong()
-    assert report.difference <= 1e-7 * max(1, abs(report.numerical))
+    assert report.difference <= 1e-7 * max(1, abs(report.numerical)), report
 
 
 @every_layer
 @examples(1 / 3)
-@given(data=st.data(), seed=seeds, queries=pieces)
+@given(data=st.data(), seed=seeds, queries=query_blocks)
 def test_backward_is_the_adjoint_of_forwards_derivative(layers, data, seed, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     layer = data.draw(layers)
-    cache = layer.run(layer.arrays)[1]
+    cache = layer.forward(layer.arrays)[1]
     moved = layer.of(complex)
-    adjoint(moved.output, lambda u: layer.pull(u[()], cache)[0], moved.arrays,
+    adjoint(moved.output, lambda u: layer.titled(layer.vjp(u[()], cache)[0]), layer.titled(moved.arrays),
             np.random.default_rng(seed), "complex").raise_if_wrong()
 
 
@@ -257,44 +83,49 @@ def test_backward_is_the_adjoint_of_forwards_derivative(layers, data, seed, quer
 @given(data=st.data(), seed=seeds, a=st.floats(-2, 2), b=st.floats(-2, 2))
 def test_backward_is_linear_in_its_input_gradient(layers, data, seed, a, b):
     layer = data.draw(layers)
-    y, cache = layer.run(layer.arrays)
+    y, cache = layer.forward(layer.arrays)
     u, v = weights_like(y, seed), weights_like(y, seed + 1)
-    left, _ = layer.pull(a * u + b * v, cache)
-    of_u, of_v = layer.pull(u, cache)[0], layer.pull(v, cache)[0]
+    left = layer.titled(layer.vjp(a * u + b * v, cache)[0])
+    of_u, of_v = (layer.titled(layer.vjp(w, cache)[0]) for w in (u, v))
     for name in left:
         size = 1 + max(np.max(np.abs(of_u[name])), np.max(np.abs(of_v[name])))
-        assert_same(left[name], a * of_u[name] + b * of_v[name], scale=4 * size)
+        assert_same(left[name], a * of_u[name] + b * of_v[name], scale=4 * size, what=name)
 
 
 @every_layer
-@given(data=st.data(), seed=seeds, start=st.floats(-9, 9), queries=pieces)
+@given(data=st.data(), seed=seeds, start=st.floats(-9, 9), queries=query_blocks)
 def test_gradients_accumulate_and_a_cache_serves_twice(layers, data, seed, start, queries):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     layer = data.draw(layers)
-    y, cache = layer.run(layer.arrays)
+    y, cache = layer.forward(layer.arrays)
     dy = weights_like(y, seed)
     before = copy.deepcopy((dy, y, layer.arrays, cache))
-    once, returned = layer.pull(dy, cache)
-    added, _ = layer.pull(dy, cache, filled_with=start)
+    once, returned = layer.vjp(dy, cache)
+    added, _ = layer.vjp(dy, cache, start)
     for name, gradient in once.items():
         expected = gradient if name in returned else start + gradient
-        assert_same(added[name], expected, terms=64,
+        assert_same(added[name], expected, terms=64, what=f"{layer.name}: {name}",
                     scale=abs(start) + np.max(np.abs(gradient)) + 1)
-    again, _ = layer.pull(dy, cache)
+    again, _ = layer.vjp(dy, cache)
     for name in once:
-        assert_bits(once[name], again[name])
-    assert_unmoved((dy, y, layer.arrays, cache), before)
+        assert_bits(once[name], again[name], f"{layer.name}: {name}")
+    assert_unmoved((dy, y, layer.arrays, cache), before, layer.name)
 
 
-def assert_unmoved(now, before):
-    """Every array in nested tuples, lists and dicts has the bits it had."""
+def assert_unmoved(now, before, what):
+    """Every array in nested tuples, lists, dicts and dataclasses has the bits it had."""
     if isinstance(before, np.ndarray):
-        assert_bits(now, before)
+        assert_bits(now, before, what)
     elif isinstance(before, dict):
-        assert_unmoved(list(now.values()), list(before.values()))
+        for name in before:
+            assert_unmoved(now[name], before[name], f"{what}, {name}")
     elif isinstance(before, (tuple, list)):
-        for a, b in zip(now, before, strict=True):
-            assert_unmoved(a, b)
+        for i, (a, b) in enumerate(zip(now, before, strict=True)):
+            assert_unmoved(a, b, f"{what}[{i}]")
+    elif is_dataclass(before):
+        assert_unmoved(vars(now), vars(before), what)
+    else:
+        assert now == before, what
 
 
 @every_layer
@@ -303,17 +134,17 @@ def test_float32_stays_float32_and_says_what_float64_says(layers, data, seed):
     layer = data.draw(layers)
     short = layer.of(np.float32)
     wide = short.of(np.float64)                    # the same rounded numbers
-    y, cache = short.run(short.arrays)
-    exact, exact_cache = wide.run(wide.arrays)
+    y, cache = short.forward(short.arrays)
+    exact, exact_cache = wide.forward(wide.arrays)
     dy = np.float32(weights_like(y, seed))
-    gradients, _ = short.pull(dy, cache)
-    expected, _ = wide.pull(np.float64(dy), exact_cache)
-    assert y.dtype == np.float32
+    gradients = layer.titled(short.vjp(dy, cache)[0])
+    expected = layer.titled(wide.vjp(np.float64(dy), exact_cache)[0])
+    assert y.dtype == np.float32, layer.name
     # 316: LayerNorm's largest 1 / sqrt(variance + eps), by which it can raise a rounding error
-    assert_same(y, exact, scale=316 * (1 + np.max(np.abs(exact))), terms=64)
+    assert_same(y, exact, scale=316 * (1 + np.max(np.abs(exact))), terms=64, what=f"{layer.name}'s output")
     for name in gradients:
-        assert gradients[name].dtype == np.float32
-        assert_same(gradients[name], expected[name], terms=64,
+        assert gradients[name].dtype == np.float32, name
+        assert_same(gradients[name], expected[name], terms=64, what=name,
                     scale=316 * (1 + np.max(np.abs(expected[name]))))
 
 
@@ -324,39 +155,77 @@ def test_two_threads_get_the_bits_of_one(layers, data, seed):
     layer = data.draw(layers)
 
     def work(_):
-        y, cache = layer.run(layer.arrays)
-        return [np.asarray(y), *layer.pull(weights_like(y, seed), cache)[0].values()]
+        y, cache = layer.forward(layer.arrays)
+        return [np.asarray(y), *layer.vjp(weights_like(y, seed), cache)[0].values()]
 
     alone = work(0)
     with ThreadPoolExecutor(2) as two:
         for together in two.map(work, range(4)):
             for a, b in zip(together, alone, strict=True):
-                assert_bits(a, b)
+                assert_bits(a, b, layer.name)
+
+
+# ---- what a failure shows ------------------------------------------------------------------------
+
+@every_layer
+@examples(1 / 4)
+@given(data=st.data())
+def test_a_layer_shows_its_name_its_arrays_and_its_ids(layers, data):
+    layer = data.draw(layers)
+    assert repr(layer).startswith(f"{layer.name}(")
+    assert all(f"{name} {x.shape}" in repr(layer) for name, x in layer.arrays.items())
+    if layer.name == "lookup":
+        assert f"ids={layer.forward(layer.arrays)[1].ids.tolist()}" in repr(layer)
+
+
+@examples(1 / 4)
+@given(case=cases(dropout=True))
+def test_a_case_shows_its_config_its_ids_and_its_targets(case):
+    assert repr(case.model.config) in repr(case)
+    assert f"ids={case.ids.tolist()}, targets={case.targets.tolist()}" in repr(case)
+
+
+def test_a_gradient_that_is_wrong_is_named_with_its_layer():
+    layer = Layer("double", {"x": np.ones(2)}, lambda a: (2 * a["x"], None), lambda dy, cache, g: {"x": 3 * dy})
+    with pytest.raises(AssertionError, match=r"worst at +double: x\[[01]\]"):
+        test_backward_is_the_complex_step_derivative.hypothesis.inner_test(
+            st.just(layer), types.SimpleNamespace(draw=lambda _: layer), 0, 1)
 
 
 # ---- linear --------------------------------------------------------------------------------------
 
-@given(I=sizes(200), J=sizes(3), N=sizes(3), seed=seeds)
-def test_a_product_is_added_in_bands_that_cover_every_row_once(I, J, N, seed):
-    linear.BAND = 1                                 # so bands have the least height, 64
+@given(I=sizes(5), J=sizes(3), cut=st.integers(0, 5), terms=st.lists(st.booleans(), max_size=4),
+       overwrite=st.booleans(), seed=seeds)
+def test_deferred_terms_add_up_band_by_band(I, J, cut, terms, overwrite, seed):
+    """Some rows, then the others: as all of them at once; of products as of looked-up rows."""
     rng = np.random.default_rng(seed)
-    a, b, total = rng.normal(size=(N, I)), rng.normal(size=(N, J)), rng.normal(size=(I, J))
-    expected = total + a.T @ b
-    linear.add_product(total, a, b)
-    assert_same(total, expected, terms=64)
-    bands = linear.bands(*total.shape, linear.BAND)
-    assert [i for rows in bands for i in range(I)[rows]] == list(range(I))
-    assert [rows.start for rows in bands] == list(range(0, I, 64))
-    linear.BAND = 100 * J                           # numbers, J a row
-    assert [rows.start for rows in linear.bands(*total.shape, linear.BAND)] == list(range(0, I, 100))
+    before, deferred = rng.normal(size=(I, J)), Deferred()
+    expected = 0 * before if overwrite else before.copy()
+    for is_product in terms:
+        dy = rng.normal(size=(3, J))
+        if is_product:
+            x = rng.normal(size=(3, I))
+            linear.backward(dy, linear.Cache(x, before), parameters.Linear(deferred, np.zeros(J)))
+            expected += x.T @ dy
+        else:
+            ids = rng.integers(0, I, (1, 3))
+            lookup.backward(dy[None], lookup.Cache(ids), deferred, np.zeros((3, J)))
+            expected += np.eye(I)[ids[0]].T @ dy
+    dW = before.copy()
+    for band in (slice(0, min(cut, I)), slice(min(cut, I), I)):
+        deferred.add_to(dW[band], band, overwrite)
+    assert_same(dW, expected)
+    deferred.clear()
+    deferred.add_to(dW, slice(0, I), False)
+    assert_same(dW, expected)
 
 
-@given(seed=seeds)
-def test_where_the_total_is_a_list_products_are_noted_for_later(seed):
-    a, b, noted = normal(seed, 2, 3), normal(seed, 2, 4), []
-    linear.add_product(noted, a, b)
-    lookup.add_rows(noted, a, b)
-    assert noted[0][0] is noted[1][0] is a and noted[0][1] is noted[1][1] is b and len(noted) == 2
+def test_deferred_logits_keep_the_factors_of_their_product():
+    dlogits, h, deferred = normal(0, 2, 5), normal(1, 2, 3), Deferred()
+    logits.backward(dlogits, logits.Cache(h, normal(2, 5, 3)), deferred)
+    dhead = np.zeros((5, 3))
+    deferred.add_to(dhead, slice(0, 5), True)
+    assert_same(dhead, dlogits.T @ h)
 
 
 # ---- lookup --------------------------------------------------------------------------------------
@@ -387,9 +256,9 @@ def test_a_row_read_n_times_gets_n_gradients(repeats):
 
 
 def test_what_is_kept_between_calls_cannot_be_written_to():
-    for kept in (linear.ones(3, np.float64), layernorm.averaging(3, np.float64), causal.future(3, np.float64)):
+    for make in (constants.ones, constants.mean_weights, constants.causal_mask):
         with pytest.raises(ValueError, match="read-only"):
-            kept[...] = 7
+            make(3, np.float64)[...] = 7
 
 
 # ---- softmax and loss ----------------------------------------------------------------------------
@@ -466,7 +335,7 @@ def test_loss_is_the_mean_of_what_is_scored_and_nothing_else_has_a_gradient(data
     loss, cache = cross_entropy.forward(z, targets)
     p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
     scored = np.flatnonzero(targets >= 0)
-    assert_same(cache.probabilities, p, terms=16)
+    assert_same(cache.probs, p, terms=16)
     assert_same(loss, np.mean([-np.log(p[n, targets[n]]) for n in scored]),
                 scale=1 + np.max(np.abs(z)), terms=16)
     dlogits = cross_entropy.backward(3.0, cache)
@@ -493,32 +362,32 @@ def attended(qkv, B, T, H):
     return y, weights
 
 
-@given(B=sizes(2), T=sizes(5), H=sizes(2), K=sizes(3), seed=seeds, queries=pieces,
+@given(B=sizes(2), T=sizes(5), H=sizes(2), K=sizes(3), seed=seeds, queries=query_blocks,
        scale=st.sampled_from([0.5, 2.0, 30.0]))
 def test_attention_is_the_papers_equation(B, T, H, K, seed, queries, scale):
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     qkv = normal(seed, B * T, 3 * H * K, scale=scale)
     y, cache = causal.forward(qkv, B, T, H)
     expected, weights = attended(qkv, B, T, H)
     size = np.max(np.abs(qkv)) * (1 + K * np.max(np.abs(qkv)) ** 2)      # a score, times v
     assert_same(y, expected, scale=size, terms=16)
-    assert [(p.start, p.stop) for p in cache.pieces] == [
+    assert [(p.start, p.stop) for p in cache.query_blocks] == [
         (start, min(start + queries, T)) for start in range(0, T, queries)]
-    for p in cache.pieces:
+    for p in cache.query_blocks:
         assert_same(p.weights, weights[:, :, p.start:p.stop, :p.stop], scale=size, terms=16)
         assert p.weights.shape == (B, H, p.stop - p.start, p.stop)
 
 
-def test_attention_pieces_are_64_queries_long_and_nothing_drops_unless_asked():
+def test_attention_query_blocks_are_64_queries_long_and_nothing_drops_unless_asked():
     _, cache = causal.forward(normal(0, 130, 3), 1, 130, 1, rng=np.random.default_rng(0))
-    assert all(piece.mask is None for piece in cache.pieces)
-    assert [(p.start, p.stop) for p in cache.pieces] == [(0, 64), (64, 128), (128, 130)]
+    assert all(piece.mask is None for piece in cache.query_blocks)
+    assert [(p.start, p.stop) for p in cache.query_blocks] == [(0, 64), (64, 128), (128, 130)]
 
 
-@given(T=sizes(5), K=sizes(3), seed=seeds, size=st.sampled_from([10.0, 1e2]), queries=pieces)
+@given(T=sizes(5), K=sizes(3), seed=seeds, size=st.sampled_from([10.0, 1e2]), queries=query_blocks)
 def test_attention_scores_of_1e4_are_finite_in_float32(T, K, seed, size, queries):
     """q and k of ±size: scores are up to K size² / sqrt(K), 1e4 and more."""
-    causal.QUERIES = queries
+    causal.QUERY_BLOCK = queries
     qkv = np.random.default_rng(seed).choice([-size, size], (T, 3 * K)).astype(np.float32)
     y, cache = causal.forward(qkv, 1, T, 1)
     dqkv = causal.backward(np.ones_like(y), cache)
@@ -583,12 +452,47 @@ def test_gelu_is_the_papers_equation(seed, scale):
     assert_same(gelu.forward(x)[0], expected, terms=32)
 
 
+def normal_distribution(x):
+    """Φ of each number of x (n,), by the C library's erfc: accurate in both tails."""
+    return np.array([erfc(-float(a) / 2**0.5) / 2 for a in x])
+
+
 def test_gelu_is_near_x_times_the_normal_distribution():
     """x Phi(x), which the tanh form approximates to 5e-4 (Hendrycks and Gimpel, 2016)."""
-    from math import erf
     x = np.linspace(-6, 6, 121)
-    exact = x * np.array([(1 + erf(a / 2**0.5)) / 2 for a in x])
-    assert np.max(np.abs(gelu.forward(x)[0] - exact)) < 5e-4
+    assert np.max(np.abs(gelu.forward(x)[0] - x * normal_distribution(x))) < 5e-4
+
+
+@given(x=st.lists(st.one_of(st.floats(-37, 37), st.floats(-1e-3, 1e-3), st.sampled_from([0.0, -0.0])), min_size=1))
+def test_exact_gelu_is_x_times_the_normal_distribution(x):
+    """Relative error, far into the tails: exp(-x²/2) turns each rounding of x² into x²/2 of them."""
+    for dtype in (np.float64, np.float32):
+        array = np.array(x, dtype)
+        array = array[np.abs(array) < (37 if dtype is np.float64 else 12.9)]        # beyond: below the smallest normal number
+        y, cache = gelu_exact.forward(array)
+        expected = normal_distribution(array)
+        allowed = (8 + array.astype(float)**2) * np.finfo(dtype).eps
+        assert (np.abs(cache.gate - expected) <= allowed * expected).all()
+        assert_bits(y, array * cache.gate)
+
+
+def test_exact_gelu_has_the_same_slope_on_both_sides_of_0_and_at_it():
+    x = np.array([-1e-300, -0.0, 0.0, 1e-300])
+    y, cache = gelu_exact.forward(x + 1e-20j)
+    np.testing.assert_allclose(y.imag / 1e-20, 0.5, rtol=1e-14)
+    np.testing.assert_allclose(gelu_exact.backward(np.ones(4), gelu_exact.forward(x)[1]), 0.5, rtol=1e-14)
+
+
+@given(x=st.lists(st.floats(-30, 30), min_size=1))
+def test_exact_gelu_s_derivative_is_the_normal_distribution_s(x):
+    """d/dx x Φ(x) = Φ(x) + x exp(-x²/2) / sqrt(2π), and what a complex step through p says is the same."""
+    x = np.array(x)
+    expected = normal_distribution(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+    stepped = gelu_exact.forward(x + 1e-20j)[0].imag / 1e-20
+    found = gelu_exact.backward(np.ones_like(x), gelu_exact.forward(x)[1])
+    # p and its slope are right to 2e-15, and are multiplied by at most |x| exp(-x²/2) < 0.61
+    np.testing.assert_allclose(found, expected, rtol=0, atol=32 * np.finfo(float).eps)
+    np.testing.assert_allclose(stepped, expected, rtol=0, atol=32 * np.finfo(float).eps)
 
 
 @given(N=sizes(4), D=sizes(6), seed=seeds, eps=st.sampled_from([1e-5, 0.1]))

@@ -1,4 +1,6 @@
-"""E, read by the lookup and by the logits, written by both: the question the project answers."""
+"""E is lookup and head, and both accumulate into its gradient: the question the project answers."""
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,7 +75,7 @@ def test_the_two_lines_are_the_products_they_are_derived_from(case):
     grads = apart.backward(cache)
     one_hot = np.eye(apart.config.vocab_size)[case.ids[0]]
     assert_same(grads.E, one_hot.T @ grads.P[:case.ids.shape[1]], scale=1 + np.max(np.abs(grads.P)))
-    assert_same(grads.head, cross_entropy.backward(1.0, cache.loss).T @ cache.output.h)
+    assert_same(grads.head, cross_entropy.backward(1.0, cache.loss).T @ cache.logits.h)
 
 
 @given(case=cases(dropout=True), data=st.data())
@@ -101,3 +103,13 @@ def test_the_heads_gradient_adds_up_to_nothing_over_the_vocabulary(case):
     not care: so the rows of its gradient sum to 0. The lookup's do not, nor a tied E's."""
     head = case.gradient().head
     assert_same(head.sum(axis=0), np.zeros(head.shape[1]), scale=1 + np.max(np.abs(head)))
+
+
+@given(case=tied_cases)
+def test_untied_gradients_of_a_tied_model_are_its_two_contributions(case):
+    _, _, cache = case.model.forward(case.ids, case.targets, case.generator())
+    apart = Parameters(replace(case.model.config, tie_embeddings=False), np.float64)
+    case.model.backward(cache, apart)
+    untied = case.model.untied()
+    expected = untied.backward(untied.forward(case.ids, case.targets, case.generator())[2])
+    assert_bits(apart.flat, expected.flat)

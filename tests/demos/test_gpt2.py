@@ -1,4 +1,5 @@
 """demos/gpt2.py: what it says of a checkpoint is so, and it works without one."""
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pydoc_data import topics as pydoc
 
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import safetensors
+from minigpt_np.text import open_tokenizer
 from minigpt_np.text.bpe import BPETokenizer
 
 DEMOS = Path(__file__).resolve().parents[2] / "demos"
@@ -124,3 +126,66 @@ def test_no_such_folder_is_one_message():
                          capture_output=True, text=True, env={"PYTHONPATH": str(DEMOS.parent)})
     assert run.returncode == 2 and "no-such-folder" in run.stderr
     assert "Traceback" not in run.stderr and run.stdout == ""
+
+
+# ---- other tokenizers, other files ---------------------------------------------------------------
+
+REFERENCE = json.loads(Path(__file__).parents[1].joinpath("reference", "gpt1.json").read_bytes())
+
+
+def test_gpt1_opens_and_speaks(tmp_path, capsys):
+    """Its model, its tokenizer: the prompt as the model reads it, in lower case, and what follows."""
+    V = len(REFERENCE["vocab"])
+    model = GPT(GPTConfig(V, 16, 2, 2, 8, norm="post"), seed=3)
+    model.params.flat *= 20
+    model.save_pretrained(tmp_path)
+    (tmp_path / "vocab.json").write_text(json.dumps({token: v for v, token in enumerate(REFERENCE["vocab"])}))
+    (tmp_path / "merges.txt").write_text(
+        "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in REFERENCE["merges"]), encoding="utf-8")
+    tokenizer = open_tokenizer(tmp_path)
+    text = output(capsys, tmp_path, "--greedy", "--prompt", "The MATRIX reads", "--tokens", "5")
+    ids = model.generate(tokenizer.encode("The MATRIX reads")[None], 5)[0]
+    assert f"It goes on\n\n{tokenizer.decode(ids)}" in text
+    assert "tokens_embed.weight" in text and "The prompt reads " in text
+    with pytest.raises(ValueError, match="--prompt: ' ' given, of which this tokenizer leaves nothing"):
+        output(capsys, tmp_path, "--prompt", " ")
+
+
+def test_a_tokenizer_json_alone_will_do(tmp_path, capsys):
+    """As transformers 5 leaves a folder."""
+    _, tokenizer = checkpoint(tmp_path)
+    expected = output(capsys, tmp_path, "--greedy")
+    vocab = json.loads((tmp_path / "vocab.json").read_text(encoding="utf-8"))
+    merges = (tmp_path / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).unlink()
+    (tmp_path / "tokenizer.json").write_text(json.dumps({
+        "added_tokens": [{"id": 259, "content": "<|endoftext|>", "special": True}],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+        "model": {"type": "BPE", "vocab": vocab, "merges": [line.split(" ") for line in merges]}}))
+
+    def without_times(text):
+        return re.sub(r"\d+\.\d\d s", "", text)
+    assert without_times(output(capsys, tmp_path, "--greedy")) == without_times(expected)
+
+
+def test_equal_matrices_that_are_kept_apart_are_told(tmp_path, capsys):
+    model, _ = checkpoint(tmp_path)
+    model.untied().save_pretrained(tmp_path)
+    text = output(capsys, tmp_path)
+    assert "params.head is params.E    False" in text and "equal, but tie_word_embeddings is false" in text
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path, capsys):
+    checkpoint(tmp_path)
+    text = output(capsys, tmp_path, "--prompt", "a \x1b[2J\x07\x9b b\n\tc")
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
+    assert r"a \x1b[2J\x07\x9b b" in text and "\n\tc" in text
+
+
+def test_it_runs_in_the_plainest_locale(tmp_path):
+    checkpoint(tmp_path)
+    run = subprocess.run([sys.executable, DEMOS / "gpt2.py", "--model", tmp_path, "--tokens", "3", "--prompt", "naïve"],
+                         capture_output=True, env={"PYTHONPATH": str(DEMOS.parent), "LC_ALL": "C"})
+    assert run.returncode == 0 and run.stderr == b""
+    assert "naïve" in run.stdout.decode()

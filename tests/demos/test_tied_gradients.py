@@ -1,5 +1,7 @@
 """demos/tied_gradients.py: its numbers, whether its pictures fit a terminal, and bad input."""
-import io
+import json
+import os
+import re
 import subprocess
 import sys
 import types
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from html_page import Page
 from minigpt_np.layers import lookup
 
 DEMOS = Path(__file__).resolve().parents[2] / "demos"
@@ -22,18 +25,24 @@ EPS = np.finfo(float).eps
 
 
 def unchecked(model, name, grads, ids, targets):
-    """As demo.witnesses, which takes long for wide models, with backward's word for all three."""
+    """As demo.numerical_gradients, which takes long for wide models, with backward's word for all three."""
     g = grads.arrays[name]
     return demo.Check(name, model.params.arrays[name], g, g, np.zeros_like(g), g)
+
+
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch):
+    """Whatever terminal the tests run in."""
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 def plain(text):
     return terminal.ESCAPES.sub("", text)
 
 
-def assert_fits(lines):
+def assert_fits(lines, columns=80):
     for line in lines:
-        assert terminal.width(line) <= 80, line
+        assert terminal.width(line) <= columns, line
         assert all(c.isprintable() for c in plain(line)), ascii(line)
 
 
@@ -42,13 +51,13 @@ def assert_fits(lines):
 @given(st.lists(st.sampled_from("abcd"), min_size=2, max_size=9),
        st.integers(0, 3), st.booleans(), st.integers(0, 2))
 def test_the_contributions_are_the_two_products_and_add_up(tokens, seed, untied, steps):
-    with mock.patch.object(demo, "witnesses", unchecked):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
         lesson = demo.measure(tokens, "z", seed=seed, n_embd=4, untied=untied, steps=steps)
     V, T = len(lesson.tokens), len(tokens) - 1
     assert lesson.tokens == list(dict.fromkeys([*tokens, "z"]))
     assert [lesson.tokens[v] for v in lesson.ids] == tokens[:-1]
     assert [lesson.tokens[v] for v in lesson.targets] == tokens[1:]
-    assert list(lesson.reads) == [tokens[:-1].count(token) for token in lesson.tokens]
+    assert list(lesson.lookups) == [tokens[:-1].count(token) for token in lesson.tokens]
     assert len(lesson.losses) == steps + 1
 
     one_hot = np.eye(V)[lesson.ids]
@@ -56,9 +65,9 @@ def test_the_contributions_are_the_two_products_and_add_up(tokens, seed, untied,
     rounding = 8 * T * EPS * lesson.scale           # sums of T products, in two orders
     assert loss == lesson.losses[-1]
     np.testing.assert_allclose(lesson.from_lookup, one_hot.T @ lesson.dx, rtol=0, atol=rounding)
-    np.testing.assert_allclose(lesson.from_logits, lesson.dlogits.T @ cache.output.h,
+    np.testing.assert_allclose(lesson.from_logits, lesson.dlogits.T @ cache.logits.h,
                                rtol=0, atol=rounding)
-    assert not lesson.from_lookup[lesson.reads == 0].any()
+    assert not lesson.from_lookup[lesson.lookups == 0].any()
     assert lesson.from_logits.any(axis=1).all()
 
     if untied:
@@ -72,7 +81,7 @@ def test_the_contributions_are_the_two_products_and_add_up(tokens, seed, untied,
 
 
 @pytest.mark.parametrize("untied", [False, True])
-def test_the_witnesses_agree(untied):
+def test_the_numerical_gradients_agree(untied):
     lesson = demo.measure(ROSE, n_embd=4, untied=untied, steps=2)
     for check in lesson.checks:
         assert demo.agrees(check)
@@ -82,12 +91,12 @@ def test_the_witnesses_agree(untied):
         assert difference == abs(check.backward[index] - check.complex_step[index])
 
 
-@pytest.mark.parametrize("witness", ["differences", "complex_step"])
-def test_one_wrong_number_is_a_disagreement(witness):
+@pytest.mark.parametrize("method", ["differences", "complex_step"])
+def test_one_wrong_number_is_a_disagreement(method):
     check = demo.measure(ROSE, n_embd=4).checks[0]
-    getattr(check, witness)[2, 1] += 1e-6
+    getattr(check, method)[2, 1] += 1e-6
     assert not demo.agrees(check)
-    difference, index = demo.disagreement(check.backward, getattr(check, witness))
+    difference, index = demo.disagreement(check.backward, getattr(check, method))
     assert index == (2, 1) and difference == pytest.approx(1e-6, rel=1e-3)
 
 
@@ -104,7 +113,7 @@ def test_the_famous_mistake_is_found(capsys):
 
 
 def test_training_goes_down_and_the_same_seed_gives_the_same_bits():
-    with mock.patch.object(demo, "witnesses", unchecked):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
         first, second, other = (demo.measure(ROSE, seed=seed, steps=20) for seed in (3, 3, 4))
     assert first.losses[-1] < first.losses[0]
     assert first.losses == second.losses != other.losses
@@ -112,7 +121,7 @@ def test_training_goes_down_and_the_same_seed_gives_the_same_bits():
 
 
 def test_untied_begins_as_the_tied_model_and_then_drifts():
-    with mock.patch.object(demo, "witnesses", unchecked):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
         tied, untied, later = (demo.measure(ROSE, untied=u, steps=s)
                                for u, s in ((False, 0), (True, 0), (True, 5)))
     assert tied.losses == untied.losses
@@ -129,14 +138,50 @@ def test_splitting():
 
 # ---- the pictures --------------------------------------------------------------------------------
 
-@given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=40),
-       st.sampled_from([1, 2, 9, 16, 90]), st.booleans(), st.booleans(), st.booleans())
-def test_whatever_the_text_nothing_is_wider_than_a_terminal(tokens, D, untied, colour, numbers):
-    with mock.patch.object(demo, "witnesses", unchecked):
+@given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=40), st.sampled_from([1, 2, 9, 16, 90]),
+       st.integers(40, 220), st.booleans(), st.booleans(), st.booleans())
+def test_whatever_the_text_nothing_is_wider_than_the_terminal(tokens, D, columns, untied, colour, numbers):
+    with mock.patch.object(demo, "numerical_gradients", unchecked), mock.patch.dict(os.environ, COLUMNS=str(columns)):
         lesson = demo.measure(tokens, heads=1, n_embd=D, untied=untied)
-    lines = demo.report(lesson, demo.Style(colour, numbers))
-    assert_fits(lines)
+        lines = demo.report(lesson, demo.Style(colour, numbers))
+    assert_fits(lines, columns)
     assert colour or not any("\x1b" in line for line in lines)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_no_word_is_broken_or_lost_whatever_the_width(columns, monkeypatch):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
+        lesson = demo.measure(demo.TEXT.split(), ["fish"])
+
+    def words():
+        return sorted(" ".join(demo.report(lesson, demo.Style())).split())
+
+    def prose(words):
+        return [word for word in words if re.search("[a-z]{2}", word)]
+
+    wide = words()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert {*prose(words())} == {*prose(wide)}
+
+
+def test_a_wide_terminal_is_used_for_numbers_and_not_for_prose(monkeypatch):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
+        lesson = demo.measure(demo.TEXT.split(), ["fish"])
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = demo.report(lesson, demo.Style(numbers=True))
+    assert max(map(terminal.width, lines)) > 150
+    assert any("from the lookup" in line and "from the logits" in line and "their sum" in line for line in lines)
+    assert all(terminal.width(line) <= 80 for line in terminal.paragraph(" ".join(["word"] * 99)))
+
+
+@pytest.mark.parametrize("columns, lines", [
+    (40, ["   one      two   three", "   longer   2     3"]),
+    (22, ["   one", "      two   three", "   longer", "      2   3"]),
+    (12, ["   one", "      two", "      three", "   longer", "      2   3"])])
+def test_a_table_goes_below_itself_where_it_is_too_wide(columns, lines, monkeypatch):
+    monkeypatch.setattr(terminal, "NARROWEST", 0)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert terminal.table(("one", "two", "three"), ("longer", "2", "3")) == lines
 
 
 def test_the_lesson_as_it_is_read(capsys):
@@ -145,8 +190,8 @@ def test_the_lesson_as_it_is_read(capsys):
     assert_fits(out.splitlines())
     assert "\x1b" not in out
     for what in ("h0 = U We + Wp", "P(u) = softmax(hn Weᵀ)", "params.head is params.E   True",
-                 "norm", "4x", "never", "Never read, so nothing from the lookup: fly, fish.",
-                 "+ dx[9]", "They agree."):
+                 "norm", "4x", "never", "Never looked up, so nothing from the lookup: fly, fish.",
+                 "(p - one_hot)ᵀ/T", "+ dx[9]", "They agree."):
         assert what in out
 
 
@@ -157,16 +202,26 @@ def test_untied_characters_numbers_and_steps(capsys):
     out = capsys.readouterr().out
     assert_fits(out.splitlines())
     for what in ("params.head is params.E   False", "After 3 steps",
-                 "V = 4 tokens, D = 4, 2 layers, 4 heads",
-                 "Never read, so nothing from the lookup: x.", "logits = h @ head.T",
+                 "2 layers, 4", "heads; ",
+                 "Never looked up, so nothing from the lookup: x.", "logits = h @ head.T",
                  "backward's dhead and"):
         assert what in out
 
 
 def test_a_text_without_a_repeated_token():
-    with mock.patch.object(demo, "witnesses", unchecked):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
         lesson = demo.measure(["one", "two", "three"])
-    assert "No token is read twice" in demo.repeated(lesson, demo.Style())[-1]
+    assert demo.repeated(lesson) is None
+    assert "No token is looked up twice" in " ".join(demo.report(lesson, demo.Style()))
+    assert "No token is looked up twice" in demo.html(lesson)
+
+
+def test_after_training_the_repeated_row_is_still_shown_in_shades():
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
+        lesson = demo.measure(ROSE, steps=300)
+    assert np.abs(lesson.dx).max() < 0.1            # far below what the legend of 3. runs to
+    lines = demo.show_repeated(lesson, demo.Style())
+    assert any("█" in line or "≣" in line for line in lines if "dE[" in line or "dx[" in line)
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.booleans(), st.sampled_from([1, 2]))
@@ -275,7 +330,7 @@ def test_measure_refuses_what_is_too_large_and_training_that_diverges():
 
 
 @pytest.mark.parametrize("outcome, status, said", [
-    (0, 0, ""), (1, 1, ""), (ValueError("n: 0 given"), 2, "error: n: 0 given"),
+    (0, 0, ""), (1, 1, ""),
     (FileNotFoundError(2, "No such file", "x.txt"), 2, "No such file: 'x.txt'"),
     (MemoryError("too much"), 2, "error: too much"), (KeyboardInterrupt(), 130, "")])
 def test_run_turns_errors_into_a_message_and_a_status(outcome, status, said, capsys):
@@ -306,22 +361,59 @@ def test_colours_only_where_they_are_wanted(tty, environment, wanted):
         assert bool(terminal.colours(types.SimpleNamespace(isatty=lambda: tty))) is wanted
 
 
-@pytest.mark.parametrize("tty", [True, False])
-def test_progress_speaks_of_long_work_only(tty):
-    stream, now = io.StringIO(), [0.0]
-    stream.isatty = lambda: tty
-    with mock.patch.object(terminal.sys, "stderr", stream), \
-            mock.patch.object(terminal.time, "monotonic", lambda: now[0]):
-        quick = terminal.Progress("quick", 1000)
-        for _ in range(500):
-            quick.step()
-        assert stream.getvalue() == ""
-        slow = terminal.Progress("slow", 40)
-        for _ in range(40):
-            now[0] += 1.0
-            slow.step()
-    said = stream.getvalue()
-    assert "slow: 20 of 40, 1.0 a second, 20 s left" in said or tty
-    assert "slow: 39 of 40, 1.0 a second, 1 s left" in said or not tty
-    assert said.count("slow") == (38 if tty else 4)         # from the 2nd second on, or every 10
-    assert said.endswith("\r\x1b[K" if tty else "\n")
+# ---- the page ------------------------------------------------------------------------------------
+
+def written(tmp_path, *options):
+    path = tmp_path / "new" / "tied.html"
+    assert demo.main([*options, "--html", str(path)]) == 0
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_page_has_all_that_the_terminal_has(tmp_path, capsys):
+    text = written(tmp_path)
+    out = capsys.readouterr().out
+    page = Page(text)
+    assert page.open == [] and "http" not in text
+    shown = " ".join(page.text.split())
+    for n, heading in enumerate(demo.headings(demo.measure(demo.TEXT.split())), 1):
+        assert f"{n}. {heading}" in out and f"{n}. {heading}" in shown
+    for what in ("h0 = U We + Wp", "P(u) = softmax(hn Weᵀ)", "params.head is params.E True", "one_hotᵀ (V, T)",
+                 "dlogits = (p - one_hot) / T", "= dE[the]: their sum: the lookup's row", "They agree."):
+        assert what in shown
+    assert "film" not in page.ids                   # nothing was trained
+
+
+@given(st.lists(st.sampled_from(["a", "b", "<i>"]), min_size=2, max_size=7), st.booleans(), st.integers(0, 2))
+def test_the_shares_that_the_page_adds_up_are_the_gradients(tokens, untied, steps):
+    with mock.patch.object(demo, "numerical_gradients", unchecked):
+        lesson = demo.measure(tokens, "z", n_embd=4, untied=untied, steps=steps, filmed=steps > 0)
+    page = Page(demo.html(lesson))
+    data = json.loads(page.scripts[0])
+    assert page.open == [] and data["names"] == demo.labels(lesson) and data["ids"] == list(lesson.ids)
+    # every factor has 4 digits, off by 5e-4 of itself at most: so is a sum of T products, by 1e-3 of its terms
+    logits = np.array(data["dlogits"]).T @ np.array(data["h"])
+    lookup = np.eye(len(data["names"]))[:, data["ids"]] @ np.array(data["dx"])
+    assert np.all(np.abs(logits - lesson.from_logits) <= 1.1e-3 * (np.abs(lesson.dlogits).T @ np.abs(lesson.h)))
+    assert np.all(np.abs(lookup - lesson.from_lookup) <= 5.1e-4 * (lesson.one_hot.T @ np.abs(lesson.dx)))
+    assert ("film" in page.ids) == (steps > 0)
+
+
+def test_the_page_changes_nothing_in_the_terminal_and_holds_the_film(tmp_path, capsys):
+    options = ["--text", "a <b a", "--also", "z", "--width", "2", "--heads", "1", "--steps", "3"]
+    page = Page(written(tmp_path, *options))
+    with_page = capsys.readouterr().out
+    assert demo.main(options) == 0
+    assert capsys.readouterr().out == with_page
+    shown = json.loads(page.scripts[1])
+    assert [frame["step"] for frame in shown["frames"]] == [0, 1, 2, 3]
+    assert [shown["names"][str(v)] for v in shown["rows"]] == ["a", "<", "b", "z"]
+    assert shown["gap"] == " " and all(frame["text"].startswith("a ") for frame in shown["frames"])
+
+
+def test_a_page_too_large_is_refused_before_anything_is_done(tmp_path, capsys):
+    path = tmp_path / "new" / "x.html"
+    with pytest.raises(SystemExit) as caught:
+        demo.main(["--text", "a b " * 50, "--width", "1024", "--html", str(path)])
+    assert caught.value.code == 2
+    assert "--html: matrices of 3,072 cells to draw given" in capsys.readouterr().err
+    assert not path.parent.exists()

@@ -1,14 +1,21 @@
 """demos/train_text.py: what it learns, saves, resumes and refuses; and the progress it shows."""
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from minigpt_np import GPT
+import train_text
+from html_page import Page
+from lib import terminal, writing
+from minigpt_np import GPT, GPTConfig
 from minigpt_np.training import checkpoint
 from minigpt_np.training.progress import Interruptible, Progress, clock
 
@@ -16,8 +23,12 @@ DEMO = Path(__file__).resolve().parents[2] / "demos" / "train_text.py"
 SMALL = ["--layers", "1", "--heads", "1", "--width", "8", "--block", "8", "--batch", "2", "--samples", "1", "--threads", "1"]
 
 
-def run(*options, **kwargs):
-    return subprocess.run([sys.executable, DEMO, *map(str, options)], capture_output=True, text=True, timeout=120, **kwargs)
+def run(*options):
+    """The demo in this process, as from the command line: its exit status, stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.raises(SystemExit) as left, redirect_stdout(out), redirect_stderr(err):
+        terminal.run(lambda: train_text.main([*map(str, options)]))
+    return SimpleNamespace(returncode=left.value.code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 @pytest.fixture
@@ -85,6 +96,87 @@ def test_another_text_is_not_resumed(text, tmp_path):
     assert done.returncode == 2 and "another text" in done.stderr
 
 
+# ---- the page ----------------------------------------------------------------------------------------
+
+class StopAfterFive(Interruptible):
+    """Ctrl-C after five steps."""
+    steps = -1
+
+    @property
+    def asked(self):
+        self.steps += 1
+        return self.steps == 5
+
+    @asked.setter
+    def asked(self, value):
+        pass
+
+
+def test_the_film_goes_on_where_the_run_does_and_changes_nothing(text, tmp_path, monkeypatch):
+    """Stopped in the middle and resumed: the same page, and the weights of a run without one."""
+    command = ["--text", text, "--steps", 12, "--dropout", "0.1", *SMALL]
+    whole, plain, part = tmp_path / "whole.npz", tmp_path / "plain.npz", tmp_path / "part.npz"
+    pages = tmp_path / "pages" / "whole.html", tmp_path / "pages" / "part.html"
+    assert run(*command, "--out", whole, "--html", pages[0]).returncode == 0
+    assert run(*command, "--out", plain).returncode == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(train_text, "Interruptible", StopAfterFive)
+        stopped = run(*command, "--out", part, "--html", pages[1])
+    assert stopped.returncode == 130 and "stopped after step 5" in stopped.stdout
+    half = json.loads(Page(pages[1].read_text(encoding="utf-8")).scripts[0])
+    assert [frame["step"] for frame in half["frames"]] == [0, 1, 2, 3, 4, 5] and half["steps"] == 12
+    assert run("--resume", part).returncode == 0
+    texts = [path.read_text(encoding="utf-8") for path in pages]
+    assert texts[0] == texts[1] and "12 of 12 steps" in texts[0]
+    page = Page(texts[0])
+    shown = json.loads(page.scripts[0])
+    assert page.open == [] and shown["frames"][-1]["step"] == 12 and len(shown["validation"]) == 1
+    assert shown["names"][str(shown["rows"][0])] == " "                     # the commonest
+    assert all(frame["text"].startswith("t") and len(frame["text"]) == 61 for frame in shown["frames"])
+    for name, array in checkpoint.load(plain).arrays.items():
+        assert (array == checkpoint.load(whole).arrays[name]).all()
+
+
+def test_a_prompt_that_cannot_be_encoded_is_refused_before_training(text):
+    done = run("--text", text, *SMALL, "--prompt", "€")
+    assert done.returncode == 2 and "'€' given at 0" in done.stderr and done.stdout == ""
+
+
+# ---- writing -----------------------------------------------------------------------------------------
+
+class Pieces:
+    """A stream that keeps what came between two flushes."""
+
+    def __init__(self):
+        self.pieces, self.now = [], ""
+
+    def write(self, text):
+        self.now += text
+
+    def flush(self):
+        self.pieces.append(self.now)
+        self.now = ""
+
+
+class Bytes:
+    """A tokenizer whose tokens are the two bytes of é, an end of text, and what a terminal would obey."""
+    vocab_size, end_of_text = 4, 2
+
+    def token(self, v):
+        return [*("é".encode()[i:i + 1] for i in range(2)), b"", b"\x1b"][v]
+
+
+@pytest.mark.parametrize("ids, pieces, rest", [
+    ([0, 1, 0], ["", "é", ""], "\ufffd\n"), ([0, 1, 2, 0], ["", "é"], "\n"), ([5], ["\ufffd"], "\n"),
+    ([3], ["\\x1b"], "\n")])
+def test_each_token_is_shown_as_it_comes_and_a_character_once_it_is_whole(ids, pieces, rest):
+    model, stream = GPT(GPTConfig(vocab_size=6, block_size=4, n_layer=1, n_head=1, n_embd=2)), Pieces()
+    model.stream = lambda prompt, n, **options: iter(np.array([[v] for v in ids[:n]]))
+    new = writing.write(model, np.array([0, 1]), len(ids), Bytes(), stream)
+    assert stream.pieces == ["", "é", *pieces] and stream.now == rest
+    assert new == ids[:len(pieces)]
+
+
 # ---- progress ----------------------------------------------------------------------------------------
 
 class Terminal(io.StringIO):
@@ -105,6 +197,19 @@ def test_progress_renews_a_line_on_a_terminal_and_is_quiet_in_a_pipe(monkeypatch
     assert terminal.getvalue() == ("\r1/4  loss 1  0:09 left\x1b[K\r2/4  loss 2  0:06 left\x1b[K"
                                    "\r3/4  loss 3  0:03 left\x1b[K\r4/4  loss 4  0:00 left\x1b[K\r\x1b[Kdone\n")
     assert pipe.getvalue() == "4/4  loss 4  0:00 left\n"
+
+    patient = [Progress(3, stream, patience=5) for stream in (terminal, pipe)]
+    said = terminal.getvalue(), pipe.getvalue()
+    for bar in patient:
+        bar.update(1, "quick")
+    assert (terminal.getvalue(), pipe.getvalue()) == said       # not yet worth a line
+    now[0] += 6
+    for bar in patient:
+        bar.update(2, "slow")
+        bar.update(3, "slow")
+        bar.clear()
+    assert terminal.getvalue() == said[0] + "\r2/3  slow  0:03 left\x1b[K\r\x1b[K"
+    assert pipe.getvalue() == said[1]                           # every 10 s, and no last line
 
     resumed = Progress(10, pipe, every=0)           # 8 were done before: their time does not count
     now[0] += 2

@@ -1,10 +1,8 @@
-"""demos/lib/walk.py, step_through.py and replay.py: what a walk reports is what the package does."""
+"""demos/lib/walk.py and step_through.py: what a walk reports is what the package does."""
 import ast
 import bdb
 import contextlib
-import html.parser
 import io
-import json
 import os
 import subprocess
 import sys
@@ -15,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from minigpt_np.training import checkpoint
+from minigpt_np.layers import constants
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMOS = ROOT / "demos"
@@ -24,8 +22,6 @@ from lib import terminal
 from lib import walk
 import replay
 import step_through
-import tied_gradients
-import train_text
 
 EPS = np.finfo(float).eps
 
@@ -96,7 +92,7 @@ def test_what_is_added_is_what_dE_becomes(default):
 def test_the_lines_that_write_are_the_packages_own(default):
     lines = [(step.file, walk.source(step.file)[step.line - 1].strip())
              for step in default[2] if step.write]
-    assert [file for file, _ in lines] == ["layers/linear.py", "layers/lookup.py"]
+    assert [file for file, _ in lines] == ["layers/logits.py", "layers/lookup.py"]
     for file, line in lines:
         assert line in (ROOT / "minigpt_np" / file).read_text(encoding="utf-8")
         assert "+=" in line
@@ -105,6 +101,7 @@ def test_the_lines_that_write_are_the_packages_own(default):
 def test_every_line_that_runs_is_reported():
     """Against a plain trace function that notes every line event of these files."""
     example, ran = walk.example(), set()
+    grads = walk.Parameters(example.model.config, np.float64)
 
     def note(frame, event, arg):
         file, name = walk.FILES.get(frame.f_code.co_filename), frame.f_code.co_name
@@ -114,11 +111,11 @@ def test_every_line_that_runs_is_reported():
             ran.add((file, walk.statement(file, frame.f_lineno).first))
         return note
 
-    walk.causal.future.cache_clear()
     before = sys.gettrace()
     sys.settrace(note)
     try:
-        example.model.backward(example.model.forward(example.ids, example.targets)[2])
+        _, _, cache = example.model.forward(example.ids, example.targets)
+        example.model.backward(cache, grads)
     finally:
         sys.settrace(before)
     _, steps, _ = walked(example)
@@ -129,10 +126,16 @@ def test_every_line_that_runs_is_reported():
     assert not missing, missing
 
 
+def test_what_makes_constants_is_no_step():
+    files = {frame[0] for step in walked(walk.example())[1] for frame in step.stack}
+    assert "layers/lookup.py" in files and not any(name.endswith("constants.py") for name in files)
+    assert constants.__file__ not in walk.FILES
+
+
 def test_the_source_is_that_of_the_files():
     assert set(walk.FILES.values()) == {"model.py"} | {
         f"layers/{path.name}" for path in (ROOT / "minigpt_np" / "layers").glob("*.py")
-        if path.name != "__init__.py"}
+        if path.name not in ("__init__.py", "constants.py")}
     for file in walk.FILES.values():
         text = (ROOT / "minigpt_np" / file).read_text(encoding="utf-8")
         assert "\n".join(walk.source(file)) == text
@@ -152,12 +155,6 @@ def test_values_are_those_of_the_moment(default):
     np.testing.assert_array_equal({v.name: v for v in placed.reads}["x"].array, E[example.ids])
     np.testing.assert_array_equal({v.name: v for v in placed.binds}["x"].array, E[example.ids] + P)
     assert {v.name: v for v in looked_up.reads}["E"].rows == "tokens"
-
-
-def test_memory_that_nothing_was_written_to_is_nan(default):
-    fresh = [v for step in default[2] if walk.statement(step.file, step.line).leaves_empty
-             for v in step.binds]
-    assert fresh and all(np.isnan(v.array).all() for v in fresh)
 
 
 def test_statements_of_several_lines_and_heads_of_loops():
@@ -200,8 +197,8 @@ def test_jumps_go_to_layers_and_stop_where_dE_is_written(capsys):
     assert headings(text) == [
         "model.py forward", "layers/lookup.py forward", "layers/dropout.py forward",
         "layers/block.py forward_pre", "layers/cross_entropy.py backward",
-        "layers/logits.py backward", "layers/linear.py add_product", "layers/layernorm.py backward"]
-    assert text.count("writes into dE, for E as the head") == 1
+        "layers/logits.py backward", "layers/logits.py backward", "layers/layernorm.py backward"]
+    assert text.count("This line accumulates into dE, for E as the head") == 1
     assert "The forward pass is over" in text
 
 
@@ -210,15 +207,15 @@ def test_forward_jumps_end_where_backward_begins_and_backward_ones_at_the_second
     assert "backward  model.py backward" in capsys.readouterr().out
     driven(["b"] * 100)
     text = capsys.readouterr().out
-    assert text.count("writes into dE") == 2 and "for E as the lookup" in text
+    assert text.count("This line accumulates into dE") == 2 and "for E as the lookup" in text
 
 
 def test_names_are_printed(capsys):
     driven(["f", "E", "p ids", "cache.x", "ids.shape", "dE", "nothing", "h", "q"])
     text = capsys.readouterr().out
-    assert "E  (6, 4)  float64" in text and "ids  (1, 5)  int64\n[[0 1 2 0 3]]" in text
+    assert "E  (5, 6)  float64" in text and "ids  (1, 4)  int64\n[[0 1 2 0]]" in text
     assert "no name 'cache' here" in text and "no name 'nothing'" in text
-    assert "ids.shape = (1, 5)" in text
+    assert "ids.shape = (1, 4)" in text
     assert "d           pdb, right here" in text
 
 
@@ -230,8 +227,36 @@ def test_d_is_pdb_at_that_frame_and_c_comes_back(capsys):
         return step_through.Visit(found, stdin=typed, stdout=said)
 
     driven(["f", "d", "q"], debugger)
-    assert "[[0, 1, 2, 0, 3]]" in said.getvalue() and "(1, 5, 4)" in said.getvalue()
+    assert "[[0, 1, 2, 0]]" in said.getvalue() and "(1, 4, 6)" in said.getvalue()
     assert headings(capsys.readouterr().out)[-2:] == ["layers/lookup.py forward"] * 2
+
+
+@pytest.mark.parametrize("lines, numbers", [(24, 1), (60, 3)])
+def test_both_lines_that_accumulate_into_dE_fit_the_screen_with_their_numbers(capsys, monkeypatch, lines, numbers):
+    monkeypatch.setenv("LINES", str(lines))
+    driven(["b"] * 100)
+    screens = capsys.readouterr().out.split("(h for help) > ")
+    screens = [screen for screen in screens if "This line accumulates into dE" in screen]
+    assert len(screens) == 2
+    for screen in screens:
+        rows = screen.removeprefix("b\n").count("\n") + 1                # and the prompt
+        assert rows <= lines
+        assert sum(line.startswith("fish") for line in screen.splitlines()) == 1 + numbers
+
+
+def test_the_help_fits_80_columns(capsys):
+    driven(["h", "q"])
+    assert step_through.HELP in capsys.readouterr().out
+    assert all(len(line) < 80 for line in step_through.HELP.splitlines())
+
+
+def test_q_in_pdb_quits_the_walk_too(capsys):
+    def debugger(found):
+        return step_through.Visit(found, stdin=io.StringIO("n\nn\nq\n"), stdout=io.StringIO())
+
+    driven(["d", "E"], debugger)
+    text = capsys.readouterr().out
+    assert len(headings(text)) == 1 and "float64" not in text
 
 
 def test_without_a_keyboard_every_line_is_shown_within_80_columns(capsys, monkeypatch):
@@ -239,158 +264,9 @@ def test_without_a_keyboard_every_line_is_shown_within_80_columns(capsys, monkey
     assert step_through.main(["--auto"]) == 0
     text = capsys.readouterr().out
     assert all(terminal.width(line) <= 80 for line in text.splitlines())
-    assert len(headings(text)) == len(walked(walk.example())[1])
-    assert text.count("writes into dE") == 2 and "loss 1.8067" in text
-
-
-# ---- replay --------------------------------------------------------------------------------------
-
-class Page(html.parser.HTMLParser):
-    """Tags that are open, and the text of scripts."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.scripts, self.titles = [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in ("meta", "input"):
-            self.open.append(tag)
-        self.titles += [value for name, value in attrs if name == "title"]
-        assert not {"src", "href"} & {name for name, _ in attrs}
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_startendtag(self, tag, attrs):       # <path/>
-        pass
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, text):
-        if self.open and self.open[-1] == "script":
-            self.scripts[-1] += text
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    path = tmp_path_factory.mktemp("replay") / "deep" / "replay.html"
-    assert replay.main([str(path)]) == 0
-    assert [p.name for p in path.parent.iterdir()] == ["replay.html"]
-    text = path.read_text(encoding="utf-8")
-    return text, json.loads(Page(text).scripts[0])
-
-
-def test_the_page_is_whole_small_and_alone(recorded):
-    text, _ = recorded
-    page = Page(text)
-    assert page.open == [] and len(page.scripts) == 2
-    assert len(text.encode()) < 2_000_000
-    assert "http" not in text and "url(" not in text and "import(" not in text
-
-
-def test_the_page_holds_the_walk(recorded, default):
-    _, data = recorded
-    example, found, steps, _ = default
-    arrays = [np.array(a["values"], float).reshape(a["shape"]) for a in data["arrays"]]
-    assert len(data["steps"]) == len(steps)
-    for told, step in zip(data["steps"], steps):
-        assert (told["kind"], told["phase"]) == (step.kind, step.phase)
-        assert told["last"] == step.last_line
-        assert list(map(tuple, told["stack"])) == list(step.stack)
-        for (name, what, *_), value in zip(told["binds"] + told["reads"], step.binds + step.reads,
-                                           strict=True):
-            assert name == value.name
-            if value.array is None:
-                assert what == value.text
-            else:           # 4 significant digits: off by half of the fourth at most
-                np.testing.assert_allclose(arrays[what], value.array, rtol=5.01e-4, atol=0)
-    np.testing.assert_allclose(arrays[data["E"]], example.model.params.E, rtol=5.01e-4)
-    assert [data["steps"][w["step"]]["stack"][-1][0] for w in data["writes"]] == [
-        "layers/linear.py", "layers/lookup.py"]
-    for write in data["writes"]:
-        before, put, after, parts = (arrays[write[name]] for name in
-                                     ("before", "contribution", "after", "parts"))
-        most = max(map(np.max, map(np.abs, (before, put, after, parts))))
-        np.testing.assert_allclose(before + put, after, rtol=0, atol=2e-3 * most)
-        np.testing.assert_allclose(parts.sum(axis=0), put, rtol=0,
-                                   atol=(1 + len(parts)) * 5.01e-4 * most)
-    for file, lines in data["files"].items():
-        assert [line for line, _ in lines] == walk.source(file)
-        assert all(0 <= a < b <= len(line) for line, marks in lines for a, b, _ in marks)
-
-
-def test_any_text_can_be_recorded_and_the_same_one_gives_the_same_bytes(tmp_path):
-    pages = []
-    for name in ("a.html", "b.html"):
-        assert replay.main([str(tmp_path / name), "--text", "</x> <!-- 語 🙂 \u2028& \udc80",
-                            "--also", "", "--width", "1", "--heads", "1"]) == 0
-        pages.append((tmp_path / name).read_bytes())
-    assert pages[0] == pages[1]
-    page = Page(pages[0].decode())
-    assert page.open == [] and len(page.scripts) == 2
-    assert "語" in json.loads(page.scripts[0])["tokens"]
-
-
-@pytest.mark.parametrize("x, expected", [
-    (0.123456, 0.1235), (-2.0, -2), (0.0, 0), (float("-inf"), "-inf"), (float("nan"), "nan"),
-    (7, 7), (1.23456e-9, 1.235e-9)])
-def test_rounding(x, expected):
-    assert replay.rounded(x) == expected and type(replay.rounded(x)) is type(expected)
-
-
-# ---- pages of other demos ------------------------------------------------------------------------
-
-def test_the_page_of_tied_gradients(tmp_path, capsys):
-    path = tmp_path / "new" / "tied.html"
-    options = ["--text", "a <b a", "--also", "z", "--width", "2", "--heads", "1", "--steps", "2"]
-    assert tied_gradients.main([*options, "--html", str(path)]) == 0
-    with_page = capsys.readouterr().out
-    assert tied_gradients.main(options) == 0
-    assert capsys.readouterr().out == with_page
-    text = path.read_text(encoding="utf-8")
-    page = Page(text)
-    assert page.open == [] and page.scripts == [] and "http" not in text
-    assert len(page.titles) == 4 * 3 + 4 * 2 * (1 + 3 + 3)  # dlogits (V, T), and seven of (V, D)
-    lesson = tied_gradients.measure(["a", "<", "b", "a"], "z", 1, 1, 2, 1, steps=2, follow=True)
-    assert len(lesson.norms) == len(lesson.losses) == 3
-    np.testing.assert_allclose(lesson.norms[-1], [np.linalg.norm(part) for part in
-                                                  (lesson.from_lookup, lesson.from_logits)])
-    about, *says = next(title for title in page.titles
-                        if title.startswith("dE[a, 1]") and "lookup" in title).split("\n")
-    assert about == f"dE[a, 1] = {lesson.total[0, 1]:.4g}"
-    amounts = [float(line.split(": ")[1]) for line in says if line.startswith("position")]
-    assert len(amounts) == 3 + 1                    # every position writes; one reads `a`
-    np.testing.assert_allclose(sum(amounts), lesson.total[0, 1], rtol=0,
-                               atol=4 * 5.01e-3 * np.abs(amounts).max())      # 3 digits of each
-
-
-def test_a_page_too_large_is_refused(capsys):
-    with pytest.raises(SystemExit) as caught:
-        tied_gradients.main(["--text", "a b " * 50, "--width", "1024", "--html", "x.html"])
-    assert caught.value.code == 2 and "--html: V D T = 3 x 1024 x 99" in capsys.readouterr().err
-
-
-def test_the_page_of_train_text_goes_on_where_the_run_does(tmp_path, capsys):
-    (tmp_path / "text").write_text("the cat sat on the mat, the dog sat on the log. " * 40)
-    path, out = tmp_path / "pages" / "run.html", tmp_path / "run.npz"
-    options = ["--text", tmp_path / "text", "--layers", "1", "--heads", "1", "--width", "8",
-               "--block", "8", "--batch", "2", "--samples", "0", "--threads", "1", "--steps", "6"]
-    assert train_text.main([*map(str, options), "--html", str(path), "--out", str(out)]) == 0
-    page = Page(path.read_text(encoding="utf-8"))
-    assert page.open == [] and "6 of 6 steps" in path.read_text(encoding="utf-8")
-    history = checkpoint.load(out).notes["history"]
-    for name in ("norms", "training"):
-        assert [step for step, *_ in history[name]] == list(range(6))
-    with_page = checkpoint.load(out).arrays["params"]
-    assert train_text.main([*map(str, options), "--out", str(tmp_path / "other.npz")]) == 0
-    without = checkpoint.load(tmp_path / "other.npz").arrays["params"]
-    np.testing.assert_array_equal(without, with_page)
-    path.unlink()
-    assert train_text.main(["--resume", str(out)]) == 0
-    assert Page(path.read_text(encoding="utf-8")).open == []
-    capsys.readouterr()
+    _, steps, loss = walked(walk.example())
+    assert len(headings(text)) == len(steps)
+    assert text.count("This line accumulates into dE") == 2 and f"loss {loss:.6f}" in text
 
 
 # ---- bad input -----------------------------------------------------------------------------------
@@ -398,10 +274,12 @@ def test_the_page_of_train_text_goes_on_where_the_run_does(tmp_path, capsys):
 @pytest.mark.parametrize("arguments, complaint", [
     (["--text", "one"], "text: 1 tokens given, expected 2 to 17"),
     (["--text", "a " * 18], "text: 18 tokens given"),
-    (["--width", "17"], "width: 17 given, expected 1 to 16"),
+    (["--width", "17"], "width: 17 given, expected 2 to 16"),
+    (["--width", "1", "--heads", "1"], "width: 1 given, expected 2 to 16"),
     (["--layers", "0"], "layers: 0 given, expected 1 to 4"),
-    (["--heads", "3"], "n_embd: 4 given, expected a multiple of n_head = 3"),
-    (["--also", " ".join(map(str, range(40)))], "also: 45 tokens in all given"),
+    (["--heads", "3", "--width", "4"], "n_embd: 4 given, expected a multiple of n_head = 3"),
+    (["--also", " ".join(map(str, range(40)))], "also: 44 different tokens with the text's"),
+    (["--text", "a a", "--also", ""], "also: 1 different tokens"),
     (["--seed", "-1"], "seed: -1 given"),
 ])
 @pytest.mark.parametrize("demo", [step_through, replay])

@@ -1,5 +1,6 @@
 """The format is a promise to other programs: its bytes are checked here one by one, and every lie
 that a file can tell is told."""
+import importlib.util
 import json
 import math
 import mmap
@@ -7,6 +8,9 @@ import os
 import pickle
 import random
 import re
+import shlex
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -17,9 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import strategies
+from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import safetensors
 from minigpt_np.files.safetensors import BFLOAT16, bfloat16_to_float32, read, read_folder, write
 
+ROOT = Path(__file__).parents[2]
 SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4, "U32": 4,
          "F32": 4, "C64": 8, "F64": 8, "I64": 8, "U64": 8}
 
@@ -266,29 +272,12 @@ def test_where_the_system_cannot_release_pages_copying_works_all_the_same(path, 
 
 # Files that are broken
 
-def corrupted(raw, rng):
-    """`raw` with one thing wrong: a byte, a bit, an end, a piece taken out, put in or put twice."""
-    at, other = sorted(rng.randrange(len(raw) + 1) for _ in range(2))
-    head = rng.random() < 0.3       # the length and the first bytes of the header deserve more
-    byte = rng.randrange(min(len(raw), 10 if head else len(raw)))
-    return rng.choice([
-        lambda: raw[:byte] + bytes([rng.randrange(256)]) + raw[byte + 1:],
-        lambda: raw[:byte] + bytes([raw[byte] ^ 1 << rng.randrange(8)]) + raw[byte + 1:],
-        lambda: raw[:byte] + rng.choice("0123456789{}[],:. -e").encode() + raw[byte + 1:],
-        lambda: raw[:at],
-        lambda: raw + rng.randbytes(rng.randrange(1, 9)),
-        lambda: raw[:at] + raw[other:],
-        lambda: raw[:byte] + rng.randbytes(rng.randrange(1, 4)) + raw[byte:],
-        lambda: raw[:other] + raw[at:other] + raw[other:],
-        lambda: raw[:8] + raw[at:other] + raw[8:],
-    ])()
-
-
 def test_thousands_of_corrupted_files_are_refused_or_right(path):
     rng = random.Random(0)
     accepted = 0
-    for _ in range(2000):
-        raw = corrupted(GOLDEN, rng)
+    n = strategies.examples_of(2000, 20_000)
+    for _ in range(n):
+        raw = strategies.corrupted(GOLDEN, rng)
         put(path, raw)
         try:
             tensors = read(path)
@@ -297,7 +286,7 @@ def test_thousands_of_corrupted_files_are_refused_or_right(path):
         else:
             accepted += 1
             assert contents(tensors) == parsed(raw)
-    assert 0 < accepted < 2000      # a byte of the data may be anything
+    assert 0 < accepted < n      # a byte of the data may be anything
 
 
 odd_numbers = st.sampled_from([0, 1, 2, 4, 8, 10, 11, 12, -1, 2**31, 2**62, 2**63, 2**64, 10**30,
@@ -441,6 +430,96 @@ def test_pickles_are_refused_with_a_way_out(path, protocol, value):
     assert "torch.load" in message and "safetensors.torch.save_file" in message
 
 
+# Enough of PyTorch for the recipe, in NumPy: what is loaded here would be loaded there.
+STUBS = {"torch.py": """
+import pickle
+
+class Tensor:
+    def __init__(self, array):
+        self.array = array
+
+    def clone(self):
+        return Tensor(self.array.copy())
+
+    def contiguous(self):
+        return self
+
+def load(name, map_location, weights_only):
+    assert map_location == "cpu" and weights_only is True
+    with open(name, "rb") as file:
+        return pickle.load(file)
+""", "safetensors/__init__.py": "", "safetensors/torch.py": """
+from minigpt_np.files.safetensors import write
+
+def save_file(tensors, name, metadata):
+    write(name, {key: tensor.array for key, tensor in tensors.items()}, metadata)
+"""}
+
+
+@pytest.fixture
+def pytorch(tmp_path, monkeypatch):
+    """PYTHONPATH with the stubs. Returns a function that pickles name -> array as tensors into a file."""
+    for name, source in STUBS.items():
+        stub = tmp_path / "stubs" / name
+        stub.parent.mkdir(parents=True, exist_ok=True)
+        stub.write_text(source)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tmp_path / "stubs", ROOT))))
+    spec = importlib.util.spec_from_file_location("torch", tmp_path / "stubs" / "torch.py")
+    torch = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(torch)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    return lambda arrays: {name: torch.Tensor(array) for name, array in arrays.items()}
+
+
+def run_recipe(error):
+    """What the message says to run, run by a shell as it stands there."""
+    command = str(error.value).partition("convert it with PyTorch: ")[2]
+    subprocess.run(command.replace("python", shlex.quote(sys.executable), 1), shell=True, check=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the recipe is for its shells")
+@pytest.mark.parametrize("folder", ["model", "a b's \"ü\" $HOME\\n `x`"])
+def test_the_recipe_run_as_it_stands_opens_a_pytorch_model_bin(tmp_path, pytorch, folder):
+    """In two parts, with the causal masks that old versions stored, beside pickles of another kind."""
+    model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=2, n_head=2, n_embd=6), seed=3)
+    folder = tmp_path / folder
+    model.save_pretrained(folder)
+    arrays = {name: np.array(array) for name, array in read(folder / "model.safetensors").items()}
+    arrays["transformer.h.0.attn.bias"] = np.tri(4, dtype=bool)[None, None]
+    (folder / "model.safetensors").unlink()
+    names = sorted(arrays)
+    for part, some in (("00001", names[::2]), ("00002", names[1::2])):
+        tensors = pytorch({name: arrays[name] for name in some})
+        (folder / f"pytorch_model-{part}-of-00002.bin").write_bytes(pickle.dumps(tensors))
+    (folder / "training_args.bin").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="pytorch_model-00001-of-00002.bin.*a pickle") as error:
+        GPT.from_pretrained(folder)
+    run_recipe(error)
+    opened = GPT.from_pretrained(folder)
+    assert opened.config == model.config and np.array_equal(opened.params.flat, model.params.flat)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the recipe is for its shells")
+def test_the_recipe_run_as_it_stands_opens_nanoGPTs_checkpoint(tmp_path, pytorch):
+    """Weights under "model", their names as torch.compile leaves them, sizes under "model_args"."""
+    config = GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=3, n_embd=6, activation="gelu_exact")
+    state = {name: np.array(array) for name, array in GPT(config, seed=3).params.state_dict().items()
+             if not name.endswith(".bias")}
+    state |= {name: np.ascontiguousarray(array.T) for name, array in state.items()
+              if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))}
+    checkpoint = {"model": pytorch({f"_orig_mod.{name}": array for name, array in state.items()}),
+                  "optimizer": {"state": {}}, "iter_num": 5, "config": {"compile": True},
+                  "model_args": dict(n_layer=1, n_head=3, n_embd=6, block_size=4, vocab_size=5, bias=False,
+                                     dropout=0.0)}
+    (tmp_path / "ckpt.pt").write_bytes(pickle.dumps(checkpoint))
+    with pytest.raises(ValueError, match="ckpt.pt.*a pickle") as error:
+        GPT.from_pretrained(tmp_path)
+    run_recipe(error)
+    opened = GPT.from_pretrained(tmp_path)
+    assert opened.config == config
+    assert np.array_equal(opened.params.flat, GPT(config, seed=3).params.flat)
+
+
 def test_zipped_pickles_are_refused_with_a_way_out(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(Trap()))
@@ -580,6 +659,8 @@ def test_an_index_longer_than_a_header_may_be(tmp_path, monkeypatch):
 # Writing
 
 @pytest.mark.parametrize("tensors, metadata, message", [
+    ({"x": np.ma.array([1.0], mask=[True])}, None, "tensor 'x': a masked array given, expected one without"),
+    ({"x": [[1], [2, 3]]}, None, "tensor 'x': rows of lengths .1, 2. given"),
     ({"x": np.zeros(1), "y": np.zeros(1, "c16")}, None, "tensor 'y': dtype complex128, expected"),
     ({"x": np.zeros(1, object)}, None, "tensor 'x': dtype object, expected one of BOOL"),
     ({"x": np.zeros(1, "U1")}, None, "tensor 'x': dtype <U1, expected one of"),
@@ -652,13 +733,6 @@ def test_what_stops_a_write_leaves_the_old_file_and_nothing_else(tmp_path, monke
         write(path, {"new": np.zeros(3)})
     assert list(read(path)) == ["old"]
     assert os.listdir(tmp_path) == [path.name]
-
-
-def test_what_a_killed_write_left_behind_is_no_hindrance(tmp_path):
-    path = tmp_path / "model.safetensors"
-    (tmp_path / "model.safetensors.tmp").write_bytes(bytes(1000))
-    write(path, {"x": np.zeros(3)})
-    assert list(read(path)) == ["x"] and os.listdir(tmp_path) == [path.name]
 
 
 def test_a_folder_that_is_not_there_is_the_systems_error(tmp_path):

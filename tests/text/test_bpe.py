@@ -2,6 +2,7 @@
 import codecs
 import json
 import os
+import random
 import re
 import tempfile
 import threading
@@ -16,9 +17,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from minigpt_np.text import bpe
+from minigpt_np.text import bpe, open_tokenizer
 from minigpt_np.text.bpe import END_OF_TEXT, BPETokenizer
-from strategies import repetitive_text, unicode_text
+from strategies import corrupted, examples_of, repetitive_text, unicode_text, with_another_value
 
 REFERENCE = json.loads(Path(__file__).parents[1].joinpath("reference", "bpe.json").read_bytes())
 TOKENIZER = BPETokenizer.train(REFERENCE["train_text"], REFERENCE["vocab_size"])
@@ -151,11 +152,11 @@ def test_the_words_remembered_are_few_and_change_nothing(monkeypatch):
 
 def test_a_word_is_merged_once(monkeypatch):
     merged = []
-    monkeypatch.setattr(BPETokenizer, "_merge", lambda self, word: merged.append(word) or [0])
+    monkeypatch.setattr(BPETokenizer, "_merge", lambda self, ids: merged.append(self.decode(ids)) or [0])
     tokenizer = BPETokenizer(TOKENIZER.tokens, TOKENIZER.merges)
     for text in ("one one two", "one two"):
         tokenizer.encode(text)
-    assert sorted(merged) == [b" one", b" two", b"one"]
+    assert sorted(merged) == [" one", " two", "one"]
 
 
 def test_threads_may_share_a_tokenizer(monkeypatch):
@@ -379,6 +380,8 @@ VOCABULARIES = {
     "id twice": (lambda vocab: {**vocab, "he": 7}, r"tokens '\(' and 'he' have id 7"),
     "byte missing": (lambda vocab: without(vocab, "Ġ"), "no token 'Ġ', which is byte 32"),
     "token too many": (lambda vocab: {**vocab, "zzz": 262}, "'zzz' is made by no line of .*merges"),
+    "added token without brackets": (lambda vocab: {**vocab, "PAD": 262},
+                                     "'PAD' is made by no line.*expected in brackets"),
     "token outside the alphabet": (lambda vocab: {**vocab, "a b": 262}, "'a b' is made by no line"),
     "empty token": (lambda vocab: {**vocab, "": 262}, "token '' is made by no line"),
 }
@@ -441,6 +444,170 @@ def test_spoiled_files_are_refused_by_name_or_work(saved, data):
         else:
             assert tokenizer.decode(tokenizer.encode(SMALL)) == SMALL
             assert tokenizer.encode(SMALL).tolist() == naive_encode(tokenizer, SMALL)
+
+
+# tokenizer.json, and tokens that were added
+
+def as_json(saved, change=lambda whole: None):
+    """The same tokenizer as transformers 5 saves it, with <pad> added, after change(whole)."""
+    vocab, merges = saved
+    added = {END_OF_TEXT: len(vocab) - 1, "<pad>": len(vocab)}
+    whole = {
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [{"id": v, "content": token, "single_word": False, "lstrip": False, "rstrip": False,
+                          "normalized": False, "special": True} for token, v in added.items()],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+                           "special_tokens": {}},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "",
+                  "end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+                  "vocab": dict(vocab), "merges": [line.split(" ") for line in merges.splitlines()[1:]]}}
+    change(whole)
+    return json.dumps(whole)
+
+
+def set_to(part, **traits):
+    return lambda whole: whole[part].update(traits)
+
+
+@pytest.mark.parametrize("change", [
+    lambda whole: None,
+    lambda whole: whole["model"].update(merges=[" ".join(pair) for pair in whole["model"]["merges"]]),
+    lambda whole: [whole["model"].pop(name) for name in ("type", "dropout", "byte_fallback", "ignore_merges")],
+    lambda whole: whole.update(post_processor={"type": "ByteLevel", "trim_offsets": False}),
+    lambda whole: whole.update(post_processor=None),
+], ids=["as version 5", "merges as text", "an older one", "ByteLevel", "no post-processor"])
+def test_a_tokenizer_json_is_the_same_tokenizer(tmp_path, saved, change):
+    BPETokenizer.train(SMALL, 262).save(tmp_path)
+    pair = BPETokenizer.from_folder(tmp_path)
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).unlink()
+    (tmp_path / "tokenizer.json").write_text(as_json(saved, change), encoding="utf-8")
+    read = BPETokenizer.from_folder(tmp_path)
+    assert read.merges == pair.merges and read.tokens == [*pair.tokens, b"<pad>"]
+    assert read.special == {END_OF_TEXT: 261, "<pad>": 262} and read.end_of_text == 261
+    text = f"the <pad>other{END_OF_TEXT}"
+    assert read.encode(text).tolist() == pair.encode(text).tolist()
+    assert read.encode(text, special=True).tolist() == [*pair.encode("the "), 262, *pair.encode("other"), 261]
+    assert read.decode(read.encode(text, special=True)) == text
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda whole: whole.pop("model"), "a tokenizer of type None given, expected BPE"),
+    (lambda whole: whole.update(model={"type": "Unigram", "vocab": []}), "a tokenizer of type 'Unigram' given"),
+    (lambda whole: whole.update(model={"type": "WordPiece", "vocab": {}}), "model.type is 'WordPiece', expected"),
+    (set_to("model", dropout=0.1), "model.dropout is 0.1, expected null or 0.0"),
+    (set_to("model", byte_fallback=True), "model.byte_fallback is True, expected false"),
+    (set_to("model", ignore_merges=True), "model.ignore_merges is True, expected false"),
+    (set_to("model", end_of_word_suffix="</w>"), "model.end_of_word_suffix is '</w>', expected null or"),
+    (lambda whole: whole.update(normalizer={"type": "NFC"}), "normalizer.type is 'NFC', expected null"),
+    (lambda whole: whole.update(pre_tokenizer={"type": "Metaspace"}), "pre_tokenizer.type is 'Metaspace'"),
+    (lambda whole: whole.update(pre_tokenizer=None), "pre_tokenizer.type is None, expected \"ByteLevel\""),
+    (set_to("pre_tokenizer", add_prefix_space=True), "pre_tokenizer.add_prefix_space is True, expected false"),
+    (set_to("pre_tokenizer", use_regex=False), "pre_tokenizer.use_regex is False, expected true"),
+    (lambda whole: whole.update(post_processor={"type": "RobertaProcessing"}), "'RobertaProcessing', which adds"),
+    (set_to("post_processor", special_tokens={"<s>": {}}), "post_processor is 'TemplateProcessing', which adds"),
+    (lambda whole: whole["added_tokens"][1].update(lstrip=True), "added token '<pad>' has lstrip True"),
+    (lambda whole: whole["added_tokens"][1].update(id=7), "id 7, expected an integer|have id 7"),
+    (lambda whole: whole["added_tokens"][0].update(id=7), "added token '<.endoftext.>' has id 7, but 261 in its"),
+    (lambda whole: whole["added_tokens"][1].pop("content"), "added_tokens has .*expected content and id"),
+    (lambda whole: whole.update(added_tokens=7), "added_tokens is 7, expected a list"),
+    (set_to("model", merges=None), "merges is None, expected a list"),
+    (set_to("model", merges=[["t", "h", "e"]]), "merge 1: 't h e' given, expected two tokens"),
+    (set_to("model", merges=[7]), "merge 1: 7 given, expected two tokens"),
+    (lambda whole: whole["model"]["merges"].pop(), "'Ġothe' is made by no line of its merges"),
+])
+def test_a_tokenizer_json_of_other_rules_is_refused_by_name(tmp_path, saved, change, message):
+    (tmp_path / "tokenizer.json").write_text(as_json(saved, change), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"tokenizer.json[:,] .*{message}"):
+        BPETokenizer.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("token", ["<pad>", "[MASK]", "<|日本|>", "< two words >"])
+def test_a_vocabulary_with_added_tokens_just_works(tmp_path, saved, token):
+    vocab, merges = saved
+    write(tmp_path, json.dumps({**vocab, token: 262}), merges)
+    read = BPETokenizer.from_folder(tmp_path)
+    assert read.vocab_size == 263 and read.token(262) == token.encode() and read.special[token] == 262
+    assert read.decode([262, 0]) == token + "!"
+    assert 262 not in read.encode(token) and read.encode(token, special=True).tolist() == [262]
+    read.save(tmp_path / "again")
+    again = BPETokenizer.from_folder(tmp_path / "again")
+    assert (again.tokens, again.merges, again.special) == (read.tokens, read.merges, read.special)
+
+
+def test_of_special_tokens_the_longest_is_found(tmp_path, saved):
+    vocab, merges = saved
+    write(tmp_path, json.dumps({**vocab, "<a>": 262, "<a><b>": 263}), merges)
+    read = BPETokenizer.from_folder(tmp_path)
+    assert read.encode("<a><b><a>", special=True).tolist() == [263, 262]
+
+
+def test_added_tokens_may_have_a_file_of_their_own(tmp_path, saved):
+    """As transformers 4 has it; in that file they need no brackets."""
+    vocab, merges = saved
+    write(tmp_path, json.dumps(vocab), merges)
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"PAD": 262}))
+    assert BPETokenizer.from_folder(tmp_path).encode("PAD!", special=True).tolist() == [262, 0]
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"he": 7}))
+    with pytest.raises(ValueError, match="added_tokens.json: token 'he' has id 7, but 256 in .*vocab.json"):
+        BPETokenizer.from_folder(tmp_path)
+    for token, message in [("", "an added token without a letter"), ("<\ud800>", "token '<.ud800>' is not Unicode")]:
+        (tmp_path / "added_tokens.json").write_text(json.dumps({token: 262}))
+        with pytest.raises(ValueError, match=f"vocab.json: {message}"):
+            BPETokenizer.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name, kind", [("vocab.txt", "BERT's WordPiece"), ("tokenizer.model", "SentencePiece")])
+def test_a_tokenizer_of_another_kind_is_named(tmp_path, name, kind):
+    (tmp_path / name).write_bytes(b"[PAD]")
+    with pytest.raises(ValueError, match=f"{name}: {kind} given, which is not read here; expected vocab.json"):
+        BPETokenizer.from_folder(tmp_path)
+
+
+def test_bytes_with_ends_of_words_are_clips(tmp_path, saved):
+    vocab, merges = saved
+    write(tmp_path, json.dumps({**vocab, "a</w>": 262}), merges)
+    with pytest.raises(ValueError, match="vocab.json: .* as CLIP's tokenizer has them; expected byte-level"):
+        BPETokenizer.from_folder(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="has no FIFOs")
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer.json", "added_tokens.json"])
+def test_what_hangs_or_has_no_end_is_refused(tmp_path, saved, name, monkeypatch):
+    if name != "tokenizer.json":
+        write(tmp_path, json.dumps(saved[0]), saved[1])
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name}: a FIFO given, expected a regular file"):
+        BPETokenizer.from_folder(tmp_path)
+    (tmp_path / name).unlink()
+    with open(tmp_path / name, "wb") as file:
+        file.truncate(2**40)            # a sparse file: no disk holds as much
+    with pytest.raises(ValueError, match=f"{name}: longer than 33,554,432 bytes"):
+        BPETokenizer.from_folder(tmp_path)
+
+
+def test_hundreds_of_corrupted_tokenizer_json_are_refused_or_right(tmp_path, saved):
+    rng = random.Random(0)
+    path, whole = tmp_path / "tokenizer.json", json.loads(as_json(saved))
+    raw, accepted, n = json.dumps(whole).encode(), 0, examples_of(400, 20_000)
+    for _ in range(n):
+        some = json.dumps(with_another_value(whole, rng)).encode() if rng.random() < 0.7 else corrupted(raw, rng)
+        path.write_bytes(some)
+        try:
+            tokenizer = open_tokenizer(tmp_path)
+        except ValueError as error:
+            assert "tokenizer.json" in str(error) and "\n" not in str(error) and len(str(error)) < 1500
+        else:
+            accepted += 1
+            assert tokenizer.decode(tokenizer.encode(SMALL)) == SMALL
+            assert tokenizer.encode(SMALL).tolist() == naive_encode(tokenizer, SMALL)
+            vocab = json.loads(some)["model"]["vocab"]
+            assert all(tokenizer.token(v) == token.encode() for token, v in vocab.items() if token.isascii())
+    assert 0 < accepted < n
 
 
 def test_files_that_are_not_there(tmp_path, saved):

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from minigpt_np import GPTConfig, Parameters
 from minigpt_np.training import optim
-from minigpt_np.training.optim import SGD, AdamW, WarmupCosine, clip_factor, pieces
+from minigpt_np.training.optim import SGD, AdamW, WarmupCosine, clip_factor, worker_chunks
 
 TINY = GPTConfig(vocab_size=3, block_size=2, n_layer=1, n_head=1, n_embd=2)
 UNTIED = GPTConfig(vocab_size=3, block_size=2, n_layer=1, n_head=1, n_embd=2, tie_embeddings=False)
@@ -31,7 +31,7 @@ def test_adamw_is_its_equations(config, seed, steps, piece, weight_decay, scale)
     p = dict(enumerate(params.flat.tolist()))
     m, v = dict.fromkeys(p, 0.0), dict.fromkeys(p, 0.0)
     optimizer = AdamW(params, lr, (beta1, beta2), eps, weight_decay)
-    old, optim.PIECE = optim.PIECE, piece
+    old, optim.CHUNK = optim.CHUNK, piece
     try:
         for t in range(1, steps + 1):
             grads = random_like(config, seed + t)
@@ -43,7 +43,7 @@ def test_adamw_is_its_equations(config, seed, steps, piece, weight_decay, scale)
                 decay = weight_decay if i < params.n_decayed else 0.0
                 p[i] -= lr / t * (m_hat / (math.sqrt(v_hat) + eps) + decay * p[i])
     finally:
-        optim.PIECE = old
+        optim.CHUNK = old
     # a dozen roundings a step, of numbers of order 1
     tolerance = 20 * steps * np.finfo(float).eps
     np.testing.assert_allclose(params.flat, list(p.values()), rtol=tolerance, atol=tolerance)
@@ -97,9 +97,9 @@ def test_sgd_is_its_equations(config, seed, steps, momentum):
 @given(configs, seeds, st.sampled_from([1, 7, 1 << 15]), st.integers(1, 4), st.sampled_from([SGD, AdamW]))
 def test_workers_together_take_the_step_of_one(config, seed, piece, workers, kind):
     grads, one, many = (random_like(config, seed + i) for i in (0, 1, 1))
-    old, optim.PIECE = optim.PIECE, piece
+    old, optim.CHUNK = optim.CHUNK, piece
     try:
-        found = sorted((p.start, p.stop) for w in range(workers) for p in pieces(grads, w, workers))
+        found = sorted((p.start, p.stop) for w in range(workers) for p, _ in worker_chunks(grads, grads.n_decayed, w, workers))
         assert [i for start, stop in found for i in range(start, stop)] == list(range(grads.flat.size))
         assert all(stop <= grads.n_decayed or start >= grads.n_decayed for start, stop in found)
         assert max(stop - start for start, stop in found) <= piece
@@ -111,13 +111,14 @@ def test_workers_together_take_the_step_of_one(config, seed, piece, workers, kin
             optimizer.update(grads, worker=w, workers=workers)
         assert (one.flat == many.flat).all() and (one.flat != random_like(config, seed + 1).flat).any()
     finally:
-        optim.PIECE = old
+        optim.CHUNK = old
 
 
 def test_what_a_step_depends_on_is_told():
     adam, sgd = AdamW(Parameters(TINY)), SGD(Parameters(TINY))
     adam.step(random_like(TINY, 0))
-    assert adam.settings() == {"steps": 1, "lr": 3e-4, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
+    assert adam.settings() == {"steps": 1, "lr": 3e-4, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1,
+                               "decay_embeddings": False}
     assert sgd.settings() == {"steps": 0, "lr": 0.1, "momentum": 0.0}
     assert {name: id(array) for name, array in adam.arrays().items()} == {"m": id(adam.m), "v": id(adam.v)}
     assert list(sgd.arrays()) == ["velocity"]

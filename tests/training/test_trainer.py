@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from minigpt_np import GPT, GPTConfig
-from minigpt_np.training import checkpoint, parallel
+from minigpt_np.training import blas, checkpoint, parallel
 from minigpt_np.text.characters import CharacterTokenizer
 from minigpt_np.training.data import consecutive_batches, random_batch, split
 from minigpt_np.files.atomic import whole_file
@@ -61,7 +61,7 @@ def test_threads_and_micro_batches_give_the_gradient_of_the_whole_batch(B, T, th
 
 @given(st.integers(0, 20), st.integers(1, 9))
 def test_shares_cover_everything_once_and_evenly(n, threads):
-    shares = parallel.shares(n, threads)
+    shares = parallel.even_slices(n, threads)
     assert [i for s in shares for i in range(s.start, s.stop)] == list(range(n))
     sizes = [s.stop - s.start for s in shares]
     assert len(shares) == min(n, threads)
@@ -81,12 +81,12 @@ def test_run_returns_in_order_and_raises_what_a_task_raised():
 
 
 def test_blas_threads_are_put_back():
-    get, _ = parallel._openblas()
+    get, _ = blas.openblas()
     if get is None:
         pytest.skip("another BLAS: there is nothing to put back")
     before = get()
     with pytest.raises(KeyError):
-        with parallel.blas_threads(1):
+        with blas.blas_threads(1):
             assert get() == 1
             raise KeyError
     assert get() == before
@@ -94,7 +94,7 @@ def test_blas_threads_are_put_back():
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_while_a_step_runs_the_blas_uses_one_thread(threads, monkeypatch):
-    get, put = parallel._openblas()
+    get, put = blas.openblas()
     if get is None:
         pytest.skip("another BLAS")
     before, seen, trainer = get(), [], make_trainer(threads=threads)
@@ -124,7 +124,7 @@ def test_cores_are_those_that_this_process_may_use(monkeypatch):
 def test_one_worker_a_core_and_the_batch_in_one_piece_unless_asked():
     model = GPT(small())
     trainer = Trainer(model, SGD(model.params))
-    assert trainer.threads == parallel.cores() == len(trainer.team()) and trainer.micro_batches == 1
+    assert trainer.threads == parallel.cores() and trainer.micro_batches == 1
     assert trainer.clip == 1.0 and trainer.schedule is None and trainer.rng is None
 
 
@@ -133,7 +133,7 @@ def test_one_worker_a_core_and_the_batch_in_one_piece_unless_asked():
     ({"clip": 0}, "clip"), ({"clip": -1.0}, "clip"), ({"clip": float("nan")}, "clip")])
 def test_a_trainer_that_cannot_be_is_refused(options, name):
     model, other = GPT(small()), GPT(small())
-    with pytest.raises(ValueError, match=f"^{name}: .* given, expected a positive number"):
+    with pytest.raises(ValueError, match=f"^{name}: .* given, expected a (positive number|whole number of at least 1)"):
         Trainer(model, SGD(model.params), **options)
     with pytest.raises(ValueError, match="^optimizer: .* expected the model's own"):
         Trainer(model, SGD(other.params))
@@ -145,15 +145,15 @@ def test_openblas_is_found_where_numpy_carries_it_or_has_it_loaded(monkeypatch, 
     carried = list((Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*"))    # as the wheels for Linux have it
     if not carried:
         pytest.skip("another BLAS, or another system")
-    assert parallel._openblas() != (None, None)
-    assert parallel._openblas_files() == carried
+    assert blas.openblas() != (None, None)
+    assert blas._openblas_files() == carried
     monkeypatch.setattr(np, "__file__", str(tmp_path / "numpy" / "__init__.py"))
-    assert parallel._openblas_files() == [str(path) for path in carried]
+    assert blas._openblas_files() == [str(path) for path in carried]
 
 
 def test_an_unknown_blas_is_left_alone(monkeypatch):
-    monkeypatch.setattr(parallel, "_openblas", lambda: (None, None))
-    with parallel.blas_threads(1):
+    monkeypatch.setattr(blas, "openblas", lambda: (None, None))
+    with blas.blas_threads(1):
         trainer = make_trainer()
         steps(trainer, np.random.default_rng(0), 1)
 
@@ -295,9 +295,9 @@ def test_a_run_that_does_not_fit_is_refused_and_changes_nothing(tmp_path):
     other_model = GPT(small(0.1, tie=False))
     float64 = GPT(small(0.1), 0, np.float64)
     for other, generators, what in (
-            (Trainer(other_model, AdamW(other_model.params)), {"batches": np.random.default_rng(1)}, "tie_embeddings=False"),
-            (make_trainer(optimizer=SGD), {"batches": np.random.default_rng(1)}, "AdamW given, expected SGD"),
-            (Trainer(float64, AdamW(float64.params)), {"batches": np.random.default_rng(1)}, "params of float32"),
+            (Trainer(other_model, AdamW(other_model.params)), {"batches": np.random.default_rng(1)}, "tie_embeddings: True given, expected False"),
+            (make_trainer(optimizer=SGD), {"batches": np.random.default_rng(1)}, "optimizer: 'AdamW' given, expected 'SGD'"),
+            (Trainer(float64, AdamW(float64.params), rng=np.random.default_rng(1)), {"batches": np.random.default_rng(1)}, "params: 'float32 .* given, expected 'float64"),
             (make_trainer(seed=5), {}, "generators: ")):
         before = other.model.params.flat.copy()
         with pytest.raises(ValueError, match=what):

@@ -1,0 +1,26 @@
+"""The exercises as pytest's tests, one each, for whatever runs pytest and reads what it says.
+
+    python -m pytest demos/exercises/grade.py
+    EXERCISES_FOLDER=answers python -m pytest demos/exercises/grade.py --junitxml=grades.xml
+
+A failure's message is what check.py prints: the smallest input, expected and given, the mistake's name.
+"""
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+
+from checker import examine, files, show      # noqa: E402
+from checker.exercises import TABLE      # noqa: E402
+
+FOLDER = Path(os.environ.get("EXERCISES_FOLDER", files.HERE))
+
+
+@pytest.mark.parametrize("name", files.NAMES)
+def test_exercise(name):
+    verdict = examine.finish(name, examine.begin(name, FOLDER))
+    if not verdict.done:
+        pytest.fail("\n".join(show.verdict_lines(TABLE[name], verdict)), pytrace=False)

@@ -1,0 +1,52 @@
+"""A model writes, and each token is shown as it comes."""
+import codecs
+import sys
+import unicodedata
+from contextlib import nullcontext
+
+from minigpt_np.training.blas import blas_threads
+
+CACHE = 32 << 20        # bytes: weights that fit are multiplied with before a second thread has woken up
+
+
+def write(model, ids, n, tokenizer, stream=None, **options):
+    """Print ids (T,) and n tokens that continue them, each at once -> those up to an end of text, a list.
+
+    tokenizer   one of characters, or of bytes: then a character is shown once it is whole
+    options     of model.stream
+    """
+    stream = stream or sys.stdout
+    text = codecs.getincrementaldecoder("utf-8")("replace")     # a token can end within a character
+
+    def show(token):
+        stream.write(spelled_out(text.decode(bytes_of(token, tokenizer))))
+        stream.flush()
+
+    for token in ids:
+        show(token)
+    new = []
+    with one_thread_if_small(model):
+        for token, in model.stream(ids[None], n, **options):
+            if token == getattr(tokenizer, "end_of_text", None):
+                break
+            new.append(int(token))
+            show(token)
+    stream.write(spelled_out(text.decode(b"", final=True)) + "\n")
+    return new
+
+
+def one_thread_if_small(model):
+    """A context in which the BLAS uses one thread if the weights fit the cache: two would wait for each other."""
+    return blas_threads(1) if model.params.flat.nbytes <= CACHE else nullcontext()
+
+
+def bytes_of(v, tokenizer):
+    """A token's bytes. A model can have more rows than its tokenizer has tokens (nanoGPT rounds up to 50304)."""
+    if v >= tokenizer.vocab_size:
+        return "\ufffd".encode()
+    return tokenizer.token(v) if hasattr(tokenizer, "token") else tokenizer.decode([v]).encode("utf-8", "replace")
+
+
+def spelled_out(text):
+    """The text, its control characters, which a terminal would obey, spelled out."""
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)

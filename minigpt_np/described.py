@@ -1,0 +1,54 @@
+"""Named fields that a debugger shows by name, dtype and shape, and never by a page of numbers."""
+import numpy as np
+
+COLUMNS = 100               # what does not fit gets a line a field
+ALIKE = 3                   # of a longer list only the first entry is shown
+
+
+class Described:
+    """A base for plain dataclasses: caches, groups of parameters. Its repr names the layer it belongs to."""
+
+    def __repr__(self):
+        return "\n".join(lines(self))
+
+
+def lines(value):
+    """What `value` is, as a list of lines."""
+    if isinstance(value, np.ndarray):
+        return [f"{value.dtype} {value.shape}"]
+    if isinstance(value, Described):
+        module, name = type(value).__module__.split(".")[-1], type(value).__qualname__
+        return block(f"{module}.{name}", vars(value).items())
+    return [repr(value)]
+
+
+def block(title, fields):
+    """title(name: field, ...) of (name, field) pairs: on one line if it fits, else indented, a field a line."""
+    shown = [(name, lines(field)) for name, field in entries(fields)]
+    one_line = f"{title}({', '.join(f'{name}: {text[0]}' for name, text in shown)})"
+    if len(one_line) <= COLUMNS and all(len(text) == 1 for _, text in shown):
+        return [one_line]
+    inside = [line for name, text in shown for line in (f"{name}: {text[0]}", *text[1:])]
+    return [f"{title}(", *(f"  {line}" for line in inside), ")"]
+
+
+def entries(fields):
+    """The (name, field) pairs, a list of Described as name[0], name[1], ...: all of it, or the first and how many more."""
+    for name, field in fields:
+        if not (isinstance(field, list) and field and isinstance(field[0], Described)):
+            yield name, field
+            continue
+        for i, entry in enumerate(field if len(field) <= ALIKE else field[:1]):
+            yield f"{name}[{i}]", entry
+        if len(field) > ALIKE:
+            yield f"{name}[1:]", More(len(field) - 1)
+
+
+class More:
+    """Stands for the entries that are not shown."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __repr__(self):
+        return f"{self.n} more like it"

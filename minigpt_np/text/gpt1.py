@@ -1,0 +1,94 @@
+"""GPT-1's tokenizer: lower case, words and signs apart, and merges of letters within a word.
+
+    "Don't read É!"                            text
+    "don"  "'"  "t"  "read"  "e"  "!"          words: in lower case, without accents
+    d o n</w>   '</w>   t</w>   r e a d</w>    letters; the last one of each word bears its end
+    don</w>  '</w>  t</w>  read</w>  e</w>  !</w>   neighbours merged, as far as the list of merges goes
+
+Upper case and spacing are lost, and a letter that is not in the vocabulary becomes <unk>. Words are split as
+transformers does it for want of ftfy and spaCy, with which OpenAI did: BERT's rules (transformers 4's
+tokenization_openai.py and BasicTokenizer).
+
+Source: Radford et al., "Improving Language Understanding by Generative Pre-Training" (2018), section 4.1.
+"""
+import unicodedata
+
+from . import saved
+from .bpe import MergingTokenizer
+from .saved import END_OF_WORD, UNKNOWN
+
+# Ideographs, each of which is a word of its own: first and last code points of Unicode's blocks.
+CJK = [(0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
+       (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)]
+
+
+def split_words(text):
+    """The words of `text`, in lower case and without accents."""
+    text = replace_each(text, cleaned)
+    text = unicodedata.normalize("NFC", text).lower()
+    text = unicodedata.normalize("NFD", text)
+    return replace_each(text, parted).split()
+
+
+def replace_each(text, replacement):
+    """`text` with replacement(char) for each char."""
+    return text.translate({ord(char): replacement(char) for char in set(text)})
+
+
+def cleaned(char):
+    """What stands for a character: its lower case, a space for white space, nothing for control characters."""
+    category = unicodedata.category(char)
+    if char in "\t\n\r" or category == "Zs":
+        return " "
+    if category.startswith("C") or char == "\ufffd":
+        return ""
+    if any(first <= ord(char) <= last for first, last in CJK):
+        return f" {char} "
+    return char.lower()
+
+
+def parted(char):
+    """Nothing for an accent; a sign, with spaces around it."""
+    category = unicodedata.category(char)
+    if category == "Mn":
+        return ""
+    sign = category.startswith("P") or char.isascii() and char.isprintable() and not char.isalnum() and char != " "
+    return f" {char} " if sign else char
+
+
+class GPT1Tokenizer(MergingTokenizer):
+    """Text to ids, and ids to text in lower case; made by `from_folder`. Its fields are MergingTokenizer's.
+
+    tokens[v] ends in a space where the word ends. A special token <unk> stands for what is not in the vocabulary.
+    """
+
+    def _words(self, text):
+        return split_words(text)
+
+    def _letters(self, word):
+        unknown = self.special[UNKNOWN]
+        return [self._id_of.get(letter.encode(), unknown) for letter in [*word[:-1], word[-1] + " "]]
+
+    def decode(self, ids):
+        """The text of `ids`, a sequence of integers. ValueError as for `token`."""
+        return super().decode(ids).strip()
+
+    @classmethod
+    def from_folder(cls, folder):
+        """The tokenizer of a folder's vocab.json and merges.txt, or of its tokenizer.json.
+
+        FileNotFoundError where it has none of these; ValueError, naming file and token or line, where
+        they are not as GPT-1's, where a line of merges has a part that is neither a letter nor made above
+        or makes what the vocabulary lacks or has already, or there is no <unk>.
+        """
+        return cls.from_saved(saved.read_folder(folder))
+
+    @classmethod
+    def from_saved(cls, files):
+        if files.kind != "GPT-1's" or UNKNOWN not in files.id_of:
+            raise ValueError(f"{files.vocab}: expected a vocabulary as GPT-1's, "
+                             f"with words that end in {END_OF_WORD}, and {UNKNOWN}")
+        pairs = files.pairs(lambda token: len(token.removesuffix(END_OF_WORD)) == 1)
+        tokens = [(token if token in files.special else token.replace(END_OF_WORD, " ")).encode()
+                  for token in sorted(files.id_of, key=files.id_of.get)]
+        return cls(tokens, pairs, {token: files.id_of[token] for token in files.special})

@@ -1,0 +1,136 @@
+"""What a debugger shows: where a step lands, and how much of the screen a name takes."""
+import mmap
+import sys
+from dataclasses import dataclass, fields, is_dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minigpt_np import GPT, GPTConfig, Parameters
+from minigpt_np.described import COLUMNS, Described
+from minigpt_np.parameters import whole_pages
+from strategies import cases, configs
+
+CONFIG = GPTConfig(vocab_size=8, block_size=11, n_layer=1, n_head=2, n_embd=6)
+IDS = np.arange(11)[None] % 8
+
+
+def line_events(function, *args):
+    """(file below minigpt_np/, function, source line) of every line that runs in the package, in order."""
+    events = []
+
+    def trace(frame, event, _):
+        _, found, file = frame.f_code.co_filename.replace("\\", "/").rpartition("/minigpt_np/")
+        if not found:
+            return None
+        if event == "line":
+            with open(frame.f_code.co_filename, encoding="utf-8") as source:
+                events.append((file, frame.f_code.co_name, source.read().split("\n")[frame.f_lineno - 1].strip()))
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function(*args)
+    finally:
+        sys.settrace(before)
+    return events
+
+
+def test_the_two_lines_are_a_few_steps_from_where_their_layers_are_called():
+    model = GPT(CONFIG, dtype=np.float64)
+    _, _, cache = model.forward(IDS, IDS)
+    events = line_events(model.backward, cache, Parameters(CONFIG, np.float64))
+    sources = [source for _, _, source in events]
+    for call, addition, most in (("dh = layers.logits.backward(", "dhead += dlogits.T @ cache.h", 3),
+                                 ("layers.lookup.backward(", "dE[unique_ids] += dx_sums", 6)):
+        called, = [i for i, source in enumerate(sources) if source.startswith(call)]
+        reached, = [i for i, source in enumerate(sources) if source.startswith(addition)]
+        assert 0 < reached - called <= most
+    assert next(i for i, source in enumerate(sources) if source.startswith("dhead +=")) < 20
+
+
+@given(case=cases(dropout=True))
+def test_a_repr_has_names_dtypes_and_shapes_and_no_numbers_of_arrays(case):
+    case.model.params.flat[...] = 1234567.0
+    _, _, cache = case.model.forward(case.ids, case.targets, case.generator())
+    for shown in (cache, case.model.params, case.model):
+        assert "1234567" not in repr(shown) and "array(" not in repr(shown)
+    config = case.model.config
+    assert f"E: float64 {(config.vocab_size, config.n_embd)}" in repr(case.model.params)
+    assert f"head: float64 {(config.vocab_size, config.n_embd)}" in repr(cache)
+    tie = "head is E" if config.tie_embeddings else "head is not E"
+    assert tie in repr(case.model) and tie in repr(case.model.params)
+
+
+def test_a_whole_cache_and_the_arguments_of_backward_fit_a_screen():
+    for n_layer in (1, 12):
+        model = GPT(GPTConfig(8, 11, n_layer, 2, 6), dtype=np.float64)
+        _, _, cache = model.forward(IDS, IDS)
+        arguments = "\n".join(map(repr, (model, cache, Parameters(model.config), 1.0)))
+        for text, lines, characters in ((repr(cache), 60, 2000), (arguments, 60, 3000)):
+            assert len(text.splitlines()) <= lines and len(text) <= characters
+    assert "blocks[1:]: 11 more like it" in repr(cache) and "blocks[1:]: 11 more like it" in repr(model.params)
+
+
+def test_every_cache_names_its_layer_and_shows_each_field_once():
+    def caches(value):
+        if isinstance(value, list):
+            return [cache for entry in value for cache in caches(entry)]
+        return [value, *caches(list(vars(value).values()))] if isinstance(value, Described) else []
+
+    _, _, cache = GPT(CONFIG).forward(IDS, IDS)
+    found = caches(cache)
+    modules = {repr(cache).split("(")[0] for cache in found}
+    assert modules == {f"{layer}.Cache" for layer in (
+        "model", "lookup", "block", "layernorm", "attention", "linear", "causal", "mlp", "gelu", "logits",
+        "cross_entropy")} | {"causal.QueryBlock"}
+    for cache in found:
+        assert is_dataclass(cache) and list(vars(cache)) == [field.name for field in fields(cache)]
+        assert not isinstance(cache, tuple)             # whose fields a debugger shows again, by number
+
+
+@dataclass(repr=False)
+class Pair(Described):
+    left: object
+    right: object
+
+
+def test_what_fits_is_one_line_and_what_does_not_a_line_a_field():
+    x = np.zeros((2, 3), np.float32)
+    name = f"{Pair.__module__.split('.')[-1]}.Pair"
+    assert repr(Pair(x, None)) == f"{name}(left: float32 (2, 3), right: None)"
+    fits = "." * (COLUMNS - len(f"{name}(left: '', right: None)"))
+    assert len(repr(Pair(fits, None))) == COLUMNS and "\n" not in repr(Pair(fits, None))
+    assert repr(Pair(fits + ".", x)) == f"{name}(\n  left: '{fits}.'\n  right: float32 (2, 3)\n)"
+    inner = Pair(fits + ".", None)
+    assert repr(Pair(inner, 1)) == (f"{name}(\n  left: {name}(\n    left: '{fits}.'\n    right: None\n  )\n"
+                                    "  right: 1\n)")
+
+
+@pytest.mark.parametrize("n, shown", [(1, 1), (3, 3), (4, 1), (12, 1)])
+def test_of_a_long_list_the_first_entry_is_shown(n, shown):
+    text = repr(Pair([Pair(i, None) for i in range(n)], None))
+    assert [f"left[{i}]: " in text for i in range(n)] == [i < shown for i in range(n)]
+    assert ("left[1:]" in text) == (shown < n) and (f"{n - 1} more like it" in text) == (shown < n)
+
+
+@given(config=configs(), data=st.data())
+def test_a_part_of_flat_names_the_arrays_it_is_of(config, data):
+    params = Parameters(config)
+    start = data.draw(st.integers(0, params.flat.size - 1))
+    stop = data.draw(st.integers(start + 1, params.flat.size))
+    params.flat[start:stop] = 1
+    assert params.names_in(slice(start, stop)) == [name for name in params.slices if params.arrays[name].any()]
+
+
+@given(n=st.integers(1, 3000), dtype=st.sampled_from([np.float32, np.float64, complex]))
+def test_parameters_have_pages_of_their_own(n, dtype):
+    flat = whole_pages(n, dtype)
+    assert flat.shape == (n,) and flat.dtype == dtype and not flat.any()
+    start, end = flat.__array_interface__["data"][0], flat.__array_interface__["data"][0] + flat.nbytes
+    memory = flat.base if flat.base.base is None else flat.base.base
+    begin = memory.__array_interface__["data"][0]
+    assert start % mmap.PAGESIZE == 0 and begin <= start
+    assert -(-end // mmap.PAGESIZE) * mmap.PAGESIZE <= begin + memory.nbytes        # its last page, too

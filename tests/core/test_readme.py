@@ -1,0 +1,38 @@
+"""What the READMEs say can be run, runs; what they point to is there."""
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+READMES = sorted(path.relative_to(ROOT) for path in [
+    ROOT / "README.md", *(ROOT / "demos").rglob("README.md"), *(ROOT / "minigpt_np").rglob("README.md")])
+
+
+@pytest.mark.parametrize("path", READMES, ids=str)
+def test_every_link_and_every_test_that_is_named_is_there(path):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (ROOT / path.parent / target).exists(), target
+    for file in re.findall(r"(?:tests|demos|minigpt_np)/[\w/]+\.py", text):
+        assert (ROOT / file).exists(), file
+    tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", text):
+        assert f"def {name}(" in tests, name
+
+
+def test_the_python_that_needs_nothing_else_runs():
+    texts = "".join((ROOT / path).read_text(encoding="utf-8") for path in READMES)
+    blocks = [code for code in re.findall(r"```python\n(.*?)```", texts, re.DOTALL)
+              if "FOLDER" not in code and "import torch" not in code]
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def test_every_file_of_the_package_is_in_the_readme_s_tree():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tree, = re.findall(r"```\n(minigpt_np/.*?)```", text, re.DOTALL)
+    core = [*(ROOT / "minigpt_np").glob("*.py"), *(ROOT / "minigpt_np" / "layers").glob("*.py")]
+    missing = {path.name for path in core if path.name not in tree}
+    assert missing == {"__init__.py", "constants.py", "deferred.py"}

@@ -1,0 +1,363 @@
+"""demos/exercises/check.py as a learner and a teacher see it: what it prints, writes, survives and refuses."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import check
+import learners
+from checker import files, isolation, show, training
+from checker.files import NAMES
+from checker.teaching import LESSONS, predicted, typed_number
+
+EXERCISES = Path(check.__file__).resolve().parent
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A learner's folder, all as it was given."""
+    files.start(tmp_path)
+    return tmp_path
+
+
+def printed(capsys, folder, *arguments):
+    status = check.main([*arguments, "--folder", str(folder)])
+    text = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in text.splitlines()), text
+    return status, text
+
+
+def told(name, answer):
+    """What is said about an answer that is examined in this process."""
+    text = "\n".join(show.verdict_lines(check.TABLE[name], learners.verdict(name, answer)))
+    assert all(len(line) <= 80 for line in text.splitlines()), text
+    return text
+
+
+def plain(*names, **changes):
+    """Plain right answers to these exercises, and some with a text in them changed: name=(old, new)."""
+    found = {name: learners.plain(name) for name in names}
+    for name, (old, new) in changes.items():
+        assert old in learners.plain(name)
+        found[name] = learners.plain(name).replace(old, new, 1)
+    return found
+
+
+# ---- what is said --------------------------------------------------------------------------------
+
+def test_the_overview_says_which_are_done(folder, capsys):
+    learners.write(folder, **plain("linear", lookup=("np.add.at(dE, ids, dx)", "dE[ids] += dx")))
+    status, text = printed(capsys, folder)
+    rows = {line.split()[1]: line for line in text.splitlines() if line[:3].strip().isdigit()}
+    assert status == 1 and tuple(rows) == NAMES and [int(line[:3]) for line in rows.values()] == [*range(13)]
+    assert rows["linear"].endswith(" done") and rows["lookup"].endswith(" wrong")
+    assert all(rows[name].endswith("not written yet") for name in NAMES if name not in ("linear", "lookup"))
+
+
+def test_all_done_is_exit_status_0(folder, capsys):
+    learners.write(folder, **plain(*NAMES))
+    assert printed(capsys, folder)[0] == 0
+
+
+def test_the_smallest_input_is_printed_by_name_number_or_file(folder, capsys):
+    learners.write(folder, **plain("linear", lookup=("np.add.at(dE, ids, dx)", "dE[ids] += dx")))
+    status, text = printed(capsys, folder, "lookup")
+    assert status == 1 and "ids (1, 2)    [[0 0]]" in text and "dE expected" in text and "loses repeated ids" in text
+    assert [check.named(name).name for name in ("2", "lookup.py", str(folder / "lookup.py"))] == ["lookup"] * 3
+    status, text = printed(capsys, folder, "linear", "lookup")
+    assert status == 1 and "linear: done." in text and "lookup: wrong." in text
+    status, text = printed(capsys, folder, "1")
+    assert status == 0 and "yours, linear.py:" in text and "minigpt_np/layers/linear.py" in text
+
+
+def test_a_wide_terminal_has_both_side_by_side(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(show.sys.stdout, "isatty", lambda: True)
+    learners.write(folder, **plain("linear"))
+    check.main(["linear", "--folder", str(folder)])
+    lines = [line for line in capsys.readouterr().out.splitlines() if " │ " in line]
+    assert any("def backward(dy, x, W, b):" in line and "def backward(dy, cache, grads):" in line for line in lines)
+
+
+def test_of_a_learners_error_only_the_own_line_is_shown(folder, capsys):
+    learners.write(folder, **plain(lookup=("np.add.at(dE, ids, dx)", "np.add.at(dE, ids + 9, dx)")))
+    status, text = printed(capsys, folder, "lookup")
+    assert status == 1 and "np.add.at(dE, ids + 9, dx)" in text and "IndexError" in text
+    assert "Traceback" not in text and "site-packages" not in text
+
+
+def test_what_is_printed_on_the_smallest_input_is_shown(folder, capsys):
+    learners.write(folder, **plain(gelu=("return dy *", "print('x is', x)\n    return -dy *")))
+    status, text = printed(capsys, folder, "gelu")
+    assert status == 1 and "gelu printed on this input:\n  x is [" in text and "wrong sign" in text
+
+
+@pytest.mark.parametrize("name, old, new, first", [
+    ("block", "gelu.backward(dactive, hidden)", "dactive", "✗ dhidden "),
+    ("block", "layernorm.backward(da2, x2,", "layernorm.backward(da2, x,", "✗ x there"),
+    ("block", "dx2 = dy + dmlp", "dx2 = dmlp", "✗ dx2 "),
+    ("block", "[rows(dq), rows(dk)", "[rows(dk), rows(dq)", "✗ dqkv "),
+    ("model", "targets.ravel()", 'targets.ravel("F")', "✗ dlogits "),
+    ("model", "reshape(B, T, D), ids", "reshape(T, B, D).swapaxes(0, 1), ids", "✗ dx0 "),
+])
+def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(name, old, new, first):
+    text = told(name, *plain(**{name: (old, new)}).values())
+    assert "--inputs prints it" in text and "\n  w[" not in text
+    marks = [line.strip() for line in text.splitlines() if line.startswith(("  ✓", "  ✗", "  ·"))]
+    wrong = next(i for i, line in enumerate(marks) if line[0] == "✗")
+    assert wrong > 0 and all(line[0] in "✓·" for line in marks[:wrong])
+    assert marks[wrong].startswith(first.strip())
+
+
+def test_inputs_are_unfolded_when_asked_for(folder, capsys):
+    learners.write(folder, **plain("linear", "gelu", "layernorm", "causal", block=("dx2 = dy + dmlp", "dx2 = dmlp")))
+    assert 'w["W_up"] (3, 12)' in printed(capsys, folder, "block", "--inputs")[1]
+
+
+def test_what_it_is_made_of_comes_first(folder, capsys):
+    learners.write(folder, **plain("gelu", "layernorm", "causal", "block", linear=("dy @ W.T", "2 * dy @ W.T")))
+    assert "It is made of linear: get that right first." in printed(capsys, folder, "block")[1]
+    files.reset("linear", folder)
+    assert "It is up to you: linear.py, `backward`." in printed(capsys, folder, "block")[1]
+
+
+# ---- what no answer does to the checker ----------------------------------------------------------
+
+GELU = "return dy * ((1 + t) / 2 + x * (1 - t * t) / 2 * du)"
+HANGS = "was still running after"
+
+
+@pytest.mark.parametrize("name, old, new, sentence", [
+    ("gelu", "return dy", "while True:\n        pass\n    return dy", HANGS),
+    ("gelu", GELU, "while True:\n        try:\n            sum(range(99))\n        except:\n            pass", HANGS),
+    ("gelu", "return dy", "exit(0)\n    return dy", "backward calls exit()"),
+    ("gelu", "return dy", "import os\n    os._exit(0)\n    return dy", "ended in the middle of the question"),
+    ("gelu", "return dy", "breakpoint()\n    return dy", "backward calls the debugger"),
+    ("gelu", "return dy", "import pdb\n    pdb.set_trace()\n    return dy", "backward calls the debugger"),
+    ("gelu", "return dy", "input()\n    return dy", "backward calls input()"),
+    ("gelu", "    return dy", "    return dy +", "SyntaxError"),
+])
+def test_the_checker_survives_whatever_an_answer_does(folder, capsys, monkeypatch, name, old, new, sentence):
+    monkeypatch.setattr(isolation, "CALL_SECONDS", 0.2)
+    learners.write(folder, **plain(**{name: (old, new)}))
+    status, text = printed(capsys, folder, name)
+    assert status == 1 and sentence in " ".join(text.split())
+
+
+@pytest.mark.parametrize("name, old, new, sentence", [
+    ("gelu", "return dy", "dy", "backward returned None, expected dx: is there a return?"),
+    ("gelu", "return dy", "yield dy", "backward is a generator"),
+    ("gelu", GELU, "return (d for d in dy)", "backward returned a generator"),
+    ("gelu", "return dy", "return dy.astype(object)", "holds objects (dtype object)"),
+    ("gelu", GELU, "return dy.sum", "The parentheses are missing: sum()"),
+    ("gelu", "return dy", "return 1j * dy", "dx holds complex128"),
+    ("gelu", "return dy", "return x[..., None] * dy[..., None]", "dx has shape"),
+    ("gelu", "return dy", "raise SystemError\n    return dy", "SystemError"),
+    ("gelu", "return dy", "x += 1\n    return dy", "backward changed its argument x"),
+    ("gelu", "return dy *", "global kept\n    kept = globals().get('kept', 0) + 1\n    return kept * dy *",
+     "does not always give the same answer"),
+    ("gelu", GELU, "buffers = globals().setdefault('buffers', {})\n    dx = buffers.setdefault(x.shape[0], np.zeros(999))\n"
+     "    dx = dx[:x.size].reshape(x.shape)\n    dx[...] = " + GELU.removeprefix("return ") + "\n    return dx", "overwrites the first"),
+    ("linear", "db = dy.sum(axis=0)", "db = dy.sum", "db is the method sum: it has not been called"),
+    ("linear", "return dx, dW, db", "return dx, dW", "backward returned a tuple of 2, expected dx, dW, db"),
+    ("linear", "return dx, dW, db", "return dx, dW, None", "db is None, expected an array of shape (1,)"),
+    ("linear", "return dx, dW, db", "return dx, (d for d in dW), db", "dW is a generator"),
+    ("linear", "return dx, dW, db", "return dx, [[1, 2], [3]], db", "rows of unequal length"),
+    ("linear", "return dx, dW, db", "return dx, dW.astype('f4'), db", "dW holds float32"),
+    ("causal", "return dq, dk, dv", "return np.stack([dq, dk, dv])", "not stacked into one"),
+    ("lookup", "np.zeros_like(E)", "np.zeros_like(E, dtype=ids.dtype)", "whole numbers"),
+    ("block", "return dx, dw", "return dx, {}", "dw is a dict of 0, expected a dict of gain1, bias1"),
+    ("model", "return dp", "return {**dp, 'blocks': []}", 'dp["blocks"] is a list of 0, expected a list of 1'),
+    ("tied", "dE += dlogits.T @ h", "dlogits *= 2\n    dE += dlogits.T @ h", "backward changed its argument dlogits"),
+    ("slope", "return 3 * x * x - 2", "return None", "derivative is None, expected a number"),
+    ("slope", "max(1, np.abs(right).max())\n", "max(1, np.abs(right).max()) and 'yes'\n", "agrees"),
+])
+def test_what_is_no_answer_gets_its_own_sentence(name, old, new, sentence):
+    text = told(name, *plain(**{name: (old, new)}).values())
+    assert f"{name}: wrong." in text and sentence in " ".join(text.split())
+
+
+def test_the_overview_survives_them_all(folder, capsys, monkeypatch):
+    monkeypatch.setattr(isolation, "CALL_SECONDS", 0.2)
+    learners.write(folder, **plain("layernorm", gelu=("return dy", "while True: pass\n    return dy"),
+                                   linear=("dx = dy", "import os; os._exit(1)\n    dx = dy"),
+                                   logits=("dh = ", "exit()\n    dh = "), tied=("h = ", "breakpoint()\n    h = ")))
+    (folder / "centring.py").write_text("while True: pass\n", encoding="utf-8")
+    (folder / "softmax.py").write_text("def backward(dw, z):\n  return\n", encoding="utf-8")
+    (folder / "causal.py").unlink()
+    status, text = printed(capsys, folder)
+    states = {line.split()[1]: line for line in text.splitlines() if line[:3].strip().isdigit()}
+    assert status == 1 and states["layernorm"].endswith("done") and states["causal"].endswith("not written yet")
+    assert all(states[name].endswith(" wrong") for name in ("gelu", "linear", "logits", "tied", "centring", "softmax"))
+
+
+def test_an_edited_forward_is_seen(folder, capsys):
+    learners.write(folder, **plain("gelu"))
+    path = folder / "gelu.py"
+    given = path.read_text(encoding="utf-8")
+    path.write_text(given.replace("x * (1 + np.tanh(u)) / 2", "x"), encoding="utf-8")
+    status, text = printed(capsys, folder, "gelu")
+    assert status == 1 and "forward in gelu.py is not as it was given" in text and "gelu --reset" in text
+    for old, new, seen in [("\nA = 0.044715", "\nA = 0.0", ["A"]), ("    u = C", "    # mine\n\n    u = C", []),
+                           ("\nC =", "\ndef mine(x):\n    return x\n\n\nC =", []), ("def forward", "def onward", ["forward"])]:
+        path.write_text(given.replace(old, new, 1), encoding="utf-8")
+        assert files.edited("gelu", folder, ["backward"]) == seen
+
+
+# ---- options -------------------------------------------------------------------------------------
+
+def test_reset_gives_the_file_back_and_keeps_the_learners(folder, capsys):
+    learners.write(folder, **plain("gelu"))
+    mine = (folder / "gelu.py").read_text(encoding="utf-8")
+    assert "yours is now gelu.py.old" in printed(capsys, folder, "--reset", "gelu")[1]
+    assert (folder / "gelu.py").read_bytes() == (files.STATEMENTS / "gelu.py").read_bytes()
+    assert (folder / "gelu.py.old").read_text(encoding="utf-8") == mine
+    printed(capsys, folder, "--reset", "6")
+    assert (folder / "gelu.py.old").read_text(encoding="utf-8") == mine
+    (folder / "model.py").unlink()
+    printed(capsys, folder, "--reset", "all")
+    assert (folder / "model.py").exists()
+
+
+def test_hints_are_three_and_graded(folder, capsys):
+    texts = [printed(capsys, folder, *arguments)[1] for arguments in
+             (["--hint", "lookup"], ["lookup", "--hint", "2"], ["2", "--hint", "3"])]
+    for n, text in enumerate(texts, 1):
+        assert f"\n{n}. " in text and f"\n{n + 1}. " not in text and ("for more" in text) == (n < 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_question_before_is_answered_by_computing(name, folder, capsys, monkeypatch):
+    answers = iter([f"{predicted(name)}", "123", "", "a few"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
+    right, wrong, skipped, odd = (check.predict(check.TABLE[name]) or capsys.readouterr().out for _ in range(4))
+    assert LESSONS[name].question.why[:30] in " ".join(right.split())
+    assert f"Yes: {predicted(name):g}." in right and f"It is {predicted(name):g}." in wrong and "It is" in odd
+    assert LESSONS[name].question.why[:30] not in skipped and len(LESSONS[name].hints) == 3
+
+
+def test_numbers_are_typed_as_one_likes():
+    assert [typed_number(text) for text in ("0.25", "1/4", " -3 ", "x", "1/0", "")] == [0.25, 0.25, -3.0, None, None, None]
+
+
+def test_watch_checks_at_every_save(folder, capsys, monkeypatch):
+    learners.write(folder, **plain(gelu=("return dy", "return -dy")))
+    saves = iter([lambda: learners.write(folder, **plain("gelu"))])
+
+    def sleep(seconds):
+        save = next(saves, None)
+        if save is None:
+            raise KeyboardInterrupt
+        save()
+        os.utime(folder / "gelu.py", (time.time() + 5, time.time() + 5))
+
+    monkeypatch.setattr(check.time, "sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        check.main(["gelu", "--watch", "--folder", str(folder)])
+    text = capsys.readouterr().out
+    assert text.index("gelu: wrong.") < text.index("gelu: done.") and "Watching gelu." in text
+
+
+def test_reports_for_a_teacher(folder, capsys):
+    learners.write(folder, **plain("linear", lookup=("np.add.at(dE, ids, dx)", "dE[ids] += dx")))
+    assert check.main(["--folder", str(folder), "--report", str(folder / "r.json")]) == 1
+    report = json.loads((folder / "r.json").read_text(encoding="utf-8"))
+    rows = {row["exercise"]: row for row in report["exercises"]}
+    assert report["done"] == 1 and report["of"] == len(rows) == 13
+    assert rows["linear"]["passed"] and not rows["lookup"]["passed"] and rows["lookup"]["seconds"] > 0
+    assert "loses repeated ids" in rows["lookup"]["diagnosis"][0]
+    assert check.main(["1", "2", "6", "--folder", str(folder), "--report", str(folder / "r.xml")]) == 1
+    assert "1 of 3 done" in capsys.readouterr().out
+    suite = ElementTree.parse(folder / "r.xml").getroot()[0]
+    assert [suite.get(key) for key in ("tests", "failures", "skipped")] == ["3", "1", "1"]
+    assert suite[0].get("name") == "01 linear" and len(suite[0]) == 0
+    assert "loses repeated ids" in suite[1][0].get("message") and "dE expected" in suite[1][0].text
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["softmaxx"], "exercise: 'softmaxx' given, expected 0 to 12 or one of\nslope, linear"),
+    (["13"], "exercise: '13' given"), (["--reset"], "--reset: no exercise given"), (["--hint"], "--hint: no exercise"),
+    (["--debug", "1", "2"], "--debug: 2 exercises given, expected one"),
+    (["--folder", "/no/such"], "--folder: /no/such given, which is no folder"),
+    (["--report", "r.txt"], "--report: r.txt given, expected a name that ends in .json or .xml"),
+])
+def test_what_makes_no_sense_is_refused(arguments, message):
+    with pytest.raises(ValueError, match="^" + message.replace("(", r"\(")):
+        check.main(arguments)
+
+
+def test_without_hypothesis_it_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    with pytest.raises(ValueError, match="pip install hypothesis"):
+        check.main(["--folder", str(folder)])
+
+
+# ---- the end -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("style, D", [(0, 32), (-1, 8)])
+def test_the_learners_backward_passes_train_the_packages_gpt(folder, capsys, monkeypatch, style, D):
+    """100 steps when it is done, 5 here; loops in Python get a smaller model."""
+    monkeypatch.setattr(training, "STEPS", 5)
+    monkeypatch.setattr(training, "SLOW", 60 if D == 32 else 0)
+    monkeypatch.setattr(training, "default_text", lambda: "the quick brown fox " * 99)
+    learners.write(folder, **{name: list(learners.RIGHT[name].values())[style] for name in NAMES})
+    status, text = printed(capsys, folder, "12")
+    assert status == 0 and f"D = {D}" in text and "One curve" in text
+    rows = [line.split() for line in text.splitlines() if line.strip()[:1].isdigit() and len(line.split()) == 4]
+    assert [row[0] for row in rows] == ["0", "4"] and all(row[1] == row[2] for row in rows)
+    assert float(rows[1][1]) < float(rows[0][1])
+
+
+def test_it_does_not_train_before_all_is_right(folder, capsys, monkeypatch):
+    learners.write(folder, **plain("lookup", "logits"))
+    monkeypatch.setattr(check, "trained", lambda folder: pytest.fail("it trains"))
+    assert check.all_together(folder)
+    assert "It would train now, but for cross_entropy, layernorm, linear," in capsys.readouterr().out
+
+
+# ---- as programs ---------------------------------------------------------------------------------
+
+def program(*arguments, **options):
+    env = dict(os.environ, PYTHONPATH=str(EXERCISES.parents[1]), **options.pop("env", {}))
+    return subprocess.run([sys.executable, *map(str, arguments)], env=env, capture_output=True, text=True,
+                          encoding="utf-8", **options)
+
+
+def test_as_a_program_it_puts_the_files_beside_itself(tmp_path):
+    for name in ("exercises", "lib"):
+        shutil.copytree(EXERCISES.parent / name, tmp_path / "demos" / name,
+                        ignore=shutil.ignore_patterns(*(f"{name}.py" for name in NAMES if name != "statements")))
+        if name == "exercises":
+            shutil.copytree(files.STATEMENTS, tmp_path / "demos/exercises/statements", dirs_exist_ok=True)
+    found = program(tmp_path / "demos/exercises/check.py", "gelu", cwd=tmp_path)
+    assert found.returncode == 1 and found.stderr == "" and "13 files for you to write in" in found.stdout
+    assert all((tmp_path / f"demos/exercises/{name}.py").exists() for name in NAMES)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["demos"]
+
+
+def test_pytest_alone_grades_a_folder(folder):
+    learners.write(folder, **plain("linear", lookup=("np.add.at(dE, ids, dx)", "dE[ids] += dx")))
+    found = program("-m", "pytest", "-p", "no:cacheprovider", "-k", "linear or lookup", EXERCISES / "grade.py",
+                    cwd=EXERCISES.parents[1], env={"EXERCISES_FOLDER": str(folder)})
+    assert "1 failed, 1 passed" in found.stdout and "loses repeated ids" in found.stdout
+    assert "Traceback" not in found.stdout
+
+
+def test_debug_stops_in_the_learners_function_on_the_smallest_input(folder):
+    learners.write(folder, **plain(lookup=("np.add.at(dE, ids, dx)", "dE[ids] += dx")))
+    found = program(EXERCISES / "check.py", "lookup", "--debug", "--folder", folder, input="p ids.tolist()\nq\n")
+    assert "[[0, 0]]" in found.stdout and "T = ids.shape[1]" in found.stdout
+
+
+def test_solving_the_exercises_touches_nothing_that_is_tracked():
+    ignored = (EXERCISES / ".gitignore").read_text(encoding="utf-8").split()
+    assert "/*.py" in ignored and "!/check.py" in ignored
+    tracked = {path.name for path in EXERCISES.glob("*.py")} - {f"{name}.py" for name in NAMES}
+    assert tracked == {"check.py", "grade.py"}
+    assert {path.stem for path in files.STATEMENTS.glob("*.py")} == set(NAMES)

@@ -1,0 +1,50 @@
+"""demos/exercises: no wrong answer passes, and no mistake is called by another one's name."""
+from pathlib import Path
+
+import pytest
+
+import learners
+from learners.students import STUDENTS
+
+TABLE = Path(learners.__file__).with_name("wrong.txt")
+
+
+def table():
+    """(exercise, right line, wrong line, name or "") of each row."""
+    exercise = right = ""
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            exercise = line.strip("[]")
+        elif line.startswith("    "):
+            wrong, _, name = line.strip().partition("    # ")
+            yield exercise, right, wrong, name
+        elif line and not line.startswith("#"):
+            right = line
+
+
+def changed(exercise, *edits):
+    """The plain answer with every other text of the edits in the place of the one before it."""
+    answer = learners.plain(exercise)
+    for old, new in zip(edits[::2], edits[1::2]):
+        assert old in answer
+        answer = answer.replace(old, new, 1)
+    return answer
+
+
+MUTANTS = [(exercise, name, (right, wrong)) for exercise, right, wrong, name in table()]
+WRONG = MUTANTS + [(exercise, name, edits) for exercise, rows in STUDENTS.items() for name, *edits in rows]
+
+
+@pytest.mark.parametrize("exercise, name, edits", WRONG, ids=[f"{row[0]}: {row[2][1][:50]!r}" for row in WRONG])
+def test_a_wrong_answer_is_wrong_and_has_its_own_name_or_none(exercise, name, edits):
+    texts = learners.names_of(exercise, changed(exercise, *edits))
+    assert texts is not None, "it passes"
+    assert any(name in text for text in texts) if name else not texts, texts
+
+
+def test_there_are_many_and_of_those_that_students_write_most_have_a_name():
+    assert len(WRONG) >= 400 and len({(row[0], tuple(row[2])) for row in WRONG}) == len(WRONG)
+    named = [row for row in WRONG if row[1]]
+    by_students = [row for row in WRONG[len(MUTANTS):] if row[1]]
+    assert len(named) / len(WRONG) > 0.45
+    assert len(by_students) / (len(WRONG) - len(MUTANTS)) > 0.75

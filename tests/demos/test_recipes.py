@@ -1,0 +1,90 @@
+"""The READMEs' recipes for pdb, typed literally; .vscode's configurations; names that pdb takes for commands."""
+import inspect
+import json
+import os
+import pdb
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import one_page
+from layer_strategies import LAYERS
+from minigpt_np import GPT, layers
+from minigpt_np.training import optim
+
+ROOT = Path(__file__).resolve().parents[2]
+README, DEMOS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "demos/README.md"))
+RECIPES = re.findall(r"    python -m pdb (.+)\n((?:    .+\n)+)", README + DEMOS)
+CONFIGURATIONS = json.loads((ROOT / ".vscode" / "launch.json").read_text())["configurations"]
+
+
+# ---- the READMEs ---------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("program, session", RECIPES, ids=[program.split()[0] for program, _ in RECIPES])
+def test_a_recipe_typed_literally_shows_what_it_says(program, session):
+    """Under each command stand some of the lines that pdb answers with, in their order."""
+    lines = [line.removeprefix("    ") for line in session.splitlines()]
+    commands = [line.removeprefix("(Pdb) ") for line in lines if line.startswith("(Pdb) ")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pdb", *program.split()], input="\n".join(commands) + "\n", capture_output=True,
+        text=True, encoding="utf-8", cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "HOME": os.devnull})
+    answers = [answer.splitlines() for answer in done.stdout.split("(Pdb) ")[1:]]
+    assert len(answers) == len(commands), done.stdout
+    assert "***" not in done.stdout and "Traceback" not in done.stderr, done.stdout + done.stderr
+    expected = "\n".join(lines).split("(Pdb) ")[1:]
+    for command, said, answer in zip(commands, expected, answers):
+        rest = iter(answer)
+        for line in said.splitlines()[1:]:
+            assert any(line == other for other in rest), f"after {command!r}, expected {line!r} in {answer}"
+
+
+def test_there_are_recipes_for_the_page_for_the_gradient_of_E_and_for_a_training_step():
+    assert [program.split()[0] for program, _ in RECIPES] == [
+        "demos/one_page.py", "demos/tied_gradients.py", "demos/sort.py"]
+    assert {"dE += dlogits.T @ h", "dhead += dlogits.T @ cache.h", "dE[unique_ids] += dx_sums"} <= {
+        line.strip(" ->").split("  ")[0] for _, session in RECIPES for line in session.splitlines()}
+
+
+def test_the_names_that_are_commands_of_pdbs_are_those_that_are_told():
+    commands = {name.removeprefix("do_") for name in dir(pdb.Pdb) if name.startswith("do_")}
+
+    def clashes(*functions):
+        return {name for function in functions for name in function.__code__.co_varnames} & commands
+
+    modules = [module for module in vars(layers).values() if inspect.ismodule(module)]
+    functions = [function for module in modules for function in vars(module).values()
+                 if inspect.isfunction(function) and function.__module__ == module.__name__]
+    passes = [function for function in functions if re.match("forward|backward", function.__name__)]
+    assert len(passes) > 20
+    told = r"`h`, `q` \(in helpers `a`, `b`, `n`, in AdamW `c`\)"
+    assert re.search(told, README)
+    assert clashes(*passes, GPT.forward, GPT.backward) == {"h", "q"}
+    assert clashes(*functions) == {"h", "q", "a", "b", "n"}
+    assert clashes(optim.AdamW._update) == {"c"}
+    assert clashes(one_page.loss_and_gradient) == {"h", "q"}
+
+
+# ---- Visual Studio Code --------------------------------------------------------------------------
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=[c["name"].split(" (")[0] for c in CONFIGURATIONS])
+def test_a_configuration_names_files_and_functions_that_are_there(configuration):
+    assert configuration["type"] == "debugpy" and configuration["request"] == "launch"
+    inside = configuration["name"].partition("(break in ")[2]
+    for name in re.findall(r"layers/\w+\.py", inside):
+        assert (ROOT / "minigpt_np" / name).is_file()
+    paths = [text.removeprefix("${workspaceFolder}/") for text in [configuration.get("program", ""),
+             *configuration.get("args", [])] if text.startswith("${workspaceFolder}")]
+    assert paths and all((ROOT / path).is_file() for path in paths)
+    assert "program" in configuration or configuration["module"] == "pytest"
+
+
+def test_the_configuration_of_a_property_test_picks_one_law_of_one_layer():
+    configuration, = [c for c in CONFIGURATIONS if c.get("module") == "pytest"]
+    option, expression, path = configuration["args"]
+    layer, law = expression.split(" and ")
+    source = (ROOT / path.removeprefix("${workspaceFolder}/")).read_text(encoding="utf-8")
+    assert option == "-k" and len(re.findall(rf"def test_\w*{law}", source)) == 1 and layer in LAYERS

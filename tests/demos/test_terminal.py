@@ -1,0 +1,48 @@
+"""demos/lib/terminal.py: which errors are one line, and which keep their traceback."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEMOS = Path(__file__).resolve().parents[2] / "demos"
+# A layer as someone has left it who is editing it, then the demo as from the command line.
+EDITED = """
+import runpy, sys
+import numpy as np
+from minigpt_np.layers import gelu
+right = gelu.backward
+def backward(dy, cache):
+    {line}
+gelu.backward = backward
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def ran(*arguments):
+    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, encoding="utf-8",
+                          env=os.environ | {"PYTHONPATH": os.pathsep.join([str(DEMOS), str(DEMOS.parent)])})
+
+
+@pytest.mark.parametrize("line, demo", [
+    ("return right(dy, cache) + np.ones(7)", ["tied_gradients.py"]),                    # NumPy's own, from C
+    ("return np.stack([right(dy, cache)[:1], right(dy, cache)])",                       # from its Python, in a worker
+     ["sort.py", "--steps", "1", "--threads", "2"]),
+])
+def test_a_mistake_in_a_layer_keeps_its_traceback(line, demo):
+    done = ran("-c", EDITED.format(line=line), DEMOS / demo[0], *demo[1:])
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and ", in backward" in done.stderr
+    assert "ValueError: " in done.stderr and f"{demo[0]}: error:" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["step_through.py", "--text", "one"], "step_through.py: error: text: 1 tokens"),   # a check says so
+    (["train_text.py", "--text", sys.executable], "train_text.py: error: "),            # not UTF-8
+])
+def test_what_is_wrong_with_the_input_is_one_line(arguments, message):
+    done = ran(DEMOS / arguments[0], *arguments[1:])
+    assert done.returncode == 2
+    assert done.stderr.startswith(message) and done.stderr.count("\n") == 1

@@ -1,0 +1,221 @@
+"""A file is old or new, whole, whoever writes it and however that ends; and nothing else is written to."""
+import errno
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from minigpt_np.files import atomic
+from minigpt_np.files.atomic import whole_file, whole_files
+from minigpt_np.files.regular import open_regular, read_bytes
+from strategies import examples_of
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, FIFOs and signals as POSIX has them")
+
+
+def write(path, raw):
+    with whole_file(path) as file:
+        file.write(raw)
+
+
+def special(kind, path):
+    """Make something at `path` that is no regular file."""
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "link":
+        target = path.with_name("target")
+        target.write_bytes(b"target")
+        path.symlink_to(target)
+    elif kind == "dangling link":
+        path.symlink_to(path.with_name("nothing"))
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(os.path.relpath(path))     # the whole path may be too long for one
+
+
+KINDS = {"FIFO": "a FIFO given", "socket": "a socket given", "link": "a symbolic link given",
+         "dangling link": "a symbolic link given", "folder": "Is a directory"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_is_refused_before_anything_is_written(tmp_path, kind):
+    path = tmp_path / "run.npz"
+    special(kind, path)
+    before = sorted(os.listdir(tmp_path)), os.lstat(path)
+    with pytest.raises((ValueError, OSError), match=KINDS[kind]) as caught:
+        with whole_file(path):
+            raise AssertionError("opened")
+    assert str(path) in str(caught.value)
+    assert (sorted(os.listdir(tmp_path)), os.lstat(path)) == before
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero", "/dev/full"])
+def test_a_device_is_neither_replaced_nor_read(device):
+    if not os.path.exists(device):
+        pytest.skip("no such device")
+    before = os.stat(device)
+    with pytest.raises(ValueError, match=f"{device}: a device given, expected a regular file"):
+        write(device, b"x")
+    for use in (open_regular, lambda path: read_bytes(path, 10)):
+        with pytest.raises(ValueError, match=f"{device}: a device given"):
+            use(device)
+    assert stat.S_ISCHR(os.stat(device).st_mode) and os.stat(device).st_ino == before.st_ino
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "socket", "folder"])
+def test_what_would_hang_is_not_waited_for(tmp_path, kind):
+    path = tmp_path / "config.json"
+    special(kind, path)
+    with pytest.raises((ValueError, OSError), match=KINDS[kind]):
+        open_regular(path)
+
+
+def test_a_file_is_read_through_a_link_and_no_longer_than_it_may_be(tmp_path):
+    path = tmp_path / "run.npz"
+    special("link", path)
+    assert read_bytes(path, 6) == b"target"
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))}: longer than 5 bytes"):
+        read_bytes(path, 5)
+    with pytest.raises(FileNotFoundError, match="none"):
+        read_bytes(tmp_path / "none", 5)
+
+
+def test_what_another_planted_beside_it_is_not_followed(tmp_path, monkeypatch):
+    """Even where the name could be guessed."""
+    path, victim = tmp_path / "run.npz", tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (tmp_path / "run.npz.tmp").symlink_to(victim)
+    (tmp_path / f"run.npz.{'0' * 16}.tmp").symlink_to(victim)
+    monkeypatch.setattr(atomic.secrets, "token_hex", lambda n: "0" * 2 * n)
+    with pytest.raises(FileExistsError):
+        write(path, b"new")
+    monkeypatch.undo()
+    write(path, b"new")
+    assert victim.read_bytes() == b"precious" and path.read_bytes() == b"new"
+
+
+def test_permissions_stay_or_are_those_of_any_new_file(tmp_path):
+    path, other = tmp_path / "run.npz", tmp_path / "other"
+    other.write_bytes(b"")
+    write(path, b"new")
+    assert path.stat().st_mode == other.stat().st_mode
+    path.chmod(0o600)
+    write(path, b"newer")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_full_disk_says_which_file(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=f"No space left on device: '{re.escape(str(tmp_path / 'run.npz'))}'"):
+        write(tmp_path / "run.npz", b"x")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_is_missing_is_told_by_the_name_that_was_given(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none/run.npz'$"):
+        write(tmp_path / "none" / "run.npz", b"x")
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path):
+    path = tmp_path / ("é" * 127)
+    write(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    path = tmp_path / "run.npz"
+    abandoned, others = tmp_path / f"run.npz.{'a' * 16}.tmp", tmp_path / "run.npz.tmp"
+    abandoned.write_bytes(b"part")
+    others.write_bytes(b"not ours")
+    with whole_file(path) as slow:
+        slow.write(b"slow")
+        write(path, b"quick")
+        assert path.read_bytes() == b"quick" and not abandoned.exists()
+    assert path.read_bytes() == b"slow"
+    assert sorted(os.listdir(tmp_path)) == ["run.npz", "run.npz.tmp"]
+
+
+def test_many_writers_leave_one_of_their_files_and_nothing_else(tmp_path):
+    path, failures = tmp_path / "run.npz", []
+    write(path, b"x" * 5000)
+
+    def work(letter):
+        try:
+            for _ in range(20):
+                write(path, letter * 5000)
+                raw = path.read_bytes()
+                assert raw == raw[:1] * 5000
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(letter,)) for letter in (b"a", b"b", b"c", b"d")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures and os.listdir(tmp_path) == ["run.npz"]
+
+
+def test_files_that_belong_together_are_moved_by_one_writer_at_a_time(tmp_path, monkeypatch):
+    """A second writer comes where the first has moved one of two files, and has a while to get between."""
+    halfway, second_moved, replace = threading.Event(), threading.Event(), os.replace
+
+    def work(letter):
+        with whole_files(tmp_path / "one", tmp_path / "two") as files:
+            for file in files:
+                file.write(letter)
+
+    def slowly(source, target):
+        replace(source, target)
+        if threading.current_thread() is second:
+            second_moved.set()
+        elif target == tmp_path / "one":
+            halfway.set()
+            assert not second_moved.wait(0.3)
+
+    second = threading.Thread(target=lambda: (halfway.wait(), work(b"b")))
+    monkeypatch.setattr(os, "replace", slowly)
+    second.start()
+    work(b"a")
+    second.join()
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes() == b"b"
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
+WRITER = """
+import sys
+from minigpt_np.files.atomic import whole_file
+print("ready", flush=True)
+while True:
+    for letter in (b"a", b"b"):
+        with whole_file(sys.argv[1]) as file:
+            for _ in range(100):
+                file.write(letter * 1000)
+"""
+
+
+def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path):
+    path = tmp_path / "run.npz"
+    write(path, b"a" * 100_000)
+    for n in range(examples_of(3, 100)):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE)
+        writer.stdout.readline()
+        time.sleep(0.003 * (n % 17))
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+        raw = path.read_bytes()
+        assert raw in (b"a" * 100_000, b"b" * 100_000)
+    write(path, b"last")
+    assert os.listdir(tmp_path) == ["run.npz"] and path.read_bytes() == b"last"

@@ -1,0 +1,514 @@
+"""Right answers to the exercises, in the styles in which people write them. (So: spoilers.)
+
+Each is the source of what a learner adds to the file; the first of an exercise is also what the wrong
+answers of wrong.txt are made of.
+"""
+
+RIGHT = {"slope": {}, "linear": {}, "lookup": {}, "logits": {}, "tied": {}, "cross_entropy": {}, "gelu": {},
+         "centring": {}, "layernorm": {}, "softmax": {}, "causal": {}, "block": {}, "model": {}}
+
+
+def right(exercise, style):
+    def keep(source):
+        RIGHT[exercise][style] = source
+    return keep
+
+
+right("slope", "plain")("""
+def derivative(x):
+    return 3 * x * x - 2
+
+
+def difference(f, x, h):
+    return (f(x + h) - f(x - h)) / (2 * h)
+
+
+def gradient(f, x):
+    h = 1e-5
+    dx = np.zeros(len(x))
+    for i in range(len(x)):
+        step = np.zeros(len(x))
+        step[i] = h
+        dx[i] = (f(x + step) - f(x - step)) / (2 * h)
+    return dx
+
+
+def identity_backward(dy, x):
+    return dy
+
+
+def sum_backward(dy, x):
+    return dy * np.ones(len(x))
+
+
+def mean_backward(dy, x):
+    return dy * np.ones(len(x)) / len(x)
+
+
+def agrees(f, x, dx):
+    right = gradient(f, x)
+    return np.abs(dx - right).max() <= 1e-6 * max(1, np.abs(right).max())
+""")
+right("slope", "in place, lists, allclose")("""
+def derivative(x):
+    return 3 * x ** 2 - 2.0
+
+
+def difference(f, x, h):
+    right, left = f(x + h), f(x - h)
+    return 0.5 * (right - left) / h
+
+
+def gradient(f, x):
+    found = []
+    for i, old in enumerate(x.copy()):
+        x[i] = old + 1e-5
+        right = f(x)
+        x[i] = old - 1e-5
+        left = f(x)
+        x[i] = old
+        found.append((right - left) / 2e-5)
+    return found
+
+
+def identity_backward(dy, x):
+    return dy.copy(),
+
+
+def sum_backward(dy, x):
+    return [dy] * len(x)
+
+
+def mean_backward(dy, x):
+    return np.full_like(x, dy / x.size)
+
+
+def agrees(f, x, dx):
+    found = np.array(gradient(f, x))
+    return bool(np.all(np.abs(found - dx) <= 1e-6 * max(1, max(abs(found)))))
+""")
+
+right("linear", "plain")("""
+def backward(dy, x, W, b):
+    dx = dy @ W.T
+    dW = x.T @ dy
+    db = dy.sum(axis=0)
+    return dx, dW, db
+""")
+right("linear", "einsum")("""
+def backward(dy, x, W, b):
+    return np.einsum("nj,ij->ni", dy, W), np.einsum("ni,nj->ij", x, dy), np.einsum("nj->j", dy)
+""")
+right("linear", "loops over numbers")("""
+def backward(dy, x, W, b):
+    N, I = x.shape
+    J = len(b)
+    dx, dW, db = np.zeros((N, I)), np.zeros((I, J)), np.zeros(J)
+    for n in range(N):
+        for j in range(J):
+            db[j] += dy[n, j]
+            for i in range(I):
+                dx[n, i] += dy[n, j] * W[i, j]
+                dW[i, j] += dy[n, j] * x[n, i]
+    return dx, dW, db
+""")
+right("linear", "lists")("""
+def backward(dy, x, W, b):
+    dx = [[sum(row[j] * W[i, j] for j in range(len(b))) for i in range(len(W))] for row in dy]
+    dW = [[sum(x[n, i] * dy[n, j] for n in range(len(x))) for j in range(len(b))] for i in range(len(W))]
+    return [dx, dW, [sum(column) for column in dy.T]]
+""")
+right("linear", "outer products")("""
+def backward(dy, x, W, b):
+    dW = sum(np.outer(a, d) for a, d in zip(x, dy))
+    return np.dot(W, dy.T).T, dW, np.ones(len(dy)) @ dy
+""")
+right("linear", "Fortran order")("""
+def backward(dy, x, W, b):
+    return np.asfortranarray(dy @ W.T), np.asfortranarray(x.T @ dy), np.add.reduce(dy)
+""")
+
+right("lookup", "plain")("""
+def backward(dx, ids, E, P):
+    T = ids.shape[1]
+    dE = np.zeros_like(E)
+    dP = np.zeros_like(P)
+    np.add.at(dE, ids, dx)
+    dP[:T] = dx.sum(axis=0)
+    return dE, dP
+""")
+right("lookup", "loops")("""
+def backward(dx, ids, E, P):
+    dE, dP = np.zeros(E.shape), np.zeros(P.shape)
+    for b in range(ids.shape[0]):
+        for t in range(ids.shape[1]):
+            dE[ids[b, t]] += dx[b, t]
+            dP[t] += dx[b, t]
+    return dE, dP
+""")
+right("lookup", "one-hot")("""
+def backward(dx, ids, E, P):
+    one_hot = (ids[..., None] == np.arange(len(E))).astype(float)
+    dE = np.tensordot(one_hot, dx, axes=([0, 1], [0, 1]))
+    positions = np.eye(len(P))[:ids.shape[1]]
+    return dE, positions.T @ np.einsum("btd->td", dx)
+""")
+right("lookup", "bincount")("""
+def backward(dx, ids, E, P):
+    V, D = E.shape
+    rows = dx.reshape(-1, D)
+    dE = np.stack([np.bincount(ids.ravel(), rows[:, d], V) for d in range(D)], axis=1)
+    dP = np.concatenate([dx.sum(0), np.zeros((len(P) - dx.shape[1], D))])
+    return dE, dP
+""")
+right("lookup", "sorted")("""
+def backward(dx, ids, E, P):
+    flat, rows = ids.flatten(), dx.reshape(-1, dx.shape[-1])
+    order = np.argsort(flat, kind="stable")
+    unique, start = np.unique(flat[order], return_index=True)
+    dE = np.zeros_like(E, order="C")
+    dE[unique] += np.add.reduceat(rows[order], start, axis=0)
+    dP = np.pad(dx.sum(axis=0), ((0, P.shape[0] - ids.shape[1]), (0, 0)))
+    return [dE, dP]
+""")
+
+right("logits", "plain")("""
+def backward(dlogits, h, head):
+    dh = dlogits @ head
+    dhead = dlogits.T @ h
+    return dh, dhead
+""")
+right("logits", "einsum")("""
+def backward(dlogits, h, head):
+    return np.einsum("nv,vd->nd", dlogits, head), np.einsum("nv,nd->vd", dlogits, h)
+""")
+right("logits", "by linear")("""
+def backward(dlogits, h, head):
+    return np.matmul(dlogits, head), (h.T @ dlogits).T
+""")
+right("logits", "rows")("""
+def backward(dlogits, h, head):
+    dhead = np.zeros(head.shape)
+    for d, row in zip(dlogits, h):
+        dhead += d[:, None] * row[None, :]
+    return np.array([sum(g * w for g, w in zip(d, head)) for d in dlogits]), dhead
+""")
+
+right("tied", "plain")("""
+def backward(dlogits, ids, E, dE):
+    h = np.tanh(E[ids])
+    dE += dlogits.T @ h
+    dx = dlogits @ E * (1 - h * h)
+    np.add.at(dE, ids, dx)
+""")
+right("tied", "loop")("""
+def backward(dlogits, ids, E, dE):
+    for n, id in enumerate(ids):
+        h = np.tanh(E[id])
+        dE[id] += (dlogits[n] @ E) / np.cosh(E[id]) ** 2
+        for v in range(len(E)):
+            dE[v] += dlogits[n, v] * h
+""")
+right("tied", "new array, stored")("""
+def backward(dlogits, ids, E, dE):
+    one_hot = np.eye(E.shape[0])[ids]
+    h = np.tanh(one_hot @ E)
+    dE[:] = dE + one_hot.T @ (dlogits @ E * (1 - h ** 2)) + dlogits.T @ h
+    return dE
+""")
+
+right("cross_entropy", "plain")("""
+def backward(dloss, logits, targets):
+    N = len(targets)
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p = p / p.sum(axis=1, keepdims=True)
+    p[np.arange(N), targets] -= 1
+    return p * dloss / N
+""")
+right("cross_entropy", "one-hot")("""
+def backward(dloss, logits, targets):
+    shifted = logits - np.max(logits, 1)[:, None]
+    log_p = shifted - np.log(np.sum(np.exp(shifted), 1))[:, None]
+    return dloss * (np.exp(log_p) - np.eye(logits.shape[1])[targets]) / logits.shape[0]
+""")
+right("cross_entropy", "rows, a tuple of one")("""
+def backward(dloss, logits, targets):
+    dlogits = []
+    for z, target in zip(logits, targets):
+        e = [np.exp(v - max(z)) for v in z]
+        dlogits.append([dloss * (e[v] / sum(e) - (v == target)) / len(targets) for v in range(len(z))])
+    return dlogits,
+""")
+
+right("gelu", "plain")("""
+def backward(dy, x):
+    t = np.tanh(C * (x + A * x * x * x))
+    du = C * (1 + 3 * A * x * x)
+    return dy * ((1 + t) / 2 + x * (1 - t * t) / 2 * du)
+""")
+right("gelu", "sigmoid")("""
+def backward(dy, x):
+    u = C * (x + A * x ** 3)
+    gate = 1 / (1 + np.exp(-2 * u))
+    return np.multiply(dy, gate + x * gate * (1 - gate) * 2 * (C + 3 * A * C * np.square(x)))
+""")
+right("gelu", "number by number")("""
+def backward(dy, x):
+    dx = np.empty_like(x)
+    for i in np.ndindex(x.shape):
+        z = x[i]
+        t = np.tanh(C * (z + A * z ** 3))
+        dx[i] = dy[i] * 0.5 * (1 + t + z * (1 - t ** 2) * C * (1 + 3 * A * z ** 2))
+    return dx
+""")
+
+right("centring", "plain")("""
+def backward(dy, x):
+    return dy - dy.mean(axis=1, keepdims=True)
+""")
+right("centring", "matrix")("""
+def backward(dy, x):
+    D = x.shape[1]
+    return dy @ (np.eye(D) - np.ones((D, D)) / D)
+""")
+right("centring", "loop")("""
+def backward(dy, x):
+    return [row - sum(row) / len(row) for row in dy]
+""")
+
+right("layernorm", "plain")("""
+def backward(dy, x, gain, bias):
+    centred = x - x.mean(axis=1, keepdims=True)
+    std = np.sqrt((centred * centred).mean(axis=1, keepdims=True) + EPS)
+    xhat = centred / std
+    dxhat = dy * gain
+    mean = dxhat.mean(axis=1, keepdims=True)
+    along = (dxhat * xhat).mean(axis=1, keepdims=True)
+    dx = (dxhat - mean - xhat * along) / std
+    dgain = (dy * xhat).sum(axis=0)
+    dbias = dy.sum(axis=0)
+    return dx, dgain, dbias
+""")
+right("layernorm", "by way of the variance")("""
+def backward(dy, x, gain, bias):
+    D = x.shape[1]
+    mu = x.mean(1, keepdims=True)
+    var = x.var(1, keepdims=True)
+    inv = (var + EPS) ** -0.5
+    dxhat = dy * gain
+    dvar = np.sum(dxhat * (x - mu) * -0.5 * inv ** 3, axis=1, keepdims=True)
+    dmu = np.sum(-dxhat * inv, axis=1, keepdims=True) + dvar * np.mean(-2 * (x - mu), axis=1, keepdims=True)
+    dx = dxhat * inv + dvar * 2 * (x - mu) / D + dmu / D
+    return dx, np.sum(dy * (x - mu) * inv, axis=0), np.sum(dy, axis=0)
+""")
+right("layernorm", "Jacobian of each row")("""
+def backward(dy, x, gain, bias):
+    dx, dgain, dbias = np.zeros_like(x), np.zeros_like(gain), np.zeros_like(bias)
+    D = len(gain)
+    for n in range(len(x)):
+        std = np.sqrt(x[n].var() + EPS)
+        xhat = (x[n] - x[n].mean()) / std
+        J = (np.eye(D) - 1 / D - np.outer(xhat, xhat) / D) / std
+        dx[n] = J @ (dy[n] * gain)
+        dgain += dy[n] * xhat
+        dbias += dy[n]
+    return dx, dgain, dbias
+""")
+
+right("softmax", "plain")("""
+def backward(dw, z):
+    w = forward(z)
+    total = (w * dw).sum(axis=1, keepdims=True)
+    return w * (dw - total)
+""")
+right("softmax", "Jacobian of each row")("""
+def backward(dw, z):
+    return np.array([(np.diag(w) - np.outer(w, w)) @ d for w, d in zip(forward(z), dw)])
+""")
+right("softmax", "einsum")("""
+def backward(dw, z):
+    w = forward(z)
+    return w * dw - np.einsum("ns,nr,nr->ns", w, w, dw)
+""")
+
+right("causal", "plain")("""
+def backward(dy, q, k, v):
+    K = q.shape[3]
+    w = attend(q, k)
+    dv = w.swapaxes(2, 3) @ dy
+    dw = dy @ v.swapaxes(2, 3)
+    total = (w * dw).sum(axis=3, keepdims=True)
+    dscores = w * (dw - total) / np.sqrt(K)
+    dq = dscores @ k
+    dk = dscores.swapaxes(2, 3) @ q
+    return dq, dk, dv
+""")
+right("causal", "einsum")("""
+def backward(dy, q, k, v):
+    w = attend(q, k)
+    dw = np.einsum("bhtk,bhsk->bhts", dy, v)
+    ds = w * (dw - np.einsum("bhts,bhts->bht", w, dw)[..., None]) * q.shape[-1] ** -0.5
+    return (np.einsum("bhts,bhsk->bhtk", ds, k), np.einsum("bhts,bhtk->bhsk", ds, q),
+            np.einsum("bhts,bhtk->bhsk", w, dy))
+""")
+right("causal", "query by query")("""
+def backward(dy, q, k, v):
+    B, H, T, K = q.shape
+    dq, dk, dv = np.zeros(q.shape), np.zeros(k.shape), np.zeros(v.shape)
+    for b in range(B):
+        for h in range(H):
+            for t in range(T):
+                s = k[b, h, :t + 1] @ q[b, h, t] / K ** 0.5
+                w = np.exp(s - s.max())
+                w /= w.sum()
+                dw = v[b, h, :t + 1] @ dy[b, h, t]
+                ds = w * (dw - w @ dw) / K ** 0.5
+                dv[b, h, :t + 1] += np.outer(w, dy[b, h, t])
+                dq[b, h, t] = ds @ k[b, h, :t + 1]
+                dk[b, h, :t + 1] += np.outer(ds, q[b, h, t])
+    return dq, dk, dv
+""")
+
+right("block", "plain")("""
+def backward(dy, x, w, B, H):
+    a1 = layernorm.forward(x, w["gain1"], w["bias1"])
+    qkv = linear.forward(a1, w["W_qkv"], w["b_qkv"])
+    q, k, v = [heads(part, B, H) for part in np.split(qkv, 3, axis=1)]
+    mixed = rows(causal.forward(q, k, v))
+    x2 = x + linear.forward(mixed, w["W_out"], w["b_out"])
+    a2 = layernorm.forward(x2, w["gain2"], w["bias2"])
+    hidden = linear.forward(a2, w["W_up"], w["b_up"])
+    active = gelu.forward(hidden)
+    dw = {}
+    dactive, dw["W_down"], dw["b_down"] = linear.backward(dy, active, w["W_down"], w["b_down"])
+    dhidden = gelu.backward(dactive, hidden)
+    da2, dw["W_up"], dw["b_up"] = linear.backward(dhidden, a2, w["W_up"], w["b_up"])
+    dmlp, dw["gain2"], dw["bias2"] = layernorm.backward(da2, x2, w["gain2"], w["bias2"])
+    dx2 = dy + dmlp
+    dmixed, dw["W_out"], dw["b_out"] = linear.backward(dx2, mixed, w["W_out"], w["b_out"])
+    dq, dk, dv = causal.backward(heads(dmixed, B, H), q, k, v)
+    dqkv = np.concatenate([rows(dq), rows(dk), rows(dv)], axis=1)
+    da1, dw["W_qkv"], dw["b_qkv"] = linear.backward(dqkv, a1, w["W_qkv"], w["b_qkv"])
+    dattention, dw["gain1"], dw["bias1"] = layernorm.backward(da1, x, w["gain1"], w["bias1"])
+    dx = dx2 + dattention
+    return dx, dw
+""")
+right("block", "two functions, pieces imported by name")("""
+from causal import backward as attend_back
+from gelu import backward as gelu_back
+from layernorm import backward as norm_back, forward as norm
+from linear import backward as linear_back, forward as product
+
+
+def back_through_mlp(dy, x, w, dw):
+    a = norm(x, w["gain2"], w["bias2"])
+    hidden = product(a, w["W_up"], w["b_up"])
+    d, dw["W_down"], dw["b_down"] = linear_back(dy, gelu.forward(hidden), w["W_down"], w["b_down"])
+    d, dw["W_up"], dw["b_up"] = linear_back(gelu_back(d, hidden), a, w["W_up"], w["b_up"])
+    d, dw["gain2"], dw["bias2"] = norm_back(d, x, w["gain2"], w["bias2"])
+    return d
+
+
+def back_through_attention(dy, x, w, dw, B, H):
+    a = norm(x, w["gain1"], w["bias1"])
+    q, k, v = [heads(part, B, H) for part in np.split(product(a, w["W_qkv"], w["b_qkv"]), 3, axis=1)]
+    mixed = rows(causal.forward(q, k, v))
+    d, dw["W_out"], dw["b_out"] = linear_back(dy, mixed, w["W_out"], w["b_out"])
+    d = np.hstack([rows(part) for part in attend_back(heads(d, B, H), q, k, v)])
+    d, dw["W_qkv"], dw["b_qkv"] = linear_back(d, a, w["W_qkv"], w["b_qkv"])
+    d, dw["gain1"], dw["bias1"] = norm_back(d, x, w["gain1"], w["bias1"])
+    return d
+
+
+def backward(dy, x, w, B, H):
+    dw = dict.fromkeys(w)
+    x2 = x + attention(norm(x, w["gain1"], w["bias1"]), w, B, H)
+    dy = dy + back_through_mlp(dy, x2, w, dw)
+    dy = dy + back_through_attention(dy, x, w, dw, B, H)
+    return dy, dw
+""")
+right("block", "all written out")("""
+def norm_back(dy, x, gain):
+    centred = x - x.mean(1, keepdims=True)
+    std = np.sqrt((centred ** 2).mean(1, keepdims=True) + 1e-5)
+    xhat = centred / std
+    d = dy * gain
+    return ((d - d.mean(1, keepdims=True) - xhat * (d * xhat).mean(1, keepdims=True)) / std,
+            (dy * xhat).sum(0), dy.sum(0), xhat)
+
+
+def backward(dy, x, w, B, H):
+    _, _, _, xhat = norm_back(dy, x, w["gain1"])
+    a1 = w["gain1"] * xhat + w["bias1"]
+    q, k, v = [heads(part, B, H) for part in np.split(a1 @ w["W_qkv"] + w["b_qkv"], 3, axis=1)]
+    weights = causal.attend(q, k)
+    mixed = rows(weights @ v)
+    x2 = x + mixed @ w["W_out"] + w["b_out"]
+    _, _, _, xhat = norm_back(dy, x2, w["gain2"])
+    a2 = w["gain2"] * xhat + w["bias2"]
+    hidden = a2 @ w["W_up"] + w["b_up"]
+    t = np.tanh(gelu.C * (hidden + gelu.A * hidden ** 3))
+    dw = {"W_down": (hidden * (1 + t) / 2).T @ dy, "b_down": dy.sum(0)}
+    d = dy @ w["W_down"].T
+    d = d * ((1 + t) / 2 + hidden * (1 - t * t) / 2 * gelu.C * (1 + 3 * gelu.A * hidden ** 2))
+    dw["W_up"], dw["b_up"] = a2.T @ d, d.sum(0)
+    d, dw["gain2"], dw["bias2"], _ = norm_back(d @ w["W_up"].T, x2, w["gain2"])
+    d = d + dy
+    dw["W_out"], dw["b_out"] = mixed.T @ d, d.sum(0)
+    dmixed = heads(d @ w["W_out"].T, B, H)
+    dweights = dmixed @ v.swapaxes(2, 3)
+    ds = weights * (dweights - (weights * dweights).sum(3, keepdims=True)) / np.sqrt(q.shape[3])
+    parts = ds @ k, ds.swapaxes(2, 3) @ q, weights.swapaxes(2, 3) @ dmixed
+    dqkv = np.concatenate([rows(part) for part in parts], 1)
+    dw["W_qkv"], dw["b_qkv"] = a1.T @ dqkv, dqkv.sum(0)
+    da, dw["gain1"], dw["bias1"], _ = norm_back(dqkv @ w["W_qkv"].T, x, w["gain1"])
+    return d + da, dw
+""")
+
+right("model", "plain")("""
+def backward(dloss, ids, targets, p, H):
+    B, T = ids.shape
+    E, P = p["E"], p["P"]
+    D = E.shape[1]
+    xs = [lookup.forward(ids, E, P).reshape(B * T, D)]
+    for w in p["blocks"]:
+        xs.append(block.forward(xs[-1], w, B, H))
+    h = layernorm.forward(xs[-1], p["gain"], p["bias"])
+    scores = logits.forward(h, E)
+    dp = {"blocks": []}
+    dscores = cross_entropy.backward(dloss, scores, targets.ravel())
+    dh, dhead = logits.backward(dscores, h, E)
+    dx, dp["gain"], dp["bias"] = layernorm.backward(dh, xs[-1], p["gain"], p["bias"])
+    for x, w in zip(reversed(xs[:-1]), reversed(p["blocks"])):
+        dx, dw = block.backward(dx, x, w, B, H)
+        dp["blocks"].insert(0, dw)
+    dE, dp["P"] = lookup.backward(dx.reshape(B, T, D), ids, E, P)
+    dp["E"] = dhead + dE
+    return dp
+""")
+right("model", "recursive")("""
+def through_blocks(x, blocks, p, B, H, then):
+    if not blocks:
+        return then(x), []
+    dx, below = through_blocks(block.forward(x, blocks[0], B, H), blocks[1:], p, B, H, then)
+    dx, dw = block.backward(dx, x, blocks[0], B, H)
+    return dx, [dw, *below]
+
+
+def backward(dloss, ids, targets, p, H):
+    dp = {"E": np.zeros_like(p["E"])}
+
+    def head(x):
+        h = layernorm.forward(x, p["gain"], p["bias"])
+        d = cross_entropy.backward(dloss, h @ p["E"].T, targets.reshape(-1))
+        dh, dE = logits.backward(d, h, p["E"])
+        dp["E"] += dE
+        dx, dp["gain"], dp["bias"] = layernorm.backward(dh, x, p["gain"], p["bias"])
+        return dx
+
+    x = lookup.forward(ids, p["E"], p["P"])
+    dx, dp["blocks"] = through_blocks(x.reshape(-1, x.shape[2]), p["blocks"], p, len(ids), H, head)
+    dE, dp["P"] = lookup.backward(dx.reshape(x.shape), ids, p["E"], p["P"])
+    dp["E"] += dE
+    return dp
+""")

@@ -1,0 +1,165 @@
+"""GPT-1's tokenizer against the numbers of transformers, and against its rules spelled out slowly."""
+import json
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from minigpt_np.text import BPETokenizer, GPT1Tokenizer, open_tokenizer
+
+REFERENCE = json.loads(Path(__file__).parents[1].joinpath("reference", "gpt1.json").read_bytes())
+
+
+def write(folder, vocab=REFERENCE["vocab"], merges=REFERENCE["merges"]):
+    Path(folder, "vocab.json").write_text(json.dumps({token: v for v, token in enumerate(vocab)}))
+    Path(folder, "merges.txt").write_text(
+        "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gpt1")
+    write(folder)
+    return GPT1Tokenizer.from_folder(folder)
+
+
+@pytest.mark.parametrize("case", REFERENCE["encoded"], ids=lambda case: ascii(case["text"])[:20])
+def test_transformers_gives_the_same_ids(tokenizer, case):
+    ids = tokenizer.encode(case["text"], special=True)
+    assert ids.tolist() == case["ids"] and ids.dtype == np.int64
+    if "<unk>" not in case["text"]:
+        assert tokenizer.encode(case["text"]).tolist() == case["ids"]
+
+
+def test_transformers_gives_the_same_text(tokenizer):
+    for case in REFERENCE["decoded"]:
+        assert tokenizer.decode(case["ids"]) == case["text"]
+
+
+def naive_encode(text):
+    """Word by word, letter by letter; merge the pair learned first wherever it stands, again and again."""
+    id_of = {token: v for v, token in enumerate(REFERENCE["vocab"])}
+    spaced = ""
+    for char in "".join(char.lower() for char in text):
+        category = unicodedata.category(char)
+        if char.isspace() and category in ("Zs", "Cc") and char in "\t\n\r" or category == "Zs":
+            spaced += " "
+        elif category[0] != "C" and char != "\ufffd":
+            ideograph = unicodedata.name(char, "").startswith("CJK ") and "IDEOGRAPH" in unicodedata.name(char)
+            spaced += f" {char} " if ideograph else char
+    signs = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+    parted = ""
+    for char in unicodedata.normalize("NFD", unicodedata.normalize("NFC", spaced).lower()):
+        category = unicodedata.category(char)
+        if category != "Mn":
+            parted += f" {char} " if char in signs or category[0] == "P" else char
+    all_ids = []
+    for word in parted.split():
+        parts = [*word[:-1], word[-1] + "</w>"]
+        for left, right in REFERENCE["merges"]:
+            i = 0
+            while i < len(parts) - 1:
+                if parts[i:i + 2] == [left, right]:
+                    parts[i:i + 2] = [left + right]
+                i += 1
+        all_ids += [id_of.get(part, 0) for part in parts]
+    return all_ids
+
+
+# the blocks that transformers lists, and Unicode's names, part ways beyond these
+texts = st.one_of(st.text(st.characters(max_codepoint=0x9FFF, exclude_categories=["Cs"])),
+                  st.text(st.sampled_from("the matrix reads É. 'ß矩\n")))
+
+
+@given(texts)
+def test_ids_are_those_of_the_rules(tokenizer, text):
+    assert tokenizer.encode(text).tolist() == naive_encode(text)
+
+
+@given(st.text(st.sampled_from("the matrix reads Éà. '\n")))
+def test_what_was_decoded_is_encoded_alike(tokenizer, text):
+    """Case, accents and spacing are gone after the first time."""
+    ids = tokenizer.encode(text)
+    assume(0 not in ids)                # <unk>: which letter it was is lost
+    assert tokenizer.encode(tokenizer.decode(ids)).tolist() == ids.tolist()
+
+
+def test_tokens_say_where_a_word_ends(tokenizer):
+    ids = tokenizer.encode("The model READS")
+    assert b"".join(map(tokenizer.token, ids)) == b"the model reads "
+    assert tokenizer.decode(ids) == "the model reads"
+    assert tokenizer.encode("").tolist() == tokenizer.encode(" \n\0").tolist() == []
+    assert tokenizer.end_of_text is None and tokenizer.vocab_size == len(REFERENCE["vocab"])
+
+
+def test_a_folder_is_opened_as_what_it_is(tmp_path, tokenizer):
+    write(tmp_path)
+    opened = open_tokenizer(tmp_path)
+    assert isinstance(opened, GPT1Tokenizer) and opened.merges == tokenizer.merges
+    with pytest.raises(ValueError, match="vocab.json: a tokenizer of GPT-1's kind given, expected byte-level BPE"):
+        BPETokenizer.from_folder(tmp_path)
+    BPETokenizer.train("aa aa", 258).save(tmp_path)
+    assert isinstance(open_tokenizer(tmp_path), BPETokenizer)
+    with pytest.raises(ValueError, match="vocab.json: expected a vocabulary as GPT-1's"):
+        GPT1Tokenizer.from_folder(tmp_path)
+
+
+def as_json(**changes):
+    """A tokenizer.json as transformers 5 saves it, with model.* or other fields changed."""
+    whole = {
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [{"id": 0, "content": "<unk>", "single_word": False, "lstrip": False, "rstrip": False,
+                          "normalized": False, "special": True}],
+        "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                       "strip_accents": None, "lowercase": True},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+                           "special_tokens": {}},
+        "decoder": {"type": "BPEDecoder", "suffix": "</w>"},
+        "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": "",
+                  "end_of_word_suffix": "</w>", "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+                  "vocab": {token: v for v, token in enumerate(REFERENCE["vocab"])}, "merges": REFERENCE["merges"]}}
+    for name, value in changes.items():
+        part, _, trait = name.partition("__")
+        if trait:
+            whole[part] = whole[part] | {trait: value}
+        else:
+            whole[part] = value
+    return json.dumps(whole)
+
+
+def test_a_tokenizer_json_is_the_same(tmp_path, tokenizer):
+    (tmp_path / "tokenizer.json").write_text(as_json())
+    opened = open_tokenizer(tmp_path)
+    assert isinstance(opened, GPT1Tokenizer)
+    assert (opened.tokens, opened.merges, opened.special) == (tokenizer.tokens, tokenizer.merges, tokenizer.special)
+
+
+@pytest.mark.parametrize("changes, complaint", [
+    (dict(normalizer__lowercase=False), "normalizer.lowercase is False, expected true, as GPT-1's BPE has it"),
+    (dict(normalizer=None), "normalizer.type is None, expected \"BertNormalizer\""),
+    (dict(pre_tokenizer=None), "pre_tokenizer.type is None, expected"),
+    (dict(normalizer=7), "normalizer.type is 7, expected"),
+    (dict(normalizer__type="NFC"), "normalizer.type is 'NFC', expected \"BertNormalizer\""),
+    (dict(pre_tokenizer__type="Whitespace"), "pre_tokenizer.type is 'Whitespace', expected"),
+    (dict(model__unk_token="?"), "model.unk_token is '.', expected \"<unk>\""),
+    (dict(model__fuse_unk=True), "model.fuse_unk is True, expected false"),
+])
+def test_a_tokenizer_json_of_other_rules_is_refused_by_name(tmp_path, changes, complaint):
+    (tmp_path / "tokenizer.json").write_text(as_json(**changes))
+    with pytest.raises(ValueError, match=f"tokenizer.json: {complaint}"):
+        open_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("vocab, merges, complaint", [
+    (REFERENCE["vocab"][1:], REFERENCE["merges"], "vocab.json: expected a vocabulary as GPT-1's.*<unk>"),
+    (REFERENCE["vocab"], REFERENCE["merges"][:-1], "made by no line of .*merges.txt; is a part of that missing"),
+    (REFERENCE["vocab"], [["a", "zzz"]], "merges.txt, line 2: 'a zzz' given, expected two tokens"),
+])
+def test_files_that_are_none(tmp_path, vocab, merges, complaint):
+    write(tmp_path, vocab, merges)
+    with pytest.raises(ValueError, match=complaint):
+        GPT1Tokenizer.from_folder(tmp_path)

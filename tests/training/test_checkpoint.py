@@ -1,0 +1,285 @@
+"""Checkpoints: all kinds of runs come back bit for bit, nothing in a file is trusted, and what fails changes nothing."""
+import io
+import json
+import os
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minigpt_np import GPT, GPTConfig
+from minigpt_np.training import checkpoint
+from minigpt_np.training.optim import SGD, AdamW, WarmupCosine
+from minigpt_np.training.trainer import Trainer
+from strategies import assert_bits, examples, examples_of
+
+CONFIG = GPTConfig(vocab_size=7, block_size=4, n_layer=1, n_head=2, n_embd=4, resid_pdrop=0.2)
+IDS = np.random.default_rng(0).integers(0, 7, (5, 4))
+GENERATORS = [np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64]
+
+
+def make_trainer(kind=AdamW, bits=np.random.PCG64, seed=0, config=CONFIG, **options):
+    model = GPT(config, seed)
+    options = {"threads": 1, "schedule": WarmupCosine(0.1, 2, 9, 0.01), "rng": np.random.Generator(bits(seed))} | options
+    return Trainer(model, kind(model.params, 0.1), **options)
+
+
+def snapshot(trainer, generators):
+    """All that `restore` may change."""
+    arrays = [trainer.model.params.flat, *trainer.optimizer.arrays().values()]
+    plain = {name: value for name, value in vars(trainer).items() if name in
+             ("steps", "clip", "micro_batches", "schedule", "half_updated")}
+    states = [checkpoint.get_state(g) for g in (trainer.rng, *generators.values()) if g is not None]
+    return [array.tobytes() for array in arrays], plain, trainer.optimizer.settings(), states
+
+
+# ---- what is saved ---------------------------------------------------------------------------------
+
+@examples(0.5)
+@given(st.sampled_from(GENERATORS), st.sampled_from(GENERATORS), st.sampled_from([AdamW, SGD]), st.integers(0, 3),
+       st.booleans(), st.sampled_from([None, np.float32(0.5), np.float64(0.25), 2]))
+def test_a_run_of_any_generators_and_kinds_of_number_comes_back(tmp_path_factory, bits, other_bits, kind, n, drawn, clip):
+    path = tmp_path_factory.mktemp("run") / "run.npz"
+    config = GPTConfig(np.int64(7), np.uint8(4), np.int32(1), np.int16(2), np.int64(4), resid_pdrop=np.float64(0.2))
+    schedule = WarmupCosine(np.float32(0.1), np.int64(2), np.int64(9), np.float16(0.01))
+    trainer = make_trainer(kind, bits, config=config, schedule=schedule)
+    trainer.clip, trainer.micro_batches, trainer.optimizer.lr = clip, np.int64(2), np.float32(0.1)
+    batches = np.random.Generator(other_bits(3))
+    if drawn:
+        batches.integers(5, dtype=np.uint32)        # half of a draw is kept for the next
+    for _ in range(n):
+        trainer.step(IDS, IDS)
+    checkpoint.save(path, trainer, {"batches": batches})
+    other, restored = make_trainer(kind, bits, seed=9, schedule=None), np.random.Generator(other_bits(8))
+    checkpoint.load(path).restore(other, {"batches": restored})
+    assert snapshot(other, {"batches": restored}) == snapshot(trainer, {"batches": batches})
+    assert (restored.integers(9, size=9, dtype=np.uint32) == batches.integers(9, size=9, dtype=np.uint32)).all()
+    assert [other.step(IDS, IDS) for _ in range(2)] == [trainer.step(IDS, IDS) for _ in range(2)]
+    assert_bits(other.model.params.flat, trainer.model.params.flat)
+
+
+def test_the_format_of_older_files_opens(tmp_path):
+    """Written out as the first version wrote it: without the config's and the optimizer's later fields."""
+    path, trainer = tmp_path / "run.npz", make_trainer(seed=4)
+    trainer.step(IDS, IDS)
+    state = {
+        "format": "minigpt_np run 1",
+        "config": {"vocab_size": 7, "block_size": 4, "n_layer": 1, "n_head": 2, "n_embd": 4, "tie_embeddings": True,
+                   "norm": "pre", "embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.2, "layer_norm_eps": 1e-05},
+        "steps": 1, "clip": 1.0, "micro_batches": 1, "schedule": {"lr": 0.1, "warmup": 2, "total": 9, "minimum": 0.01},
+        "optimizer": {"kind": "AdamW", "settings": {"steps": 1, "lr": 0.1, "betas": [0.9, 0.95], "eps": 1e-08,
+                                                    "weight_decay": 0.1}},
+        "dropout": trainer.rng.bit_generator.state, "generators": {}, "notes": None}
+    np.savez(path, state=np.frombuffer(json.dumps(state).encode(), np.uint8), params=trainer.model.params.flat,
+             **trainer.optimizer.arrays())
+    other = make_trainer(seed=5, schedule=None)
+    checkpoint.load(path).restore(other)
+    assert snapshot(other, {}) == snapshot(trainer, {})
+
+
+@pytest.mark.parametrize("notes", [{1j}, object(), {"a": b"bytes"}])
+def test_notes_that_json_cannot_hold_are_named_and_the_old_file_stays(tmp_path, notes):
+    path = tmp_path / "run.npz"
+    checkpoint.save(path, make_trainer())
+    old = path.read_bytes()
+    with pytest.raises(ValueError, match="^notes: "):
+        checkpoint.save(path, make_trainer(), notes=notes)
+    assert path.read_bytes() == old and os.listdir(tmp_path) == ["run.npz"]
+
+
+# ---- what does not fit changes nothing -------------------------------------------------------------
+
+def saved_run(path, **options):
+    trainer = make_trainer(**options)
+    trainer.step(IDS, IDS)
+    checkpoint.save(path, trainer, {"batches": np.random.default_rng(1)})
+    return checkpoint.load(path)
+
+
+def changes():
+    """Ways in which a file can fail to fit, each a function that changes the run, and what the error names."""
+    def at(*path):
+        def change(run, value):
+            place = run.state
+            for name in path[:-1]:
+                place = place[name]
+            place[path[-1]] = value
+        return change
+    settings = "optimizer", "settings"
+    yield from [(lambda run: run.arrays.pop("m"), "arrays"), (lambda run: run.arrays.update(extra=np.zeros(1)), "arrays"),
+                (lambda run: run.arrays.update(v=run.arrays["v"][1:]), "v: "),
+                (lambda run: run.arrays.update(params=run.arrays["params"].astype(np.float64)), "params: "),
+                (lambda run: run.state["optimizer"]["settings"].pop("weight_decay"), "weight_decay missing"),
+                (lambda run: run.state["dropout"].update(bit_generator="MT19937"), "PCG64"),
+                (lambda run: run.state["dropout"].pop("state"), "state"),
+                (lambda run: run.state["generators"]["batches"].update(state={"state": -1, "inc": "x"}), "fits")]
+    for path, value in [(("steps",), -1), (("steps",), 1.5), (("clip",), -1), (("clip",), "1"), (("micro_batches",), 0),
+                        (("schedule",), {"lr": 1}), (("schedule",), 3), (("schedule",), {"lr": 1, "warmup": 0, "total": 1, "minimum": 2}),
+                        ((*settings, "lr"), None), ((*settings, "betas"), [0.9]), ((*settings, "steps"), True),
+                        ((*settings, "eps"), float("nan")), (("dropout",), None), (("dropout",), []),
+                        (("generators",), {}), (("optimizer", "kind"), "SGD")]:
+        yield (lambda run, path=path, value=value: at(*path)(run, value)), path[-1 if path[-1] != "kind" else 0].rstrip("s")
+
+
+def test_a_restore_that_fails_changes_nothing(tmp_path):
+    saved_run(tmp_path / "run.npz")
+    for change, name in changes():
+        run = checkpoint.load(tmp_path / "run.npz")
+        change(run)
+        trainer, generators = make_trainer(seed=3), {"batches": np.random.default_rng(2)}
+        before = snapshot(trainer, generators)
+        with pytest.raises(ValueError, match=f"run.npz: .*{name}|run.npz: not a saved run that fits"):
+            run.restore(trainer, generators)
+        assert snapshot(trainer, generators) == before, name
+
+
+@pytest.mark.parametrize("bits", GENERATORS)
+@pytest.mark.parametrize("other", [*GENERATORS, None])
+def test_generators_of_another_kind_or_none_are_refused(tmp_path, bits, other):
+    run = saved_run(tmp_path / "run.npz", bits=bits)
+    trainer = make_trainer(seed=3, bits=other) if other else make_trainer(seed=3, rng=None)
+    generators = {"batches": np.random.default_rng(2)}
+    before = snapshot(trainer, generators)
+    if bits is other:
+        run.restore(trainer, generators)
+        assert snapshot(trainer, generators) != before
+    else:
+        with pytest.raises(ValueError, match="run.npz: "):
+            run.restore(trainer, generators)
+        assert snapshot(trainer, generators) == before
+    without = saved_run(tmp_path / "run.npz", rng=None)
+    if other:
+        before = snapshot(trainer, generators)
+        with pytest.raises(ValueError, match="dropout: 'no generator' given, expected 'a generator'"):
+            without.restore(trainer, generators)
+        assert snapshot(trainer, generators) == before
+
+
+@pytest.mark.parametrize("bits, name", [(np.random.MT19937, "pos"), (np.random.Philox, "buffer_pos")])
+@pytest.mark.parametrize("place", [-1, 10**6, 2**70, "0"])
+def test_a_place_outside_a_generator_s_buffer_is_refused(bits, name, place):
+    generator = np.random.Generator(bits(0))
+    state = checkpoint.get_state(generator)
+    (state if name in state else state["state"])[name] = place
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        checkpoint.set_state(generator.bit_generator, state)
+
+
+# ---- hostile files ---------------------------------------------------------------------------------
+
+def peak(work):
+    """Bytes that work() had allocated at most, and what it raised or returned."""
+    tracemalloc.start()
+    try:
+        found = work()
+    except ValueError as error:
+        found = error
+    finally:
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return most, found
+
+
+def test_what_a_file_claims_is_not_allocated(tmp_path):
+    path = tmp_path / "run.npz"
+    saved_run(path)
+    bomb = io.BytesIO()
+    np.savez_compressed(bomb, state=np.zeros(50_000_000, np.uint8))
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**12,)})
+    claim = io.BytesIO()
+    with zipfile.ZipFile(claim, "w") as archive:
+        archive.writestr("state.npy", header.getvalue() + b"\0" * 100)
+    overlapping = bytearray(path.read_bytes())      # all entries are the largest one
+    start = overlapping.rindex(b"PK\x05\x06")
+    first = overlapping.index(b"PK\x01\x02")
+    entry = overlapping[first:overlapping.index(b"PK\x01\x02", first + 4)]
+    n = 200
+    many = overlapping[:first] + entry * n + overlapping[start:]
+    many[-14:-10] = n.to_bytes(2, "little") * 2
+    many[-10:-6] = (len(entry) * n).to_bytes(4, "little")
+    for raw in (bomb.getvalue(), claim.getvalue(), bytes(many)):
+        path.write_bytes(raw)
+        most, found = peak(lambda: checkpoint.load(path))
+        assert isinstance(found, ValueError) and "not a saved run" in str(found)
+        assert most < 2_000_000 + 3 * len(raw)
+
+
+def test_a_fifo_and_a_device_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", "/dev/zero"):
+        with pytest.raises(ValueError, match="expected a regular file"):
+            checkpoint.load(path)
+    with pytest.raises(IsADirectoryError):
+        checkpoint.load(tmp_path)
+
+
+@examples(0.5)
+@given(st.data())
+def test_a_damaged_file_is_refused_or_is_the_same_run(tmp_path_factory, data):
+    """Bytes changed, cut or repeated: a clear error and nothing changed, or what was saved."""
+    path = tmp_path_factory.mktemp("run") / "run.npz"
+    whole = WHOLE or WHOLE.append(saved_bytes(path)) or WHOLE
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    for _ in range(examples_of(10, 100)):
+        raw = bytearray(whole[0])
+        ends = rng.random() < 0.5           # where names and sizes are
+        for _ in range(rng.integers(1, 4)):
+            i = int(rng.integers(len(raw)) if not ends else len(raw) - 1 - rng.integers(min(len(raw), 400)))
+            way = rng.integers(4)
+            if way == 0:
+                raw[i] ^= 1 << rng.integers(8)
+            elif way == 1:
+                raw[i] = rng.integers(256)
+            elif way == 2:
+                del raw[i:i + int(rng.integers(1, 50))]
+            else:
+                raw[i:i] = raw[i:i + int(rng.integers(1, 50))]
+        path.write_bytes(raw)
+        trainer, generators = make_trainer(seed=3), {"batches": np.random.default_rng(2)}
+        before = snapshot(trainer, generators)
+        try:
+            checkpoint.load(path).restore(trainer, generators)
+        except ValueError as error:
+            assert "run.npz: " in str(error)
+            assert snapshot(trainer, generators) == before
+        else:
+            assert snapshot(trainer, generators) == snapshot(*RESULT)
+
+
+WHOLE, RESULT = [], []
+
+
+def saved_bytes(path):
+    trainer, generators = make_trainer(seed=1), {"batches": np.random.default_rng(1)}
+    trainer.step(IDS, IDS)
+    checkpoint.save(path, trainer, generators)
+    RESULT[:] = trainer, generators
+    return path.read_bytes()
+
+
+@given(st.data())
+def test_a_state_of_other_json_is_refused_or_restored_whole(tmp_path_factory, data):
+    """Any value anywhere in the state exchanged for another: an error that names the file, or a run that steps."""
+    path = tmp_path_factory.mktemp("run") / "run.npz"
+    saved_bytes(path)
+    odd = [None, True, -1, 0, 1, 1.5, 1e308, "x", "", [], {}, [1, 2], {"a": 1}, 10**30, float("nan"), [[]] * 3]
+    run = checkpoint.load(path)
+    place, name = {"state": run.state}, "state"
+    while isinstance(place[name], dict) and place[name] and data.draw(st.booleans() if name != "state" else st.just(True)):
+        place, name = place[name], data.draw(st.sampled_from(sorted(place[name])))
+    place[name] = data.draw(st.sampled_from(odd))
+    arrays = {"state": np.frombuffer(json.dumps(run.state).encode(), np.uint8)} | run.arrays
+    np.savez(path, **arrays)
+    trainer, generators = make_trainer(seed=3), {"batches": np.random.default_rng(2)}
+    before = snapshot(trainer, generators)
+    try:
+        checkpoint.load(path).restore(trainer, generators)
+    except ValueError as error:
+        assert "run.npz: " in str(error)
+        assert snapshot(trainer, generators) == before
+    else:
+        assert trainer.optimizer.settings() and isinstance(trainer.steps, int)
+        generators["batches"].integers(5, size=3)

@@ -1,0 +1,102 @@
+"""Copies of models, optimizers and trainers: on their own, tied as the original, and training goes on in them."""
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minigpt_np import GPT, GPTConfig, Parameters
+from minigpt_np.training import checkpoint
+from minigpt_np.training.optim import SGD, AdamW, WarmupCosine
+from minigpt_np.training.trainer import Trainer
+from strategies import assert_bits, cases, examples
+
+WAYS = {"deepcopy": copy.deepcopy, "pickle": lambda value: pickle.loads(pickle.dumps(value))}
+ways = st.sampled_from(list(WAYS.values()))
+CONFIG = GPTConfig(vocab_size=7, block_size=4, n_layer=1, n_head=2, n_embd=4, resid_pdrop=0.1)
+IDS = np.random.default_rng(0).integers(0, 7, (5, 4))
+
+
+def check_parameters(found, params):
+    """found is a copy of params: the same numbers in memory of its own, views into flat, tied as params are."""
+    assert type(found) is Parameters and found.config == params.config
+    assert_bits(found.flat, params.flat)
+    assert not np.shares_memory(found.flat, params.flat)
+    found.flat[:] = np.arange(found.flat.size)
+    assert list(found.named()) == list(params.named())
+    for name, array in found.named().items():
+        assert (array.ravel() == np.arange(found.flat.size)[found.slices[name]]).all()
+    assert (found.head is found.E) == (params.head is params.E)
+    for i, block in enumerate(found.blocks):
+        assert block.mlp.up.W is found.arrays[f"blocks.{i}.mlp.up.W"]
+
+
+@examples(0.5)
+@given(cases(), st.sampled_from([copy.copy, *WAYS.values()]))
+def test_a_copy_of_parameters_is_parameters(case, way):
+    check_parameters(way(case.model.params), case.model.params)
+
+
+@examples(0.5)
+@given(cases(), ways)
+def test_a_copy_of_a_model_computes_and_learns_as_the_model(case, way):
+    model = way(case.model)
+    before = case.model.params.flat.copy()
+    logits, _, cache = model.forward(case.ids, case.targets)
+    expected_logits, _, expected_cache = case.model.forward(case.ids, case.targets)
+    assert_bits(logits, expected_logits)
+    assert_bits(model.backward(cache).flat, case.model.backward(expected_cache).flat)
+    SGD(model.params, 0.1).step(model.backward(cache))
+    assert (case.model.params.flat == before).all()
+    check_parameters(way(case.model).params, case.model.params)
+
+
+def test_a_shallow_copy_of_a_model_shares_its_parameters():
+    model = GPT(CONFIG)
+    assert copy.copy(model).params is model.params
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("kind", [AdamW, SGD])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_copied_trainer_goes_on_as_the_trainer(way, kind, threads, tmp_path):
+    model = GPT(CONFIG)
+    trainer = Trainer(model, kind(model.params, 0.1), WarmupCosine(0.1, 2, 9, 0.01), threads=threads,
+                      rng=np.random.default_rng(1))
+    trainer.step(IDS, IDS)
+    other = way(trainer)
+    assert other.optimizer.params is other.model.params
+    check_parameters(copy.copy(other.model.params), model.params)
+    expected = [trainer.step(IDS, IDS) for _ in range(3)]
+    before = model.params.flat.copy()
+    assert [other.step(IDS, IDS) for _ in range(3)] == expected
+    assert (model.params.flat == before).all()
+    assert_bits(other.model.params.flat, before)
+    other.step(IDS, IDS)
+    assert (model.params.flat == before).all() and (other.model.params.flat != before).any()
+
+    # both ways of saving write the model that it is now
+    other.model.save_pretrained(tmp_path)
+    checkpoint.save(tmp_path / "run.npz", other)
+    assert_bits(GPT.from_pretrained(tmp_path).params.flat, other.model.params.flat)
+    assert_bits(checkpoint.load(tmp_path / "run.npz").arrays["params"], other.model.params.flat)
+
+
+def test_a_shallow_copy_of_a_trainer_trains_the_same_model():
+    model = GPT(CONFIG)
+    trainer = Trainer(model, SGD(model.params, 0.1), threads=2)
+    trainer.step(IDS, IDS)
+    other = copy.copy(trainer)
+    assert other.model is model and other.steps == 1
+    before = model.params.flat.copy()
+    other.step(IDS, IDS)
+    assert (model.params.flat != before).any() and trainer.team() is not other.team()
+
+
+def test_a_schedule_that_cannot_be_pickled_is_no_matter_for_deepcopy():
+    model = GPT(CONFIG)
+    trainer = Trainer(model, SGD(model.params, 0.1), lambda step: 0.1, threads=1)
+    assert copy.deepcopy(trainer).step(IDS, IDS) == trainer.step(IDS, IDS)
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(trainer)
