@@ -3,7 +3,8 @@
 Sizes and ids are drawn one by one, so that a failure shrinks to few positions and few tokens.
 The floats come from a drawn seed: which numbers they are explains nothing, and there are many.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from math import prod
 from decimal import Decimal
 from fractions import Fraction
 
@@ -99,9 +100,12 @@ class Case:
     def loss(self):
         return self.model.forward(self.ids, self.targets, self.generator())[1]
 
+    def cache(self):
+        return self.model.forward(self.ids, self.targets, self.generator())[2]
+
     def gradient(self):
         """Parameters."""
-        return self.model.backward(self.model.forward(self.ids, self.targets, self.generator())[2])
+        return self.model.backward(self.cache())
 
     def of(self, dtype):
         """The same with weights of another dtype."""
@@ -242,3 +246,35 @@ def assert_bits(a, b, what="they"):
     """`what`, a and b, are of the same dtype and shape, and the same bit for bit."""
     assert a.dtype == b.dtype and a.shape == b.shape, what
     assert a.tobytes() == b.tobytes(), f"{what} differ"
+
+
+def assert_unmoved(now, before, what):
+    """Every array in nested tuples, lists, dicts and dataclasses has the bits it had."""
+    if isinstance(before, np.ndarray):
+        assert_bits(now, before, what)
+    elif isinstance(before, dict):
+        for name in before:
+            assert_unmoved(now[name], before[name], f"{what}, {name}")
+    elif isinstance(before, (tuple, list)):
+        for i, (a, b) in enumerate(zip(now, before, strict=True)):
+            assert_unmoved(a, b, f"{what}[{i}]")
+    elif is_dataclass(before):
+        assert_unmoved(vars(now), vars(before), what)
+    else:
+        assert now == before, what
+
+
+def rounding(cache):
+    """What is allowed between two ways to a gradient that is 0 because numbers of order 1 cancel: 16 eps of float64.
+
+    That is gradcheck's own allowance. A LayerNorm on the way multiplies it by gain / sqrt(variance + eps), which is
+    hundreds where a row has next to no variance, as rows of one or two numbers often have.
+    """
+    def growth(value):
+        if isinstance(value, (tuple, list)):
+            return prod(map(growth, value))
+        if not is_dataclass(value):
+            return 1.0
+        own = max(1.0, np.max(value.inv_std) * np.max(np.abs(value.gain))) if hasattr(value, "inv_std") else 1.0
+        return own * prod(map(growth, vars(value).values()))
+    return 16 * np.finfo(float).eps * growth(cache)

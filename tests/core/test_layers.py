@@ -17,7 +17,7 @@ from minigpt_np.layers import (
     causal, constants, cross_entropy, dropout, gelu, gelu_exact, layernorm, linear, logits, lookup, softmax)
 from minigpt_np.layers.deferred import Deferred
 from strategies import (
-    assert_bits, assert_same, cases, examples, ids_arrays, normal, seeds, sizes, targets_arrays)
+    assert_bits, assert_same, assert_unmoved, cases, examples, ids_arrays, normal, rounding, seeds, sizes, targets_arrays)
 
 every_layer = pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
 query_blocks = st.sampled_from([1, 2, 3, 64])
@@ -49,7 +49,7 @@ def test_backward_is_the_complex_step_derivative(layers, data, seed, queries):
     gradients, _ = layer.vjp(u, cache)
     moved = layer.of(complex)
     check(lambda: np.sum(u * moved.output()), layer.titled(moved.arrays), layer.titled(gradients), "complex", limit=4,
-          rng=np.random.default_rng(seed)).raise_if_wrong()    # within 9e-13 of the largest
+          rng=np.random.default_rng(seed), atol=rounding(cache)).raise_if_wrong()    # within 9e-13 of the largest
 
 
 @every_layer
@@ -110,22 +110,6 @@ def test_gradients_accumulate_and_a_cache_serves_twice(layers, data, seed, start
     for name in once:
         assert_bits(once[name], again[name], f"{layer.name}: {name}")
     assert_unmoved((dy, y, layer.arrays, cache), before, layer.name)
-
-
-def assert_unmoved(now, before, what):
-    """Every array in nested tuples, lists, dicts and dataclasses has the bits it had."""
-    if isinstance(before, np.ndarray):
-        assert_bits(now, before, what)
-    elif isinstance(before, dict):
-        for name in before:
-            assert_unmoved(now[name], before[name], f"{what}, {name}")
-    elif isinstance(before, (tuple, list)):
-        for i, (a, b) in enumerate(zip(now, before, strict=True)):
-            assert_unmoved(a, b, f"{what}[{i}]")
-    elif is_dataclass(before):
-        assert_unmoved(vars(now), vars(before), what)
-    else:
-        assert now == before, what
 
 
 @every_layer
@@ -465,13 +449,14 @@ def test_gelu_is_near_x_times_the_normal_distribution():
 
 @given(x=st.lists(st.one_of(st.floats(-37, 37), st.floats(-1e-3, 1e-3), st.sampled_from([0.0, -0.0])), min_size=1))
 def test_exact_gelu_is_x_times_the_normal_distribution(x):
-    """Relative error, far into the tails: exp(-x²/2) turns each rounding of x² into x²/2 of them."""
+    """Relative error, far into the tails: exp(-x²/2) turns a rounding of x into x² of them, here and in the C
+    library's, and one of its square into half as many."""
     for dtype in (np.float64, np.float32):
         array = np.array(x, dtype)
         array = array[np.abs(array) < (37 if dtype is np.float64 else 12.9)]        # beyond: below the smallest normal number
         y, cache = gelu_exact.forward(array)
         expected = normal_distribution(array)
-        allowed = (8 + array.astype(float)**2) * np.finfo(dtype).eps
+        allowed = (8 + 3 * array.astype(float)**2) * np.finfo(dtype).eps
         assert (np.abs(cache.gate - expected) <= allowed * expected).all()
         assert_bits(y, array * cache.gate)
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.gradcheck import check, directional
 from minigpt_np.layers import causal
-from strategies import NORMS, assert_bits, assert_same, cases, examples, with_large_weights, seeds
+from strategies import (
+    assert_bits, assert_same, assert_unmoved, cases, examples, NORMS, rounding, seeds, with_large_weights)
 
 pieces = st.sampled_from([1, 2, 64])
 
@@ -35,7 +36,7 @@ def test_backward_is_the_complex_step_derivative(norm, tied, data, seed, queries
     case = data.draw(cases(norm=norm, tie_embeddings=tied, dropout=True))
     moved = case.of(complex)
     directional(moved.loss, moved.model.params.named(), case.gradient().named(),
-                np.random.default_rng(seed), "complex").raise_if_wrong()
+                np.random.default_rng(seed), "complex", atol=rounding(case.cache())).raise_if_wrong()
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -46,13 +47,14 @@ def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed,
     case = data.draw(cases(norm=norm, n_layer=1, dropout=True))
     moved = case.of(complex)
     check(moved.loss, moved.model.params.named(), case.gradient().named(), "complex", limit=2,
-          rng=np.random.default_rng(seed)).raise_if_wrong()     # within 9e-13 of the largest
+          rng=np.random.default_rng(seed), atol=rounding(case.cache())).raise_if_wrong()       # within 9e-13
 
 
 @examples(1 / 3)
 @given(case=cases(dropout=True), seed=seeds, queries=pieces)
 def test_backward_is_the_extrapolated_difference(case, seed, queries):
     causal.QUERY_BLOCK = queries
+    assume(case.model.config.vocab_size > 1)        # or the loss is 0, and all that moves in it is rounding
     report = directional(case.loss, case.model.params.named(), case.gradient().named(),
                          np.random.default_rng(seed))
     report.raise_if_wrong()
@@ -73,7 +75,7 @@ def test_backward_adds_dloss_times_the_gradient_and_only_reads_its_cache(
     size = abs(start) + 3 * np.max(np.abs(gradient.flat)) + 1
     assert_same(total.flat, start + dloss * gradient.flat, scale=size)
     assert_bits(case.model.backward(cache).flat, gradient.flat)
-    assert_bits(case.model.backward(before).flat, gradient.flat)        # the cache is as it was
+    assert_unmoved(cache, before, "cache")
     assert_bits(case.model.params.flat, weights)
 
 
