@@ -3,12 +3,16 @@
     python demos/train_text.py                          # nanoGPT's CPU configuration, 2000 steps
     python demos/train_text.py --text FILE --untie      # your text, two matrices instead of one
     python demos/train_text.py --out out/run.npz        # saves as it goes; Ctrl-C saves and stops
-    python demos/train_text.py --resume out/run.npz     # goes on, to the bit, where that run stopped
+    python demos/train_text.py --resume out/run.npz     # goes on, bit for bit, where that run stopped
+    python demos/train_text.py --recipe nanogpt         # exactly as nanoGPT trains that configuration
     python demos/train_text.py --export out/model       # a folder that transformers opens, too
     python demos/train_text.py --html out/run.html      # the film of the training, a page
 """
 import argparse
 import copy
+import os
+import shlex
+import sys
 import time
 import zlib
 from dataclasses import replace
@@ -18,18 +22,20 @@ import numpy as np
 
 from lib import film, terminal, writing
 from lib.charts import save as save_page
-from minigpt_np import GPT, GPTConfig
+from minigpt_np import GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Trainer, WarmupCosine, evaluate
+from minigpt_np.checks import is_whole
+from minigpt_np.files.atomic import check_writable
+from minigpt_np.files.regular import read_bytes
+from minigpt_np.parameters import count
 from minigpt_np.training import checkpoint
 from minigpt_np.training.blas import blas_threads
-from minigpt_np.text.bpe import BPETokenizer
-from minigpt_np.text.characters import CharacterTokenizer
 from minigpt_np.training.data import check_length, random_batch, split
-from minigpt_np.training.optim import AdamW, WarmupCosine
+from minigpt_np.training.parallel import cores
 from minigpt_np.training.progress import Interruptible, Progress
-from minigpt_np.training.trainer import Trainer, evaluate
 
 LOOK_EVERY = 500            # steps between two looks at the validation loss
 SAVE_EVERY = 60             # seconds between two saves
+MAX_TEXT = 1 << 30          # bytes
 LEAD = {
     True: "A GPT looks its tokens up in E, and predicts with the same E. Both uses add to one gradient: watch E learn.",
     False: "Here the tie is cut: a GPT looks its tokens up in E and predicts with another matrix, head. Watch both.",
@@ -41,19 +47,20 @@ def main(argv=None):
     args = parse(argv)
     saved = checkpoint.load(args.resume) if args.resume else None
     if saved:
-        args = argparse.Namespace(**{**saved.notes["args"], "resume": args.resume,
-                                     "out": args.out or args.resume, "export": args.export,
-                                     "html": args.html or saved.notes["args"].get("html")})
+        args = resumed(args, saved)
     text = read_text(args.text)
     tokenizer = make_tokenizer(text, args)
     tokens = tokenizer.encode(text)
     training, validation = split(tokens)
     for part in (training, validation):
         check_length(part, args.block)
+    config = config_of(args, tokenizer.vocab_size)
+    check_memory(config)
     make_folders(args)
 
-    model = GPT(config_of(args, tokenizer.vocab_size), seed=args.seed)
-    optimizer = AdamW(model.params, args.lr, betas=(0.9, 0.99), weight_decay=args.weight_decay)
+    model = (WithoutBiases if args.recipe == "nanogpt" else GPT)(config, seed=args.seed)
+    optimizer = AdamW(model.params, args.lr, betas=(0.9, 0.99), weight_decay=args.weight_decay,
+                      decay_embeddings=args.recipe == "nanogpt")
     schedule = WarmupCosine(args.lr, min(100, args.steps), args.steps, args.lr / 10)
     trainer = Trainer(model, optimizer, schedule, threads=args.threads, micro_batches=args.micro_batches,
                       rng=np.random.default_rng([args.seed, 1]))
@@ -63,10 +70,18 @@ def main(argv=None):
     about = (f"{len(text):,} characters, {len(tokens):,} tokens, {tokenizer.vocab_size} distinct; "
              f"{model.params.flat.size:,} parameters, E {'tied' if args.tie else 'and head apart'}; "
              f"{trainer.threads} threads")
-    if not train(run, validation, about):
+    try:
+        done = train(run, validation, about)
+    except FloatingPointError as error:
+        kept = f"; {args.out} has what was last saved" if args.out else ""
+        print(f"train_text.py: {error}{kept}. Nothing was exported.", file=sys.stderr)
+        return 1
+    if not done:
         run.show()
+        text_again = f" --text {shlex.quote(args.text)}" if args.text else ""
         print(f"stopped after step {trainer.steps}" + (
-            f"; go on with:  python demos/train_text.py --resume {args.out}" if args.out
+            "; it could not be saved" if run.save_failed
+            else f"; go on with:  python demos/train_text.py --resume {shlex.quote(str(args.out))}{text_again}" if args.out
             else "; nothing was saved, for want of --out FILE"))
         return 130
     loss = evaluate(model, validation, args.batch, args.block, trainer.threads)
@@ -79,7 +94,7 @@ def main(argv=None):
             tokenizer.save(args.export)
         print(f"exported to {args.export}")
     show_samples(run)
-    return 0
+    return int(run.save_failed)
 
 
 def parse(argv):
@@ -96,7 +111,9 @@ def parse(argv):
     add("--block", type=int, default=64, help="T (default 64)")
     add("--batch", type=int, default=12, help="B (default 12)")
     add("--steps", type=int, default=2000)
-    add("--lr", type=float, default=2e-3, help="highest learning rate (default 0.002)")
+    add("--recipe", choices=("ours", "nanogpt"), default="ours",
+        help="nanogpt: its exact GELU, no biases, weight decay on E and P too, and its learning rate, 0.001")
+    add("--lr", type=float, help="highest learning rate (default 0.002)")
     add("--weight-decay", type=float, default=0.1)
     add("--dropout", type=float, default=0.0)
     add("--micro-batches", type=int, default=1, help="pieces a batch goes through the model in (default 1)")
@@ -106,10 +123,12 @@ def parse(argv):
     add("--prompt", help="how the samples begin (default: as the text does)")
     add("--out", metavar="FILE.npz", help="save the run here as it goes")
     add("--resume", metavar="FILE.npz",
-        help="go on with a saved run; of the others only --out, --export and --html count")
+        help="go on with a saved run; give its --text again; of the others --out, --export, --html and --threads count")
     add("--export", metavar="FOLDER", help="save the trained model as config.json and model.safetensors")
     add("--html", metavar="FILE", help="the film of the training, a page")
     args = parser.parse_args(argv)
+    if args.lr is None:
+        args.lr = 1e-3 if args.recipe == "nanogpt" else 2e-3
     for name in ("vocab_size", "batch", "steps", "micro_batches", "threads"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: {getattr(args, name)} given, expected at least 1")
@@ -119,9 +138,28 @@ def parse(argv):
     return args
 
 
+def resumed(args, saved):
+    """The options of a saved run. What a file says is data: no paths, and no more workers than there are cores."""
+    given = saved.notes["args"] if isinstance(saved.notes, dict) else None
+    if not isinstance(given, dict):
+        raise ValueError(f"--resume: {args.resume} is no run of this program's")
+    argv = [f"--{name.replace('_', '-')}={given[name]}" for name in OF_A_RUN if given.get(name) is not None]
+    options = parse(["--tie" if given.get("tie") else "--no-tie", *argv])
+    for name in ("resume", "text", "export", "html"):
+        setattr(options, name, getattr(args, name))
+    threads = given.get("threads")
+    options.threads = args.threads or (min(threads, cores()) if is_whole(threads) and threads >= 1 else None)
+    options.out = args.out or args.resume
+    return options
+
+
+OF_A_RUN = ("tokenizer", "vocab_size", "layers", "heads", "width", "block", "batch", "steps", "recipe", "lr", "weight_decay",
+            "dropout", "micro_batches", "seed", "samples", "prompt")
+
+
 def read_text(path):
     if path is not None:
-        return Path(path).read_text(encoding="utf-8")
+        return read_bytes(path, MAX_TEXT).decode("utf-8")
     from pydoc_data.topics import topics
     return "\n\n".join(topics[name] for name in sorted(topics))
 
@@ -135,14 +173,39 @@ def make_tokenizer(text, args):
 def config_of(args, vocab_size):
     return GPTConfig(vocab_size=vocab_size, block_size=args.block, n_layer=args.layers, n_head=args.heads,
                      n_embd=args.width, tie_embeddings=args.tie, embd_pdrop=args.dropout,
-                     attn_pdrop=args.dropout, resid_pdrop=args.dropout)
+                     attn_pdrop=args.dropout, resid_pdrop=args.dropout,
+                     activation="gelu_exact" if args.recipe == "nanogpt" else "gelu_tanh")
+
+
+def check_memory(config):
+    """Raise ValueError for a model that does not fit the machine's memory: weights, gradient and AdamW's two moments."""
+    one, two = (count(replace(config, n_layer=n)) for n in (1, 2))
+    needed = 4 * 4 * (one + (config.n_layer - 1) * (two - one))
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else needed
+    if needed > there:
+        raise ValueError(f"--layers, --width: {config.n_layer} and {config.n_embd} given, {needed / 1e9:,.0f} GB to train; "
+                         f"expected a model that fits {there / 1e9:,.0f} GB of memory")
 
 
 def make_folders(args):
-    for path, folder in ((args.out, args.out and Path(args.out).parent), (args.export, args.export),
-                         (args.html, args.html and Path(args.html).parent)):
-        if path:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+    """Make the folders of what will be written, and find out now whether it can be."""
+    for path in filter(None, (args.out, args.html)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        check_writable(path)
+    if args.export:
+        Path(args.export).mkdir(parents=True, exist_ok=True)
+        check_writable(Path(args.export) / "config.json")
+
+
+class WithoutBiases(GPT):
+    """nanoGPT's bias=False, in linear layers and LayerNorms: biases begin at 0, and with no gradient stay there."""
+
+    def backward(self, cache, grads=None, dloss=1.0):
+        grads = super().backward(cache, grads, dloss)
+        for name, array in grads.named().items():
+            if name.endswith((".b", ".bias")):
+                array[...] = 0
+        return grads
 
 
 class Run:
@@ -155,15 +218,23 @@ class Run:
         self.counts = np.bincount(tokens, minlength=tokenizer.vocab_size)
         self.film = film.Film(args.steps, film.watched(self.counts, args.width))
         self.validation = []
+        self.save_failed = False        # the last time
 
     def batch(self, rng):
         return random_batch(self.tokens, self.args.batch, self.args.block, rng)
 
-    def save(self):
-        if self.args.out:
+    def save(self, progress):
+        """Write the run, if it is to be written; a full disk is no reason to stop training."""
+        if not self.args.out:
+            return
+        try:
             checkpoint.save(self.args.out, self.trainer, {"batches": self.rng},
-                            notes={"args": vars(self.args), "checksum": self.checksum,
-                                   "film": self.film.notes(), "validation": self.validation})
+                            notes={"args": {name: getattr(self.args, name) for name in ("tie", "threads", *OF_A_RUN)},
+                                   "checksum": self.checksum, "film": self.film.notes(), "validation": self.validation})
+            self.save_failed = False
+        except OSError as error:
+            self.save_failed = True
+            progress.line(f"warning: the run is not saved: {error}; training goes on")
 
     def record(self, film, ids, targets):
         """A frame of the model as it is now, with what this batch adds to dE."""
@@ -197,7 +268,7 @@ class Run:
     def restore(self, saved):
         if saved.notes["checksum"] != self.checksum:
             raise ValueError(f"--resume: {self.args.resume} is of another text than "
-                             f"{self.args.text or 'the default'} is now")
+                             f"{self.args.text or 'the default'} is now (give its --text again)")
         saved.restore(self.trainer, {"batches": self.rng})
         self.film, self.validation = film.Film(**saved.notes["film"]), saved.notes["validation"]
 
@@ -226,10 +297,10 @@ def train(run, validation, about):
                 progress.line(f"step {trainer.steps}: training loss {loss:.3f} (this batch), "
                               f"validation loss {held_out:.3f}")
             if time.monotonic() - last_save > SAVE_EVERY:
-                run.save()
+                run.save(progress)
                 last_save = time.monotonic()
         progress.line(f"{trainer.steps} steps in {time.monotonic() - progress.begin:.1f} s")
-        run.save()
+        run.save(progress)
     return trainer.steps == args.steps
 
 

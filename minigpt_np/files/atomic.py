@@ -67,6 +67,16 @@ def whole_files(*paths):
                 os.unlink(file.name)
 
 
+def check_writable(path):
+    """Raise as whole_file would where it cannot write `path`; nothing is left behind."""
+    path = Path(path)
+    if os.path.lexists(path):
+        check_regular(path, os.lstat(path).st_mode)
+    file = open_beside(path)
+    file.close()
+    os.unlink(file.name)
+
+
 def open_beside(path):
     """A new file in the folder of `path`, under a name of its own, locked for as long as its writer lives.
 

@@ -1,10 +1,12 @@
 """demos/train_text.py: what it learns, saves, resumes and refuses; and the progress it shows."""
+import errno
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +17,10 @@ import pytest
 import train_text
 from html_page import Page
 from lib import terminal, writing
-from minigpt_np import GPT, GPTConfig
+from minigpt_np import GPT, CharacterTokenizer, GPTConfig
 from minigpt_np.training import checkpoint
+from minigpt_np.training.data import random_batch, split
+from minigpt_np.training.parallel import cores
 from minigpt_np.training.progress import Interruptible, Progress, clock
 
 DEMO = Path(__file__).resolve().parents[2] / "demos" / "train_text.py"
@@ -64,8 +68,8 @@ def test_ctrl_c_saves_and_the_resumed_run_ends_as_the_whole_one(text, tmp_path):
         said = process.stdout.read()
     stopped = checkpoint.load(part).state["steps"]
     assert process.returncode == (130 if stopped < 400 else 0)
-    assert stopped == 400 or f"--resume {part}" in said
-    assert run("--resume", part).returncode == 0
+    assert stopped == 400 or f"--resume {part} --text {text}" in said
+    assert run("--resume", part, "--text", text).returncode == 0
     first, second = checkpoint.load(whole), checkpoint.load(part)
     assert second.state["steps"] == 400
     for name, array in first.arrays.items():
@@ -92,8 +96,115 @@ def test_another_text_is_not_resumed(text, tmp_path):
     out = tmp_path / "run.npz"
     assert run("--text", text, "--steps", 2, "--out", out, *SMALL).returncode == 0
     text.write_text(text.read_text() + "!")
-    done = run("--resume", out)
-    assert done.returncode == 2 and "another text" in done.stderr
+    for again in ([], ["--text", text]):
+        done = run("--resume", out, *again)
+        assert done.returncode == 2 and "another text" in done.stderr
+
+
+def test_a_saved_run_is_data(text, tmp_path):
+    """No path is taken from it, nor more workers than there are cores; what is no option is refused."""
+    out, other = tmp_path / "run.npz", tmp_path / "other"
+    assert run("--text", text, "--steps", 2, "--out", out, *SMALL).returncode == 0
+    saved = checkpoint.load(out)
+    assert not {"text", "html", "export", "out"} & saved.notes["args"].keys()
+
+    def forged(**args):
+        notes = {**saved.notes, "args": {**saved.notes["args"], **args}}
+        state = np.frombuffer(json.dumps({**saved.state, "notes": notes}).encode(), np.uint8)
+        with open(tmp_path / "forged.npz", "wb") as file:
+            np.savez(file, state=state, **saved.arrays)
+        return run("--resume", tmp_path / "forged.npz", "--text", text)
+
+    done = forged(html=str(other), export=str(other), out=str(other), text="/etc/passwd", threads=300)
+    assert done.returncode == 0 and not other.exists() and f"; {cores()} threads" in done.stdout
+    for args in ({"layers": [1]}, {"lr": "x"}, {"samples": -1}, {"recipe": "a cake"}):
+        assert forged(**args).returncode == 2
+
+
+# ---- what goes wrong on the way ----------------------------------------------------------------------
+
+def test_a_run_that_cannot_be_saved_goes_on_and_ends_with_status_1(text, tmp_path, monkeypatch):
+    out, save, calls = tmp_path / "run.npz", checkpoint.save, []
+
+    def full(path, *args, **options):
+        calls.append(path)
+        if len(calls) != 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        save(path, *args, **options)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    monkeypatch.setattr(train_text, "SAVE_EVERY", -1)
+    done = run("--text", text, "--steps", 2, "--out", out, *SMALL)
+    assert done.returncode == 1 and len(calls) == 3 and checkpoint.load(out).state["steps"] == 2
+    assert done.stdout.count("warning: the run is not saved") == 2 and f"No space left on device: '{out}'" in done.stdout
+    assert "--- sample 1" in done.stdout
+    calls.clear()
+    calls.append("the last save is the one that succeeds")
+    assert run("--text", text, "--steps", 1, "--out", out, *SMALL).returncode == 1
+    monkeypatch.setattr(checkpoint, "save", save)
+    assert run("--text", text, "--steps", 1, "--out", out, *SMALL).returncode == 0
+
+
+@pytest.mark.parametrize("option", ["--out", "--html"])
+def test_what_cannot_be_written_is_noticed_before_training(text, tmp_path, option):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder", "/dev/null"):
+        done = run("--text", text, "--steps", 1, option, path, *SMALL)
+        assert done.returncode == 2 and str(path) in done.stderr and "loss" not in done.stdout
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_was_saved(text, tmp_path):
+    out, model = tmp_path / "run.npz", tmp_path / "model"
+    assert run("--text", text, "--steps", 2, "--out", out, *SMALL).returncode == 0
+    before = out.read_bytes()
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done = run("--text", text, "--steps", 9, "--lr", "1e30", "--out", out, "--export", model, *SMALL)
+    assert done.returncode == 1 and "expected finite numbers" in done.stderr and "smaller learning rate" in done.stderr
+    assert out.read_bytes() == before and not list(model.iterdir())
+
+
+def test_a_model_larger_than_the_memory_is_refused(text):
+    for options in (["--width", 10**9, "--heads", 1], ["--layers", 10**9]):
+        done = run("--text", text, *SMALL, *options)
+        assert done.returncode == 2 and "GB to train; expected a model that fits" in done.stderr
+
+
+# ---- nanoGPT's recipe --------------------------------------------------------------------------------
+
+def test_nanogpts_recipe_is_what_nanogpt_does(text, tmp_path):
+    """train.py's and model.py's: exact GELU, bias=False, decay on every matrix, its rates and betas. Steps written out."""
+    out, options = tmp_path / "run.npz", ["--recipe", "nanogpt", "--steps", 3, *SMALL]
+    assert run("--text", text, "--out", out, *options).returncode == 0
+    saved = checkpoint.load(out)
+    assert saved.config.activation == "gelu_exact" and saved.notes["args"]["lr"] == 1e-3
+    assert saved.state["schedule"] == dict(lr=1e-3, warmup=3, total=3, minimum=1e-4)
+
+    trained = GPT(saved.config, seed=0)
+    params = trained.params.flat.astype(float)
+    tokens = CharacterTokenizer(text.read_text(encoding="utf-8")).encode(text.read_text(encoding="utf-8"))
+    training, rng = split(tokens)[0], np.random.default_rng([0, 2])
+    m, v = np.zeros_like(params), np.zeros_like(params)
+    biases = np.concatenate([np.arange(place.start, place.stop) for name, place in trained.params.slices.items()
+                             if name.endswith((".b", ".bias"))])
+    matrices = np.concatenate([np.arange(place.start, place.stop) for name, place in trained.params.slices.items()
+                               if trained.params.arrays[name].ndim == 2])
+    exact = GPT(saved.config, dtype=np.float64)
+    for step in range(3):
+        exact.params.flat[:] = params
+        g = exact.backward(exact.forward(*random_batch(training, 2, 8, rng))[2]).flat
+        g[biases] = 0
+        g *= min(1, 1 / (np.linalg.norm(g) + 1e-6))
+        lr = 1e-3 * (step + 1) / 4
+        params[matrices] *= 1 - lr * 0.1
+        m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
+        params -= lr * (m / (1 - 0.9**(step + 1))) / (np.sqrt(v / (1 - 0.99**(step + 1))) + 1e-8)
+    found = saved.arrays["params"]
+    assert not found[biases].any()
+    # AdamW divides by sqrt(v): float32's rounding of a gradient counts as a part of a whole step of lr
+    np.testing.assert_allclose(found, params, rtol=1e-5, atol=3 * 1e-3 * 1e-2)
+    moved = np.linalg.norm(found - GPT(saved.config, seed=0).params.flat)
+    assert np.linalg.norm(found - params) < 1e-3 * moved
 
 
 # ---- the page ----------------------------------------------------------------------------------------
@@ -125,7 +236,7 @@ def test_the_film_goes_on_where_the_run_does_and_changes_nothing(text, tmp_path,
     assert stopped.returncode == 130 and "stopped after step 5" in stopped.stdout
     half = json.loads(Page(pages[1].read_text(encoding="utf-8")).scripts[0])
     assert [frame["step"] for frame in half["frames"]] == [0, 1, 2, 3, 4, 5] and half["steps"] == 12
-    assert run("--resume", part).returncode == 0
+    assert run("--resume", part, "--text", text, "--html", pages[1]).returncode == 0
     texts = [path.read_text(encoding="utf-8") for path in pages]
     assert texts[0] == texts[1] and "12 of 12 steps" in texts[0]
     page = Page(texts[0])
