@@ -53,12 +53,10 @@ def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, help="one shape (default: all)")
     parser.add_argument("--steps", type=int, help="counted steps (default: about ten seconds of them)")
-    parser.add_argument("--threads", type=int, default=parallel.cores(), help="default: one for each core")
+    parser.add_argument("--threads", type=int, help="default: one for each core")
     parser.add_argument("--json", action="store_true", help="one JSON object a shape")
     args = parser.parse_args(argv)
-    for name in ("steps", "threads"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name}: {getattr(args, name)} given, expected at least 1")
+    terminal.check_least(parser, args, steps=1, threads=1)
     return args
 
 
@@ -68,6 +66,7 @@ def measure(name, steps, threads):
     config = GPTConfig(vocab_size=V, block_size=T, n_layer=L, n_head=H, n_embd=D)
     model = GPT(config, seed=0)
     trainer = Trainer(model, AdamW(model.params), threads=threads)
+    threads = trainer.threads
     tokens = np.random.default_rng(0).integers(0, V, (B, T + 1))
     ids, targets = tokens[:, :-1], tokens[:, 1:]
     limit = parallel.team([Products(config, shard.stop - shard.start) for shard in parallel.even_slices(B, threads)], [])

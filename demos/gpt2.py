@@ -61,9 +61,7 @@ def parse(argv):
     add("--nearest", type=int, default=8, help="rows to show at the end (default: %(default)s)")
     add("--steps", type=int, default=300, help="of training on the spot (default: %(default)s)")
     args = parser.parse_args(argv)
-    for name, least in (("tokens", 1), ("nearest", 1), ("steps", 1), ("seed", 0)):
-        if getattr(args, name) < least:
-            parser.error(f"--{name}: {getattr(args, name)} given, expected at least {least}")
+    terminal.check_least(parser, args, tokens=1, nearest=1, steps=1, seed=0)
     if not args.prompt:
         parser.error("--prompt: an empty text given, expected at least one character")
     return args

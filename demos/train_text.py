@@ -129,12 +129,7 @@ def parse(argv):
     args = parser.parse_args(argv)
     if args.lr is None:
         args.lr = 1e-3 if args.recipe == "nanogpt" else 2e-3
-    for name in ("vocab_size", "batch", "steps", "micro_batches", "threads"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')}: {getattr(args, name)} given, expected at least 1")
-    for name in ("seed", "samples"):
-        if getattr(args, name) < 0:
-            parser.error(f"--{name}: {getattr(args, name)} given, expected at least 0")
+    terminal.check_least(parser, args, vocab_size=1, batch=1, steps=1, micro_batches=1, threads=1, seed=0, samples=0)
     return args
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lib.terminal import check_least
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.training.optim import AdamW, WarmupCosine
 from minigpt_np.training.progress import Progress
@@ -66,11 +67,7 @@ def options(description, **defaults):
 
 def check(parser, args, *names):
     """Leave with a message unless the options `names`, and those of all, are at least 1."""
-    for name in ("steps", "batch", "threads", *names):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name}: {getattr(args, name)} given, expected at least 1")
-    if args.seed < 0:
-        parser.error(f"--seed: {args.seed} given, expected at least 0")
+    check_least(parser, args, seed=0, **dict.fromkeys(("steps", "batch", "threads", *names), 1))
 
 
 def solve(exercise, args, show):

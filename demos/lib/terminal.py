@@ -67,6 +67,14 @@ def is_of_input(error):
     return ours and re.match(r"raise \w+\(", last.line or "") is not None
 
 
+def check_least(parser, args, **least):
+    """Leave with a message and status 2 unless each of these options, where it is given, is at least so much."""
+    for name, smallest in least.items():
+        value = getattr(args, name)
+        if value is not None and value < smallest:
+            parser.error(f"--{name.replace('_', '-')}: {value} given, expected at least {smallest}")
+
+
 def colours(stream):
     """Whether to write colours: only to a terminal, and not if NO_COLOR is set (no-color.org)."""
     wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
