@@ -18,6 +18,7 @@ import numpy as np
 FORKS = sys.platform == "linux"
 CHUNK = 16 << 20            # bytes that are replaced at a time: so much more memory it takes
 MREMAP_MAYMOVE, MREMAP_FIXED = 1, 2                         # Linux, mman.h
+MADV_DONTNEED = 4                                           # of shared memory, the contents stay
 FAILED = ctypes.c_void_p(-1).value
 
 
@@ -93,7 +94,8 @@ if FORKS:
 def replace_pages(array, kind):
     """Put pages of the kind (MAP_SHARED or MAP_PRIVATE) in the place of `array`'s, with the same contents.
 
-    They are filled elsewhere and then moved: at every moment the array reads the same.
+    They are filled elsewhere and then moved: at every moment the array reads the same. Of shared ones
+    this process then lets go, until it reads or writes them: half of the moments only a worker does.
     """
     start, size = pages(array)
     for offset in range(0, size, CHUNK):
@@ -106,6 +108,8 @@ def replace_pages(array, kind):
             error = ctypes.get_errno()
             libc().munmap(new, n)
             raise OSError(error, f"cannot share {array.nbytes:,} bytes of memory with workers")
+        if kind == mmap.MAP_SHARED:
+            libc().madvise(place, n, MADV_DONTNEED)
 
 
 def pages(array):
@@ -127,6 +131,7 @@ def libc():
     library.mmap.argtypes = [ctypes.c_void_p, size, *[ctypes.c_int] * 3, ctypes.c_long]
     library.mremap.argtypes = [ctypes.c_void_p, size, size, ctypes.c_int, ctypes.c_void_p]
     library.munmap.argtypes = [ctypes.c_void_p, size]
+    library.madvise.argtypes = [ctypes.c_void_p, size, ctypes.c_int]
     return library
 
 

@@ -66,6 +66,22 @@ def test_an_array_and_its_views_survive_sharing_bit_for_bit(n, dtype, seed, chun
         memory.CHUNK = before
 
 
+def resident():
+    """Bytes of memory that this process has touched and keeps."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * PAGE
+
+
+def test_shared_memory_counts_for_a_process_only_once_it_touches_it():
+    """Of moments, which a team splits, each member would otherwise keep all."""
+    array = whole_pages(4 * memory.CHUNK, np.uint8)
+    before = resident()
+    sharing = memory.Sharing(array)
+    assert resident() - before < memory.CHUNK
+    assert not array.any() and resident() - before >= 4 * memory.CHUNK
+    sharing.close()
+
+
 @examples(0.3)
 @given(lengths)
 def test_a_child_writes_into_the_parent_while_shared_and_not_before_nor_after(n):
