@@ -19,7 +19,7 @@ THREE = [replace(TIED, watched=False), replace(UNTIED, watched=False), FEWER]
 # What --full looks at besides: how often the whole text is read, and (V, D), V = 0 for characters.
 LONGER = (5, 20)
 SIZES = ((0, 64), (1024, 32), (1024, 128), (4096, 64))
-RATES = (1e-3, 8e-3)        # least and most that it tries, from 0.002 on by factors of 2
+RATES = (2.5e-4, 3.2e-2)    # least and most that it tries, from 0.002 on by factors of 2
 
 
 def often(kind, reading):
@@ -58,7 +58,7 @@ def measure_full(lab):
 
 def best_of_each(lab, kinds):
     """Kind's name without what all share -> its numbers, and the rates tried with the first seed."""
-    lab = lab.at(sweep(lab, kinds, start=2e-3, least=RATES[0], most=RATES[1]))
+    lab = lab.at(sweep(lab, kinds, 2e-3, *RATES))
     lab.train(kinds)
     return {plain.name: about(lab, kind) | {"tried": lab.rates[kind.name]["tried"]} for plain, kind in zip(THREE, kinds)}
 
@@ -158,11 +158,19 @@ def tell_overfitting(numbers, report):
                f"{spread(np.array(tied['loss']) - np.array(untied['loss']))}.")
 
 
+def at_an_end(full):
+    """How many of the models have the least or the greatest rate of the range: they might do better beyond it."""
+    kinds = [*full["lengths"].values(), *(size["kinds"] for size in full["sizes"])]
+    n = sum(one["rate"] in (full["least"], full["most"]) for those in kinds for one in those.values())
+    return f"{n}" if n else "none"
+
+
 def tell_full(full, report):
     rows = [[f"read {epochs} times, {name}", f"{one['steps']:,}", f"{one['rate']:g}", spread(one["loss"]), f"{np.mean(one['training']):.2f}"]
             for epochs, kinds in full["lengths"].items() for name, one in kinds.items()]
     report.say(f"Over length and V/D (--full): seed{'s' * (len(full['seeds']) > 1)} {', '.join(map(str, full['seeds']))}, rates from "
-               f"{full['least']:g} to {full['most']:g} by factors of 2, tried with the first seed.")
+               f"{full['least']:g} to {full['most']:g} by factors of 2, tried with the first seed, and on as long as the best was at an end "
+               f"of those tried. At an end of the range itself it is for {at_an_end(full)} of these models.")
     report.table(["all of the text", "steps", "rate", "validation", "training"], rows)
     report.table(["V, D", "V/D", "tied", "untied", "fewer columns"],
                  [[f"{size['V']}, {size['D']}", f"{size['V'] / size['D']:.1f}", *(spread(one["loss"]) for one in size["kinds"].values())]

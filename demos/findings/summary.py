@@ -57,15 +57,18 @@ def about_gradients(three, four):
     one = why_output.FACTORS.index(1)
     output, into = (why_output.values(four, "throughout", end) for end in ("output", "input"))
     loss, early = (why_output.values(four, when, "loss")[which] for when, which in (("throughout", one), ("early only", -1)))
+    nearer, turned = np.all(output[one] > into[one]), np.all(into[-1] > output[-1])
+    lasts = np.all(why_output.values(four, "early only", "input")[-1] > why_output.values(four, "early only", "output")[-1])
     z = np.abs(np.array(three["probes"]["cosine"]) / np.array(three["probes"]["random cosine"]))
     return [
-        f"What E holds is the output's: its rows' cosines rank like those of an untied model's output matrix ({spread(output[one], 2)}) "
-        f"and not of its input matrix ({spread(into[one], 2)}).",
-        f"That is because the logits move it: the lookup's gradient falls to {spread(ratio.min(axis=1), 3)} of the logits' by step "
+        f"What E holds is {'the output' if nearer else 'not plainly the output'}'s: the cosines of its rows have a rank correlation of "
+        f"{spread(output[one], 2)} with those of an untied model's output matrix, and of {spread(into[one], 2)} with its input matrix's.",
+        f"{'That is because the' if turned else 'The'} logits move it: the lookup's gradient falls to {spread(ratio.min(axis=1), 3)} of the logits' by step "
         f"{who_moves_e.steps_at(three, ratio.argmin(axis=1))}, and though it is {spread(ratio[:, -1], 2)} times as large in the end, its share "
         f"of the way that E has gone is {spread(100 * moved, 0)}%.",
-        f"Multiplied by ten, that gradient turns E towards the input ({spread(output[-1], 2)} and {spread(into[-1], 2)}); multiplied so in the first "
-        f"{100 * four['EARLY']:.0f}% of the steps only, it does not, but the loss changes by {spread(early - loss)} nats.",
+        f"Multiplied by ten, that gradient {'turns' if turned else 'does not turn'} E into an input matrix ({spread(output[-1], 2)} and "
+        f"{spread(into[-1], 2)}); multiplied so in the first {100 * four['EARLY']:.0f}% of the steps only, it {'does, too' if lasts else 'does not'}, "
+        f"and the loss changes by {spread(early - loss)} nats.",
         f"The two are not quite at right angles: their cosine is more than two random standard deviations from 0 at "
         f"{spread(100 * np.mean(z > 2, axis=1), 0)}% of the steps."]
 

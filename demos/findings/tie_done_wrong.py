@@ -52,7 +52,8 @@ def fed_alike(lab, steps=10):
 def answer(numbers):
     drift = np.array(numbers["drift"])
     loss = {name: np.array(values) for name, values in numbers["loss"].items()}
-    return ("A tie done wrong comes apart at the first step: two copies are an untied model, and cannot be put back into one.",
+    lost = all(np.all(loss[f"two copies, {name} in both places"] > loss["tied"]) for name in ("E", "head"))
+    return ("A tie done wrong comes apart at the first step: two copies are an untied model" + ", and cannot be put back into one" * lost + ".",
             f"|E - head| is {spread(100 * drift[:, 0], 1)}% of |E| after one step, {spread(100 * drift[:, -1], 0)}% at the end; "
             f"put back: {spread(loss['two copies, E in both places'], 2)} or {spread(loss['two copies, head in both places'], 2)} nats, "
             f"tied {spread(loss['tied'], 2)}.")

@@ -53,7 +53,11 @@ def answer(numbers):
                 f"{one['random cosine']:.3f}. The lookup's touches {100 * one['lookup rows']:.0f}% of the rows.")
     ratio, moved = ratios(numbers), np.array(numbers["probes"]["lookup share so far"])[:, -1]
     low, where = ratio.min(axis=1), ratio.argmin(axis=1)
-    return ("The logits move E, first almost alone: that the lookup's gradient grows large changes little of where E goes.",
+    claim = "Both of its uses move E."
+    if np.all(moved < 0.25):
+        claim = "The logits move E" + (", first almost alone" if np.all(low < 0.2) else "") + (
+            ": that the lookup's gradient grows large changes little of where E goes.")
+    return (claim,
             f"The lookup's gradient falls to {spread(low, 3)} of the logits' (step {steps_at(numbers, where)}) and ends at "
             f"{spread(ratio[:, -1], 2)}; of E's whole way the lookup's share is {spread(100 * moved, 0)}%.")
 

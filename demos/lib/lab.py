@@ -141,15 +141,27 @@ class Lab:
     def train(self, kinds):
         """Train what is missing of these kinds, several runs at once, with progress."""
         missing = [Task(self, kind, seed, self.rate_of(kind))
-                   for kind in kinds for seed in self.seeds if (kind, seed) not in self._runs]
-        for task in dict.fromkeys(missing):
-            found = load_run(self.folder, task)
-            if found:
-                self._runs[task.kind, task.seed] = found
-        missing = [task for task in dict.fromkeys(missing) if (task.kind, task.seed) not in self._runs]
-        for task, run in train_all(missing, self.processes):
+                   for kind in dict.fromkeys(kinds) for seed in self.seeds if (kind, seed) not in self._runs]
+        for task, run in self.done(missing):
             self._runs[task.kind, task.seed] = run
+
+    def losses_at(self, pairs):
+        """(kind, learning rate) of each pair -> its validation loss, of the first seed."""
+        tasks = [Task(self, kind, self.seeds[0], rate) for kind, rate in pairs]
+        return {(task.kind, task.rate): run.loss for task, run in self.done(tasks)}
+
+    def done(self, tasks):
+        """Yield (task, its run): those that the folder has, then the others as they are trained, and kept."""
+        missing = []
+        for task in tasks:
+            run = load_run(self.folder, task)
+            if run:
+                yield task, run
+            else:
+                missing.append(task)
+        for task, run in train_all(missing, self.processes):
             save_run(self.folder, task, run)
+            yield task, run
 
     def rate_of(self, kind):
         """The highest learning rate: the given one, or the committed sweep's best for this kind."""
@@ -247,12 +259,6 @@ class Task:
         what = asdict(self.kind) | asdict(self.config), self.seed, self.rate, self.steps, self.batch, self.block
         digest = sha256(repr(what).encode() + self.training.tobytes() + self.validation.tobytes())
         return f"{self.kind.name.replace(' ', '_')}-{self.seed}-{digest.hexdigest()[:16]}.npz"
-
-    def __eq__(self, other):
-        return (self.kind, self.seed) == (other.kind, other.seed)
-
-    def __hash__(self):
-        return hash((self.kind, self.seed))
 
 
 def train(task, tick=lambda steps: None):
@@ -496,36 +502,28 @@ def load_run(folder, task):
 COMMITTED = Path(__file__).resolve().parents[1] / "findings" / "numbers.json"
 
 
-def committed_rates():
-    """The committed sweep: kind's name -> {"best", "tried", "seconds"}."""
-    return json.loads(COMMITTED.read_text(encoding="utf-8"))["rates"]
+def committed():
+    """The committed numbers: "rates", kind's name -> {"best", "tried", "seconds"}, is the sweep of a run with --full."""
+    return json.loads(COMMITTED.read_text(encoding="utf-8"))
 
 
 def sweep(lab, kinds, start=4e-3, least=2.5e-4, most=0.512):
     """Search each kind's best learning rate by the validation loss of the first seed.
 
     `start`, half and twice of it are tried, and as long as the best is at an end, one further, within
-    least..most. -> the form of committed_rates.
+    least..most; those of all kinds at the same time. -> the form of committed()["rates"].
     """
-    rates = {}
-    for kind in kinds:
-        tried = {}
-
-        def attempt(rate):
-            if rate not in tried and least <= rate <= most:
-                tried[rate] = lab.at({kind.name: {"best": rate}}, lab.seeds[:1]).runs(kind)[0].loss
-
-        for rate in (start, start / 2, start * 2):
-            attempt(rate)
-        while True:
-            best = min(tried, key=tried.get)
-            n = len(tried)
-            attempt(best / 2)
-            attempt(best * 2)
-            if len(tried) == n:
-                break
-        rates[kind.name] = {"best": best, "tried": {f"{rate:g}": tried[rate] for rate in sorted(tried)}}
-    return rates
+    tried = {kind: {} for kind in kinds}
+    best = dict.fromkeys(kinds, start)
+    while True:
+        wanted = [(kind, rate) for kind in kinds for rate in (best[kind], best[kind] / 2, best[kind] * 2)
+                  if least <= rate <= most and rate not in tried[kind]]
+        if not wanted:
+            return {kind.name: {"best": best[kind], "tried": {f"{rate:g}": found[rate] for rate in sorted(found)}}
+                    for kind, found in tried.items()}
+        for (kind, rate), loss in lab.losses_at(wanted).items():
+            tried[kind][rate] = loss
+        best = {kind: min(found, key=found.get) for kind, found in tried.items()}
 
 
 def step_seconds(lab, kinds, rounds=150):

@@ -12,13 +12,13 @@ from lib.terminal import COLUMNS, pad, width
 FOLDED = """
 .answer{font-size:1.08rem;max-width:46rem}
 .answer li{margin:.5rem 0}
-.answer .number,summary .number{display:block;color:var(--soft);font-size:.92rem}
+.answer a{color:inherit;text-decoration-color:var(--soft);text-underline-offset:3px}
+.answer .number{display:block;color:var(--soft);font-size:.92rem}
+.wide{margin:1rem 0}
 details{border-top:1px solid var(--line);padding:.5rem 0}
 details[open]{padding-bottom:1.5rem}
 summary{cursor:pointer;font-weight:600;font-size:1.1rem;max-width:46rem;padding:.3rem 0}
 summary:focus-visible{outline:2px solid var(--s0);outline-offset:3px}
-summary .number{font-weight:400;margin-left:1.1rem}
-a{color:var(--s0)}
 """
 
 
@@ -106,9 +106,9 @@ class Report:
         title, first = escape(self.title), "".join(map(self._html, self.findings[0][3]))
         answer, details = [], []
         for n, claim, number, parts in self.findings[1:]:
-            said = f'{escape(claim)} <span class="number">{escape(number)}</span>'
-            answer.append(f'<li value="{n}">{said}</li>')
-            details.append(f'<details><summary>{n}. {said}</summary>{"".join(map(self._html, parts))}</details>')
+            answer.append(f'<li value="{n}"><a href="#{n}">{inline(claim)}</a> <span class="number">{inline(number)}</span></li>')
+            details.append(f'<details><summary>{n}. {inline(claim)}</summary>'
+                           f'<div id="{n}">{"".join(map(self._html, parts))}</div></details>')    # a link to it opens it
         return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
                 '<meta name="viewport" content="width=device-width, initial-scale=1">'
                 f'<title>{title}</title><style>{style()}{FOLDED}</style></head>'
@@ -118,13 +118,18 @@ class Report:
     def _html(self, part):
         kind, *what = part
         if kind == "say":
-            return f"<p>{escape(*what)}</p>"
+            return f"<p>{inline(*what)}</p>"
         if kind == "table":
             heads, rows = what
             cells = ["".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)
                      for tag, row in (("th", heads), *(("td", row) for row in rows))]
             return f'<div class="wide"><table>{"".join(f"<tr>{row}</tr>" for row in cells)}</table></div>'
         return f'<div class="charts">{"".join(chart.svg() for chart in what[0])}</div>'
+
+
+def inline(text):
+    """Escaped, and a number is not parted from its spread."""
+    return escape(text).replace(" ± ", "\u00a0±\u00a0")
 
 
 def wrapped(text, before="", columns=COLUMNS):
