@@ -33,7 +33,7 @@ def block(title, fields):
 
 
 def entries(fields):
-    """The (name, field) pairs, a list of Described as name[0], name[1], ...: all of it, or the first and how many more."""
+    """The (name, field) pairs, a list of Described as name[0], name[1], ...: all, or the first and how many more."""
     for name, field in fields:
         if not (isinstance(field, list) and field and isinstance(field[0], Described)):
             yield name, field

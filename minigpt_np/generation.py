@@ -71,7 +71,7 @@ def decode(model, ids, n, choose):
 
 
 def forward_cached(model, ids, kv_cache):
-    """ids (B, n) at the positions behind those that kv_cache holds, and now holds too -> logits (B, V) after the last."""
+    """ids (B, n), at the positions behind those that kv_cache holds -> logits (B, V) after the last."""
     for start in range(0, ids.shape[1], CHUNK):
         chunk = ids[:, start:start + CHUNK]
         h = forward_chunk(model, chunk, kv_cache)

@@ -37,8 +37,8 @@ BUFFERS = re.compile(r"h\.[0-9]+\.attn\.(bias|masked_bias)|position_ids")
 # config.json's names for our activations, the one to write first. GELU's tanh approximation has three;
 # openai-gpt's "gelu" is that, too (transformers' modeling_openai.py, ACT_FNS), and it has no exact one.
 ACTIVATIONS = {
-    "gpt2": ("activation_function", {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh",
-                                     "gelu": "gelu_exact"}),
+    "gpt2": ("activation_function", {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh",
+                                     "gelu_fast": "gelu_tanh", "gelu": "gelu_exact"}),
     "openai-gpt": ("afn", {"gelu": "gelu_tanh"}),
 }
 

@@ -49,7 +49,8 @@ class Run:
             self._expect(f"config: {name}", theirs[name], ours[name])
         self._expect("optimizer", state["optimizer"]["kind"], type(trainer.optimizer).__name__)
         self._expect("generators", sorted(state["generators"]), sorted(generators))
-        self._expect("dropout", *("no generator" if rng is None else "a generator" for rng in (state["dropout"], trainer.rng)))
+        has_dropout = ["no generator" if rng is None else "a generator" for rng in (state["dropout"], trainer.rng)]
+        self._expect("dropout", *has_dropout)
         drawn = [(generators[name], saved) for name, saved in state["generators"].items()]
         drawn += [(trainer.rng, state["dropout"])] if trainer.rng is not None else []
         for generator, saved in drawn:

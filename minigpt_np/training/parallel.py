@@ -144,7 +144,7 @@ class Processes(Threads):
         except (EOFError, ConnectionError) as gone:
             pids = list(self.pids)
             self.close()
-            raise RuntimeError(f"a worker of {pids} has ended without an answer: killed because out of memory?") from gone
+            raise RuntimeError(f"a worker of {pids} has ended without an answer: killed, out of memory?") from gone
         except BaseException:
             self.close()
             raise
@@ -220,7 +220,7 @@ def serve(member, connection):
 
 
 def wait(connection):
-    """Until there is something to read, spinning for at most SPIN_SECONDS: to wake up takes longer than a small product."""
+    """Until there is something to read; for SPIN_SECONDS awake, since to wake up takes longer than a small product."""
     there = select.poll()
     there.register(connection, select.POLLIN)
     end = perf_counter() + SPIN_SECONDS

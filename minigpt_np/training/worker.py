@@ -64,16 +64,18 @@ class Worker:
 
 
 def accumulate(model, grads, ids, targets, n_scored, seed):
-    """Forward and backward on ids, targets (B, T), a part of a batch with n_scored scored positions -> its part of the loss.
+    """Forward and backward on ids, targets (B, T), a part of a batch -> its part of the batch's loss.
 
-    The loss is a mean over all scored positions. So a part's loss counts by its share of them, and the
-    gradients with those weights simply add up: here, in `grads`. seed: of dropout; None: none.
+    The loss is a mean over all n_scored scored positions of the batch. So a part's loss counts by its
+    share of them, and the gradients with those weights simply add up: here, in `grads`.
+    seed: of dropout; None: none.
     """
     weight = float(np.count_nonzero(targets >= 0) / n_scored)
     if weight == 0:
         return 0.0
     rng = None if seed is None else np.random.default_rng(seed)
-    with np.errstate(all="ignore"):         # whether numbers are finite is asked once, of loss and norm
+    # Whether all is finite is asked once, of loss and norm: kernels of some BLAS raise flags on finite numbers.
+    with np.errstate(all="ignore"):
         _, loss, cache = model.forward(ids, targets, rng)
         model.backward(cache, grads, weight)
     return weight * float(loss)
@@ -131,7 +133,7 @@ def partition(params, n):
 
 
 def bands(I, J):
-    """Slices of rows that together are an array (I, J); each holds about BAND numbers: its product stays in the cache."""
+    """Slices of rows that together are an array (I, J), each of about BAND numbers: its product stays in the cache."""
     height = max(64, BAND // J)
     return [slice(start, min(start + height, I)) for start in range(0, I, height)]
 
