@@ -18,8 +18,8 @@ from minigpt_np import gradcheck
 class Shown:
     """One array of a stop, or of a line that changes dE.
 
-    rows, columns   what they are: a name in walk.KINDS, or texts, or ""
-    sign            what stands before it: "·", "+", "=", ...
+    rows, columns   what they are: "tokens", "positions", "numbers", or texts, or ""
+    sign            what stands before it: "·", "+", "=", ...; after "; " on a line of its own
     of              ("·", i, j) or ("+", i, j): it is the product or the sum of the stop's i-th and j-th arrays
     use             whose numbers they are: "logits", "lookup", "sum" or ""
     marked          (row, column) of cells to point out
@@ -59,7 +59,7 @@ def share_scales(shows):
     """Terms and their sum, and what is compared with it, on one scale."""
     for n, shown in enumerate(shows):
         group = [*(shows[i] for i in shown.of[1:]), shown] if shown.of[:1] == ("+",) else (
-            [shows[n - 1], shown] if shown.sign == "≈" else [])
+            [shows[n - 1], shown] if shown.sign.endswith("≈") else [])
         for part in group:
             part.scale = max(other.scale for other in group)
 
@@ -200,7 +200,7 @@ def logits(found, example):
          "So a row of E is two things at once: what its token means when it is read, and the direction in which h must "
          "point for its token to be predicted.",
          "In the program this matrix is called head; params.head is params.E, one array under two names."], n,
-        [Shown("h", h, "positions"), Shown("Eᵀ", E.T, "", "tokens", sign="·"),
+        [Shown("h", h, "positions"), Shown("Eᵀ", E.T, "numbers", "tokens", sign="·"),
          Shown("logits", h @ E.T, "positions", "tokens", sign="=", of=("·", 0, 1))])
 
 
@@ -337,4 +337,4 @@ def the_sum(found, example):
         [Shown("from the logits", first.contribution, "tokens", use="logits"),
          Shown("from the lookup", second.contribution, "tokens", sign="+", use="lookup"),
          Shown("dE", second.after, "tokens", sign="=", of=("+", 0, 1), use="sum"),
-         Shown("by differences", numerical, "tokens", sign="≈", note="of the loss")])
+         Shown("by differences", numerical, "tokens", sign="; dE ≈", note="of the loss")])

@@ -53,6 +53,8 @@ def test_every_equation_of_the_tour_holds_in_the_arrays_it_shows(text, seed, siz
         assert 0 <= stop.step < len(steps) and stop.text and stop.equation
         for shown in stop.shows:
             assert shown.values.ndim == 2 and shown.scale >= np.abs(shown.values).max()
+            assert shown.rows               # rows are of something; columns without a name are the D numbers
+            assert shown.columns or shown.values.shape[1] in (1, width)
             if shown.of:
                 sign, a, b = shown.of
                 a, b = stop.shows[a].values, stop.shows[b].values
@@ -264,6 +266,18 @@ def contrast(a, b):
     """As WCAG 2 defines it."""
     bright, dark = sorted([luminance(a), luminance(b)], reverse=True)
     return (bright + 0.05) / (dark + 0.05)
+
+
+def test_no_page_restyles_the_cells():
+    cells = matrices.part("cells.css")
+    classes = {name for group in re.findall(r"\.cell((?:\.[a-z]+)+)", cells) for name in group.split(".") if name}
+    assert {"positive", "negative", "zero"} <= classes
+    for style in ("replay.css", "film.css", "lesson.css", "page.css"):
+        bare = {selector.strip() for rule in re.findall(r"([^{};/]+)\{", matrices.part(style)) for selector in rule.split(",")}
+        assert not {f".{name}" for name in classes} & bare, style
+    given = {name for script in ("cells.js", "arrays.js") for text in re.findall(r'"cell ([a-z ]+)"', matrices.part(script))
+             for name in text.split()}
+    assert given <= classes
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

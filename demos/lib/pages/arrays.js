@@ -58,7 +58,7 @@ function drawRow(item, drawn, i, body) {
   for (let j = 0; j < drawn.c; j++) {
     const cell = element("td", "", undefined, row), x = drawn.at(i, j);
     paint(cell, x, drawn.most, item.use);
-    if (drawn.whole) cell.className = "cell whole";
+    if (drawn.whole) cell.className = "cell id";
     if (item.empty) cell.className = "cell none";
     else if (drawn.whole) cell.textContent = full(x);
     else if (drawn.digits) cell.textContent = brief(typeof x === "number" ? x / 10 ** drawn.unit : x, drawn.wholes);
@@ -79,9 +79,9 @@ const nameOf = (item, i, j) =>
 function drawEquation(items, parent) {
   const box = element("div", "arrays", undefined, parent);
   const tables = items.map(item => {
-    if (item.sign === "; ") element("div", "break", undefined, box);
-    const term = element("div", "term", undefined, box);
-    if (item.sign && item.sign !== "; ") element("span", "sign", item.sign, term);
+    if (item.sign.startsWith(";")) element("div", "break", undefined, box);
+    const term = element("div", "term", undefined, box), sign = item.sign.replace(/^; ?/, "");
+    if (sign) element("span", "sign", sign, term);
     return drawArray(item, term);
   });
   tables.forEach(table => { table.all = tables; });

@@ -52,7 +52,7 @@ function drawPages(name, what, axes, parent) {  // a matrix; of more axes, one f
   for (let offset = 0; offset < values.length; offset += r * c) {
     const outer = shape.slice(0, -2).map((size, k, sizes) =>
       Math.floor(offset / r / c / sizes.slice(k + 1).reduce((a, b) => a * b, 1)) % size);
-    const note = outer.map((index, k) => shape[k] === 1 ? "" : axes[k] === "H" ? `head ${index}` : `[${index}]`);
+    const note = outer.map((index, k) => shape[k] === 1 ? "" : axes[k] === "H" ? `head\u00a0${index}` : `[${index}]`);
     const [rows = "", columns = ""] = kinds.slice(-2);
     drawArray({...item, note: note.join(" ").trim(), rows, columns}, parent, offset);
   }

@@ -5,7 +5,7 @@ const SECONDS = {stop: 14, step: 0.8};  // at normal speed
 
 function announce(text) { $("announcement").textContent = text; }
 
-function show(kind, n) {
+function show(kind, n, entry = kind === "stop" || kind !== mode) {   // entry: one to which the back button returns
   mode = document.body.dataset.mode = kind;
   $("tour").hidden = $("places").hidden = kind !== "stop";
   $("lines").hidden = $("line-time").hidden = $("line-buttons").hidden = kind !== "step";
@@ -20,7 +20,7 @@ function show(kind, n) {
   $("on").setAttribute("aria-disabled", at === end);
   $("on").textContent = kind === "stop" && at === 0 ? "Begin ▶" : "Next ▶";
   const link = kind === "stop" ? `#stop=${stops[stopNow].name}` : `#step=${stepNow + 1}`;
-  if (location.hash !== link) history.replaceState(null, "", link);
+  if (location.hash !== link) history[entry ? "pushState" : "replaceState"](null, "", link);
   return at < end;
 }
 function go(kind, n) {                  // by hand: playing stops
@@ -52,9 +52,9 @@ function play() {
 }
 
 function follow() {                     // #stop=name, #stop=6, #step=57
-  const [, kind, value] = /^#(stop|step)=(.+)$/.exec(decodeURIComponent(location.hash)) || [null, "stop", "0"];
+  const [, kind, value] = /^#(stop|step)=([\w-]+)$/.exec(location.hash) || [null, "stop", "0"];
   const named = stops.findIndex(stop => stop.name === value);
-  show(kind, kind === "stop" && named >= 0 ? named : (parseInt(value) || 0) - (kind === "step"));
+  show(kind, kind === "stop" && named >= 0 ? named : (parseInt(value) || 0) - (kind === "step"), false);
 }
 
 $("back").addEventListener("click", () => { stop(); move(-1); });

@@ -74,8 +74,12 @@ function excerpt(step, pre) {           // some lines before and behind
   const [file, , first] = step.stack[step.stack.length - 1], lines = files[file];
   let end = Math.min(lines.length, step.last + 2);
   while (!lines[end - 1][0].trim()) end--;
-  for (let n = Math.max(1, first - 3); n <= end; n++) {
-    pre.append(sourceLine(lines[n - 1], n - 1));
+  const start = Math.max(1, first - 3), shown = lines.slice(start - 1, end).filter(([text]) => text.trim());
+  const indent = Math.min(...shown.map(([text]) => text.search(/\S/)));
+  for (let n = start; n <= end; n++) {
+    const [text, marks] = lines[n - 1];
+    pre.append(sourceLine([text.slice(indent), marks.map(([from, to, kind]) =>
+      [Math.max(0, from - indent), to - indent, kind])], n - 1));
     if (n >= first && n <= step.last) light(pre.lastChild, step);
   }
 }
