@@ -39,9 +39,9 @@ class Optimizer:
 
         Raises ValueError for an attribute that has been set to anything else.
         """
-        found = {name: check(name, getattr(self, name)) for name, check in self.SETTINGS.items()}
-        vars(self).update(found)
-        return found
+        settings = {name: check(name, getattr(self, name)) for name, check in self.SETTINGS.items()}
+        vars(self).update(settings)
+        return settings
 
     def arrays(self):
         """Attribute name -> array, of params.flat's shape."""
