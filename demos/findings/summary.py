@@ -43,11 +43,11 @@ def about_E_alone(n):
 
 def about_turning(n):
     name, model = turning_point.of(n, True)
-    found = turning_point.turns(model)
+    turn = turning_point.turns(model)
     ahead = spread(100 * np.array(model["read ahead"])[:, 0], 0)
-    if found is None:
+    if turn is None:
         return [f"The stream has the token read ahead of the one to come at {ahead}% of positions behind the lookup, and does not turn ({name})."]
-    where, share = found
+    where, share = turn
     return [f"The stream begins as the token read (ahead of the one to come at {ahead}% of positions), and {turning_point.named(model, where)} "
             f"does {spread(100 * share, 0)}% of turning it, which costs {spread(turning_point.cost_of(model, where), 2)} nats to undo ({name})."]
 
@@ -84,9 +84,9 @@ def about_likelihood(n):
 
 
 def about_cost(n):
-    found, won = cost.comparisons(n), cost.wins(n)
+    differences, won = cost.comparisons(n), cost.wins(n)
     return [
-        f"Tying costs {spread(found['equal steps and width'])} nats at equal steps and {spread(found['equal parameters'])} at equal parameters, each "
+        f"Tying costs {spread(differences['equal steps and width'])} nats at equal steps and {spread(differences['equal parameters'])} at equal parameters, each "
         "kind at its best learning rate.",
-        (f"It wins in {len(won)} of {len(found)} comparisons, {cost.wins_in_words(n)}" if won else f"It wins in none of {len(found)} comparisons")
+        (f"It wins in {len(won)} of {len(differences)} comparisons, {cost.wins_in_words(n)}" if won else f"It wins in none of {len(differences)} comparisons")
         + f"; searched: {cost.searched(n)}."]

@@ -100,7 +100,7 @@ def test_processes_train_the_same_and_a_folder_keeps_it(lab, tmp_path, monkeypat
     for run, expected in zip(Lab(lab.settings, lab.seeds, folder=tmp_path).runs(TIED), runs):
         assert_bits(run.model.params.flat, expected.model.params.flat)
         assert run.loss == expected.loss and run.losses.tolist() == expected.losses.tolist()
-        for group in ("looks", "probes"):
+        for group in ("snapshots", "probes"):
             found, before = getattr(run, group), getattr(expected, group)
             assert found.keys() == before.keys()
             assert all((found[name] == before[name]).all() for name in found)
@@ -113,11 +113,11 @@ def test_a_kept_run_is_found_only_for_the_very_same_task(lab):
     assert len(names) == 2 * 3 * 2 * 2
 
 
-def test_looks_begin_before_the_first_step_and_end_with_the_loss(lab):
+def test_snapshots_begin_before_the_first_step_and_end_with_the_loss(lab):
     for run in lab.runs(TIED):
-        assert run.looks["steps"][0] == 0 and run.looks["steps"][-1] == lab.settings.steps
-        assert run.looks["loss"][-1] == run.loss
-        assert_bits(run.looks["E"][-1], run.model.params.E)
+        assert run.snapshots["steps"][0] == 0 and run.snapshots["steps"][-1] == lab.settings.steps
+        assert run.snapshots["loss"][-1] == run.loss
+        assert_bits(run.snapshots["E"][-1], run.model.params.E)
         assert run.probes["steps"][0] == 1 and run.probes["steps"][-1] == lab.settings.steps
         assert (run.probes["logits rows"] == 1).all() and (run.probes["lookup rows"] < 1).all()
 
