@@ -32,7 +32,7 @@ def kinds(settings):
 
 def measure(lab):
     numbers = {"V": lab.V, "epochs": lab.settings.steps * lab.settings.batch * lab.settings.block / len(lab.training),
-             "kinds": {kind.name: about(lab, kind) for kind in kinds(lab.settings)}}
+               "kinds": {kind.name: about(lab, kind) for kind in kinds(lab.settings)}}
     return numbers
 
 
@@ -73,9 +73,9 @@ def comparisons(numbers):
     """What is compared -> (seeds,), the tied loss less the untied one's: where it is below 0, tying wins."""
     tied = losses(numbers, "tied")
     differences = {"equal steps and width": tied - losses(numbers, "untied"),
-             "equal parameters": tied - losses(numbers, FEWER.name),
-             "equal time and width": tied - losses(numbers, TIMED[0].name),
-             "equal time and parameters": tied - losses(numbers, TIMED[1].name)}
+                   "equal parameters": tied - losses(numbers, FEWER.name),
+                   "equal time and width": tied - losses(numbers, TIMED[0].name),
+                   "equal time and parameters": tied - losses(numbers, TIMED[1].name)}
     for reading in EPOCHS:
         tied = losses(numbers, often(TIED, reading).name)
         differences[f"{reading}, equal width"] = tied - losses(numbers, often(UNTIED, reading).name)

@@ -41,7 +41,7 @@ def measure(lab):
     numbers = {"depths": depths(lab.settings), "base": lab.settings.layers, "tokens": len(lab.common), "models": {}}
     for name, pair in models.items():
         numbers["models"][name] = {key: [about(lab, run) for run in lab.runs(kind)]
-                                 for key, kind in zip(("tied", "untied"), pair)}
+                                   for key, kind in zip(("tied", "untied"), pair)}
     pairs = pair_counts(lab.training, lab.V)
     unigram, bigram = count_losses(lab)
     shuffled = pair_counts(np.random.default_rng(0).permutation(lab.training), lab.V)

@@ -40,7 +40,7 @@ def one_row(model, ids, targets):
     loss, guesses = losses(before, come), before.argmax(axis=1)
     positive = twin.forward(ids)[0][targets >= 0] > 0
     changes = {"above 0, all": positive.mean(), "above 0, these": positive[:, tokens].mean(),
-             "above 0, next": positive[np.arange(len(come)), come].mean()}
+               "above 0, next": positive[np.arange(len(come)), come].mean()}
     for scale in (1 / 2, 2):
         effects = []
         for v in tokens:

@@ -20,9 +20,9 @@ def kinds(settings):
 def measure(lab):
     runs = lab.runs(TIED)
     numbers = {"probes": {name: [run.probes[name] for run in runs] for name in runs[0].probes if name != "steps"},
-             "steps": runs[0].probes["steps"], "V": lab.V, "D": lab.settings.width}
+               "steps": runs[0].probes["steps"], "V": lab.V, "D": lab.settings.width}
     numbers["loss"] = {name: [run.loss for run in lab.runs(kind)] for name, kind in
-                     (("both", TIED), ("the logits' alone", LOGITS_ONLY), ("the lookup's alone", LOOKUP_ONLY))}
+                       (("both", TIED), ("the logits' alone", LOGITS_ONLY), ("the lookup's alone", LOOKUP_ONLY))}
     return numbers
 
 

@@ -28,7 +28,7 @@ def measure(lab):
     ends = {"input": [cosines(lab, run.model.params.E) for run in lab.runs(UNTIED)],
             "output": [cosines(lab, run.model.params.head) for run in lab.runs(UNTIED)]}
     numbers = {"untied loss": [run.loss for run in lab.runs(UNTIED)], "tokens": len(lab.common), "EARLY": EARLY,
-             "input, output": list(map(rank_correlation, ends["input"], ends["output"])), "when": {}}
+               "input, output": list(map(rank_correlation, ends["input"], ends["output"])), "when": {}}
     for when, early in WHEN.items():
         runs = {factor: lab.runs(scaled(factor, early)) for factor in FACTORS}
         numbers["when"][when] = {"loss": [[run.loss for run in runs[f]] for f in FACTORS]}

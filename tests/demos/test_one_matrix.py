@@ -1,5 +1,6 @@
 """demos/one_matrix.py: its instruments measure what they say; what must hold exactly does; the text is its numbers'."""
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 import one_matrix as demo
 from findings import cost, e_alone, likelihood, magnitude, tie_done_wrong, turning_point, who_moves_e, why_output
-from findings.summary import BEGIN, BLOCK, END, sentences, with_block
+from findings.summary import BEGIN, BLOCK, END, points, with_block
 from lib import instruments, lab as laboratory
 from lib.lab import TIED, UNTIED, Gradient, Kind, Lab, Probe, Settings, Task
 from minigpt_np import GPT, AdamW, BPETokenizer, GPTConfig
@@ -414,7 +415,7 @@ def test_what_is_written_is_told_by_the_numbers_alone(whole, numbers, capsys, tm
     assert (tmp_path / "page.html").read_bytes() == (folder / "page.html").read_bytes()
     assert all(len(line) <= 80 for line in printed.split("\n"))
     assert "nan" not in printed.replace("nats", "").replace("dominan", "")
-    assert (folder / "README.md").read_text() == with_block(f"before\n{BEGIN}\n{END}\nafter\n", sentences(numbers))
+    assert (folder / "README.md").read_text() == with_block(f"before\n{BEGIN}\n{END}\nafter\n", points(numbers))
     # The answer comes first, each finding in a claim and a number; then the details in the same order.
     claims = [module.answer(numbers["findings"][str(n)])[0] for n, module in demo.FINDINGS.items()]
     flat = " ".join(printed.split())
@@ -446,11 +447,11 @@ def test_full_searches_rates_and_lengths_and_sizes(text, tmp_path, monkeypatch):
 def test_the_readme_and_the_long_form_are_those_of_the_committed_numbers():
     numbers = demo.read_numbers(COMMITTED)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text == with_block(text, sentences(numbers)), "run the command in README.md's comment"
+    assert text == with_block(text, points(numbers)), "run the command in README.md's comment"
     long = (ROOT / "demos" / "findings" / "README.md").read_text(encoding="utf-8")
     assert long == demo.tell(numbers).markdown()
     block = BLOCK.search(text).group()
-    assert len(sentences(numbers)) <= 12 and sum(map(block.count, (". ", ".\n"))) <= 12
+    assert block.count("\n- **") == 5 and len(re.findall(r"\.\s", block)) <= 12              # sentences
 
 
 def test_the_committed_sweep_has_the_best_rate_of_every_kind():
