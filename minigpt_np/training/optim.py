@@ -140,7 +140,7 @@ class SGD(Optimizer):
         self.params.flat[chunk] -= lr * velocity
 
 
-def worker_chunks(params, n_decayed, worker=0, workers=1):
+def worker_chunks(params, n_decayed, worker, workers):
     """(slice of params.flat, whether it decays), each of at most CHUNK numbers that all decay or all do not.
 
     The first n_decayed numbers do. All slices together are the whole vector; a worker's are one part of it.
