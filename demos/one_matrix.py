@@ -29,7 +29,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from findings import cost, e_alone, likelihood, magnitude, tie_done_wrong, turning_point, who_moves_e, why_output
-from findings.summary import points, with_block
+from findings.summary import lead, with_block
 from lib import terminal
 from lib.charts import save
 from lib.lab import Lab, Settings, committed, plain, step_seconds, sweep
@@ -62,7 +62,7 @@ def main(argv=None):
     if args.markdown:
         save(args.markdown, report.markdown())
     if args.readme:
-        save(args.readme, with_block(Path(args.readme).read_text(encoding="utf-8"), points(numbers)))
+        save(args.readme, with_block(Path(args.readme).read_text(encoding="utf-8"), numbers))
     print(f"\n{time.monotonic() - begin:.0f} s in all")
     return 0
 
@@ -197,6 +197,8 @@ def tell(numbers):
     """numbers -> Report."""
     about, findings = numbers["about"], numbers["findings"]
     report = Report("How can one matrix do both jobs?")
+    if len(findings) == len(FINDINGS) and lead(numbers):
+        report.say(lead(numbers))
     if "model" in about:
         report.say(about["model"])
     else:

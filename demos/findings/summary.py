@@ -12,12 +12,26 @@ END = "<!-- one_matrix: end -->"
 BLOCK = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
 
 
-def with_block(text, points):
+def with_block(text, numbers):
     """The text with its marked block renewed. Raises ValueError if it has none, or several."""
     if len(BLOCK.findall(text)) != 1:
         raise ValueError(f"--readme: expected a file with one block from {BEGIN!r} to {END!r}")
-    body = "\n".join(line for point in points for line in wrapped(point, "- ", columns=120))
+    first = wrapped(lead(numbers), columns=120) + [""] if lead(numbers) else []
+    body = "\n".join(first + [line for point in points(numbers) for line in wrapped(point, "- ", columns=120)])
     return BLOCK.sub(lambda _: f"{BEGIN}\n{body}\n{END}", text)
+
+
+def lead(numbers):
+    """The answer in a sentence; none where the numbers do not bear it out in every seed."""
+    one, two, four = (numbers["findings"][str(n)] for n in (1, 2, 4))
+    _, model = turning_point.of(two, True)
+    turn = turning_point.turns(model)
+    gap, like = e_alone.gaps(one), [why_output.values(four, "throughout", end)[why_output.FACTORS.index(1)] for end in ("output", "input")]
+    if turn is None or not (np.all(gap[f"1, {e_alone.BRANCHES['mlp']}"] < gap["0"] / 2) and np.all(like[0] > like[1])):
+        return ""
+    return ("E does not do both alone: the logits make it an output matrix, and a sublayer "
+            f"({turning_point.named(model, turn[0])}) turns the vector that is looked up in it, which says the token just read, into "
+            "one that says what may come next.")
 
 
 def points(numbers):

@@ -89,6 +89,13 @@ def answer(numbers):
                             f"{spread(cost_of(model, where), 2)} nats.")
 
 
+def what_the_lens_shows(model):
+    if turns(model) is None:
+        return "no turn from the token read to the one to come"
+    most = np.all(np.array(model["read ahead"])[:, 0] > 0.5)
+    return "the token read gives way to the one to come" if most else "the token read is not what the stream begins with"
+
+
 def tell(numbers, report):
     tied, untied = of(numbers, True), of(numbers, False)
     if tied:
@@ -111,7 +118,7 @@ def tell(numbers, report):
                        spread([model["undoing"][i][k - 1] for i in seeds], 2) if k else ""]
                       for k, point in enumerate(model["points"])])
     report.charts(*(
-        Lines(f"{name}: the token read gives way to the one to come", "point of the stream, in sublayers", "mean probability",
+        Lines(f"{name}: {what_the_lens_shows(model)}", "point of the stream, in sublayers", "mean probability",
               {what: (np.arange(len(model["points"])), np.mean(model[key], axis=0))
                for what, key in (("token read", "p read"), ("token to come", "p next"))})
         for name, model in numbers["models"].items()))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import one_matrix as demo
 from findings import cost, e_alone, likelihood, magnitude, tie_done_wrong, turning_point, who_moves_e, why_output
-from findings.summary import BEGIN, BLOCK, END, points, with_block
+from findings.summary import BEGIN, BLOCK, END, lead, with_block
 from lib import instruments, lab as laboratory
 from lib.lab import TIED, UNTIED, Gradient, Kind, Lab, Probe, Settings, Task
 from minigpt_np import GPT, AdamW, BPETokenizer, GPTConfig
@@ -415,7 +415,7 @@ def test_what_is_written_is_told_by_the_numbers_alone(whole, numbers, capsys, tm
     assert (tmp_path / "page.html").read_bytes() == (folder / "page.html").read_bytes()
     assert all(len(line) <= 80 for line in printed.split("\n"))
     assert "nan" not in printed.replace("nats", "").replace("dominan", "")
-    assert (folder / "README.md").read_text() == with_block(f"before\n{BEGIN}\n{END}\nafter\n", points(numbers))
+    assert (folder / "README.md").read_text() == with_block(f"before\n{BEGIN}\n{END}\nafter\n", numbers)
     # The answer comes first, each finding in a claim and a number; then the details in the same order.
     claims = [module.answer(numbers["findings"][str(n)])[0] for n, module in demo.FINDINGS.items()]
     flat = " ".join(printed.split())
@@ -447,11 +447,20 @@ def test_full_searches_rates_and_lengths_and_sizes(text, tmp_path, monkeypatch):
 def test_the_readme_and_the_long_form_are_those_of_the_committed_numbers():
     numbers = demo.read_numbers(COMMITTED)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text == with_block(text, points(numbers)), "run the command in README.md's comment"
+    assert text == with_block(text, numbers), "run the command in README.md's comment"
     long = (ROOT / "demos" / "findings" / "README.md").read_text(encoding="utf-8")
     assert long == demo.tell(numbers).markdown()
     block = BLOCK.search(text).group()
     assert block.count("\n- **") == 5 and len(re.findall(r"\.\s", block)) <= 12              # sentences
+
+
+def test_the_answer_in_a_sentence_is_given_only_where_the_numbers_bear_it_out():
+    numbers = demo.read_numbers(COMMITTED)
+    assert demo.tell(numbers).text().split("\n")[3].startswith(lead(numbers)[:40])
+    like = numbers["findings"]["4"]["when"]["throughout"]
+    like["output"], like["input"] = like["input"], like["output"]
+    assert lead(numbers) == ""
+    assert demo.tell(numbers).text().split("\n")[3].startswith(numbers["about"]["source"])
 
 
 def test_the_committed_sweep_has_the_best_rate_of_every_kind():
