@@ -149,8 +149,8 @@ def shares(model, ids, targets, steps):
     finally:
         for module, name, function in originals:
             setattr(module, name, function)
-    found = {part: seconds / total for part, seconds in spent.items()}
-    return found | {"the rest": 1 - sum(found.values())}
+    shares = {part: seconds / total for part, seconds in spent.items()}
+    return shares | {"the rest": 1 - sum(shares.values())}
 
 
 def show(result):

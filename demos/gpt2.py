@@ -5,8 +5,8 @@ with what it writes.
     python demos/gpt2.py                                    # a small model, trained on the spot
 
 FOLDER holds config.json, model.safetensors (or shards and their index), and the tokenizer: vocab.json
-and merges.txt, or tokenizer.json. So Hugging Face has GPT-2 and GPT-1 (openai-gpt), so transformers
-saves them, and so does demos/train_text.py --tokenizer bpe --export.
+and merges.txt, or tokenizer.json: what Hugging Face's hub has of GPT-2 and GPT-1 (openai-gpt), what
+transformers saves, and what demos/train_text.py --tokenizer bpe --export writes.
 """
 import argparse
 import tempfile
@@ -26,7 +26,7 @@ from minigpt_np.training.trainer import Trainer
 
 WHERE_FROM = """\
 No --model FOLDER given: a small model is trained on the spot. GPT-2 itself
-comes from Hugging Face, for instance so:
+comes from Hugging Face, for instance:
     pip install huggingface_hub
     hf download openai-community/gpt2 config.json model.safetensors vocab.json \\
         merges.txt --local-dir gpt2

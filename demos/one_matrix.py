@@ -29,7 +29,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from findings import cost, e_alone, likelihood, magnitude, tie_done_wrong, turning_point, who_moves_e, why_output
-from findings.summary import sentences, with_block
+from findings.summary import lead, with_block
 from lib import terminal
 from lib.charts import save
 from lib.lab import Lab, Settings, committed, plain, step_seconds, sweep
@@ -62,7 +62,7 @@ def main(argv=None):
     if args.markdown:
         save(args.markdown, report.markdown())
     if args.readme:
-        save(args.readme, with_block(Path(args.readme).read_text(encoding="utf-8"), sentences(numbers)))
+        save(args.readme, with_block(Path(args.readme).read_text(encoding="utf-8"), numbers))
     print(f"\n{time.monotonic() - begin:.0f} s in all")
     return 0
 
@@ -121,16 +121,16 @@ def parse(argv):
 
 def settings_of(args):
     """(Settings, seeds)."""
-    found = Settings(text=args.text)
+    settings = Settings(text=args.text)
     if args.quick:
-        found = replace(found, **QUICK)
-    given = {name: getattr(args, name) for name in asdict(found) if name != "text" and getattr(args, name) is not None}
+        settings = replace(settings, **QUICK)
+    given = {name: getattr(args, name) for name in asdict(settings) if name != "text" and getattr(args, name) is not None}
     n = args.seeds or (1 if args.quick else 3)
-    return replace(found, **given), range(args.seed, args.seed + n)
+    return replace(settings, **given), range(args.seed, args.seed + n)
 
 
 def measure(args):
-    """All numbers: trains what the chosen findings need, then looks."""
+    """All numbers: trains what the chosen findings need, then measures."""
     settings, seeds = settings_of(args)
     lab = Lab(settings, seeds, committed()["rates"], args.lr, args.threads, args.runs)
     try:
@@ -195,8 +195,10 @@ def read_numbers(path):
 
 def tell(numbers):
     """numbers -> Report."""
-    about, found = numbers["about"], numbers["findings"]
+    about, findings = numbers["about"], numbers["findings"]
     report = Report("How can one matrix do both jobs?")
+    if len(findings) == len(FINDINGS) and lead(numbers):
+        report.say(lead(numbers))
     if "model" in about:
         report.say(about["model"])
     else:
@@ -205,11 +207,11 @@ def tell(numbers):
             f"L = {about['layers']}, H = {about['heads']}, D = {about['width']}, T = {about['block']}, {about['steps']} steps of "
             f"{about['batch']} sequences, AdamW; seed{'s' * (len(about['seeds']) > 1)} {', '.join(map(str, about['seeds']))}; "
             + (f"learning rate {about['lr']:g}." if about["lr"] else "each kind at the best learning rate of a sweep."))
-    for key in sorted(found, key=int):
+    for key in sorted(findings, key=int):
         module = FINDINGS[int(key)]
-        report.finding(int(key), *module.answer(found[key]))
-        module.tell(found[key], report)
-    if numbers.get("rates") and len(found) == len(FINDINGS):
+        report.finding(int(key), *module.answer(findings[key]))
+        module.tell(findings[key], report)
+    if numbers.get("rates") and len(findings) == len(FINDINGS):
         tell_rates(numbers["rates"], report)
     return report
 

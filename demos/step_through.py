@@ -107,14 +107,14 @@ class Guide:
         if width(here[0]) > 56:
             here = [f"… › {step.file} {step.function}"]
         title = f"{step.phase}  {here[0]}  {self.count} "
-        found = ["", bold(cut(title + "─" * (COLUMNS - width(title)), COLUMNS), self.colour)]
-        found += self.code(step) + [""]
+        lines = ["", bold(cut(title + "─" * (COLUMNS - width(title)), COLUMNS), self.colour)]
+        lines += self.code(step) + [""]
         if step.write:
-            return found + self.write(step.write, self.rows_left(found))
-        found += ["is called with"] if step.kind == "call" else []
+            return lines + self.write(step.write, self.rows_left(lines))
+        lines += ["is called with"] if step.kind == "call" else []
         for value in step.binds:
-            found += self.value(value)
-        return found + ["", *self.standing("E", self.example.model.params.E),
+            lines += self.value(value)
+        return lines + ["", *self.standing("E", self.example.model.params.E),
                         *self.standing("dE", step.dE)]
 
     def rows_left(self, lines):
@@ -123,15 +123,15 @@ class Guide:
 
     def code(self, step):
         """The line in its place; above it, at a call, the line that calls."""
-        lines, found = source(step.file), []
+        lines, shown = source(step.file), []
         if step.kind == "call" and len(step.stack) > 1:
             file, _, line = step.stack[-2]
-            found += [cut(f"from {file} {line}: {source(file)[line - 1].strip()}", COLUMNS)]
+            shown += [cut(f"from {file} {line}: {source(file)[line - 1].strip()}", COLUMNS)]
         for n in range(max(step.line - 1, 1), min(step.last_line + 1, len(lines)) + 1):
             lit = step.line <= n <= step.last_line
             text = cut(f"{'▶' if lit else ' '}{n:>4}  {lines[n - 1]}", COLUMNS).rstrip()
-            found.append(bold(text, self.colour and lit))
-        return found
+            shown.append(bold(text, self.colour and lit))
+        return shown
 
     def value(self, value):
         if value.array is None:

@@ -33,7 +33,7 @@ from minigpt_np.training.data import check_length, random_batch, split
 from minigpt_np.training.parallel import cores
 from minigpt_np.training.progress import Interruptible, Progress
 
-LOOK_EVERY = 500            # steps between two looks at the validation loss
+EVALUATE_EVERY = 500        # steps between two evaluations of the validation loss
 SAVE_EVERY = 60             # seconds between two saves
 MAX_TEXT = 1 << 30          # bytes
 LEAD = {
@@ -286,7 +286,7 @@ def train(run, validation, about):
             last_step = seconds if last_step is None else 0.9 * last_step + 0.1 * seconds
             progress.update(trainer.steps,
                             f"loss {loss:.3f}  |gradient| {norm:.2f}  {ids.size / last_step:,.0f} tokens/s")
-            if trainer.steps % LOOK_EVERY == 0 and trainer.steps < args.steps:
+            if trainer.steps % EVALUATE_EVERY == 0 and trainer.steps < args.steps:
                 held_out = evaluate(trainer.model, validation, args.batch, args.block, trainer.threads)
                 run.validation.append((trainer.steps, held_out))
                 progress.line(f"step {trainer.steps}: training loss {loss:.3f} (this batch), "

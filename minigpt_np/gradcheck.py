@@ -136,8 +136,8 @@ def _slope_along(f, arrays, direction):
     return slope
 
 
-def _extrapolated(slope, h, least, noise, eps):
-    """The limit of slope(h) as h -> 0, and a bound of its error. No step is below `least`.
+def _extrapolated(slope, h, smallest_h, noise, eps):
+    """The limit of slope(h) as h -> 0, and a bound of its error. No step is below `smallest_h`.
 
     A central difference is f' + c2 h^2 + c4 h^4 + ..., so combining those at h and h/2 removes c2,
     and combining two such combinations removes c4:
@@ -148,7 +148,7 @@ def _extrapolated(slope, h, least, noise, eps):
     grows. T0 carries at most noise / h of it, T1 1.5 times and T2 1.65 times that: 2 covers it.
     """
     value, row = np.nan, []
-    for _ in range(round(math.log2(h / least))):
+    for _ in range(round(math.log2(h / smallest_h))):
         t0, magnitude = slope(h)
         coarser, row = row, [t0]
         for order, t in zip((4, 16), coarser):
@@ -257,7 +257,7 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, rtol
         _need_generator(rng)
     _need_deterministic(f, arrays, method)
     measure = _differences if method == "differences" else _complex_steps
-    found = []
+    entries = []
     for name, x in arrays.items():
         indices = _drawn(x.shape, limit, rng)
         values, errors = measure(f, x, indices)
@@ -267,8 +267,8 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, rtol
         hint = _hint(name, values, errors)
         for index, value, error in zip(indices, values, errors):
             analytic = float(gradients[name][index])
-            found.append((name, index, analytic, value, error, 2 * error + slack, hint))
-    return _report(method, found)
+            entries.append((name, index, analytic, value, error, 2 * error + slack, hint))
+    return _report(method, entries)
 
 
 def directional(f, arrays, gradients, rng, method="differences", rtol=None, atol=None):
@@ -334,9 +334,9 @@ def _slack(size, eps, rtol, atol):
     return rtol * size + atol
 
 
-def _report(method, found):
+def _report(method, entries):
     wrong, worst, worst_ratio = 0, None, -1.0
-    for entry in found:
+    for entry in entries:
         _, _, analytic, numerical, _, tolerance, _ = entry
         difference = abs(analytic - numerical)
         right = difference <= tolerance < np.inf  # False for NaN
@@ -348,7 +348,7 @@ def _report(method, found):
             worst, worst_ratio = entry, ratio
     name, index, analytic, numerical, error, tolerance, hint = worst
     return Report(wrong == 0, method, name, index, analytic, numerical, abs(analytic - numerical),
-                  error, tolerance, wrong, len(found), hint if wrong else "")
+                  error, tolerance, wrong, len(entries), hint if wrong else "")
 
 
 def _hint(name, values, errors):
@@ -548,19 +548,19 @@ def _need_pairs(arrays, gradients, method):
     if set(arrays) != set(gradients):
         raise ValueError(f"gradients: expected the names of arrays, {_shown(list(arrays))}, "
                          f"got {_shown(list(gradients))}")
-    found = {}
+    checked = {}
     for name, x in arrays.items():
         _need_array(f"arrays[{name!r}]", x, complex_=method == "complex")
         try:
-            found[name] = np.asarray(gradients[name])
+            checked[name] = np.asarray(gradients[name])
         except ValueError:              # rows of unequal lengths
-            found[name] = np.array(None)
-        if found[name].shape != x.shape:
+            checked[name] = np.array(None)
+        if checked[name].shape != x.shape:
             raise ValueError(f"gradients[{name!r}]: expected shape {x.shape}, as arrays[{name!r}], "
-                             f"got {found[name].shape}")
-        if found[name].dtype.kind not in "iuf" or isinstance(gradients[name], np.ma.MaskedArray):
+                             f"got {checked[name].shape}")
+        if checked[name].dtype.kind not in "iuf" or isinstance(gradients[name], np.ma.MaskedArray):
             raise ValueError(f"gradients[{name!r}]: expected real numbers, got {_shown(gradients[name])}")
-    return found
+    return checked
 
 
 def _need_separate(arrays):

@@ -52,9 +52,9 @@ def shapes(config):
     A tied model has no entry "head": its head is E.
     """
     V, D, L = config.vocab_size, config.n_embd, config.n_layer
-    found = {"E": (V, D), "P": (config.block_size, D)}
+    by_name = {"E": (V, D), "P": (config.block_size, D)}
     for i in range(L):
-        found |= {
+        by_name |= {
             f"blocks.{i}.norm1.gain": (D,), f"blocks.{i}.norm1.bias": (D,),
             f"blocks.{i}.attention.qkv.W": (D, 3 * D), f"blocks.{i}.attention.qkv.b": (3 * D,),
             f"blocks.{i}.attention.out.W": (D, D), f"blocks.{i}.attention.out.b": (D,),
@@ -63,10 +63,10 @@ def shapes(config):
             f"blocks.{i}.mlp.down.W": (4 * D, D), f"blocks.{i}.mlp.down.b": (D,),
         }
     if config.norm == "pre":
-        found |= {"norm.gain": (D,), "norm.bias": (D,)}
+        by_name |= {"norm.gain": (D,), "norm.bias": (D,)}
     if not config.tie_embeddings:
-        found["head"] = (V, D)
-    return found
+        by_name["head"] = (V, D)
+    return by_name
 
 
 def count(config):

@@ -31,9 +31,9 @@ def kinds(settings):
 
 
 def measure(lab):
-    found = {"V": lab.V, "epochs": lab.settings.steps * lab.settings.batch * lab.settings.block / len(lab.training),
-             "kinds": {kind.name: about(lab, kind) for kind in kinds(lab.settings)}}
-    return found
+    numbers = {"V": lab.V, "epochs": lab.settings.steps * lab.settings.batch * lab.settings.block / len(lab.training),
+               "kinds": {kind.name: about(lab, kind) for kind in kinds(lab.settings)}}
+    return numbers
 
 
 def about(lab, kind):
@@ -46,14 +46,14 @@ def about(lab, kind):
 
 def measure_full(lab):
     """The same three kinds where --full looks besides, each at the best of the rates tried for it here."""
-    found = {"seeds": lab.seeds, "least": RATES[0], "most": RATES[1], "lengths": {}, "sizes": []}
+    numbers = {"seeds": lab.seeds, "least": RATES[0], "most": RATES[1], "lengths": {}, "sizes": []}
     for epochs in LONGER:
         longer = [replace(kind, name=f"{kind.name}, all of it read {epochs} times", epochs=epochs, longer=True) for kind in THREE]
-        found["lengths"][str(epochs)] = best_of_each(lab, longer)
+        numbers["lengths"][str(epochs)] = best_of_each(lab, longer)
     for V, D in SIZES:
         other = Lab(replace(lab.settings, vocab_size=V, width=D), lab.seeds, processes=lab.processes, folder=lab.folder)
-        found["sizes"].append({"V": other.V, "D": D, "kinds": best_of_each(other, THREE)})
-    return found
+        numbers["sizes"].append({"V": other.V, "D": D, "kinds": best_of_each(other, THREE)})
+    return numbers
 
 
 def best_of_each(lab, kinds):
@@ -72,22 +72,22 @@ def losses(numbers, name):
 def comparisons(numbers):
     """What is compared -> (seeds,), the tied loss less the untied one's: where it is below 0, tying wins."""
     tied = losses(numbers, "tied")
-    found = {"equal steps and width": tied - losses(numbers, "untied"),
-             "equal parameters": tied - losses(numbers, FEWER.name),
-             "equal time and width": tied - losses(numbers, TIMED[0].name),
-             "equal time and parameters": tied - losses(numbers, TIMED[1].name)}
+    differences = {"equal steps and width": tied - losses(numbers, "untied"),
+                   "equal parameters": tied - losses(numbers, FEWER.name),
+                   "equal time and width": tied - losses(numbers, TIMED[0].name),
+                   "equal time and parameters": tied - losses(numbers, TIMED[1].name)}
     for reading in EPOCHS:
         tied = losses(numbers, often(TIED, reading).name)
-        found[f"{reading}, equal width"] = tied - losses(numbers, often(UNTIED, reading).name)
-        found[f"{reading}, equal parameters"] = tied - losses(numbers, often(FEWER, reading).name)
+        differences[f"{reading}, equal width"] = tied - losses(numbers, often(UNTIED, reading).name)
+        differences[f"{reading}, equal parameters"] = tied - losses(numbers, often(FEWER, reading).name)
     for epochs, kinds in numbers.get("full", {}).get("lengths", {}).items():
         for name, what in ((UNTIED.name, "width"), (FEWER.name, "parameters")):
-            found[f"all read {epochs} times, equal {what}"] = np.array(kinds["tied"]["loss"]) - np.array(kinds[name]["loss"])
+            differences[f"all read {epochs} times, equal {what}"] = np.array(kinds["tied"]["loss"]) - np.array(kinds[name]["loss"])
     for size in numbers.get("full", {}).get("sizes", []):
         for name, what in ((UNTIED.name, "width"), (FEWER.name, "parameters")):
-            found[f"V {size['V']}, D {size['D']}, equal {what}"] = (
+            differences[f"V {size['V']}, D {size['D']}, equal {what}"] = (
                 np.array(size["kinds"]["tied"]["loss"]) - np.array(size["kinds"][name]["loss"]))
-    return found
+    return differences
 
 
 def wins(numbers):
@@ -116,25 +116,25 @@ def searched(numbers):
 
 
 def answer(numbers):
-    found = comparisons(numbers)
+    differences = comparisons(numbers)
     won = wins(numbers)
-    number = (f"Tied less untied: {spread(found['equal steps and width'])} nats at equal steps, "
-              f"{spread(found['equal parameters'])} at equal parameters, {spread(found['equal time and width'])} at equal time. ")
-    return ("Tying costs at these sizes and lengths, and " + (f"wins in {len(won)} of {len(found)} comparisons." if won else
+    number = (f"Tied less untied: {spread(differences['equal steps and width'])} nats at equal steps, "
+              f"{spread(differences['equal parameters'])} at equal parameters, {spread(differences['equal time and width'])} at equal time. ")
+    return ("Tying costs at these sizes and lengths, and " + (f"wins in {len(won)} of {len(differences)} comparisons." if won else
                                                              "wins nowhere in the range searched."),
             number + (f"It wins: {wins_in_words(numbers)}. " if won else "") + f"Searched: {searched(numbers)}.")
 
 
 def tell(numbers, report):
-    found, won = comparisons(numbers), wins(numbers)
+    differences, won = comparisons(numbers), wins(numbers)
     report.say("Claim, as one expects it: with one matrix fewer to learn, a tied model does better than an untied one of as many "
-               f"parameters. Tied less untied at equal parameters is {spread(found['equal parameters'])} nats; it is below 0 "
-               f"{in_seeds(found['equal parameters'] < 0)}.")
+               f"parameters. Tied less untied at equal parameters is {spread(differences['equal parameters'])} nats; it is below 0 "
+               f"{in_seeds(differences['equal parameters'] < 0)}.")
     report.say("Control: each kind at its own best learning rate, for one rate for all would favour the kind that it suits.")
     report.table(["", "parameters", "steps", "rate", "validation"],
                  [[name, f"{one['parameters']:,}", f"{one['steps']:,}", f"{one['rate']:g}", spread(one["loss"])]
                   for name, one in numbers["kinds"].items()])
-    report.charts(Bars("To the right tying costs, to the left it pays", "tied loss less the untied one's, nats", found))
+    report.charts(Bars("To the right tying costs, to the left it pays", "tied loss less the untied one's, nats", differences))
     report.say((f"The tied model wins in every seed: {wins_in_words(numbers)}." if won else
                 "The tied model wins nowhere in every seed.") + f" Searched: {searched(numbers)}. The text at the defaults is read "
                f"{numbers['epochs']:.1f} times; \"read 20 times\" is a piece of it, {numbers['kinds'][often(TIED, 'read 20 times').name]['tokens']:,} tokens long.")

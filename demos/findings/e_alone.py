@@ -38,19 +38,19 @@ def kinds(settings):
 def measure(lab):
     models = {f"{L}": [at_depth(lab.settings, L, tied) for tied in (True, False)] for L in depths(lab.settings)}
     models |= {f"1, {name}": [one_branch(branch, tied) for tied in (True, False)] for branch, name in BRANCHES.items()}
-    found = {"depths": depths(lab.settings), "base": lab.settings.layers, "tokens": len(lab.common), "models": {}}
+    numbers = {"depths": depths(lab.settings), "base": lab.settings.layers, "tokens": len(lab.common), "models": {}}
     for name, pair in models.items():
-        found["models"][name] = {key: [about(lab, run) for run in lab.runs(kind)]
-                                 for key, kind in zip(("tied", "untied"), pair)}
+        numbers["models"][name] = {key: [about(lab, run) for run in lab.runs(kind)]
+                                   for key, kind in zip(("tied", "untied"), pair)}
     pairs = pair_counts(lab.training, lab.V)
     unigram, bigram = count_losses(lab)
     shuffled = pair_counts(np.random.default_rng(0).permutation(lab.training), lab.V)
-    found["text"] = {"unigram loss": unigram, "bigram loss": bigram, "itself": itself(pairs, lab.common)}
+    numbers["text"] = {"unigram loss": unigram, "bigram loss": bigram, "itself": itself(pairs, lab.common)}
     for name, table in (("", pairs), (", shuffled", shuffled)):
         square = np.ix_(lab.common, lab.common)
-        found["text"]["log counts" + name] = symmetric_share(np.log1p(table)[square])
-        found["text"]["symmetric" + name] = symmetric_share(surprise(table)[square])
-    return found
+        numbers["text"]["log counts" + name] = symmetric_share(np.log1p(table)[square])
+        numbers["text"]["symmetric" + name] = symmetric_share(surprise(table)[square])
+    return numbers
 
 
 def about(lab, run):

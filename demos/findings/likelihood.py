@@ -23,19 +23,19 @@ def kinds(settings):
 
 def measure(lab):
     log_counts = np.log(lab.counts[lab.common])
-    found = {"tokens": len(lab.common), "R2": {}}
+    numbers = {"tokens": len(lab.common), "R2": {}}
     for place, (kind, array) in PLACES.items():
         rows = [(run.model.params.named()[array][lab.common].astype(float), bias_of(run.model)) for run in lab.runs(kind)]
-        found["R2"][place] = gathered([frequency(r, log_counts, bias) for r, bias in rows])
+        numbers["R2"][place] = gathered([frequency(r, log_counts, bias) for r, bias in rows])
     runs = lab.runs(TIED)
-    found["steps"] = runs[0].looks["steps"]
-    found["loss"] = [run.looks["loss"] for run in runs]
-    found["over time"] = [over_time(run.looks, lab.common, log_counts) for run in runs]
+    numbers["steps"] = runs[0].snapshots["steps"]
+    numbers["loss"] = [run.snapshots["loss"] for run in runs]
+    numbers["over time"] = [over_time(run.snapshots, lab.common, log_counts) for run in runs]
     p = (lab.counts + 1) / (lab.counts.sum() + lab.V)
-    found["unigram loss"] = -np.log(p[lab.validation]).mean()
+    numbers["unigram loss"] = -np.log(p[lab.validation]).mean()
     ids, targets = lab.sample(SEQUENCES)
-    found["surgery"] = surgery_of([run.model for run in runs], lab.common, lab.counts, ids, targets)
-    return found
+    numbers["surgery"] = surgery_of([run.model for run in runs], lab.common, lab.counts, ids, targets)
+    return numbers
 
 
 def examine(subject):
@@ -43,12 +43,12 @@ def examine(subject):
     p = subject.model.params
     places = {"tied E": p.E} if p.head is p.E else {"untied output": p.head, "untied input": p.E}
     log_counts = np.log(counts[common])
-    found = {"tokens": len(common), "R2": {
+    numbers = {"tokens": len(common), "R2": {
         place: gathered([frequency(matrix[common].astype(float), log_counts, bias_of(subject.model))])
         for place, matrix in places.items()}}
     n = max(1, 1024 // subject.ids.shape[1])
-    found["surgery"] = surgery_of([subject.model], common, counts, subject.ids[:n], subject.targets[:n], tokens=3)
-    return found
+    numbers["surgery"] = surgery_of([subject.model], common, counts, subject.ids[:n], subject.targets[:n], tokens=3)
+    return numbers
 
 
 def bias_of(model):
@@ -56,10 +56,10 @@ def bias_of(model):
     return model.params.norm.bias.astype(float)
 
 
-def over_time(looks, common, log_counts):
+def over_time(snapshots, common, log_counts):
     """The share of log frequency that the best direction predicts at each look."""
     return [max(0.0, frequency(E[common].astype(float), log_counts, bias)["best direction"])
-            for E, bias in zip(looks["E"], looks["bias"])]
+            for E, bias in zip(snapshots["E"], snapshots["bias"])]
 
 
 def surgery_of(models, common, counts, ids, targets, tokens=6):
@@ -99,8 +99,8 @@ def attained(one, r):
 
 def mean_change(one, what, r):
     """(seeds,): over the tokens of which there are such positions."""
-    found = [[value for value in run[FACTORS.index(r)] if value is not None] for run in one[what]]
-    return np.array([np.mean(values) for values in found if values])
+    runs = [[value for value in run[FACTORS.index(r)] if value is not None] for run in one[what]]
+    return np.array([np.mean(values) for values in runs if values])
 
 
 def changed(one, what, r):
@@ -149,11 +149,11 @@ def tell(numbers, report):
                "worse than their mean). And a row's length, of which one might expect it: "
                f"{spread(100 * np.array(numbers['R2'][place]['norm']), 0)}%.")
     report.table(["log frequency explained by", *numbers["R2"]],
-                 [[text, *(f"{spread(100 * np.array(found[key]), 0)}%" for found in numbers["R2"].values())]
+                 [[text, *(f"{spread(100 * np.array(shares[key]), 0)}%" for shares in numbers["R2"].values())]
                   for key, text in SHOWN.items()])
     report.charts(*(Bars(f"{name}: {'the direction, not the length' if 'input' not in name else 'hardly'}",
-                         "share of log frequency explained", {text: np.array(found[key]) for key, text in SHOWN.items()})
-                    for name, found in numbers["R2"].items()))
+                         "share of log frequency explained", {text: np.array(shares[key]) for key, text in SHOWN.items()})
+                    for name, shares in numbers["R2"].items()))
     if "over time" in numbers:
         tell_when(numbers, report)
     tell_surgery(numbers, report)

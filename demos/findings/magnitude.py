@@ -39,8 +39,8 @@ def one_row(model, ids, targets):
     before = log_probabilities(twin, ids, targets)
     loss, guesses = losses(before, come), before.argmax(axis=1)
     positive = twin.forward(ids)[0][targets >= 0] > 0
-    found = {"above 0, all": positive.mean(), "above 0, these": positive[:, tokens].mean(),
-             "above 0, next": positive[np.arange(len(come)), come].mean()}
+    changes = {"above 0, all": positive.mean(), "above 0, these": positive[:, tokens].mean(),
+               "above 0, next": positive[np.arange(len(come)), come].mean()}
     for scale in (1 / 2, 2):
         effects = []
         for v in tokens:
@@ -55,8 +55,8 @@ def one_row(model, ids, targets):
                             (by_input.argmax(axis=1) != guesses)[read == v].mean(),
                             by_output[come == v].mean(), by_output[come != v].mean()])
         for name, value in zip(ROW_EFFECTS, np.mean(effects, axis=0)):
-            found[f"{name}, × {scale:g}"] = value
-    return found
+            changes[f"{name}, × {scale:g}"] = value
+    return changes
 
 
 # ---- telling -------------------------------------------------------------------------------------
@@ -93,9 +93,9 @@ def tell(numbers, report):
                  + [[f"guesses: {side}", *(f"{100 * at(numbers, side, 'guesses', s).mean():.0f}%" for s in shown)] for side in SIDES])
     report.charts(
         Lines("At either end a scale costs", "scale", "loss, nats a token",
-              {side: (SCALES, np.mean(found["loss"], axis=0)) for side, found in numbers["sides"].items()}, log_x=True, log_y=True),
+              {side: (SCALES, np.mean(curves["loss"], axis=0)) for side, curves in numbers["sides"].items()}, log_x=True, log_y=True),
         Lines("but only at the input does it change guesses", "scale", "share of positions",
-              {side: (SCALES, np.mean(found["guesses"], axis=0)) for side, found in numbers["sides"].items()}, log_x=True))
+              {side: (SCALES, np.mean(curves["guesses"], axis=0)) for side, curves in numbers["sides"].items()}, log_x=True))
     row = {name: np.array(values) for name, values in numbers["one row"].items()}
     report.table(["one row, mean over 5 common tokens", "× 1/2", "× 2"],
                  [[name, spread(row[f"{name}, × 0.5"]), spread(row[f"{name}, × 2"])] for name in ROW_EFFECTS])

@@ -18,13 +18,13 @@ def kinds(settings):
 def measure(lab):
     runs = lab.runs(COPIES)
     steps = log_steps(len(runs[0].drift), 40)
-    found = {"steps": steps, "drift": [run.drift[np.array(steps) - 1] for run in runs],
-             "loss": {kind.name: [run.loss for run in lab.runs(kind)] for kind in kinds(lab.settings)},
-             "fed alike": fed_alike(lab)}
+    numbers = {"steps": steps, "drift": [run.drift[np.array(steps) - 1] for run in runs],
+               "loss": {kind.name: [run.loss for run in lab.runs(kind)] for kind in kinds(lab.settings)},
+               "fed alike": fed_alike(lab)}
     for name in ("E", "head"):
-        found["loss"][f"two copies, {name} in both places"] = [
+        numbers["loss"][f"two copies, {name} in both places"] = [
             evaluate(in_both(run.model, name), lab.validation, 64, lab.settings.block, threads=1) for run in runs]
-    return found
+    return numbers
 
 
 def in_both(model, name):

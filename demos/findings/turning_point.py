@@ -76,17 +76,24 @@ def of(numbers, tied):
 
 def answer(numbers):
     name, model = of(numbers, True) or of(numbers, False)
-    ahead, found = np.array(model["read ahead"]), turns(model)
+    ahead, turn = np.array(model["read ahead"]), turns(model)
     begins = (f"{name}: the token read is ahead of the one to come at {spread(100 * ahead[:, 0], 0)}% of positions behind the lookup, "
               f"{spread(100 * ahead[:, -1], 0)}% at the end")
-    if found is None:
+    if turn is None:
         return "The stream does not turn from the token read to the one to come.", begins + "."
-    where, share = found
+    where, share = turn
     spells, one = np.all(ahead[:, 0] > 0.9), np.all(share > 0.5)
     claim = ("The stream spells the token read until " if spells else "The stream only leans to the token read until ") + (
         "one sublayer turns it." if one else "several sublayers, one after the other, turn it.")
     return claim, begins + (f"; {spread(100 * share, 0)}% of the turn is {named(model, where)}, and to undo that costs "
                             f"{spread(cost_of(model, where), 2)} nats.")
+
+
+def what_the_lens_shows(model):
+    if turns(model) is None:
+        return "no turn from the token read to the one to come"
+    most = np.all(np.array(model["read ahead"])[:, 0] > 0.5)
+    return "the token read gives way to the one to come" if most else "the token read is not what the stream begins with"
 
 
 def tell(numbers, report):
@@ -111,7 +118,7 @@ def tell(numbers, report):
                        spread([model["undoing"][i][k - 1] for i in seeds], 2) if k else ""]
                       for k, point in enumerate(model["points"])])
     report.charts(*(
-        Lines(f"{name}: the token read gives way to the one to come", "point of the stream, in sublayers", "mean probability",
+        Lines(f"{name}: {what_the_lens_shows(model)}", "point of the stream, in sublayers", "mean probability",
               {what: (np.arange(len(model["points"])), np.mean(model[key], axis=0))
                for what, key in (("token read", "p read"), ("token to come", "p next"))})
         for name, model in numbers["models"].items()))
@@ -120,10 +127,10 @@ def tell(numbers, report):
              {point: [run[k] for run in model["undoing"]] for k, point in enumerate(model["points"][1:])})
         for name, model in numbers["models"].items()))
     for name, model in numbers["models"].items():
-        found, dearest = turns(model), np.array(model["undoing"]).argmax(axis=1)
-        turn = "there is no turn" if found is None else (
-            f"the sharpest turn is at {named(model, found[0])}, {spread(100 * found[1], 0)}% of the whole way")
-        same = "" if found is None else f", the same one {in_seeds(dearest == found[0])}"
+        turned, dearest = turns(model), np.array(model["undoing"]).argmax(axis=1)
+        turn = "there is no turn" if turned is None else (
+            f"the sharpest turn is at {named(model, turned[0])}, {spread(100 * turned[1], 0)}% of the whole way")
+        same = "" if turned is None else f", the same one {in_seeds(dearest == turned[0])}"
         report.say(f"{name}: {turn}; the dearest sublayer to undo is {named(model, dearest)} "
                    f"({spread(cost_of(model, dearest), 2)} nats){same}.")
     report.say("The stream at a point is decoded with all later sublayers silenced, by the model's own final LayerNorm "

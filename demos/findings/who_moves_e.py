@@ -19,11 +19,11 @@ def kinds(settings):
 
 def measure(lab):
     runs = lab.runs(TIED)
-    found = {"probes": {name: [run.probes[name] for run in runs] for name in runs[0].probes if name != "steps"},
-             "steps": runs[0].probes["steps"], "V": lab.V, "D": lab.settings.width}
-    found["loss"] = {name: [run.loss for run in lab.runs(kind)] for name, kind in
-                     (("both", TIED), ("the logits' alone", LOGITS_ONLY), ("the lookup's alone", LOOKUP_ONLY))}
-    return found
+    numbers = {"probes": {name: [run.probes[name] for run in runs] for name in runs[0].probes if name != "steps"},
+               "steps": runs[0].probes["steps"], "V": lab.V, "D": lab.settings.width}
+    numbers["loss"] = {name: [run.loss for run in lab.runs(kind)] for name, kind in
+                       (("both", TIED), ("the logits' alone", LOGITS_ONLY), ("the lookup's alone", LOOKUP_ONLY))}
+    return numbers
 
 
 def examine(subject):
@@ -41,8 +41,8 @@ def ratios(numbers):
 def early(numbers):
     """Which probes are in the first tenth of the steps, but for the first three; all, if none is."""
     steps = np.array(numbers["steps"])
-    found = (steps <= steps[-1] / 10) & (steps > 3)
-    return found if found.any() else steps > 0
+    early = (steps <= steps[-1] / 10) & (steps > 3)
+    return early if early.any() else steps > 0
 
 
 def answer(numbers):

@@ -27,17 +27,17 @@ def kinds(settings):
 def measure(lab):
     ends = {"input": [cosines(lab, run.model.params.E) for run in lab.runs(UNTIED)],
             "output": [cosines(lab, run.model.params.head) for run in lab.runs(UNTIED)]}
-    found = {"untied loss": [run.loss for run in lab.runs(UNTIED)], "tokens": len(lab.common), "EARLY": EARLY,
-             "input, output": list(map(rank_correlation, ends["input"], ends["output"])), "when": {}}
+    numbers = {"untied loss": [run.loss for run in lab.runs(UNTIED)], "tokens": len(lab.common), "EARLY": EARLY,
+               "input, output": list(map(rank_correlation, ends["input"], ends["output"])), "when": {}}
     for when, early in WHEN.items():
         runs = {factor: lab.runs(scaled(factor, early)) for factor in FACTORS}
-        found["when"][when] = {"loss": [[run.loss for run in runs[f]] for f in FACTORS]}
+        numbers["when"][when] = {"loss": [[run.loss for run in runs[f]] for f in FACTORS]}
         own = {f: [cosines(lab, run.model.params.E) for run in runs[f]] for f in FACTORS}
         for end, others in ends.items():
-            found["when"][when][end] = [list(map(rank_correlation, own[f], others)) for f in FACTORS]
+            numbers["when"][when][end] = [list(map(rank_correlation, own[f], others)) for f in FACTORS]
     tied = [cosines(lab, run.model.params.E) for run in lab.runs(TIED)]
-    found["two seeds"] = list(map(rank_correlation, tied, tied[1:]))
-    return found
+    numbers["two seeds"] = list(map(rank_correlation, tied, tied[1:]))
+    return numbers
 
 
 def cosines(lab, matrix):

@@ -73,18 +73,18 @@ def lens(model, ids, targets):
     read, come = tokens_at(ids, targets)
     differ = read != come
     at = np.arange(len(read))
-    found = {name: [] for name in ("loss", "p read", "p next", "rank read", "rank next", "read ahead")}
+    measured = {name: [] for name in ("loss", "p read", "p next", "rank read", "rank next", "read ahead")}
     for k in range(n + 1):
         with silenced(model.params, range(k, n)):
             log_p = log_probabilities(model, ids, targets)
-        found["loss"].append(losses(log_p, come).mean())
+        measured["loss"].append(losses(log_p, come).mean())
         ahead = log_p[at, read] > log_p[at, come]
-        found["read ahead"].append(ahead[differ].mean())
+        measured["read ahead"].append(ahead[differ].mean())
         for name, tokens in (("read", read), ("next", come)):
             own = log_p[at, tokens]
-            found[f"p {name}"].append(np.exp(own)[differ].mean())
-            found[f"rank {name}"].append(np.median(1 + (log_p > own[:, None]).sum(axis=1)[differ]))
-    return found
+            measured[f"p {name}"].append(np.exp(own)[differ].mean())
+            measured[f"rank {name}"].append(np.median(1 + (log_p > own[:, None]).sum(axis=1)[differ]))
+    return measured
 
 
 def undoing(model, ids, targets):
@@ -186,8 +186,8 @@ def direction_for(rows, log_counts, bias):
     w, _ = ridge(rows, log_counts)
     best = w / (w @ w)
     anywhere = np.random.default_rng(2).normal(size=len(w))
-    found = {"best direction": best, "random": anywhere * norm(best) / norm(anywhere)}
-    return found | ({"bias": bias / (bias @ bias)} if np.any(bias) else {})
+    directions = {"best direction": best, "random": anywhere * norm(best) / norm(anywhere)}
+    return directions | ({"bias": bias / (bias @ bias)} if np.any(bias) else {})
 
 
 def operate(model, ids, targets, tokens, steps, factors=FACTORS):
@@ -205,7 +205,7 @@ def operate(model, ids, targets, tokens, steps, factors=FACTORS):
     before = log_probabilities(twin, ids, targets)
     loss = losses(before, come)
     first = next(iter(steps))
-    found = {}
+    results = {}
     for name, step in steps.items():
         for end in ENDS if name == first else ("output",):
             result = {what: np.full((len(factors), len(tokens)), np.nan) for what in ("ratio", "next", "elsewhere", "read")}
@@ -223,8 +223,8 @@ def operate(model, ids, targets, tokens, steps, factors=FACTORS):
                     for what, where in (("next", come == token), ("elsewhere", come != token), ("read", read == token)):
                         if where.any():
                             result[what][i, j] = change[where].mean()
-            found[f"{name}, {end}"] = result
-    return found
+            results[f"{name}, {end}"] = result
+    return results
 
 
 def middling(counts, ids, n):
@@ -253,19 +253,19 @@ def magnitude(model, ids, targets):
     twin = model.untied()
     come = tokens_at(ids, targets)[1]
     guesses = log_probabilities(twin, ids, targets).argmax(axis=1)
-    found = {}
+    results = {}
     for side, names in SIDES.items():
-        found[side] = {"loss": [], "guesses": []}
+        results[side] = {"loss": [], "guesses": []}
         kept = [(twin.params.named()[name], twin.params.named()[name].copy()) for name in names]
         for scale in SCALES:
             for array, before in kept:
                 array[...] = before * scale
             log_p = log_probabilities(twin, ids, targets)
-            found[side]["loss"].append(losses(log_p, come).mean())
-            found[side]["guesses"].append(np.mean(log_p.argmax(axis=1) != guesses))
+            results[side]["loss"].append(losses(log_p, come).mean())
+            results[side]["guesses"].append(np.mean(log_p.argmax(axis=1) != guesses))
         for array, before in kept:
             array[...] = before
-    return found
+    return results
 
 
 # ---- gradients -----------------------------------------------------------------------------------

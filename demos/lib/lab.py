@@ -1,7 +1,7 @@
 """The laboratory of demos/one_matrix.py: a text, kinds of model, and the runs that train them.
 
 What each use of E adds to its gradient is kept apart while a tied model trains: `backward` is given
-gradients with a head of their own, and what it leaves in the two is weighed, noted and only then
+gradients with a head of their own, and what it leaves in the two is weighed, recorded and only then
 added. So every step of every run can say what each use has done, at no cost.
 """
 import json
@@ -30,10 +30,10 @@ from minigpt_np.training.optim import clip_factor
 from minigpt_np.training.progress import Progress
 
 CLIP = 1.0                  # of the gradient's global norm, before the two contributions are weighed
-MIN_COUNT = 10              # occurrences that a token needs for what is said about its row
-LOOKS = 16                  # times a watched run is looked at, logarithmic in steps
+MIN_COUNT = 10              # occurrences that a token needs for a statement about its row
+SNAPSHOTS = 16              # snapshots of a watched run, logarithmic in steps
 PROBES = 40                 # times its two contributions are compared
-SAME_TIME = ", same time"    # how the names of kinds with `same_time` end
+SAME_TIME = ", same time"   # how the names of kinds with `same_time` end
 EARLY = 0.1                 # of the steps: what "early" means
 
 
@@ -54,7 +54,7 @@ class Kind:
     same_time   as many steps as take the time of the tied model's, from the committed sweep
     epochs      how often a piece of the text is read; None: all of the text, in the settings' steps
     longer      not a piece, but all of the text so often: as many steps as that takes
-    watched     its state is kept at LOOKS steps and its contributions are compared at PROBES
+    watched     its state is kept at SNAPSHOTS steps and its contributions are compared at PROBES
     """
     name: str
     layers: int | None = None
@@ -86,12 +86,12 @@ class Settings:
 
 @dataclass
 class Run:
-    """A trained model and what was noted on the way.
+    """A trained model and what was recorded on the way.
 
     rate        the highest learning rate
     losses      of each step's batch
     loss        of the validation text, at the end
-    looks       of a watched run: {"steps", "loss", "E", "head", "bias"}, each an array over looks
+    snapshots   of a watched run: {"steps", "loss", "E", "head", "bias"}, each an array over snapshots
     probes      of a watched run: name -> array over probes; see `Probe`
     drift       |E - head| / |E| after each step ("copies")
     """
@@ -101,7 +101,7 @@ class Run:
     model: GPT
     losses: np.ndarray
     loss: float = np.nan
-    looks: dict = field(default_factory=dict)
+    snapshots: dict = field(default_factory=dict)
     probes: dict = field(default_factory=dict)
     drift: np.ndarray = None
 
@@ -294,10 +294,10 @@ def train(task, tick=lambda steps: None):
             if kind.start == "copies":
                 drift[step - 1] = norm(model.params.E - model.params.head) / norm(model.params.E)
             if watch:
-                watch.look(step, schedule(step - 1), gradient, before)
+                watch.record(step, schedule(step - 1), gradient, before)
             tick(1)
         loss = evaluate(model, task.validation, 64, task.block, threads=1)
-    return Run(kind, task.seed, task.rate, model, losses, loss, *(watch.found() if watch else ({}, {})), drift)
+    return Run(kind, task.seed, task.rate, model, losses, loss, *(watch.arrays() if watch else ({}, {})), drift)
 
 
 class Gradient:
@@ -334,34 +334,34 @@ class Gradient:
 
 
 class Watch:
-    """What is noted of a run on its way."""
+    """What is recorded of a run on its way."""
 
     def __init__(self, task, model, optimizer):
         self.task, self.model, self.optimizer = task, model, optimizer
-        self.looks, self.probes = [], []
-        self.look_at = {0, *log_steps(task.steps, LOOKS)}
+        self.snapshots, self.probes = [], []
+        self.snapshot_at = {0, *log_steps(task.steps, SNAPSHOTS)}
         self.probe_at = set(log_steps(task.steps, PROBES))
         self.probe = Probe(model, optimizer) if model.config.tie_embeddings else None
         self.keep(0)
 
-    def look(self, step, rate, gradient, before):
+    def record(self, step, rate, gradient, before):
         if self.probe:
-            found = self.probe.take(gradient, rate, before, step in self.probe_at)
-            if found:
-                self.probes.append({"steps": step} | found)
-        if step in self.look_at:
+            entry = self.probe.take(gradient, rate, before, step in self.probe_at)
+            if entry:
+                self.probes.append({"steps": step} | entry)
+        if step in self.snapshot_at:
             self.keep(step)
 
     def keep(self, step):
         p = self.model.params
         loss = evaluate(self.model, self.task.validation, 64, self.task.block, threads=1)
-        self.looks.append({"steps": step, "loss": loss, "E": p.E.copy(), "head": p.head.copy(),
+        self.snapshots.append({"steps": step, "loss": loss, "E": p.E.copy(), "head": p.head.copy(),
                            "bias": p.norm.bias.copy()})
 
-    def found(self):
-        """looks, probes: name -> array over them."""
+    def arrays(self):
+        """snapshots, probes: name -> array over them."""
         return tuple({name: np.array([one[name] for one in many]) for name in many[0]} if many else {}
-                     for many in (self.looks, self.probes))
+                     for many in (self.snapshots, self.probes))
 
 
 class Probe:
@@ -430,7 +430,7 @@ def train_all(tasks, processes):
         for task in tasks:
             run = train(task, show)
             finished += 1
-            progress.line(said(run))
+            progress.line(line_about(run))
             yield task, run
         return
     context = multiprocessing.get_context("spawn")
@@ -444,13 +444,13 @@ def train_all(tasks, processes):
                 waiting.remove((task, result))
                 run = result.get()
                 finished += 1
-                progress.line(said(run))
+                progress.line(line_about(run))
                 yield task, run
             show(ticks.value - done if ticks.value > done else 0)
             time.sleep(0.05)
 
 
-def said(run):
+def line_about(run):
     return f"{run.kind.name}, seed {run.seed}, rate {run.rate:g}: validation loss {run.loss:.3f}"
 
 
@@ -475,7 +475,7 @@ def save_run(folder, task, run):
         return
     Path(folder).mkdir(parents=True, exist_ok=True)
     arrays = {"params": run.model.params.flat, "losses": run.losses, "loss": run.loss, "drift": run.drift}
-    arrays |= {f"{group}.{name}": values for group in ("looks", "probes")
+    arrays |= {f"{group}.{name}": values for group in ("snapshots", "probes")
                for name, values in getattr(run, group).items()}
     held = BytesIO()
     np.savez(held, **arrays)
@@ -493,7 +493,7 @@ def load_run(folder, task):
     model = GPT(task.config)
     model.params.flat[...] = arrays["params"]
     groups = [{name.partition(".")[2]: values for name, values in arrays.items() if name.startswith(group)}
-              for group in ("looks.", "probes.")]
+              for group in ("snapshots.", "probes.")]
     return Run(task.kind, task.seed, task.rate, model, arrays["losses"], float(arrays["loss"]), *groups, arrays["drift"])
 
 
@@ -519,11 +519,11 @@ def sweep(lab, kinds, start=4e-3, least=2.5e-4, most=0.512):
         wanted = [(kind, rate) for kind in kinds for rate in (best[kind], best[kind] / 2, best[kind] * 2)
                   if least <= rate <= most and rate not in tried[kind]]
         if not wanted:
-            return {kind.name: {"best": best[kind], "tried": {f"{rate:g}": found[rate] for rate in sorted(found)}}
-                    for kind, found in tried.items()}
+            return {kind.name: {"best": best[kind], "tried": {f"{rate:g}": losses[rate] for rate in sorted(losses)}}
+                    for kind, losses in tried.items()}
         for (kind, rate), loss in lab.losses_at(wanted).items():
             tried[kind][rate] = loss
-        best = {kind: min(found, key=found.get) for kind, found in tried.items()}
+        best = {kind: min(losses, key=losses.get) for kind, losses in tried.items()}
 
 
 def step_seconds(lab, kinds, rounds=150):

@@ -15,6 +15,7 @@ FOLDED = """
 .answer a{color:inherit;text-decoration-color:var(--soft);text-underline-offset:3px}
 .answer .number{display:block;color:var(--soft);font-size:.92rem}
 .wide{margin:1rem 0}
+.charts{grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr))}
 details{border-top:1px solid var(--line);padding:.5rem 0}
 details[open]{padding-bottom:1.5rem}
 summary{cursor:pointer;font-weight:600;font-size:1.1rem;max-width:46rem;padding:.3rem 0}

@@ -93,10 +93,10 @@ def solve(exercise, args, show):
                              for which in (exercise.held_out, ~exercise.held_out))
         show(model)
     print()
-    for name, found in scores.items():
+    for name, of_each in scores.items():
         print(f"{name + ':':8}", ", ".join(
             f"{right:,} of {of:,} {what} right ({right / of:.2%})"
-            for (right, of), what in zip(found, ("held out", "trained on"))))
+            for (right, of), what in zip(of_each, ("held out", "trained on"))))
     return scores
 
 
@@ -131,11 +131,11 @@ def score(model, exercise, which, seed):
 
     Of more than SCORED, as many are drawn by the seed.
     """
-    found = np.flatnonzero(which)
-    if len(found) > SCORED:
-        found = np.random.default_rng([seed, 4]).choice(found, SCORED, replace=False)
+    chosen = np.flatnonzero(which)
+    if len(chosen) > SCORED:
+        chosen = np.random.default_rng([seed, 4]).choice(chosen, SCORED, replace=False)
     right = 0
-    for start in range(0, len(found), 1000):
-        rows = exercise.cases[found[start:start + 1000]]
+    for start in range(0, len(chosen), 1000):
+        rows = exercise.cases[chosen[start:start + 1000]]
         right += np.count_nonzero((answers(model, exercise, rows) == rows).all(axis=1))
-    return int(right), len(found)
+    return int(right), len(chosen)

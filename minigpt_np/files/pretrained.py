@@ -113,11 +113,11 @@ def load(folder, n_head=None, dtype=np.float32):
     dtype = check_dtype("dtype", dtype)
     folder = Path(folder)
     tensors, fields = open_folder(folder)
-    found = find_weights(tensors)
+    file_names = find_weights(tensors)
     single = folder / "model.safetensors"
     source = single if single.exists() else folder / "model.safetensors.index.json"
-    config = find_config(folder / "config.json", fields, source, tensors, found, n_head)
-    names = match_names(folder / "config.json", fields, source, tensors, found, config)
+    config = find_config(folder / "config.json", fields, source, tensors, file_names, n_head)
+    names = match_names(folder / "config.json", fields, source, tensors, file_names, config)
     transposed = find_transposed(source, tensors, names, config)
 
     if fields.get("tie_word_embeddings") and not config.tie_embeddings:
@@ -153,19 +153,19 @@ def open_folder(folder):
 
 def find_weights(tensors):
     """Short name -> name in the file, of all tensors that are weights."""
-    found = {}
+    file_names = {}
     for name in tensors:
         short = shortened(name)
-        if short in found:
+        if short in file_names:
             raise ValueError(f"{tensors.files[name]}: tensor {show(name)}: there is "
-                             f"{show(found[short])} too, expected one of them")
+                             f"{show(file_names[short])} too, expected one of them")
         if not BUFFERS.fullmatch(short):
-            found[short] = name
+            file_names[short] = name
     # safetensors' save_model keeps one name of a tied matrix, and notes: the other -> the one it kept
     for name, kept in tensors.metadata.items():
         if kept in tensors:
-            found.setdefault(shortened(name), kept)
-    return found
+            file_names.setdefault(shortened(name), kept)
+    return file_names
 
 
 def shortened(name):
@@ -173,24 +173,24 @@ def shortened(name):
     return name.removeprefix("_orig_mod.").removeprefix("transformer.")
 
 
-def find_config(path, fields, source, tensors, found, n_head):
+def find_config(path, fields, source, tensors, file_names, n_head):
     """The GPTConfig that the file's shapes and config.json, if any, agree on."""
-    model_type = fields.get("model_type", "openai-gpt" if "tokens_embed.weight" in found else "gpt2")
+    model_type = fields.get("model_type", "openai-gpt" if "tokens_embed.weight" in file_names else "gpt2")
     if model_type not in ("gpt2", "openai-gpt"):
         raise ValueError(f"{path}: model_type is {show(model_type)}, "
                          "expected 'gpt2' or 'openai-gpt', or the name of one of minGPT's presets")
 
     E, P = (short_name(name, model_type) for name in "EP")
-    V, D = matrix_shape(source, tensors, found, E)
-    positions, _ = matrix_shape(source, tensors, found, P)
-    blocks = len({name.split(".")[1] for name in found if re.match(r"h\.[0-9]+\.", name)})
+    V, D = matrix_shape(source, tensors, file_names, E)
+    positions, _ = matrix_shape(source, tensors, file_names, P)
+    blocks = len({name.split(".")[1] for name in file_names if re.match(r"h\.[0-9]+\.", name)})
     L = fields.get("n_layer", blocks)
-    if type(L) is not int or not 0 <= L <= len(found):      # before there is a loop to L
+    if type(L) is not int or not 0 <= L <= len(file_names):      # before there is a loop to L
         raise ValueError(f"{path}: n_layer is {show(L)}, but {source} has {blocks} blocks")
     expected = {"vocab_size": (V,), "n_positions": (positions,), "n_embd": (D,),
                 "n_inner": (None, 4 * D), **ARITHMETIC[model_type]}
     field, names = ACTIVATIONS[model_type]
-    expected[field] = (default_activation(model_type, fields, found), *names)
+    expected[field] = (default_activation(model_type, fields, file_names), *names)
     for field, values in expected.items():
         if fields.get(field, values[0]) not in values:
             raise ValueError(f"{path}: {field} is {show(fields[field])}, "
@@ -199,19 +199,19 @@ def find_config(path, fields, source, tensors, found, n_head):
         return GPTConfig(
             vocab_size=V, block_size=positions, n_layer=L, n_embd=D, norm=NORMS[model_type],
             n_head=find_n_head(fields, n_head), activation=names[fields.get(field, expected[field][0])],
-            tie_embeddings=is_tied(source, tensors, found, E, fields),
+            tie_embeddings=is_tied(source, tensors, file_names, E, fields),
             layer_norm_eps=fields.get("layer_norm_epsilon", 1e-5),
             **{name: fields.get(name, 0.0) for name in DROPOUTS})
     except ValueError as error:
         raise ValueError(f"{path if fields else source}: {error}") from None
 
 
-def default_activation(model_type, fields, found):
+def default_activation(model_type, fields, file_names):
     """config.json's name for what a file means that does not say.
 
     nanoGPT's, to be known by the field `bias` of its model_args or by having no biases, is the exact GELU.
     """
-    is_nanogpt = model_type == "gpt2" and ("bias" in fields or not any(name.endswith(".bias") for name in found))
+    is_nanogpt = model_type == "gpt2" and ("bias" in fields or not any(name.endswith(".bias") for name in file_names))
     return "gelu" if is_nanogpt or model_type == "openai-gpt" else "gelu_new"
 
 
@@ -252,55 +252,55 @@ def find_n_head(fields, n_head):
     return fields.get("n_head", n_head)
 
 
-def matrix_shape(source, tensors, found, short):
+def matrix_shape(source, tensors, file_names, short):
     """The two sizes of an embedding."""
-    if short not in found:
+    if short not in file_names:
         raise ValueError(f"{source}: tensor {show(short)}: missing")
-    shape = tensors[found[short]].shape
+    shape = tensors[file_names[short]].shape
     if len(shape) != 2:
-        raise ValueError(f"{tensors.files[found[short]]}: tensor {show(found[short])}: "
+        raise ValueError(f"{tensors.files[file_names[short]]}: tensor {show(file_names[short])}: "
                          f"shape {shape}, expected a matrix")
     return shape
 
 
-def is_tied(source, tensors, found, E, fields):
+def is_tied(source, tensors, file_names, E, fields):
     """Whether E is the head: if the file has no other head, or one that is E bit for bit; but an explicit
     false in config.json keeps equal matrices apart."""
     says = fields.get("tie_word_embeddings")
-    if "lm_head.weight" not in found:
+    if "lm_head.weight" not in file_names:
         if says is False:
             raise ValueError(f"{source}: tensor 'lm_head.weight': missing, but config.json has "
                              "tie_word_embeddings false")
         return True
     if says is False:
         return False
-    E, head = tensors[found[E]], tensors[found["lm_head.weight"]]
+    E, head = tensors[file_names[E]], tensors[file_names["lm_head.weight"]]
     rows = 1024                             # at a time
     return E.dtype == head.dtype and E.shape == head.shape and all(
         E[i:i + rows].tobytes() == head[i:i + rows].tobytes() for i in range(0, len(E), rows))
 
 
-def match_names(path, fields, source, tensors, found, config):
+def match_names(path, fields, source, tensors, file_names, config):
     """Our name -> name in the file. A file without any bias is nanoGPT's: they are all 0."""
     model_type = MODEL_TYPES[config.norm]
     short = {name: short_name(name, model_type) for name in shapes(config)}
     biases = {name for name in short if name.endswith((".b", ".bias"))}
-    has_biases = any(short[name] in found for name in biases)
+    has_biases = any(short[name] in file_names for name in biases)
     if fields.get("bias", has_biases) != has_biases:
         raise ValueError(f"{path}: bias is {fields['bias']}, but {source} has {'' if has_biases else 'no '}biases")
     if not has_biases:
         short = {name: short[name] for name in short if name not in biases}
 
     expected = f"expected a {model_type} with n_layer = {config.n_layer}"
-    missing = [name for name in short.values() if name not in found]
+    missing = [name for name in short.values() if name not in file_names]
     if missing:
         raise ValueError(f"{source}: tensor {show(missing[0])}: missing{and_more(missing)}; "
                          + expected)
-    extra = [found[name] for name in found.keys() - short.values() - {"lm_head.weight"}]
+    extra = [file_names[name] for name in file_names.keys() - short.values() - {"lm_head.weight"}]
     if extra:
         raise ValueError(f"{tensors.files[min(extra)]}: tensor {show(min(extra))}: "
                          f"not expected{and_more(extra)}; " + expected)
-    return {name: found[short[name]] for name in short}
+    return {name: file_names[short[name]] for name in short}
 
 
 def and_more(names):

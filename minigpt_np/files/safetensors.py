@@ -187,12 +187,12 @@ def _parse(raw, path):
 
 def _unique(pairs):
     """A JSON object as a dict, if no key comes twice."""
-    found = {}
+    fields = {}
     for key, value in pairs:
-        if key in found or not _is_text(key):
-            raise ValueError(f"key {show(key)} " + ("twice" if key in found else "is not Unicode"))
-        found[key] = value
-    return found
+        if key in fields or not _is_text(key):
+            raise ValueError(f"key {show(key)} " + ("twice" if key in fields else "is not Unicode"))
+        fields[key] = value
+    return fields
 
 
 def _no_constant(name):

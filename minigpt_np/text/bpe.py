@@ -78,7 +78,7 @@ def learn_merges(text, tokens, size):
     """The merges learned from `text`. `tokens`, the 256 bytes, grows by one for each, up to `size`.
 
     Each merge changes only the words it occurs in and the counts of the pairs in those, so the
-    text is counted once. Pairs wait in a heap of (-count, left id, right id), least first, noted
+    text is counted once. Pairs wait in a heap of (-count, left id, right id), least first, pushed
     when they come into being; later their counts only fall.
     """
     id_of = {token: v for v, token in enumerate(tokens)}
@@ -97,8 +97,8 @@ def learn_merges(text, tokens, size):
     heap = [(-count[pair], pair) for pair in count]
     heapq.heapify(heap)
     while heap and len(tokens) < size:
-        noted, pair = heapq.heappop(heap)
-        if noted != -count[pair]:         # other merges took some since
+        pushed, pair = heapq.heappop(heap)
+        if pushed != -count[pair]:         # other merges took some since
             heapq.heappush(heap, (-count[pair], pair))
             continue
         if count[pair] < 2:
@@ -229,7 +229,7 @@ class MergingTokenizer:
             rank, i = heapq.heappop(heap)
             j = after[i]
             if j == n or (ids[i], ids[j]) != self.merges[rank]:
-                continue                  # one of the two has been merged since it was noted
+                continue                  # one of the two has been merged since it was pushed
             ids[i], ids[j] = self._made[rank], None
             after[i] = after[j]
             if after[i] < n:

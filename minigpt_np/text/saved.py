@@ -38,7 +38,7 @@ class Saved:
         """The merges as pairs of ids; of the other tokens, `is_letter` tells what they begin from.
 
         Every line must have two tokens that are letters or made by lines above, and make one that is in
-        the vocabulary. A token that no line makes is special if it is noted as that, or in brackets:
+        the vocabulary. A token that no line makes is special if it is marked as that, or in brackets:
         <pad>, [MASK]. Raises ValueError naming file and line for anything else.
         """
         if "" in self.special:
@@ -186,12 +186,12 @@ def read_object(path):
     """The JSON object in a file."""
     raw = read_bytes(path, MOST)
     try:
-        found = json.loads(raw.decode())
+        value = json.loads(raw.decode())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: {type(found).__name__} given, expected a JSON object")
-    return found
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: {type(value).__name__} given, expected a JSON object")
+    return value
 
 
 def check_ids(id_of, path):

@@ -127,14 +127,14 @@ def load(path):
         if text.nbytes > MAX_STATE:
             raise ValueError(f"{text.nbytes:,} bytes of state, expected at most {MAX_STATE:,}")
         state = json.loads(text.tobytes())
-        found = state["format"]
+        file_format = state["format"]
     except (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError,
             NotImplementedError, RuntimeError, OverflowError) as error:
         if getattr(error, "filename", None) is not None:        # it cannot be opened
             raise
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: not a saved run ({error})") from error
-    if found != FORMAT:
-        raise ValueError(f"{path}: format {show(found)} given, expected {FORMAT!r}")
+    if file_format != FORMAT:
+        raise ValueError(f"{path}: format {show(file_format)} given, expected {FORMAT!r}")
     run = Run(str(path), arrays, state)
     run._check(lambda: (run.config, [state[field] for field in FIELDS], state["generators"].items(),
                         state["optimizer"]["kind"], state["optimizer"]["settings"].items()))

@@ -39,9 +39,9 @@ class Optimizer:
 
         Raises ValueError for an attribute that has been set to anything else.
         """
-        found = {name: check(name, getattr(self, name)) for name, check in self.SETTINGS.items()}
-        vars(self).update(found)
-        return found
+        settings = {name: check(name, getattr(self, name)) for name, check in self.SETTINGS.items()}
+        vars(self).update(settings)
+        return settings
 
     def arrays(self):
         """Attribute name -> array, of params.flat's shape."""
@@ -140,7 +140,7 @@ class SGD(Optimizer):
         self.params.flat[chunk] -= lr * velocity
 
 
-def worker_chunks(params, n_decayed, worker=0, workers=1):
+def worker_chunks(params, n_decayed, worker, workers):
     """(slice of params.flat, whether it decays), each of at most CHUNK numbers that all decay or all do not.
 
     The first n_decayed numbers do. All slices together are the whole vector; a worker's are one part of it.

@@ -1,5 +1,6 @@
 """demos/one_matrix.py: its instruments measure what they say; what must hold exactly does; the text is its numbers'."""
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 import one_matrix as demo
 from findings import cost, e_alone, likelihood, magnitude, tie_done_wrong, turning_point, who_moves_e, why_output
-from findings.summary import BEGIN, BLOCK, END, sentences, with_block
+from findings.summary import BEGIN, BLOCK, END, lead, with_block
 from lib import instruments, lab as laboratory
 from lib.lab import TIED, UNTIED, Gradient, Kind, Lab, Probe, Settings, Task
 from minigpt_np import GPT, AdamW, BPETokenizer, GPTConfig
@@ -100,7 +101,7 @@ def test_processes_train_the_same_and_a_folder_keeps_it(lab, tmp_path, monkeypat
     for run, expected in zip(Lab(lab.settings, lab.seeds, folder=tmp_path).runs(TIED), runs):
         assert_bits(run.model.params.flat, expected.model.params.flat)
         assert run.loss == expected.loss and run.losses.tolist() == expected.losses.tolist()
-        for group in ("looks", "probes"):
+        for group in ("snapshots", "probes"):
             found, before = getattr(run, group), getattr(expected, group)
             assert found.keys() == before.keys()
             assert all((found[name] == before[name]).all() for name in found)
@@ -113,11 +114,11 @@ def test_a_kept_run_is_found_only_for_the_very_same_task(lab):
     assert len(names) == 2 * 3 * 2 * 2
 
 
-def test_looks_begin_before_the_first_step_and_end_with_the_loss(lab):
+def test_snapshots_begin_before_the_first_step_and_end_with_the_loss(lab):
     for run in lab.runs(TIED):
-        assert run.looks["steps"][0] == 0 and run.looks["steps"][-1] == lab.settings.steps
-        assert run.looks["loss"][-1] == run.loss
-        assert_bits(run.looks["E"][-1], run.model.params.E)
+        assert run.snapshots["steps"][0] == 0 and run.snapshots["steps"][-1] == lab.settings.steps
+        assert run.snapshots["loss"][-1] == run.loss
+        assert_bits(run.snapshots["E"][-1], run.model.params.E)
         assert run.probes["steps"][0] == 1 and run.probes["steps"][-1] == lab.settings.steps
         assert (run.probes["logits rows"] == 1).all() and (run.probes["lookup rows"] < 1).all()
 
@@ -414,7 +415,7 @@ def test_what_is_written_is_told_by_the_numbers_alone(whole, numbers, capsys, tm
     assert (tmp_path / "page.html").read_bytes() == (folder / "page.html").read_bytes()
     assert all(len(line) <= 80 for line in printed.split("\n"))
     assert "nan" not in printed.replace("nats", "").replace("dominan", "")
-    assert (folder / "README.md").read_text() == with_block(f"before\n{BEGIN}\n{END}\nafter\n", sentences(numbers))
+    assert (folder / "README.md").read_text() == with_block(f"before\n{BEGIN}\n{END}\nafter\n", numbers)
     # The answer comes first, each finding in a claim and a number; then the details in the same order.
     claims = [module.answer(numbers["findings"][str(n)])[0] for n, module in demo.FINDINGS.items()]
     flat = " ".join(printed.split())
@@ -446,11 +447,20 @@ def test_full_searches_rates_and_lengths_and_sizes(text, tmp_path, monkeypatch):
 def test_the_readme_and_the_long_form_are_those_of_the_committed_numbers():
     numbers = demo.read_numbers(COMMITTED)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text == with_block(text, sentences(numbers)), "run the command in README.md's comment"
+    assert text == with_block(text, numbers), "run the command in README.md's comment"
     long = (ROOT / "demos" / "findings" / "README.md").read_text(encoding="utf-8")
     assert long == demo.tell(numbers).markdown()
     block = BLOCK.search(text).group()
-    assert len(sentences(numbers)) <= 12 and sum(map(block.count, (". ", ".\n"))) <= 12
+    assert block.count("\n- **") == 5 and len(re.findall(r"\.\s", block)) <= 12              # sentences
+
+
+def test_the_answer_in_a_sentence_is_given_only_where_the_numbers_bear_it_out():
+    numbers = demo.read_numbers(COMMITTED)
+    assert demo.tell(numbers).text().split("\n")[3].startswith(lead(numbers)[:40])
+    like = numbers["findings"]["4"]["when"]["throughout"]
+    like["output"], like["input"] = like["input"], like["output"]
+    assert lead(numbers) == ""
+    assert demo.tell(numbers).text().split("\n")[3].startswith(numbers["about"]["source"])
 
 
 def test_the_committed_sweep_has_the_best_rate_of_every_kind():

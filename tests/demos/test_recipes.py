@@ -44,7 +44,7 @@ def test_a_recipe_typed_literally_shows_what_it_says(program, session):
 
 def test_there_are_recipes_for_the_page_for_the_gradient_of_E_and_for_a_training_step():
     assert [program.split()[0] for program, _ in RECIPES] == [
-        "demos/one_page.py", "demos/tied_gradients.py", "demos/sort.py"]
+        "demos/tied_gradients.py", "demos/one_page.py", "demos/sort.py"]
     assert {"dE += dlogits.T @ h", "dhead += dlogits.T @ cache.h", "dE[unique_ids] += dx_sums"} <= {
         line.strip(" ->").split("  ")[0] for _, session in RECIPES for line in session.splitlines()}
 

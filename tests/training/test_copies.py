@@ -75,6 +75,7 @@ def test_a_copied_trainer_goes_on_as_the_trainer(way, kind, threads, tmp_path):
     assert_bits(other.model.params.flat, before)
     other.step(IDS, IDS)
     assert (model.params.flat == before).all() and (other.model.params.flat != before).any()
+    assert type(other.team()) is type(trainer.team())           # what a copy holds can be shared, too
 
     # both ways of saving write the model that it is now
     other.model.save_pretrained(tmp_path)

@@ -247,8 +247,9 @@ def test_settings_that_mean_nothing_are_refused_before_anything_is_computed(thre
     before, grads = state(trainer), trainer.grads.flat.copy()
     good = getattr(trainer.optimizer, name)
     setattr(trainer.optimizer, name, value)
-    with pytest.raises(ValueError, match=f"^{name}: .* given, expected"):
-        trainer.step(IDS, IDS)
+    for step, arguments in ((trainer.step, (IDS, IDS)), (trainer.optimizer.step, (trainer.grads,))):
+        with pytest.raises(ValueError, match=f"^{name}: .* given, expected"):
+            step(*arguments)
     setattr(trainer.optimizer, name, good)
     assert state(trainer) == before and (trainer.grads.flat == grads).all()
 
