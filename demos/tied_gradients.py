@@ -33,7 +33,7 @@ from minigpt_np.training.progress import Progress
 TEXT = "the dog saw the cat and the cat saw the bird fly"
 EXTRA_TOKENS = {"words": "fish", "characters": "z"}     # in the vocabulary, but not in the text
 GAPS = {"words": " ", "characters": ""}         # between two tokens
-LEARNING_RATE = 0.1
+LEARNING_RATE = 0.05        # at twice this the loss of the sentence leaps up now and then
 LARGEST = 10_000_000        # parameters: this is about models small enough to look at
 DRAWN = 1_500               # cells of a matrix, at most, in a page
 
@@ -547,7 +547,7 @@ def html_repeated(lesson):
         return [said(NOT_TWICE)]
     rows = [f"{name.strip()}: {note}" for name, note in zip(again.names, again.notes)]
     return [figures(matrices.matrix("row", again.rows, rows, use="lookup",
-                                    title=f"What is added to row {again.token} of dE"), kind="again"), said(WHY_SUMS)]
+                                    title=f"What is added to row “{again.token}” of dE"), kind="again"), said(WHY_SUMS)]
 
 
 def html_proof(lesson):

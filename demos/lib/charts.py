@@ -9,6 +9,7 @@ from html import escape
 
 import numpy as np
 
+from lib.matrices import part
 from lib.terminal import COLUMNS, pad
 from minigpt_np.files.atomic import whole_file
 
@@ -245,47 +246,11 @@ def spread(numbers, digits=3):
 
 
 def style():
-    """The page's CSS."""
+    """The page's CSS: the colours of the lines, and pages/charts.css."""
+    light, dark = (";".join(f"--s{i}:{pair[shade]}" for i, pair in enumerate(COLOURS)) for shade in (0, 1))
     lines = "".join(f".s{i}{{stroke:var(--s{i});stroke-dasharray:{dash or 'none'}}}\n"
                     for i, dash in enumerate(DASHES))
-    light, dark = (";".join(f"--s{i}:{pair[shade]}" for i, pair in enumerate(COLOURS))
-                   for shade in (0, 1))
-    return f"""
-:root{{color-scheme:light dark;--ink:#1c2430;--soft:#59636e;--line:#d5dae0;--page:#fff;{light}}}
-@media(prefers-color-scheme:dark){{
-:root{{--ink:#e4e8ee;--soft:#a3adb8;--line:#39424d;--page:#12171d;{dark}}}}}
-body{{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}}
-main{{max-width:1160px;margin:auto;padding:12px 16px 48px}}
-h1{{font-size:1.6rem;line-height:1.2}}
-h2{{font-size:1.25rem;margin-top:2.5rem}}
-p{{max-width:46rem}}
-.wide{{overflow-x:auto}}
-table{{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}}
-td,th{{padding:3px 12px 3px 0;text-align:right;white-space:nowrap}}
-tr{{border-bottom:1px solid var(--line)}}
-td:first-child,th:first-child{{text-align:left}}
-.charts{{display:grid;gap:20px 28px}}
-.charts{{grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr))}}
-figure{{margin:12px 0;max-width:560px}}
-figcaption{{font-weight:600;font-size:.95rem}}
-svg{{width:100%;height:auto;display:block}}
-.legend{{display:flex;flex-wrap:wrap;gap:2px 14px;font-size:.85rem;min-height:1.2em}}
-.legend span{{display:flex;align-items:center;gap:5px}}
-.key{{width:28px;height:12px}}
-polyline,path{{fill:none;stroke-width:1.8}}
-.grid{{stroke:var(--line);stroke-width:.7}}
-.axis{{stroke:var(--soft);stroke-width:1}}
-.bar{{fill:var(--s0);opacity:.75}}
-.seed{{stroke:var(--ink);stroke-width:1.2}}
-text{{font:11px system-ui,sans-serif;fill:var(--soft)}}
-.mid{{text-anchor:middle}}
-.end{{text-anchor:end}}
-{lines}.dots{{stroke-width:3.2;stroke-linecap:round;stroke-dasharray:none;opacity:.55}}
-.key .dots{{stroke-width:9;opacity:1}}
-@media(max-width:600px){{table{{font-size:.78rem}}
-td,th{{padding-right:8px}}
-th,td:first-child{{white-space:normal}}}}
-"""
+    return f":root{{{light}}}\n@media(prefers-color-scheme:dark){{:root{{{dark}}}}}\n{lines}{part('charts.css')}"
 
 
 def save(path, text):

@@ -171,7 +171,8 @@ def scenes(film, name, V, gap="", validation=(), references=()):
         } for i, frame in enumerate(frames)],
         "losses": rounded(film.losses), "validation": rounded(list(map(list, validation))),
         "references": [[text, rounded(loss)] for text, loss in references],
-        "chapters": chapters(film, arrays["E"][-1], name, V, references, tied="head" not in arrays),
+        "chapters": chapters(film, arrays["E"][-1], name, V, references, tied="head" not in arrays,
+                             heap=2 * np.std(arrays["E"][0]) < np.std(arrays["E"][-1])),
     }
 
 
@@ -211,10 +212,13 @@ def rounded(x):
 
 # ---- what it says --------------------------------------------------------------------------------
 
-def chapters(film, E, name, V, references, tied=True):
-    """The phases that the frames show: {"frame", "title", "text"}, in their order; texts of measured numbers."""
+def chapters(film, E, name, V, references, tied=True, heap=True):
+    """The phases that the frames show: {"frame", "title", "text"}, in their order; texts of measured numbers.
+
+    heap: whether the rows lie close together at first, beside where they end.
+    """
     frames = film.frames
-    found = [(0, *beginning(frames[0], V, tied))]
+    found = [(0, *beginning(frames[0], V, tied, heap))]
     early, joined = turning_points(frames)
     if early:
         found.append((early, *logits_alone(frames[early], references, tied)))
@@ -245,7 +249,7 @@ def turning_points(frames):
     return early, next((i for i in after if ratio(frames[i]) <= 1.25), None)
 
 
-def beginning(frame, V, tied):
+def beginning(frame, V, tied, heap):
     if frame["step"]:
         return f"Step {frame['step']}", "The film begins here: the steps before this one were not recorded."
     where = ("to dE: orange from the logits, to every row; blue from the lookup, only to rows that were looked up. Now "
@@ -253,9 +257,10 @@ def beginning(frame, V, tied):
              "to each: orange from the logits, to every row of head; blue from the lookup, only to rows of E that were "
              "looked up. Now press Play, and see which of the two learns first.")
     return "Before the first step", (
-        f"{'E is' if tied else 'E and head are'} noise: small random numbers, a row for each token; in the plane the "
-        f"rows lie in one heap. The model knows nothing: its loss, {frame['loss']:.2f}, is about that of a blind "
-        f"guess, log V = {np.log(V):.2f}. Look at what the step is about to add {where}")
+        f"{'E is' if tied else 'E and head are'} noise: small random numbers, a row for each token"
+        f"{'; in the plane the rows lie in one heap' * bool(heap)}. The model knows nothing: its loss, "
+        f"{frame['loss']:.2f}, is about that of a blind guess, log V = {np.log(V):.2f}. Look at what the step is about "
+        f"to add {where}")
 
 
 def logits_alone(frame, references, tied):

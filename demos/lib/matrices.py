@@ -3,6 +3,7 @@
 pages/cells.css says what a number looks like, pages/cells.js lets mouse, finger and keyboard reach it;
 both also serve pages that draw their cells by script.
 """
+import math
 from html import escape
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def matrix(name, values, rows, scale=None, use="", title="", note="", columns=()
     scale = scale or float(np.abs(values).max(initial=0)) or 1.0
     C = values.shape[1]
     digits, lines = C <= DIGITS_UP_TO, []
+    n = power(scale) if digits else 0
+    note = "; ".join(filter(None, [note, unit(n)]))
     if columns:
         heads = "".join(f'<th scope="col">{escape(c)}</th>' for c in columns)
         lines.append(f"<thead><tr><td></td>{heads}</tr></thead>")
@@ -37,7 +40,7 @@ def matrix(name, values, rows, scale=None, use="", title="", note="", columns=()
             about = f"{name}[{rows[r]}, {columns[c] if columns else c}] = {value:.4g}"
             cells.append(f'<td class="{looks(value, use)}" style="--a:{min(1, abs(value) / scale):.3f}" '
                          f'tabindex="{0 if r == c == 0 else -1}" title="{escape(about)}">'
-                         f'{brief(value) if digits else ""}</td>')
+                         f'{brief(value / 10 ** n) if digits else ""}</td>')
         lines.append(f"<tr>{''.join(cells)}</tr>")
     title = escape(title or name)
     return (f'<div class="drawing"><div class="titles {use}">{title}</div>'
@@ -50,6 +53,15 @@ def looks(value, use=""):
     """The classes of a cell: its sign, and whose number it is."""
     sign = "positive" if value > 0 else "negative" if value < 0 else "zero"
     return f"cell {sign} {use}".rstrip()
+
+
+def power(most):
+    """n: cells show units of 10ⁿ. 0 unless all numbers, of which the largest is `most`, are small."""
+    return math.floor(math.log10(most)) if most < 0.0995 else 0
+
+
+def unit(n):
+    return "× 10⁻" + "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(-n)) if n else ""
 
 
 def brief(value):

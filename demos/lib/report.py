@@ -6,21 +6,9 @@ away on the page until the reader opens them.
 import textwrap
 from html import escape
 
+from lib import matrices
 from lib.charts import on_one_scale, style
 from lib.terminal import COLUMNS, pad, width
-
-FOLDED = """
-.answer{font-size:1.08rem;max-width:46rem}
-.answer li{margin:.5rem 0}
-.answer a{color:inherit;text-decoration-color:var(--soft);text-underline-offset:3px}
-.answer .number{display:block;color:var(--soft);font-size:.92rem}
-.wide{margin:1rem 0}
-.charts{grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr))}
-details{border-top:1px solid var(--line);padding:.5rem 0}
-details[open]{padding-bottom:1.5rem}
-summary{cursor:pointer;font-weight:600;font-size:1.1rem;max-width:46rem;padding:.3rem 0}
-summary:focus-visible{outline:2px solid var(--s0);outline-offset:3px}
-"""
 
 
 class Report:
@@ -112,9 +100,9 @@ class Report:
                            f'<div id="{n}">{"".join(map(self._html, parts))}</div></details>')    # a link to it opens it
         return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
                 '<meta name="viewport" content="width=device-width, initial-scale=1">'
-                f'<title>{title}</title><style>{style()}{FOLDED}</style></head>'
+                f'<title>{title}</title><style>{style()}{matrices.part("report.css")}</style></head>'
                 f'<body><main><h1>{title}</h1>{first}<ol class="answer">{"".join(answer)}</ol>'
-                f'<h2>What each stands on</h2>{"".join(details)}</main></body></html>\n')
+                f'<h2>What each stands on</h2>{"".join(details)}</main><script>\n{matrices.part("report.js")}</script></body></html>\n')
 
     def _html(self, part):
         kind, *what = part
@@ -122,9 +110,9 @@ class Report:
             return f"<p>{inline(*what)}</p>"
         if kind == "table":
             heads, rows = what
-            cells = ["".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)
-                     for tag, row in (("th", heads), *(("td", row) for row in rows))]
-            return f'<div class="wide"><table>{"".join(f"<tr>{row}</tr>" for row in cells)}</table></div>'
+            cells = ["".join(f"<th>{escape(cell)}</th>" if cell else "<td></td>" for cell in heads),
+                     *("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)]
+            return f'<div class="wide" tabindex="0" role="group" aria-label="A table"><table>{"".join(f"<tr>{row}</tr>" for row in cells)}</table></div>'
         return f'<div class="charts">{"".join(chart.svg() for chart in what[0])}</div>'
 
 

@@ -131,7 +131,10 @@ def test_a_report_says_the_same_in_a_terminal_on_a_page_and_in_markdown():
         assert said in text and said in page.text.replace("\u00a0", " ") and said in markdown
     assert "| row | 1 | 22 |" in markdown and "a\\|b" in markdown
     assert text.index("3 ± 1") < text.index("-----") < text.index("333")      # the answer first, then the details
-    assert re.search(r"<summary>4\. A claim &amp; its .*?</summary>.*333", report.html())
+    html = report.html()
+    assert re.search(r"<summary>4\. A claim &amp; its .*?</summary>.*333", html)
+    assert "<th></th>" not in html and html.count('class="wide" tabindex="0"') == html.count("<table>") == 1
+    assert "beforeprint" in html            # what is folded away is there on paper
 
 
 def test_words_follow_the_numbers():

@@ -228,6 +228,17 @@ def test_no_chapter_is_told_that_did_not_happen(frames, titles):
     assert [c["title"] for c in found] == titles
 
 
+@pytest.mark.parametrize("moved, heap", [(9, True), (0.01, False)])
+def test_rows_are_said_to_begin_in_a_heap_only_where_one_sees_it(moved, heap):
+    model = GPT(GPTConfig(vocab_size=5, block_size=2, n_layer=1, n_head=1, n_embd=4), seed=0, dtype=np.float64)
+    rolls = film.Film(1, [0, 1, 2])
+    for step in (0, 1):
+        rolls.record(step, model, np.array([[0, 1]]), np.array([[1, 2]]), str)
+        model.params.E[:] *= 1 + moved
+    scenes = film.scenes(rolls, str, 5)
+    assert ("heap" in scenes["chapters"][0]["text"]) == heap
+
+
 # ---- the page ------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("tie", [True, False])

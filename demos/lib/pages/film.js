@@ -187,8 +187,8 @@ function film(root, data) {
       },
       reference(text, value) {
         draw("path", {class: "reference", d: `M${L},${up(value)}H${W - R}`}, svg);
-        const left = value < 0.9 * highest / 1.12;      // there the curve has yet to come down
-        draw("text", {class: left ? "" : "end", x: left ? L + 4 : W - R, y: up(value) + (left ? 13 : -4)}, svg, text);
+        const below = losses[losses.length - 1][1] > value;     // the curve ends above it
+        draw("text", {class: "end", x: W - R, y: up(value) + (below ? 13 : -4)}, svg, text);
       },
       now(step) { mark.setAttribute("d", `M${across(step)},${T}V${H - B}`); },
     };
@@ -208,8 +208,8 @@ function film(root, data) {
   const losses = data.losses.length > 1 ? [[frames[0].step, frames[0].loss], ...data.losses] : frames.map(f => [f.step, f.loss]);
   const loss = chart(find(".loss svg"), false, [...losses, ...data.validation, ...data.references].map(p => p[1]),
     `The loss over the steps: from ${three(losses[0][1])} to ${three(losses[losses.length - 1][1])}`);
-  for (const [text, value] of data.references) loss.reference(text, value);
   loss.line("", losses);
+  for (const [text, value] of data.references) loss.reference(text, value);
   loss.dots("held", data.validation);
   if (data.validation.length) element("p", "note", "Line: in training. Circles: on text that is held out.", find(".loss"));
   const lookups = frames.map(f => [f.step, f.norms[0]]), logits = frames.map(f => [f.step, f.norms[1]]);
