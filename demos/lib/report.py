@@ -95,14 +95,16 @@ class Report:
         title, first = escape(self.title), "".join(map(self._html, self.findings[0][3]))
         answer, details = [], []
         for n, claim, number, parts in self.findings[1:]:
-            answer.append(f'<li value="{n}"><a href="#{n}">{inline(claim)}</a> <span class="number">{inline(number)}</span></li>')
+            answer.append(f'<li value="{n}"><a href="#{n}">{inline(claim)}</a> '
+                          f'<span class="number">{inline(number)}</span></li>')
             details.append(f'<details><summary>{n}. {inline(claim)}</summary>'
-                           f'<div id="{n}">{"".join(map(self._html, parts))}</div></details>')    # a link to it opens it
+                           f'<div id="{n}">{"".join(map(self._html, parts))}</div></details>')     # a link opens it
         return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
                 '<meta name="viewport" content="width=device-width, initial-scale=1">'
                 f'<title>{title}</title><style>{style()}{matrices.part("report.css")}</style></head>'
                 f'<body><main><h1>{title}</h1>{first}<ol class="answer">{"".join(answer)}</ol>'
-                f'<h2>What each stands on</h2>{"".join(details)}</main><script>\n{matrices.part("report.js")}</script></body></html>\n')
+                f'<h2>What each stands on</h2>{"".join(details)}</main>'
+                f'<script>\n{matrices.part("report.js")}</script></body></html>\n')
 
     def _html(self, part):
         kind, *what = part
@@ -112,7 +114,8 @@ class Report:
             heads, rows = what
             cells = ["".join(f"<th>{escape(cell)}</th>" if cell else "<td></td>" for cell in heads),
                      *("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)]
-            return f'<div class="wide" tabindex="0" role="group" aria-label="A table"><table>{"".join(f"<tr>{row}</tr>" for row in cells)}</table></div>'
+            return ('<div class="wide" tabindex="0" role="group" aria-label="A table">'
+                    f'<table>{"".join(f"<tr>{row}</tr>" for row in cells)}</table></div>')
         return f'<div class="charts">{"".join(chart.svg() for chart in what[0])}</div>'
 
 

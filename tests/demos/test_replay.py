@@ -281,10 +281,11 @@ def test_no_page_restyles_the_cells():
     classes = {name for group in re.findall(r"\.cell((?:\.[a-z]+)+)", cells) for name in group.split(".") if name}
     assert {"positive", "negative", "zero"} <= classes
     for style in ("replay.css", "film.css", "lesson.css", "page.css"):
-        bare = {selector.strip() for rule in re.findall(r"([^{};/]+)\{", matrices.part(style)) for selector in rule.split(",")}
+        rules = re.findall(r"([^{};/]+)\{", matrices.part(style))
+        bare = {selector.strip() for rule in rules for selector in rule.split(",")}
         assert not {f".{name}" for name in classes} & bare, style
-    given = {name for script in ("cells.js", "arrays.js") for text in re.findall(r'"cell ([a-z ]+)"', matrices.part(script))
-             for name in text.split()}
+    given = {name for script in ("cells.js", "arrays.js")
+             for text in re.findall(r'"cell ([a-z ]+)"', matrices.part(script)) for name in text.split()}
     assert given <= classes
 
 

@@ -28,7 +28,8 @@ function film(root, data) {
   const plane = find(".plane svg"), arrow = 44;
   const everywhere = frames.flatMap(f => data.matrices.flatMap(kind => f.places[kind]));
   const [left, right] = bounds(everywhere.map(p => p[0])), [low, high] = bounds(everywhere.map(p => p[1]));
-  const x = place => 30 + 340 * (place[0] - left) / (right - left), y = place => 370 - 340 * (place[1] - low) / (high - low);
+  const x = place => 30 + 340 * (place[0] - left) / (right - left);
+  const y = place => 370 - 340 * (place[1] - low) / (high - low);
   draw("path", {class: "axis", d: `M${x([0, 0])},10V390M10,${y([0, 0])}H390`}, plane);
   const trails = [], points = [];
   for (const kind of data.matrices)
@@ -58,10 +59,11 @@ function film(root, data) {
       const free = taken.every(t => px + width < t.x || t.x + t.width < px || Math.abs(py - t.y) > 13);
       name.setAttribute("visibility", free ? "visible" : "hidden");
       if (free) taken.push({x: px, y: py, width});
-      for (const use of ["logits", "lookup"]) if (pushes[use]) pushes[use].setAttribute("d", arrowTo(frame.pushes[use][r]));
+      for (const [use, path] of Object.entries(pushes)) path.setAttribute("d", arrowTo(frame.pushes[use][r]));
     }
     for (const {kind, r, line} of trails) {
-      line.setAttribute("points", frames.slice(0, now + 1).map(f => x(f.places[kind][r]).toFixed(1) + "," + y(f.places[kind][r]).toFixed(1)).join(" "));
+      const places = frames.slice(0, now + 1).map(f => f.places[kind][r]);
+      line.setAttribute("points", places.map(p => `${x(p).toFixed(1)},${y(p).toFixed(1)}`).join(" "));
       line.setAttribute("class", r === chosen ? "trail chosen" : "trail");
     }
     plane.setAttribute("aria-label", `${plural(labels.length, "row")} as points in a plane, step ${frame.step}`);
@@ -80,9 +82,11 @@ function film(root, data) {
   const digits = data.columns <= 8;
   const heads = {E: "E", head: "head", logits: "from the logits", lookup: "from the lookup"};
   const cells = kinds.map(() => []), tableRows = [], tops = {};
-  const most = Object.fromEntries(data.matrices.map(kind => [kind, largest(frames.flatMap(f => f.cells[kind].flat()))]));
+  const most = Object.fromEntries(data.matrices.map(kind =>
+    [kind, largest(frames.flatMap(f => f.cells[kind].flat()))]));
   {
-    const table = element("table", `matrix ${digits ? "" : "narrow"} ${kinds.length > 3 ? "four" : ""}`, undefined, find(".numbers .wide"));
+    const classes = ["matrix", digits ? "" : "narrow", kinds.length > 3 ? "four" : ""].join(" ");
+    const table = element("table", classes, undefined, find(".numbers .wide"));
     table.setAttribute("role", "grid");
     table.setAttribute("aria-label", "E and the two contributions to its gradient, a row for each token");
     const top = element("tr", "", undefined, element("thead", "", undefined, table));
@@ -118,7 +122,8 @@ function film(root, data) {
       }
     });
     if (data.columns < data.D || labels.length < data.V)
-      element("p", "note", `${labels.length} of ${data.V} rows, those of the commonest tokens; ${data.columns} of ${data.D} columns.`, find(".numbers"));
+      element("p", "note", `${labels.length} of ${data.V} rows, those of the commonest tokens; `
+        + `${data.columns} of ${data.D} columns.`, find(".numbers"));
   }
   function scaleOf(kind, frame) {       // both contributions have one, of this step; E one for the whole film
     return most[kind] || largest([...frame.cells.logits.flat(), ...frame.cells.lookup.flat()]);
@@ -135,7 +140,8 @@ function film(root, data) {
       }));
     });
     tableRows.forEach((line, r) => { line.className = r === chosen ? "chosen" : ""; });
-    find(".scales").textContent = `Darkest: ${three(scaleOf("E", frame))} in E, ${three(scaleOf("logits", frame))} in both contributions.`;
+    find(".scales").textContent = `Strongest: ${three(scaleOf("E", frame))} in E, `
+      + `${three(scaleOf("logits", frame))} in both contributions.`;
   }
   function short(value, scale) {        // digits in a cell: in units of the scale's power of ten
     const n = power(scale);
@@ -176,9 +182,10 @@ function film(root, data) {
     const mark = draw("path", {class: "now"}, svg);
     return {
       line(classes, pairs) {            // of one point a dot
-        const shown = pairs.filter(p => !log || p[1] > 0), places = shown.map(p => `${across(p[0]).toFixed(1)},${up(p[1]).toFixed(1)}`);
-        const g = draw("g", {}, svg);
-        if (shown.length === 1) draw("circle", {class: `dot ${classes}`, r: 4, cx: across(shown[0][0]), cy: up(shown[0][1])}, g);
+        const shown = pairs.filter(p => !log || p[1] > 0), g = draw("g", {}, svg);
+        const places = shown.map(p => `${across(p[0]).toFixed(1)},${up(p[1]).toFixed(1)}`);
+        if (shown.length === 1)
+          draw("circle", {class: `dot ${classes}`, r: 4, cx: across(shown[0][0]), cy: up(shown[0][1])}, g);
         else draw("polyline", {class: `line ${classes}`, points: places.join(" ")}, g);
         return g;
       },
@@ -187,8 +194,12 @@ function film(root, data) {
       },
       reference(text, value) {
         draw("path", {class: "reference", d: `M${L},${up(value)}H${W - R}`}, svg);
-        const below = losses[losses.length - 1][1] > value;     // the curve ends above it
-        draw("text", {class: "end", x: W - R, y: up(value) + (below ? 13 : -4)}, svg, text);
+        const crossing = losses.find(p => p[1] <= value) || losses[losses.length - 1];
+        const late = value < 0.95 * losses[0][1] && across(crossing[0]) > L + 0.3 * (W - L - R);
+        if (!late) return draw("text", {class: "end", x: W - R, y: up(value) - 4}, svg, text);
+        const words = text.split(" "), half = Math.ceil(words.length / 2);     // until then there is room below it
+        [words.slice(0, half), words.slice(half)].forEach((line, n) =>
+          draw("text", {x: L + 4, y: up(value) + 13 + 13 * n}, svg, line.join(" ")));
       },
       now(step) { mark.setAttribute("d", `M${across(step)},${T}V${H - B}`); },
     };
@@ -201,17 +212,20 @@ function film(root, data) {
         for (const m of steps) if (m * 10 ** p >= lowest && m * 10 ** p <= highest) found.push(m * 10 ** p);
       return found;
     }
-    const raw = (highest - lowest) / 4, unit = 10 ** Math.floor(Math.log10(raw)), size = unit * [1, 2, 5, 10].find(m => m * unit >= raw);
+    const raw = (highest - lowest) / 4, unit = 10 ** Math.floor(Math.log10(raw));
+    const size = unit * [1, 2, 5, 10].find(m => m * unit >= raw);
     for (let v = Math.ceil(lowest / size) * size; v <= highest; v += size) found.push(Number(v.toPrecision(12)));
     return found;
   }
-  const losses = data.losses.length > 1 ? [[frames[0].step, frames[0].loss], ...data.losses] : frames.map(f => [f.step, f.loss]);
+  const losses = data.losses.length > 1 ? [[frames[0].step, frames[0].loss], ...data.losses]
+    : frames.map(f => [f.step, f.loss]);
   const loss = chart(find(".loss svg"), false, [...losses, ...data.validation, ...data.references].map(p => p[1]),
     `The loss over the steps: from ${three(losses[0][1])} to ${three(losses[losses.length - 1][1])}`);
-  loss.line("", losses);
   for (const [text, value] of data.references) loss.reference(text, value);
+  loss.line("", losses);
   loss.dots("held", data.validation);
-  if (data.validation.length) element("p", "note", "Line: in training. Circles: on text that is held out.", find(".loss"));
+  if (data.validation.length)
+    element("p", "note", "Line: in training. Circles: on text that is held out.", find(".loss"));
   const lookups = frames.map(f => [f.step, f.norms[0]]), logits = frames.map(f => [f.step, f.norms[1]]);
   const norms = chart(find(".norms svg"), true, positive([...lookups, ...logits].map(p => p[1])),
     "The norm of what the logits and of what the lookup add to dE, over the steps");
@@ -239,19 +253,24 @@ function film(root, data) {
       if (id === v && t < ids.length - 1) lookups.push([b, t]);
       if (id === v && t > 0) targets.push([b, t - 1, frame.p[b][t - 1]]);
     }));
-    const where = places => places.length ? ` (position${places.length > 1 ? "s" : ""} ${places.map(p => p[1]).join(", ")})` : "";
     const listed = frame.ids.length === 1 && lookups.length <= 12;
-    const mean = targets.reduce((sum, t) => sum + t[2], 0) / targets.length;
-    list.push(`In the text below it is looked up ${lookups.length ? times(lookups.length) : "nowhere"}${listed ? where(lookups) : ""}. `
-      + (frame.rowNorms.lookup[chosen] ? `Each time its dx is added to the row; all lookups of this step together add a vector ${three(frame.rowNorms.lookup[chosen])} long.`
-        : "The lookup adds exactly 0 to the row."));
-    list.push(`It is the token to predict ${targets.length ? times(targets.length) : "nowhere"}${listed ? where(targets) : ""}`
-      + (targets.length ? `; the model gives it p = ${targets.length === 1 ? three(mean) : three(mean) + " on average"} there. ` : ". ")
-      + `The logits add (p ${MINUS} 1)/N · h at such positions and p/N · h at all others: together ${three(frame.rowNorms.logits[chosen])} long.`);
+    const where = places => !listed || !places.length ? ""
+      : ` (position${places.length > 1 ? "s" : ""} ${places.map(p => p[1]).join(", ")})`;
+    const howOften = places => (places.length ? times(places.length) : "nowhere") + where(places);
+    const mean = three(targets.reduce((sum, t) => sum + t[2], 0) / targets.length);
+    const fromLookup = frame.rowNorms.lookup[chosen], fromLogits = three(frame.rowNorms.logits[chosen]);
+    list.push(`In the text below it is looked up ${howOften(lookups)}. ` + (fromLookup
+      ? `Each time its dx is added to the row; all lookups of this step add a vector ${three(fromLookup)} long.`
+      : "The lookup adds exactly 0 to the row."));
+    list.push(`It is the token to predict ${howOften(targets)}`
+      + (targets.length ? `; the model gives it p = ${mean}${targets.length > 1 ? " on average" : ""} there. ` : ". ")
+      + `The logits add (p ${MINUS} 1)/N · h at such positions and p/N · h at all others: `
+      + `together ${fromLogits} long.`);
     if (frame.lookedUp[chosen] || frame.targets[chosen])
-      list.push(`In all steps so far: looked up ${times(frame.lookedUp[chosen])}, to predict ${times(frame.targets[chosen])}.`);
-    const near = frame.nearest[chosen].map(([r, cosine]) => `${labels[r]} (${three(Number(cosine.toFixed(2)))})`).join(", ");
-    if (near) list.push(`Rows of E at the smallest angle now, by their cosine: ${near}.`);
+      list.push(`In all steps so far: looked up ${times(frame.lookedUp[chosen])}, `
+        + `to predict ${times(frame.targets[chosen])}.`);
+    const near = frame.nearest[chosen].map(([r, cosine]) => `${labels[r]} (${three(Number(cosine.toFixed(2)))})`);
+    if (near.length) list.push(`Rows of E at the smallest angle now, by their cosine: ${near.join(", ")}.`);
     story.replaceChildren();
     const ul = element("ul", "", undefined, story);
     for (const text of list) element("li", "", text, ul);
@@ -277,12 +296,14 @@ function film(root, data) {
   function show(i) {
     now = i;
     const frame = frames[i], at = data.chapters.findLastIndex(chapter => chapter.frame <= i);
-    const where = `Step ${frame.step.toLocaleString("en")} of ${data.steps.toLocaleString("en")}, loss ${frame.loss.toFixed(frame.loss < .1 ? 4 : 2)}`;
+    const where = `Step ${frame.step.toLocaleString("en")} of ${data.steps.toLocaleString("en")}, `
+      + `loss ${frame.loss.toFixed(frame.loss < .1 ? 4 : 2)}`;
     slider.value = i;
     slider.setAttribute("aria-valuetext", where);
     output.textContent = where;
     find(".writes q").textContent = frame.text.replace(/\n/g, "⏎");
-    buttons.forEach((button, b) => b === at ? button.setAttribute("aria-current", "step") : button.removeAttribute("aria-current"));
+    buttons.forEach((button, b) => b === at ? button.setAttribute("aria-current", "step")
+      : button.removeAttribute("aria-current"));
     if (text.textContent !== data.chapters[at].text) text.textContent = data.chapters[at].text;
     drawPlane(frame);
     drawMatrices(frame);
