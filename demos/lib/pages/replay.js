@@ -12,6 +12,7 @@ function show(kind, n, entry = kind === "stop" || kind !== mode) {   // entry: o
   $("to-tour").setAttribute("aria-pressed", kind === "stop");
   $("to-lines").setAttribute("aria-pressed", kind === "step");
   chosen = null;
+  const before = stopNow;
   if (kind === "stop") showStop(n);
   else { showStep(n); fitMap(); }
   const end = kind === "stop" ? stops.length - 1 : shownSteps.length - 1;
@@ -21,12 +22,12 @@ function show(kind, n, entry = kind === "stop" || kind !== mode) {   // entry: o
   $("on").textContent = kind === "stop" && at === 0 ? "Begin ▶" : "Next ▶";
   const link = kind === "stop" ? `#stop=${stops[stopNow].name}` : `#step=${stepNow + 1}`;
   if (location.hash !== link) history[entry ? "pushState" : "replaceState"](null, "", link);
+  if (kind === "stop" && stopNow !== before) window.scrollTo(0, 0);
   return at < end;
 }
 function go(kind, n) {                  // by hand: playing stops
   stop();
   show(kind, n);
-  if (kind === "stop") window.scrollTo(0, 0);
 }
 function move(direction) {
   if (mode === "stop") return show("stop", stopNow + direction);
@@ -58,7 +59,7 @@ function follow() {                     // #stop=name, #stop=6, #step=57
 }
 
 $("back").addEventListener("click", () => { stop(); move(-1); });
-$("on").addEventListener("click", () => { stop(); move(1); if (mode === "stop") window.scrollTo(0, 0); });
+$("on").addEventListener("click", () => { stop(); move(1); });
 $("play").addEventListener("click", play);
 $("speed").addEventListener("change", () => { if (timer) { clearTimeout(timer); tick(); } });
 $("layer-back").addEventListener("click", () => go("step", nextLayer(-1)));
