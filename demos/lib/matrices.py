@@ -61,7 +61,7 @@ def power(most):
 
 
 def unit(n):
-    return "× 10⁻" + "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(-n)) if n else ""
+    return "×\u00a010⁻" + "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(-n)) if n else ""
 
 
 def brief(value):

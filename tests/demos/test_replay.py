@@ -260,7 +260,7 @@ def test_exactly_0_and_the_sign_show_without_colour(x):
 @given(st.floats(1e-6, 100), st.floats(-1, 1))
 def test_the_largest_number_of_a_matrix_is_legible_in_units_of_a_power_of_ten(most, share):
     html = matrices.matrix("x", np.array([[most, share * most]]), ["a"], note="small")
-    shown, unit = re.search(r">([^<]*)</td>", html)[1], re.search(r"× 10⁻([⁰¹²³⁴⁵⁶⁷⁸⁹]+)", html)
+    shown, unit = re.search(r">([^<]*)</td>", html)[1], re.search(r"×\s10⁻([⁰¹²³⁴⁵⁶⁷⁸⁹]+)", html)
     n = int("".join(str("⁰¹²³⁴⁵⁶⁷⁸⁹".index(digit)) for digit in unit[1])) if unit else 0
     assert float(shown) >= 0.1 and abs(float(shown) / 10 ** n - most) <= 0.0501 * max(most, 10 ** -n)
 

@@ -33,7 +33,7 @@ function power(most) {                  // n: cells show units of 10ⁿ. 0 unles
   return most < 0.0995 ? Math.floor(Math.log10(most)) : 0;
 }
 function unit(n) {
-  return n ? `× 10⁻${[...String(-n)].map(digit => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}` : "";
+  return n ? `×\u00a010⁻${[...String(-n)].map(digit => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}` : "";
 }
 function paint(cell, x, most, use = "") {       // use: "logits", "lookup", "sum" or ""
   const sign = x > 0 ? "positive" : x < 0 || x === "-inf" ? "negative" : x === 0 ? "zero" : "none";
