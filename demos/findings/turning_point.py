@@ -96,6 +96,16 @@ def what_the_lens_shows(model):
     return "the token read gives way to the one to come" if most else "the token read is not what the stream begins with"
 
 
+def what_undoing_shows(model):
+    costs = np.mean(model["undoing"], axis=0)
+    first, second = np.argsort(costs)[::-1][:2]
+    name = model["points"][1 + first]
+    if costs[second] <= 0:
+        return f"only {name} costs anything to undo"
+    times = costs[first] / costs[second]
+    return f"to undo {name} costs {times:.0f} times what the next one does" if times >= 2 else f"{name} costs most to undo, but not twice the next"
+
+
 def tell(numbers, report):
     tied, untied = of(numbers, True), of(numbers, False)
     if tied:
@@ -123,7 +133,7 @@ def tell(numbers, report):
                for what, key in (("token read", "p read"), ("token to come", "p next"))})
         for name, model in numbers["models"].items()))
     report.charts(*(
-        Bars(f"{name}: what undoing each sublayer costs", "nats a token",
+        Bars(f"{name}: {what_undoing_shows(model)}", "nats a token, to undo each",
              {point: [run[k] for run in model["undoing"]] for k, point in enumerate(model["points"][1:])})
         for name, model in numbers["models"].items()))
     for name, model in numbers["models"].items():
