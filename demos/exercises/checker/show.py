@@ -24,7 +24,8 @@ def verdict_lines(exercise, verdict, unfolded=False):
         lines = [f"{name}: done. {verdict.tried} inputs, and every gradient right."]
         return lines + printed_lines(verdict)
     if verdict.state == "not written yet":
-        return [f"{name}: not written yet. It is up to you: {verdict.text}."]
+        right = [f"{name}: {', '.join(verdict.finished)}: right."] if verdict.finished else []
+        return wrapped("\n".join([*right, f"{name}: not written yet. It is up to you: {verdict.text}."]))
     part = "" if verdict.name == name else f" Its {verdict.name.split('.')[1]}:"
     lines = [f"{name}: wrong.{part}"]
     if verdict.case is None:
@@ -40,6 +41,19 @@ def verdict_lines(exercise, verdict, unfolded=False):
 
 def wrapped(text):
     return [part for line in text.splitlines() for part in textwrap.wrap(line, COLUMNS) or [""]]
+
+
+def formulas(text):
+    """Wrapped, each formula of several (between two semicolons with two spaces) on a line of its own."""
+    return [line for i, part in enumerate(text.split(";  "))
+            for line in textwrap.wrap(part, COLUMNS, initial_indent="   " * (i > 0), subsequent_indent="   ")]
+
+
+def next_lines(name):
+    """What to do next, for one who has just seen which exercises are not done."""
+    return [f"Next: open {name}.py in an editor, and beside it a terminal with", "",
+            f"    python demos/exercises/check.py {name} --watch", "",
+            "which checks at every save. --hint helps, and --help tells the rest."]
 
 
 def printed_lines(verdict):
@@ -90,7 +104,7 @@ def step_lines(steps):
         lines.append(f"  {step.mark} {step.name:{names}}{about}".rstrip())
         lines += [f"    {line}" for line in textwrap.wrap(step.note, COLUMNS - 4)]
     if any(step.mark == "·" for step in steps):
-        lines.append("  (· that piece's backward was not called, so its gradient was not seen)")
+        lines.append("  (· not seen: that piece's backward was not called for it)")
     first = next((step for step in steps if step.mark == "✗"), None)
     if first is None:
         return lines
