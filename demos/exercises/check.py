@@ -25,6 +25,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
 from checker import examine, files, report, show      # noqa: E402
+from checker.answers import raised      # noqa: E402
 from checker.cases import random_case      # noqa: E402
 from checker.exercises import EXERCISES, TABLE      # noqa: E402
 from checker.teaching import LESSONS, predicted, typed_number      # noqa: E402
@@ -147,6 +148,7 @@ def one(exercise, folder, options):
         lines[1:1] = show.wrapped(f"It is made of {', '.join(missing)}: get that right first.")
     if verdict.done:
         lines += show.beside_the_package(exercise, folder / f"{exercise.name}.py")
+        lines += ["", f"The next is {EXERCISES[exercise.number + 1].name}."] if exercise is not EXERCISES[-1] else []
     print("\n".join(lines), flush=True)
     if verdict.done and exercise.name == "model":
         return all_together(folder)
@@ -217,7 +219,10 @@ def debug(exercises, folder):
     case = verdict.case or random_case(part, 0)
     function = getattr(files.load(exercise.name, folder), part.function)
     print("\npdb: n goes to the next line, p NAME prints it, c goes on to the end, q leaves.\n", flush=True)
-    pdb.runcall(function, *part.arguments(*case.arguments()))
+    try:
+        pdb.runcall(function, *part.arguments(*case.arguments()))
+    except Exception as error:
+        print(raised(part.function, error, function))
     return 0 if verdict.done else 1
 
 

@@ -209,7 +209,7 @@ STUDENTS = {
         ("It is right wherever H = 1", "return dq, dk, dv", "dk[:, 1:] = 0\n    return dq, dk, dv"),
     ],
     "block": [
-        ("", 'x2, w["gain2"]', 'x2, w["gain1"]'),
+        ("", 'layernorm.backward(da2, x2, w["gain2"]', 'layernorm.backward(da2, x2, w["gain1"]'),
         ("", "dx = dx2 + dattention", "dx = dx2 + dattention + dy"),
         ("The ways past both", "dx2 = dy + dmlp", "dx2 = dmlp", "dx = dx2 + dattention", "dx = dattention"),
         ("GELU is forgotten", "gelu.backward(dactive, hidden)", "dactive"),

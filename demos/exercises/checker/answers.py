@@ -60,7 +60,8 @@ def answer(case, function):
     if texts:
         return Fault(texts, [])
     if names := changed(case, inputs, dout):
-        moved = "\n(x[i] + h - h is not always x[i]: keep the number itself, and put that back.)" * (what == "gradient")
+        moved = "\n(x[i] + h - h is not always x[i]: keep the number itself, and put that back.)" * (
+            case.exercise.file == "slope")
         return Fault(f"{what} changed its argument {names[0]}, which is not its to change: work on a copy.{moved}", [])
     try:
         return dict(named(case, returned if into is None else into))

@@ -68,7 +68,8 @@ class Case:
     def arguments(self):
         """dout, inputs, the array to add to (or None): copies, laid out in memory as they should be."""
         lay = LAYOUTS[self.layout]
-        return rebuilt(self.dout, lay), rebuilt(self.inputs, lay), None if self.before is None else np.array(self.before)
+        before = None if self.before is None else np.array(self.before)
+        return rebuilt(self.dout, lay), rebuilt(self.inputs, lay), before
 
 
 # ---- arrays in memory ----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from .cases import random_case
 from .exercises import Part
 from .mistakes import general
 
-WIDE_PROBES = 16        # inputs that "right wherever X = 1" has to hold on, and as many where it is wrong
+WIDE_PROBES = 16        # inputs that "right wherever X = 1" has to hold on; half as many for each larger size
 NEARLY = 1e-3           # of the largest number: an error so small is one of rounding, of a step, of a constant
 
 
@@ -110,7 +110,8 @@ def in_another_order(answers):
         distinct += any(not near(given[name], right[name]) for name in names)
     if distinct < answers.exercise.distinct:
         return ""
-    return f"Each is right, but not in its place: backward returned {', '.join(orders[0])}; expected {', '.join(names)}."
+    returned = ", ".join(orders[0])
+    return f"Each is right, but not in its place: backward returned {returned}; expected {', '.join(names)}."
 
 
 def only_where(exercise, function, names):
@@ -129,7 +130,7 @@ def only_where(exercise, function, names):
         return True
 
     def wrong_at(letter, size):
-        return all(fault(random_case(exercise, seed, **{letter: size}), function) for seed in range(WIDE_PROBES))
+        return all(fault(random_case(exercise, seed, **{letter: size}), function) for seed in range(WIDE_PROBES // 2))
 
     def right_up_to(letter, most):
         """The largest size below `most` up to which it is right and from which on it is wrong; 0 if there is none."""
@@ -149,11 +150,15 @@ def nearly_right(answers, names):
     errors = []
     for case, given in answers:
         right = case.expected(names)
-        if any(given[name].shape != right[name].shape or given[name].dtype.kind != "f" for name in names):
+        pairs = [(given[name], right[name]) for name in names]
+        if any(a.shape != b.shape or a.dtype.kind != "f" for a, b in pairs):
             return []
-        errors.append(max(np.abs(given[name] - right[name]).max() / max(1, np.abs(right[name]).max()) for name in names))
-    if not max(errors) < NEARLY or sum(error > RTOL for error in errors) < answers.exercise.distinct:
+        errors.append(max(np.abs(a - b).max() / max(1, np.abs(b).max()) for a, b in pairs))
+        if not errors[-1] < NEARLY:
+            return []
+    if sum(error > RTOL for error in errors) < answers.exercise.distinct:
         return []
-    return [f"It is right to {int(-np.log10(max(errors)))} digits or more, and not to all: is something rounded on the way "
+    digits = int(-np.log10(max(errors)))
+    return [f"It is right to {digits} digits or more, and not to all: is something rounded on the way "
             "(float32, np.round), is a small constant not the one given, or is this a difference with a step, where the "
             "derivative is asked for?"]

@@ -94,11 +94,12 @@ def examine(exercise, function, record, explain=True, reloaded=None):
                    tried=questions.tried)
 
 
-OVERFLOW = ("It is right for numbers near 1, and wrong for numbers near 1000: does an exp overflow? What all scores of a row "
-            "have in common cancels, so take away their maximum first.")
-HOSTILE = {"huge": "It is right for numbers near 1, and wrong for numbers near 1000: does a number like 1e3 or 1e-3 stand "
-                   "for infinity, or for 0?",
-           "normal": "It is right for numbers of one decimal, and wrong for such as these: is something rounded on the way?",
+OVERFLOW = ("It is right for numbers near 1, and wrong for numbers near 1000: does an exp overflow? What all scores "
+            "of a row have in common cancels, so take away their maximum first.")
+HOSTILE = {"huge": "It is right for numbers near 1, and wrong for numbers near 1000: does a number like 1e3 or 1e-3 "
+                   "stand for infinity, or for 0?",
+           "normal": "It is right for numbers of one decimal, and wrong for such as these: is something rounded on "
+                     "the way?",
            "zeros": "It is right where no number is 0, and wrong where some are: is something divided by, or compared "
                     "with, what may be 0?"}
 LAYOUT = "It is right for arrays that lie in memory as new ones do, and wrong for the same numbers laid out otherwise."
@@ -107,8 +108,8 @@ LAYOUT = "It is right for arrays that lie in memory as new ones do, and wrong fo
 def only_hostile(case, found, function):
     """What is special about an input, where no plain small one was found that fails."""
     def is_right(**changes):
-        return all(fault(random_case(case.exercise, seed, **dict(kind=case.kind, layout=case.layout) | case.sizes | changes),
-                         function) is None for seed in range(SEEDS))
+        made = dict(kind=case.kind, layout=case.layout) | case.sizes | changes
+        return all(fault(random_case(case.exercise, seed, **made), function) is None for seed in range(SEEDS))
 
     if case.layout == "read-only" and not is_right(kind="decimals"):
         return []                       # it says already that it writes where it may not
@@ -181,7 +182,8 @@ class Questions:
         for letter, (least, _) in self.exercise.sizes.items():
             smaller = (sizes | {letter: size} for size in range(least, sizes[letter]))
             candidates = (random_case(self.exercise, seed, kind=kind, layout=failed.layout, **sizes)
-                          for sizes in smaller if self.exercise.is_telling(sizes) for kind in kinds for seed in range(SEEDS))
+                          for sizes in smaller if self.exercise.is_telling(sizes)
+                          for kind in kinds for seed in range(SEEDS))
             case = next((case for case in candidates if self.is_wrong(case)), None)
             if case is not None:
                 sizes, found = case.sizes, case
@@ -348,7 +350,7 @@ def unlike_given(exercise, function):
     names, wanted = parameters(code), parameters(given)
     optional = len(function.__defaults__ or ())
     if not len(names) - optional <= len(wanted) <= len(names) or names != wanted and sorted(names) == sorted(wanted):
-        return (f"{exercise.function} takes ({', '.join(names)}), and it is given ({', '.join(wanted)}), in this order.")
+        return f"{exercise.function} takes ({', '.join(names)}), and it is given ({', '.join(wanted)}), in this order."
     return ""
 
 

@@ -217,7 +217,7 @@ PARTS = [
     part("sum_backward", vector, **OF_D, out="y", forward_name="total", mistakes=mistakes.SUM),
     part("mean_backward", vector, **OF_D, out="y", forward_name="mean", mistakes=mistakes.MEAN),
     part("agrees", gradient_to_judge, dict(D=(1, 3), change=(0, 5), tiny=(0, 1)), dict(D=7, change=0, tiny=0),
-         value=agreement, mistakes=mistakes.AGREES, probes=100),
+         value=agreement, mistakes=mistakes.AGREES, probes=60),
 ]
 
 

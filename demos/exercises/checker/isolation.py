@@ -52,8 +52,8 @@ def guarded(what):
         raise Stopped(f"{what} calls input(): there is nobody to answer here.") from None
     finally:
         if names := altered():
-            raise Stopped(f"{what} assigns to {', '.join(names)}, which changes NumPy for everything else as well: use a "
-                          "name of your own.")
+            raise Stopped(f"{what} assigns to {', '.join(names)}, which changes NumPy for everything else as well: "
+                          "use a name of your own.")
 
 
 SHARED = [(module, dict(vars(module))) for module in (np, np.linalg, np.random)]
@@ -91,8 +91,9 @@ def time_limit(what):
         if rung > ALARMS and multiprocessing.parent_process():
             os._exit(DEAF)
         computes = number == signal.SIGPROF
-        raise TooLong(f"{what} was still running after {CALL_SECONDS if computes else WAIT_SECONDS} s, and was stopped: "
-                      + ("a loop that does not end?" if computes else "does it sleep, or wait for something?"))
+        seconds, why = ((CALL_SECONDS, "a loop that does not end?") if computes else
+                        (WAIT_SECONDS, "does it sleep, or wait for something?"))
+        raise TooLong(f"{what} was still running after {seconds} s, and was stopped: {why}")
 
     clocks = [(signal.ITIMER_PROF, signal.SIGPROF, CALL_SECONDS), (signal.ITIMER_REAL, signal.SIGALRM, WAIT_SECONDS)]
     was = [signal.signal(number, ring) for _, number, _ in clocks]

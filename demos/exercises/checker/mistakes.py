@@ -390,7 +390,7 @@ LAYERNORM = [
                       lambda d, xhat, inv: inv * (d - across(d) - across(d * xhat))),
     Mistake("dx", "dx leaves out the gain: xhat's gradient is dy · gain.",
             lambda right, dy, x, gain, bias: layernorm_dx(*rows_normalised(dy, x, np.ones_like(gain)))),
-    Mistake("dx", "dx has the gain in front of it all. It comes first, xhat's gradient is dy · gain, and then the means.",
+    Mistake("dx", "dx has the gain in front of it all. It comes first: dxhat is dy · gain, and then the means.",
             lambda right, dy, x, gain, bias: gain * layernorm_dx(*rows_normalised(dy, x, np.ones_like(gain)))),
     Mistake("dx", "dx has the variance with 1/(D - 1); the one given here has 1/D.",
             lambda right, dy, x, gain, bias: layernorm_dx(*rows_normalised(dy, x, gain, ddof=1))),
@@ -511,7 +511,8 @@ BLOCK = [
     block_mistake("gelu.backward is given GELU's output; it needs GELU's input.", gelu_at="active"),
     block_mistake("The sum after attention is computed without x: x2 = x + attention(...).", sum_of="attention"),
     block_mistake("The sum after attention is computed without attention: x2 = x + attention(...).", sum_of="x"),
-    block_mistake("dx begins with dy once more, where the gradient has come to be dx2, that of the sum after attention.",
+    block_mistake("dx begins with dy once more, where the gradient has come to be dx2, that of the sum after "
+                  "attention.",
                   dx_from="dy"),
     block_mistake("dq, dk and dv are put together in the wrong order: qkv has q first, then k, then v.", order="kqv"),
     block_mistake("dq, dk and dv are put together in the wrong order: qkv has q first, then k, then v.", order="vkq"),

@@ -31,7 +31,8 @@ def verdict_lines(exercise, verdict, unfolded=False):
     if verdict.case is None:
         return lines + [""] + wrapped(verdict.text)
     folded = bool(exercise.needs) and not unfolded
-    lines += folded_input(verdict.case) if folded else ["The smallest input that shows it:", ""] + inputs_lines(verdict.case)
+    smallest = folded_input if folded else inputs_lines
+    lines += smallest(verdict.case)
     lines += [""] + wrapped(verdict.text)
     lines += step_lines(verdict.steps) if verdict.steps else gradient_lines(verdict)
     for text in verdict.texts:
@@ -71,7 +72,7 @@ def inputs_lines(case):
     rows = [(f"{name} {np.shape(x)}" if np.ndim(x) else name, repr(x) if callable(x) else written([np.asarray(x)])[0])
             for name, x in values]
     notes = {"plain": []}.get(case.layout, [f"  (in memory: {case.layout})"])
-    return table(rows) + notes
+    return ["The smallest input that shows it:", "", *table(rows), *notes]
 
 
 def folded_input(case):
