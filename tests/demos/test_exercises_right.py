@@ -113,7 +113,8 @@ PACKAGE = {name.removeprefix("package_"): answer for name, answer in globals().i
 
 
 @pytest.mark.parametrize("name", PACKAGE)
-def test_the_package_passes(name):
+def test_the_package_passes(name, monkeypatch):
+    monkeypatch.setattr(TABLE[name], "examples", examples(1 / 2).max_examples)
     found = examine.examine(TABLE[name], PACKAGE[name], None)
     assert found.done, (found.text, found.case)
 

@@ -160,5 +160,5 @@ def nearly_right(answers, names):
         return []
     digits = int(-np.log10(max(errors)))
     return [f"It is right to {digits} digits or more, and not to all: is something rounded on the way "
-            "(float32, np.round), is a small constant not the one given, or is this a difference with a step, where the "
-            "derivative is asked for?"]
+            "(float32, np.round), is a small constant not the one given, or is this a difference with a step, where "
+            "the derivative is asked for?"]
