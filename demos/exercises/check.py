@@ -1,14 +1,17 @@
 """The exercises: which are done, and the smallest input that proves one wrong.
 
-    python demos/exercises/check.py             which are done; puts their files here first
-    python demos/exercises/check.py lookup      what is wrong in lookup.py (or: lookup.py, or: 2)
+    python demos/exercises/check.py           which are done; puts the files here
+    python demos/exercises/check.py lookup    what is wrong in lookup.py; 2 and
+                                              lookup.py mean the same
 
-Write `backward` in slope.py, linear.py, lookup.py, ... in this folder. Hypothesis looks for an
-input on which it disagrees with the derivative of the `forward` beside it, and makes that input
-small. A mistake that many make is named if yours gives the very numbers that it gives, on this
-input and on others. Done is what gets ten large and hostile inputs right as well.
+Begin with slope.py in this folder, then write `backward` in linear.py,
+lookup.py, ... Hypothesis looks for an input on which it disagrees with the
+derivative of the `forward` beside it, and makes that input small. A mistake
+that many make is named if yours gives the very numbers that it gives, on this
+input and on others. Done is what gets ten large and hostile inputs right, too.
 
-The exit status is 0 if all that was asked about is done, 1 if not, 2 if the question makes no sense.
+The exit status is 0 if all that was asked about is done, 1 if not, 2 if the
+question makes no sense.
 """
 import argparse
 import os
@@ -22,6 +25,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
 from checker import examine, files, report, show      # noqa: E402
+from checker.answers import raised      # noqa: E402
 from checker.cases import random_case      # noqa: E402
 from checker.exercises import EXERCISES, TABLE      # noqa: E402
 from checker.teaching import LESSONS, predicted, typed_number      # noqa: E402
@@ -77,9 +81,10 @@ def parsed(arguments):
     add("--folder", metavar="DIR", type=Path, help="the files are there, not here")
     add("--report", metavar="FILE", type=Path, help="write what is done to FILE: .json, or .xml for JUnit")
     options = parser.parse_args(arguments)
-    if options.hint and options.hint not in "123":          # `--hint lookup`
-        options.exercises.insert(0, options.hint)
-        options.hint = "1"
+    if options.hint and options.hint not in ("1", "2", "3"):
+        if options.exercises:
+            raise ValueError(f"--hint: {options.hint} given, expected 1, 2 or 3")
+        options.exercises, options.hint = [options.hint], "1"           # `--hint lookup`
     if options.reset and options.exercises == ["all"]:
         options.exercises = [exercise.name for exercise in EXERCISES]
     options.exercises = [named(text) for text in options.exercises]
@@ -121,27 +126,29 @@ def need_hypothesis():
 
 def overview(folder):
     """A line for each exercise; returns the exit status."""
-    print("The backward passes, one by one. Write `backward` in the file of that name.\n")
+    print("The backward passes of a GPT, one by one, each in the file of that name.\n")
     begun = {exercise.name: examine.begin(exercise.name, folder, explain=False) for exercise in EXERCISES}
-    done = 0
+    todo = []
     for exercise in EXERCISES:
         verdict = examine.finish(exercise.name, begun[exercise.name])
-        done += verdict.done
+        todo += [] if verdict.done else [exercise]
         print(f"{exercise.number:3}  {exercise.name:14} {exercise.equation:44} {verdict.state}", flush=True)
-    print("\ncheck.py NAME shows the smallest input that proves one wrong; --hint helps.")
-    return 0 if done == len(EXERCISES) else 1
+    print("\n" + "\n".join(show.next_lines(todo[0].name) if todo else ["All done: `check.py model` trains with them."]))
+    return 1 if todo else 0
 
 
 def one(exercise, folder, options):
     """All about one exercise; returns whether it is done."""
     verdict = checked(exercise, folder)
-    if options.predict or verdict.state == "not written yet" and sys.stdin.isatty() and sys.stdout.isatty():
+    untouched = verdict.state == "not written yet" and files.is_untouched(exercise.name, folder)
+    if options.predict or untouched and sys.stdin.isatty() and sys.stdout.isatty():
         predict(exercise)
     lines = show.verdict_lines(exercise, verdict, options.inputs)
     if verdict.state == "wrong" and (missing := undone(exercise, folder)):
         lines[1:1] = show.wrapped(f"It is made of {', '.join(missing)}: get that right first.")
     if verdict.done:
         lines += show.beside_the_package(exercise, folder / f"{exercise.name}.py")
+        lines += ["", f"The next is {EXERCISES[exercise.number + 1].name}."] if exercise is not EXERCISES[-1] else []
     print("\n".join(lines), flush=True)
     if verdict.done and exercise.name == "model":
         return all_together(folder)
@@ -187,7 +194,7 @@ def hints(exercises, count):
         texts = LESSONS[exercise.name].hints
         print(f"{exercise.name}:")
         for i, text in enumerate(texts[:int(count)], 1):
-            print("\n".join(["", *show.wrapped(f"{i}. {text}")]))
+            print("\n".join(["", *show.formulas(f"{i}. {text}")]))
         if int(count) < len(texts):
             print(f"\n(check.py {exercise.name} --hint {int(count) + 1} for more)")
     return 0
@@ -205,12 +212,17 @@ def debug(exercises, folder):
     exercise, = exercises
     verdict = checked(exercise, folder)
     print("\n".join(show.verdict_lines(exercise, verdict, unfolded=True)))
+    if verdict.state == "wrong" and verdict.case is None:           # there is no function to stop in
+        return 1
     part = TABLE[verdict.name] if verdict.name in TABLE else exercise
     part = part.parts[0] if part.parts else part
     case = verdict.case or random_case(part, 0)
     function = getattr(files.load(exercise.name, folder), part.function)
     print("\npdb: n goes to the next line, p NAME prints it, c goes on to the end, q leaves.\n", flush=True)
-    pdb.runcall(function, *part.arguments(*case.arguments()))
+    try:
+        pdb.runcall(function, *part.arguments(*case.arguments()))
+    except Exception as error:
+        print(raised(part.function, error, function))
     return 0 if verdict.done else 1
 
 

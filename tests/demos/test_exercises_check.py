@@ -23,9 +23,9 @@ EXERCISES = Path(check.__file__).resolve().parent
 
 @pytest.fixture(autouse=True)
 def few_examples(monkeypatch):
-    """As many small inputs as the profile has examples, instead of 60: enough to see what is said."""
+    """Half as many small inputs as the profile has examples, instead of 60: enough to see what is said."""
     for exercise in ALL + PARTS:
-        monkeypatch.setattr(exercise, "examples", min(exercise.examples, settings().max_examples))
+        monkeypatch.setattr(exercise, "examples", min(exercise.examples, settings().max_examples // 2))
 
 
 @pytest.fixture
@@ -64,14 +64,17 @@ def test_the_overview_says_which_are_done(folder, capsys):
     learners.write(folder, **plain("linear", lookup=("np.add.at(dE, ids, dx)", "dE[ids] += dx")))
     status, text = printed(capsys, folder)
     rows = {line.split()[1]: line for line in text.splitlines() if line[:3].strip().isdigit()}
+    assert "Next: open slope.py" in text and text.count("--watch") == 1
     assert status == 1 and tuple(rows) == NAMES and [int(line[:3]) for line in rows.values()] == [*range(13)]
     assert rows["linear"].endswith(" done") and rows["lookup"].endswith(" wrong")
     assert all(rows[name].endswith("not written yet") for name in NAMES if name not in ("linear", "lookup"))
 
 
-def test_all_done_is_exit_status_0(folder, capsys):
-    learners.write(folder, **plain(*NAMES))
-    assert printed(capsys, folder)[0] == 0
+def test_all_done_is_exit_status_0(folder, capsys, monkeypatch):
+    monkeypatch.setattr(check, "EXERCISES", ALL[:4])
+    learners.write(folder, **plain(*NAMES[:4]))
+    status, text = printed(capsys, folder)
+    assert status == 0 and "All done" in text and "Next" not in text
 
 
 def test_the_smallest_input_is_printed_by_name_number_or_file(folder, capsys):
@@ -112,7 +115,8 @@ def test_what_is_printed_on_the_smallest_input_is_shown(folder, capsys):
     ("block", "layernorm.backward(da2, x2,", "layernorm.backward(da2, x,", "✗ x there"),
     ("block", "dx2 = dy + dmlp", "dx2 = dmlp", "✗ dx2 "),
     ("block", "[rows(dq), rows(dk)", "[rows(dk), rows(dq)", "✗ dqkv "),
-    ("model", "targets.ravel()", 'targets.ravel("F")', "✗ dlogits "),
+    ("block", 'layernorm.backward(da2, x2, w["gain2"]', 'layernorm.backward(da2, x2, w["gain1"]', "✗ gain there"),
+    ("model", "targets.ravel()", 'targets.ravel("F")', "✗ targets there"),
     ("model", "reshape(B, T, D), ids", "reshape(T, B, D).swapaxes(0, 1), ids", "✗ dx0 "),
 ])
 def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(name, old, new, first):
@@ -148,12 +152,21 @@ HANGS = "was still running after"
     ("gelu", "return dy", "exit(0)\n    return dy", "backward calls exit()"),
     ("gelu", "return dy", "import os\n    os._exit(0)\n    return dy", "ended in the middle of the question"),
     ("gelu", "return dy", "breakpoint()\n    return dy", "backward calls the debugger"),
-    ("gelu", "return dy", "import pdb\n    pdb.set_trace()\n    return dy", "backward calls the debugger"),
+    ("gelu", "return dy", "import pdb\n    pdb.Pdb().set_trace()\n    return dy", "backward calls the debugger"),
     ("gelu", "return dy", "input()\n    return dy", "backward calls input()"),
     ("gelu", "    return dy", "    return dy +", "SyntaxError"),
+    ("gelu", "return dy", "import os\n    os.fork()\n    return dy", "It calls os.fork"),
+    ("gelu", "return dy", "import os\n    os.kill(os.getppid(), 0)\n    return dy", "It calls os.kill"),
+    ("gelu", "return dy", "import subprocess\n    subprocess.run('true')\n    return dy", "It calls subprocess.Popen"),
+    ("gelu", "return dy", "import time\n    time.sleep(99)\n    return dy", "does it sleep"),
+    ("gelu", "return dy", "raise KeyboardInterrupt\n    return dy", "backward raises KeyboardInterrupt"),
+    ("gelu", "return dy", "np.tanh = np.sin\n    return dy", "backward assigns to numpy.tanh"),
+    ("gelu", "def backward", "np.sum = np.array = None\n\n\ndef backward", "gelu.py assigns to numpy.array, numpy.sum"),
+    ("gelu", "def backward", "import builtins\nbuiltins.max = None\n\n\ndef backward", "gelu: wrong."),
 ])
 def test_the_checker_survives_whatever_an_answer_does(folder, capsys, monkeypatch, name, old, new, sentence):
     monkeypatch.setattr(isolation, "CALL_SECONDS", 0.2)
+    monkeypatch.setattr(isolation, "WAIT_SECONDS", 1)
     learners.write(folder, **plain(**{name: (old, new)}))
     status, text = printed(capsys, folder, name)
     assert status == 1 and sentence in " ".join(text.split())
@@ -171,8 +184,24 @@ def test_the_checker_survives_whatever_an_answer_does(folder, capsys, monkeypatc
     ("gelu", "return dy", "x += 1\n    return dy", "backward changed its argument x"),
     ("gelu", "return dy *", "global kept\n    kept = globals().get('kept', 0) + 1\n    return kept * dy *",
      "does not always give the same answer"),
-    ("gelu", GELU, "buffers = globals().setdefault('buffers', {})\n    dx = buffers.setdefault(x.shape[0], np.zeros(999))\n"
-     "    dx = dx[:x.size].reshape(x.shape)\n    dx[...] = " + GELU.removeprefix("return ") + "\n    return dx", "overwrites the first"),
+    ("gelu", GELU, "buffers = globals().setdefault('buffers', {})\n    dx = buffers.setdefault(len(x), np.zeros(999))\n"
+     "    dx = dx[:x.size].reshape(x.shape)\n    dx[...] = " + GELU.removeprefix("return ") + "\n    return dx",
+     "overwrites the first"),
+    ("gelu", "return dy *", "backward.n = getattr(backward, 'n', 0) + 1\n    return (1 + (backward.n > 9)) * dy *",
+     "does not always give the same answer"),
+    ("gelu", "(dy, x):", "(dy, x, seen=[]):\n    seen.append(x)\n    dy = dy * (len(seen) < 9)",
+     "does not always give the same answer"),
+    ("gelu", "return dy *", "memo = globals().setdefault('memo', {})\n    return memo.setdefault(x.shape, dy) *",
+     "does not always give the same answer"),
+    ("gelu", GELU, "return np.ma.masked_array(dy, True)", "a masked array, with numbers that the mask hides"),
+    ("gelu", GELU, "return np.zeros(x.shape, 'm8[s]')", "dx holds timedelta64[s], expected an array of shape (1,)"),
+    ("gelu", "return dy", "class E(Exception):\n        def __str__(self): return 1 / 0\n    raise E\n    return dy",
+     "backward raised an error"),
+    ("gelu", "(dy, x)", "(x, dy)", "backward takes (x, dy), and it is given (dy, x), in this order"),
+    ("gelu", "(dy, x)", "(dy)", "backward takes (dy), and it is given (dy, x)"),
+    ("gelu", "def backward(dy, x):", "backward = 3\n\n\ndef other(dy, x):", "write `def backward(dy, x):`"),
+    ("slope", "    for i in range(len(x)):\n", "    for i in range(len(x)):\n        x[i] = x[i] + 1e-5 - 1e-5\n",
+     "keep the number itself, and put that back"),
     ("linear", "db = dy.sum(axis=0)", "db = dy.sum", "db is the method sum: it has not been called"),
     ("linear", "return dx, dW, db", "return dx, dW", "backward returned a tuple of 2, expected dx, dW, db"),
     ("linear", "return dx, dW, db", "return dx, dW, None", "db is None, expected an array of shape (1,)"),
@@ -190,6 +219,25 @@ def test_the_checker_survives_whatever_an_answer_does(folder, capsys, monkeypatc
 def test_what_is_no_answer_gets_its_own_sentence(name, old, new, sentence):
     text = told(name, *plain(**{name: (old, new)}).values())
     assert f"{name}: wrong." in text and sentence in " ".join(text.split())
+
+
+@pytest.mark.parametrize("name, old, new, sentence", [
+    ("linear", "dx = dy", "dy *= 1.0\n    dx = dy", ""),
+    ("linear", "dW = x.T @ dy", "dW = np.round(x.T @ dy, 8)", "right for numbers of one decimal"),
+    ("gelu", "return dy *", "return dy.ravel('K').reshape(dy.shape) *", "right for arrays that lie in memory as new"),
+    ("gelu", "dy * ((1 + t) / 2 +", "dy * (forward(x) / x +", "right where no number is 0"),
+    ("cross_entropy", "logits - logits.max(axis=1, keepdims=True)", "logits", "does an exp overflow?"),
+    ("softmax", "total = ", "w[z < -1000] += 0.1\n    total = ", "a number like 1e3 or 1e-3"),
+])
+def test_what_is_said_of_a_hostile_input_is_what_it_is(name, old, new, sentence):
+    """Of one that writes where it may not, nothing is said of its zeros: the numbers have no part in it."""
+    text = " ".join(told(name, *plain(**{name: (old, new)}).values()).split())
+    assert text.count("It is right") == bool(sentence) and sentence in text
+
+
+def test_what_a_file_sets_for_numpy_is_its_own(folder, capsys):
+    learners.write(folder, cross_entropy="np.seterr(all='raise')\n" + learners.plain("cross_entropy"))
+    assert printed(capsys, folder, "cross_entropy")[0] == 0
 
 
 def test_the_overview_survives_them_all(folder, capsys, monkeypatch):
@@ -214,7 +262,8 @@ def test_an_edited_forward_is_seen(folder, capsys):
     status, text = printed(capsys, folder, "gelu")
     assert status == 1 and "forward in gelu.py is not as it was given" in text and "gelu --reset" in text
     for old, new, seen in [("\nA = 0.044715", "\nA = 0.0", ["A"]), ("    u = C", "    # mine\n\n    u = C", []),
-                           ("\nC =", "\ndef mine(x):\n    return x\n\n\nC =", []), ("def forward", "def onward", ["forward"])]:
+                           ("\nC =", "\ndef mine(x):\n    return x\n\n\nC =", []),
+                           ("def forward", "def onward", ["forward"])]:
         path.write_text(given.replace(old, new, 1), encoding="utf-8")
         assert files.edited("gelu", folder, ["backward"]) == seen
 
@@ -251,8 +300,22 @@ def test_the_question_before_is_answered_by_computing(name, folder, capsys, monk
     assert LESSONS[name].question.why[:30] not in skipped and len(LESSONS[name].hints) == 3
 
 
+def test_it_is_asked_before_the_first_line_is_written_and_not_again(folder, capsys, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda prompt: "")
+    for stream in (check.sys.stdin, check.sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    assert "Before you write it" in printed(capsys, folder, "slope")[1]
+    path = folder / "slope.py"
+    given = path.read_text(encoding="utf-8")
+    path.write_text(given.replace("raise NotImplementedError", "return 3 * x * x - 2", 1), encoding="utf-8")
+    text = printed(capsys, folder, "slope")[1]
+    assert "Before you write it" not in text
+    assert "slope: derivative: right." in text and "slope.py, `difference`" in text
+
+
 def test_numbers_are_typed_as_one_likes():
-    assert [typed_number(text) for text in ("0.25", "1/4", " -3 ", "x", "1/0", "")] == [0.25, 0.25, -3.0, None, None, None]
+    typed = {"0.25": 0.25, "1/4": 0.25, " -3 ": -3.0, "x": None, "1/0": None, "": None}
+    assert {text: typed_number(text) for text in typed} == typed
 
 
 def test_watch_checks_at_every_save(folder, capsys, monkeypatch):
@@ -291,6 +354,7 @@ def test_reports_for_a_teacher(folder, capsys):
 
 @pytest.mark.parametrize("arguments, message", [
     (["softmaxx"], "exercise: 'softmaxx' given, expected 0 to 12 or one of\nslope, linear"),
+    (["1", "--hint", "4"], "--hint: 4 given, expected 1, 2 or 3"), (["--hint", "23"], "exercise: '23' given"),
     (["13"], "exercise: '13' given"), (["--reset"], "--reset: no exercise given"), (["--hint"], "--hint: no exercise"),
     (["--debug", "1", "2"], "--debug: 2 exercises given, expected one"),
     (["--folder", "/no/such"], "--folder: /no/such given, which is no folder"),
@@ -362,6 +426,15 @@ def test_debug_stops_in_the_learners_function_on_the_smallest_input(folder):
     learners.write(folder, **plain(lookup=("np.add.at(dE, ids, dx)", "dE[ids] += dx")))
     found = program(EXERCISES / "check.py", "lookup", "--debug", "--folder", folder, input="p ids.tolist()\nq\n")
     assert "[[0, 0]]" in found.stdout and "T = ids.shape[1]" in found.stdout
+
+
+def test_what_is_raised_while_debugging_is_the_learners_own_line(folder, capsys, monkeypatch):
+    monkeypatch.setattr("pdb.runcall", lambda function, *arguments: function(*arguments))
+    status, text = printed(capsys, folder, "gelu", "--debug")
+    assert status == 1 and "gelu.py, line 21:  raise NotImplementedError" in text
+    (folder / "gelu.py").write_text("def backward(", encoding="utf-8")
+    status, text = printed(capsys, folder, "gelu", "--debug")
+    assert status == 1 and "SyntaxError" in text and "pdb" not in text
 
 
 def test_solving_the_exercises_touches_nothing_that_is_tracked():

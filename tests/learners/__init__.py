@@ -51,7 +51,8 @@ def right_pieces(name):
 def verdict(name, answer, explain=True):
     """On an answer that is examined in this process."""
     pieces, record = right_pieces(name)
-    return examine.verdict_on_module(TABLE[name], module(name, answer, pieces), record, explain)
+    return examine.verdict_on_module(TABLE[name], module(name, answer, pieces), record, explain,
+                                     lambda: module(name, answer, pieces))
 
 
 def write(folder, **answers):

@@ -127,6 +127,29 @@ right("linear", "Fortran order")("""
 def backward(dy, x, W, b):
     return np.asfortranarray(dy @ W.T), np.asfortranarray(x.T @ dy), np.add.reduce(dy)
 """)
+right("linear", "an object that is called")("""
+class Linear:
+    def __call__(self, grad, rows, weights, *_):
+        return grad @ weights.T, np.asmatrix(rows).T * np.asmatrix(grad), np.ma.masked_array(grad).sum(0)
+
+
+backward = Linear()
+""")
+right("linear", "a partial function, a named tuple")("""
+from collections import namedtuple
+from functools import partial
+
+Gradients = namedtuple("Gradients", "dx dW db")
+
+
+def scaled(scale, dy, x, W, b):
+    dx = np.empty(x.shape)
+    np.matmul(dy, W.T, out=dx)
+    return Gradients(scale * dx, np.tensordot(x, dy, (0, 0)), dy.sum(0))
+
+
+backward = partial(scaled, 1.0)
+""")
 
 right("lookup", "plain")("""
 def backward(dx, ids, E, P):
@@ -170,6 +193,11 @@ def backward(dx, ids, E, P):
     dE[unique] += np.add.reduceat(rows[order], start, axis=0)
     dP = np.pad(dx.sum(axis=0), ((0, P.shape[0] - ids.shape[1]), (0, 0)))
     return [dE, dP]
+""")
+right("lookup", "a mask for each row")("""
+def backward(dx, ids, E, P, axis=0):
+    dE = np.array([dx[ids == v].sum(axis) for v in range(E.shape[0])])
+    return dE, np.array([dx[:, t].sum(axis) if t < dx.shape[1] else 0 * P[t] for t in range(len(P))])
 """)
 
 right("logits", "plain")("""
@@ -216,6 +244,11 @@ def backward(dlogits, ids, E, dE):
     dE[:] = dE + one_hot.T @ (dlogits @ E * (1 - h ** 2)) + dlogits.T @ h
     return dE
 """)
+right("tied", "ufunc with out")("""
+def backward(dlogits, ids, E, dE):
+    h = np.tanh(E[ids])
+    np.add(dE, dlogits.T @ h + np.eye(len(E))[ids].T @ (dlogits @ E * (1 - h * h)), out=dE)
+""")
 
 right("cross_entropy", "plain")("""
 def backward(dloss, logits, targets):
@@ -260,6 +293,24 @@ def backward(dy, x):
         t = np.tanh(C * (z + A * z ** 3))
         dx[i] = dy[i] * 0.5 * (1 + t + z * (1 - t ** 2) * C * (1 + 3 * A * z ** 2))
     return dx
+""")
+right("gelu", "complex step")("""
+def backward(dy, x):
+    print("called", x.shape)
+    return dy * forward(x + 1e-30j).imag / 1e-30
+""")
+right("gelu", "vectorize")("""
+import math
+
+
+@np.vectorize
+def slope(x):
+    t = math.tanh(C * (x + A * x ** 3))
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * C * (1 + 3 * A * x * x)
+
+
+def backward(dy, x):
+    return dy * slope(x)
 """)
 
 right("centring", "plain")("""
@@ -329,6 +380,12 @@ right("softmax", "einsum")("""
 def backward(dw, z):
     w = forward(z)
     return w * dw - np.einsum("ns,nr,nr->ns", w, w, dw)
+""")
+right("softmax", "in place, of its own")("""
+def backward(dw, z):
+    dz = (w := forward(z)) * dw
+    dz -= w * dz.sum(1)[:, np.newaxis]
+    return dz
 """)
 
 right("causal", "plain")("""

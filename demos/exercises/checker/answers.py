@@ -14,7 +14,8 @@ from .files import COLUMNS, NAMES, own_line
 from .isolation import Stopped, guarded
 from .nested import as_complex, float_arrays, leaves
 
-RTOL = 1e-9             # far above the rounding of float64 in a few sums, far below any mistake
+RTOL = 1e-12            # far above the rounding of float64 in a few sums, below that of a difference with a step
+SAME = 1e-9             # for arrays that are taken for the same, one of which a difference may have made
 VISIBLE = 0.01          # a difference that a person sees: so large, and such a part of the larger number
 
 WRONG_NUMBERS = "wrong numbers"
@@ -47,7 +48,7 @@ def answer(case, function):
     dout, inputs, into = case.arguments()
     what = exercise.function
     try:
-        with guarded(what), np.errstate(all="ignore"):
+        with guarded(what):
             returned = function(*exercise.arguments(dout, inputs, into))
             texts = unevaluated(what, returned)
     except NotImplementedError:
@@ -59,7 +60,9 @@ def answer(case, function):
     if texts:
         return Fault(texts, [])
     if names := changed(case, inputs, dout):
-        return Fault(f"{what} changed its argument {names[0]}, which is not its to change: work on a copy.", [])
+        moved = "\n(x[i] + h - h is not always x[i]: keep the number itself, and put that back.)" * (
+            case.exercise.file == "slope")
+        return Fault(f"{what} changed its argument {names[0]}, which is not its to change: work on a copy.{moved}", [])
     try:
         return dict(named(case, returned if into is None else into))
     except NotAnswer as error:
@@ -151,17 +154,22 @@ def as_array(name, template, value):
     """The value as an array (a copy); raises NotAnswer where it has no numbers."""
     expected = f"expected an array of shape {template.shape}" if template.ndim else "expected a number"
     if callable(value):
-        call = getattr(value, "__name__", "it")
-        raise NotAnswer(f"{name} is {described(value)}: it has not been called. The parentheses are missing: "
-                        f"{call}().")
+        call = getattr(value, "__name__", "")
+        missing = f" The parentheses are missing: {call}()." if call.isidentifier() else ""
+        raise NotAnswer(f"{name} is {described(value)}: it has not been called.{missing}")
     if isinstance(value, types.GeneratorType):
         raise NotAnswer(f"{name} is a generator: nothing is computed yet. Make an array of it: np.array([...]).")
     if value is None or isinstance(value, (dict, str, set)):
         raise NotAnswer(f"{name} is {described(value)}, {expected}.")
     try:
         array = np.array(value)
-    except ValueError:
-        raise NotAnswer(f"{name} is {described(value)} with rows of unequal length, {expected}.") from None
+    except Exception as error:
+        rows = " with rows of unequal length" if isinstance(error, ValueError) else ""
+        raise NotAnswer(f"{name} is {described(value)}{rows}, {expected}.") from None
+    if np.ma.is_masked(value):
+        raise NotAnswer(f"{name} is a masked array, with numbers that the mask hides, {expected}.")
+    if array.dtype.kind not in "biufcO":
+        raise NotAnswer(f"{name} holds {array.dtype}, {expected} of float64.")
     if array.dtype.kind == "O":
         inside = next((x for x in array.ravel().tolist() if not isinstance(x, (int, float))), None)
         more = f" One of them is {described(inside)}." if inside is not None else ""
@@ -188,7 +196,16 @@ def raised(what, error, function):
     else:
         lead = f"{what} raised an error."
     place = [own_line(f.filename, f.lineno, f.line) for f in own_frames(error, function)[-1:]]
-    return "\n".join([lead, *place, cut(f"{type(error).__name__}: {error}".splitlines()[0], COLUMNS * 3)])
+    return "\n".join([lead, *place, cut(message(error), COLUMNS * 3)])
+
+
+def message(error):
+    """The error's name, and the first line of what it says, if it can say something."""
+    try:
+        text = str(error).strip()
+    except Exception:
+        text = ""
+    return ": ".join([type(error).__name__, *text.splitlines()[:1]])
 
 
 def own_frames(error, function=None):
@@ -254,7 +271,7 @@ def has_slope(case, given, names):
     return abs(total - case.loss(inputs)().imag / COMPLEX_STEP) <= RTOL * max(1, size)
 
 
-def near(a, b, rtol=RTOL):
+def near(a, b, rtol=SAME):
     """Whether two arrays are the same but for rounding."""
     if a.shape != b.shape:
         return False

@@ -6,7 +6,7 @@ import numpy as np
 
 from minigpt_np.gradcheck import COMPLEX_STEP
 
-from .exercises import TABLE, Part
+from .exercises import TABLE, WAYS, Part
 from .nested import as_complex, float_arrays, rebuilt
 
 # ---- a case --------------------------------------------------------------------------------------
@@ -68,7 +68,8 @@ class Case:
     def arguments(self):
         """dout, inputs, the array to add to (or None): copies, laid out in memory as they should be."""
         lay = LAYOUTS[self.layout]
-        return rebuilt(self.dout, lay), rebuilt(self.inputs, lay), None if self.before is None else np.array(self.before)
+        before = None if self.before is None else np.array(self.before)
+        return rebuilt(self.dout, lay), rebuilt(self.inputs, lay), before
 
 
 # ---- arrays in memory ----------------------------------------------------------------------------
@@ -147,7 +148,7 @@ def random_case(exercise, seed, small=2, kind="decimals", layout="plain", **fixe
     """A Case of sizes between `small` (or the least that tells something) and their largest, save those given."""
     rng = np.random.default_rng(seed)
     while True:
-        sizes = {letter: int(rng.integers(min(max(least, small), most), most + 1))
+        sizes = {letter: int(rng.integers(least if letter in WAYS else min(max(least, small), most), most + 1))
                  for letter, (least, most) in exercise.sizes.items()} | fixed
         if exercise.is_telling(sizes):
             return make_case(exercise, sizes, lambda below, *shape: rng.integers(0, below, shape), seed, kind, layout)

@@ -161,6 +161,6 @@ def model_gradients(dloss, ids, targets, p, H, steps=None, lookup=1, head=1, ord
     steps.append(Step("lookup", "dx0", "the lookup's output", dx, (ids, p["E"], p["P"]), ('dp["E"]', 'dp["P"]')))
     dE, dP = vjp(pieces["lookup"].forward, dx, ids, p["E"], p["P"])
     if not in_order:
-        L = len(blocks)
-        found |= {f'dp["blocks"][{i}]["{key}"]': found[f'dp["blocks"][{L - 1 - i}]["{key}"]'] for i, w in blocks for key in w}
+        L, label = len(blocks), 'dp["blocks"][{}]["{}"]'
+        found |= {label.format(i, key): found[label.format(L - 1 - i, key)] for i, w in blocks for key in w}
     return {'dp["E"]': head * dhead + lookup * dE, 'dp["P"]': dP} | found

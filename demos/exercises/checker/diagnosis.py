@@ -3,12 +3,13 @@ from itertools import permutations
 
 import numpy as np
 
-from .answers import Fault, answer, fault, near
+from .answers import RTOL, Fault, answer, fault, near
 from .cases import random_case
 from .exercises import Part
 from .mistakes import general
 
-WIDE_PROBES = 16        # inputs that "right wherever X = 1" has to hold on, and as many where it is wrong
+WIDE_PROBES = 16        # inputs that "right wherever X = 1" has to hold on; half as many for each larger size
+NEARLY = 1e-3           # of the largest number: an error so small is one of rounding, of a step, of a constant
 
 
 def diagnosis(exercise, function, smallest, found):
@@ -30,7 +31,7 @@ def diagnosis(exercise, function, smallest, found):
             text = mistake.text.format(name=name)
             texts.append(f"{name}: {text}" if mistake.of == "*" else text)
     texts = list(dict.fromkeys(texts))
-    return texts[:3] or only_where(exercise, function, names)
+    return texts[:3] or only_where(exercise, function, names) or nearly_right(answers, names)
 
 
 class Answers:
@@ -109,7 +110,8 @@ def in_another_order(answers):
         distinct += any(not near(given[name], right[name]) for name in names)
     if distinct < answers.exercise.distinct:
         return ""
-    return f"Each is right, but not in its place: backward returned {', '.join(orders[0])}; expected {', '.join(names)}."
+    returned = ", ".join(orders[0])
+    return f"Each is right, but not in its place: backward returned {returned}; expected {', '.join(names)}."
 
 
 def only_where(exercise, function, names):
@@ -117,9 +119,9 @@ def only_where(exercise, function, names):
 
     Said only where the gradients in question are not zero anyway at size 1, and of many inputs.
     """
-    def right_at_one(letter):
+    def right_at(letter, size):
         for seed in range(WIDE_PROBES):
-            case = random_case(exercise, seed, small=1, **{letter: 1})
+            case = random_case(exercise, seed, small=1, **{letter: size})
             if fault(case, function):
                 return False
             right = case.expected()
@@ -127,11 +129,36 @@ def only_where(exercise, function, names):
                 return False
         return True
 
-    def wrong_at_two(letter, most):
-        return all(fault(random_case(exercise, seed, **{letter: most}), function) for seed in range(WIDE_PROBES))
+    def wrong_at(letter, size):
+        return all(fault(random_case(exercise, seed, **{letter: size}), function) for seed in range(WIDE_PROBES // 2))
+
+    def right_up_to(letter, most):
+        """The largest size below `most` up to which it is right and from which on it is wrong; 0 if there is none."""
+        up_to = next((size - 1 for size in range(1, most + 1) if not right_at(letter, size)), most)
+        return up_to if 0 < up_to < most and all(wrong_at(letter, size) for size in range(up_to + 1, most + 1)) else 0
 
     largest = {letter: most for letter, (_, most) in exercise.sizes.items()}
     possible = [letter for letter in exercise.letters
                 if exercise.sizes[letter][0] == 1 < largest[letter] and exercise.is_telling(largest | {letter: 1})]
-    return [f"It is right wherever {letter} = 1, and wrong where {letter} > 1." for letter in possible
-            if right_at_one(letter) and wrong_at_two(letter, largest[letter])]
+    limits = {letter: right_up_to(letter, largest[letter]) for letter in possible}
+    return [f"It is right wherever {letter} {'=' if limit == 1 else '<='} {limit}, and wrong where {letter} > {limit}."
+            for letter, limit in limits.items() if limit]
+
+
+def nearly_right(answers, names):
+    """A text, if all wrong numbers are right to three digits at least, on every input: something is rounded."""
+    errors = []
+    for case, given in answers:
+        right = case.expected(names)
+        pairs = [(given[name], right[name]) for name in names]
+        if any(a.shape != b.shape or a.dtype.kind != "f" for a, b in pairs):
+            return []
+        errors.append(max(np.abs(a - b).max() / max(1, np.abs(b).max()) for a, b in pairs))
+        if not errors[-1] < NEARLY:
+            return []
+    if sum(error > RTOL for error in errors) < answers.exercise.distinct:
+        return []
+    digits = int(-np.log10(max(errors)))
+    return [f"It is right to {digits} digits or more, and not to all: is something rounded on the way "
+            "(float32, np.round), is a small constant not the one given, or is this a difference with a step, where "
+            "the derivative is asked for?"]

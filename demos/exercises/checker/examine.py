@@ -1,4 +1,5 @@
 """The verdict on one exercise: the examination, the smallest input that proves an answer wrong, and why."""
+import inspect
 import sys
 import time
 import traceback
@@ -14,7 +15,7 @@ from .answers import Fault, answer, fault, is_visible, located, own_frames, rais
 from .cases import Case, cases, examination, random_case
 from .diagnosis import diagnosis
 from .exercises import TABLE
-from .isolation import Printed, Process, Stopped, guarded
+from .isolation import CheckerError, Printed, Process, Stopped, guarded
 from .steps import Record, compared
 
 SEEDS = 3               # inputs of each size to look at, where it takes a hostile one to fail
@@ -35,6 +36,7 @@ class Verdict:
     texts    known mistakes that it is
     steps    of an exercise made of others: what was seen of each step (steps.Seen)
     printed  what the learner's function printed on that case
+    finished functions of the file, before this one, that are right
     tried    inputs
     seconds  of computing
     """
@@ -48,6 +50,7 @@ class Verdict:
     texts: list = field(default_factory=list)
     steps: list = field(default_factory=list)
     printed: str = ""
+    finished: list = field(default_factory=list)
     tried: int = 0
     seconds: float = 0.0
 
@@ -58,11 +61,12 @@ class Verdict:
 
 # ---- one function --------------------------------------------------------------------------------
 
-def examine(exercise, function, record, explain=True):
+def examine(exercise, function, record, explain=True, reloaded=None):
     """The Verdict on a learner's function.
 
     record    a steps.Record of the pieces that it calls
     explain   whether to look for the smallest input and for the mistake, once it is wrong
+    reloaded  () -> the same function, read anew from its file
     """
     questions = Questions(exercise, function)
     try:
@@ -80,26 +84,40 @@ def examine(exercise, function, record, explain=True):
 
     case = small or questions.like(failed)
     found = fault(case, function)
-    if found is None or not is_steady(case, function):
+    if found is None or not is_steady(case, function) or reloaded and fault(case, reloaded()) is None:
         return Verdict("wrong", exercise.name, UNSTEADY.format(exercise.function), tried=questions.tried)
     found = located(case, found)
-    texts = diagnosis(exercise, function, case, found) or ([] if small else only_hostile(case))
+    texts = diagnosis(exercise, function, case, found) or ([] if small else only_hostile(case, found, function))
     seen = compared(exercise, record, case, function, found) if exercise.needs and found.given is not None else []
     right = case.expected() if found.given is not None else None
     return Verdict("wrong", exercise.name, found.text, case, found.names, found.given, right, texts, seen,
                    tried=questions.tried)
 
 
-HOSTILE = {"huge": "It is right for numbers near 1, and wrong for numbers near 1000: does an exp overflow? What all scores "
-                   "of a row have in common cancels, so take away their maximum first.",
+OVERFLOW = ("It is right for numbers near 1, and wrong for numbers near 1000: does an exp overflow? What all scores "
+            "of a row have in common cancels, so take away their maximum first.")
+HOSTILE = {"huge": "It is right for numbers near 1, and wrong for numbers near 1000: does a number like 1e3 or 1e-3 "
+                   "stand for infinity, or for 0?",
+           "normal": "It is right for numbers of one decimal, and wrong for such as these: is something rounded on "
+                     "the way?",
            "zeros": "It is right where no number is 0, and wrong where some are: is something divided by, or compared "
                     "with, what may be 0?"}
+LAYOUT = "It is right for arrays that lie in memory as new ones do, and wrong for the same numbers laid out otherwise."
 
 
-def only_hostile(case):
+def only_hostile(case, found, function):
     """What is special about an input, where no plain small one was found that fails."""
+    def is_right(**changes):
+        made = dict(kind=case.kind, layout=case.layout) | case.sizes | changes
+        return all(fault(random_case(case.exercise, seed, **made), function) is None for seed in range(SEEDS))
+
+    if case.layout == "read-only" and not is_right(kind="decimals"):
+        return []                       # it says already that it writes where it may not
+    if case.layout != "plain" and is_right(layout="plain"):
+        return [LAYOUT]
     if case.kind in HOSTILE:
-        return [HOSTILE[case.kind]]
+        overflows = case.kind == "huge" and not all(np.isfinite(x).all() for x in (found.given or {}).values())
+        return [OVERFLOW if overflows else HOSTILE[case.kind]] if is_right(kind="decimals") else []
     large = [f"{letter} = {case.sizes[letter]}" for letter, (_, most) in case.exercise.sizes.items()
              if case.sizes[letter] > most and letter in case.exercise.letters]
     return [f"No smaller input was found that shows it: it takes {', '.join(large)}."] if large else []
@@ -160,11 +178,12 @@ class Questions:
     def like(self, failed):
         """The Case with what is hostile in one of the examination, each of its sizes made as small as still fails."""
         sizes, found = dict(failed.sizes), failed
-        kind = "decimals" if failed.kind == "normal" else failed.kind
+        kinds = ["decimals", "normal"] if failed.kind == "normal" else [failed.kind]
         for letter, (least, _) in self.exercise.sizes.items():
             smaller = (sizes | {letter: size} for size in range(least, sizes[letter]))
             candidates = (random_case(self.exercise, seed, kind=kind, layout=failed.layout, **sizes)
-                          for sizes in smaller if self.exercise.is_telling(sizes) for seed in range(SEEDS))
+                          for sizes in smaller if self.exercise.is_telling(sizes)
+                          for kind in kinds for seed in range(SEEDS))
             case = next((case for case in candidates if self.is_wrong(case)), None)
             if case is not None:
                 sizes, found = case.sizes, case
@@ -253,6 +272,12 @@ def finish(name, process):
         return process.result()
     except Stopped as stop:
         return Verdict("wrong", name, str(stop))
+    except CheckerError as error:
+        return Verdict("wrong", name, SHAKEN + str(error).splitlines()[-1])
+
+
+SHAKEN = ("The checker itself failed on this file. Does the file change something that is not its own, a module or a "
+          "builtin?\n")
 
 
 def check_file(name, folder, explain):
@@ -285,7 +310,7 @@ def verdict_on(exercise, folder, explain):
         if not own_frames(error):
             raise
         return Verdict("wrong", name, raised(f"{name}.py", error, None))
-    return verdict_on_module(exercise, module, record, explain)
+    return verdict_on_module(exercise, module, record, explain, partial(files.reload, module))
 
 
 EDITED = ("{0} in {1}.py is not as it was given: the question is about the one that was.\n"
@@ -293,22 +318,44 @@ EDITED = ("{0} in {1}.py is not as it was given: the question is about the one t
           "`check.py {1} --reset` brings the file back as it was, and keeps yours beside it.")
 
 
-def verdict_on_module(exercise, module, record, explain):
-    """The Verdict on a loaded file: of its first function that is not done."""
-    tried = 0
+def verdict_on_module(exercise, module, record, explain, reload):
+    """The Verdict on a loaded file: of its first function that is not done. reload() gives the module anew."""
+    tried, right = 0, []
     for part in exercise.parts or [exercise]:
         function = getattr(module, part.function, None)
         if function is None:
-            return Verdict("not written yet", part.name, f"{exercise.file}.py, `{part.function}`")
+            return Verdict("not written yet", part.name, f"{exercise.file}.py, `{part.function}`", finished=right)
+        if text := unlike_given(part, function):
+            return Verdict("wrong", part.name, text)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            verdict = examine(part, function, record, explain)
+            verdict = examine(part, function, record, explain, lambda: getattr(reload(), part.function))
+        verdict.finished = right
+        right = [*right, part.function]
         if not verdict.done:
             if verdict.given is not None:
                 verdict.printed = printed_by(verdict.case, function)
             return verdict
         tried += verdict.tried
     return Verdict("done", exercise.name, tried=tried)
+
+
+def unlike_given(exercise, function):
+    """A sentence on a function that cannot be called as it is; empty if it can."""
+    code, given = getattr(function, "__code__", None), files.given_function(exercise.file, exercise.function).__code__
+    if not callable(function):
+        return f"{exercise.function} is no function: write `def {exercise.function}({', '.join(parameters(given))}):`."
+    if code is None or code.co_flags & inspect.CO_VARARGS:
+        return ""
+    names, wanted = parameters(code), parameters(given)
+    optional = len(function.__defaults__ or ())
+    if not len(names) - optional <= len(wanted) <= len(names) or names != wanted and sorted(names) == sorted(wanted):
+        return f"{exercise.function} takes ({', '.join(names)}), and it is given ({', '.join(wanted)}), in this order."
+    return ""
+
+
+def parameters(code):
+    return list(code.co_varnames[:code.co_argcount])
 
 
 def printed_by(case, function):

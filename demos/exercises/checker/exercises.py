@@ -10,6 +10,9 @@ from .files import NAMES, given
 from .nested import float_arrays
 
 
+WAYS = ("change", "tiny")       # among the sizes: which of several kinds of input, no axis of any
+
+
 @dataclass(eq=False)
 class Exercise:
     """One row of the table.
@@ -100,7 +103,7 @@ class Exercise:
     @property
     def letters(self):
         """The sizes that are axes, whose factors a mistake may have."""
-        return [letter for letter in self.sizes if letter not in ("extra", "axes", "L")]
+        return [letter for letter in self.sizes if letter not in ("extra", "axes", "L", *WAYS)]
 
 
 @dataclass(eq=False)
@@ -214,7 +217,7 @@ PARTS = [
     part("sum_backward", vector, **OF_D, out="y", forward_name="total", mistakes=mistakes.SUM),
     part("mean_backward", vector, **OF_D, out="y", forward_name="mean", mistakes=mistakes.MEAN),
     part("agrees", gradient_to_judge, dict(D=(1, 3), change=(0, 5), tiny=(0, 1)), dict(D=7, change=0, tiny=0),
-         value=agreement),
+         value=agreement, mistakes=mistakes.AGREES, probes=60),
 ]
 
 
@@ -274,8 +277,8 @@ EXERCISES = [
              dict(B=5, T=6, H=3, K=4),
              lambda n, ids, floats: dict(x=floats(n.B * n.T, n.H * n.K), w=weights_of_block(n.H * n.K, floats),
                                          B=n.B, H=n.H),
-             "layers.block:backward_pre", mistakes.BLOCK, examples=25, probes=4, distinct=2, needs=("linear", "gelu", "layernorm", "causal"),
-             gradients=block_gradients),
+             "layers.block:backward_pre", mistakes.BLOCK, examples=25, probes=4, distinct=2,
+             needs=("linear", "gelu", "layernorm", "causal"), gradients=block_gradients),
     Composed("model", "lookup, blocks, norm, logits, loss", "loss",
              dict(L=(1, 2), B=(1, 2), T=(2, 3), V=(2, 3), H=(1, 2), K=(2, 3), extra=(0, 2)),
              dict(L=5, B=6, T=7, V=8, H=3, K=4, extra=0),

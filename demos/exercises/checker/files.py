@@ -40,12 +40,27 @@ def load(name, folder):
     return importlib.import_module(name)
 
 
+def reload(module):
+    """The module, read anew from its file: nothing that it kept is in it."""
+    del sys.modules[module.__name__]
+    return importlib.import_module(module.__name__)
+
+
+def given_function(name, function):
+    return getattr(given()[name], function)
+
+
 def start(folder):
     """Put the statement of each exercise that is missing into the folder; returns their names."""
     missing = [name for name in NAMES if not (folder / f"{name}.py").exists()]
     for name in missing:
         write_statement(name, folder)
     return missing
+
+
+def is_untouched(name, folder):
+    """Whether the file is as it was given, to the letter."""
+    return (folder / f"{name}.py").read_bytes() == (STATEMENTS / f"{name}.py").read_bytes()
 
 
 def reset(name, folder):
@@ -108,6 +123,7 @@ def own_line(filename, number, line):
     return cut(f"{os.path.basename(filename)}, line {number}:  {line.strip()}", COLUMNS)
 
 
-def first_argument(name):
-    """What the exercise's forward calls its first argument: x, q, ..."""
-    return given()[name].forward.__code__.co_varnames[0]
+def forward_arguments(name):
+    """What the exercise's forward calls its arguments: x, W, b or q, k, v."""
+    code = given()[name].forward.__code__
+    return code.co_varnames[:code.co_argcount]

@@ -9,6 +9,9 @@ import threading
 import traceback
 import warnings
 from contextlib import contextmanager
+from operator import is_
+
+import numpy as np
 
 CALL_SECONDS = 2            # of computing, for one call of a learner's function
 WAIT_SECONDS = 10           # the same by the clock, for a call that sleeps, or a machine that is busy
@@ -27,40 +30,70 @@ class TooLong(Stopped):
     """The learner's code did not come to an end."""
 
 
+class CheckerError(Exception):
+    """What the checker's own code raised, in the process of an answer."""
+
+
 @contextmanager
 def guarded(what):
-    """A call of learner's code: raises Stopped where that exits, hangs, or asks for a terminal."""
+    """A call of learner's code: raises Stopped where that exits, hangs, asks for a terminal, or changes NumPy."""
     try:
-        with time_limit(f"{what} was still running after {CALL_SECONDS} s, and was stopped: a loop that does not "
-                        "end?"):
+        with time_limit(what), np.errstate(all="ignore"):
             yield
     except SystemExit:
         raise Stopped(f"{what} calls exit(): it has to return its answer and leave the program alone.") from None
     except bdb.BdbQuit:
         raise Stopped(NO_DEBUGGER.format(what)) from None
+    except (KeyboardInterrupt, GeneratorExit) as error:
+        raise Stopped(f"{what} raises {type(error).__name__}, which ends the program that calls it.") from None
     except EOFError as error:
         if "reading a line" not in str(error):
             raise
         raise Stopped(f"{what} calls input(): there is nobody to answer here.") from None
+    finally:
+        if names := altered():
+            raise Stopped(f"{what} assigns to {', '.join(names)}, which changes NumPy for everything else as well: "
+                          "use a name of your own.")
 
 
+SHARED = [(module, dict(vars(module))) for module in (np, np.linalg, np.random)]
+
+
+def altered():
+    """Names of NumPy's that are no longer what they were; they are put back."""
+    names = []
+    for module, was in SHARED:
+        now = vars(module)
+        if all(map(is_, map(now.get, was), was.values())):          # as always but once
+            continue
+        names += [f"{module.__name__}.{name}" for name in was if now.get(name) is not was[name]]
+        now.update(was)
+    return names
+
+
+# Named by sys.audit, when they happen: what leaves processes behind, or ends those of others.
+NO_PROCESSES = ("os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix_spawn", "os.spawn", "os.exec", "os.system",
+                "subprocess.Popen")
 NO_DEBUGGER = "{} calls the debugger. Take breakpoint() out; `check.py NAME --debug` opens pdb there."
 
 
 @contextmanager
-def time_limit(sentence):
+def time_limit(what):
     """Raises TooLong when it has taken too long; where the system cannot (Windows), the process is ended later."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
     rung = 0
 
-    def ring(*_):
+    def ring(number, _):
         nonlocal rung
         rung += 1
         if rung > ALARMS and multiprocessing.parent_process():
             os._exit(DEAF)
-        raise TooLong(sentence)
+        computes = number == signal.SIGPROF
+        seconds, why = ((CALL_SECONDS, "a loop that does not end?") if computes else
+                        (WAIT_SECONDS, "does it sleep, or wait for something?"))
+        raise TooLong(f"{what} was still running after {seconds} s, and was stopped: {why}")
 
     clocks = [(signal.ITIMER_PROF, signal.SIGPROF, CALL_SECONDS), (signal.ITIMER_REAL, signal.SIGALRM, WAIT_SECONDS)]
     was = [signal.signal(number, ring) for _, number, _ in clocks]
@@ -129,7 +162,7 @@ class Process:
         except EOFError:
             raise Stopped(self.ended()) from None
         if error:
-            raise RuntimeError("in the checker itself:\n" + error)
+            raise CheckerError(error)
         return value
 
     def close(self):
@@ -156,6 +189,7 @@ def alone(connection, work, arguments):
     sys.stdout = sys.stderr = Printed()
     sys.breakpointhook = no_debugger
     warnings.simplefilter("ignore")
+    sys.addaudithook(no_processes)
     try:
         value = work(*arguments)
         if inspect.isgenerator(value):
@@ -169,3 +203,9 @@ def alone(connection, work, arguments):
 
 def no_debugger(*_, **__):
     raise bdb.BdbQuit
+
+
+def no_processes(event, _):
+    """For sys.addaudithook: a program that starts itself again at each call would soon be all that runs."""
+    if event in NO_PROCESSES:
+        raise Stopped(f"It calls {event}: an answer is computed here, without other processes.")

@@ -80,6 +80,24 @@ MEAN = [
 ]
 
 
+def agrees_mistake(text, holds):
+    """The mistake of taking holds(dx, right) for agreement."""
+    return Mistake("agrees", text, lambda right, _, f, x, dx: np.asarray(bool(np.all(holds(dx, f.gradient(x))))))
+
+
+AGREES = [
+    agrees_mistake("The 1e-6 has to be that part of the gradient's largest number, where that is above 1.",
+                   lambda dx, right: np.abs(dx - right) <= 1e-6),
+    agrees_mistake("Where all of the gradient is below 1, the difference may be 1e-6 itself: 1e-6 * max(1, ...).",
+                   lambda dx, right: np.abs(dx - right) <= 1e-6 * np.abs(right).max()),
+    agrees_mistake("A difference below 0 counts, too: np.abs.",
+                   lambda dx, right: (dx - right).max() <= 1e-6 * max(1, np.abs(right).max())),
+    agrees_mistake("np.allclose has tolerances of its own, 1e-5 of each number; here it is 1e-6 of the largest.",
+                   lambda dx, right: np.isclose(dx, right) | np.isclose(right, dx)),
+    agrees_mistake("This is True for any dx.", lambda dx, right: True),
+]
+
+
 # ---- 1 to 3: products ----------------------------------------------------------------------------
 
 LINEAR = [
@@ -372,6 +390,8 @@ LAYERNORM = [
                       lambda d, xhat, inv: inv * (d - across(d) - across(d * xhat))),
     Mistake("dx", "dx leaves out the gain: xhat's gradient is dy · gain.",
             lambda right, dy, x, gain, bias: layernorm_dx(*rows_normalised(dy, x, np.ones_like(gain)))),
+    Mistake("dx", "dx has the gain in front of it all. It comes first: dxhat is dy · gain, and then the means.",
+            lambda right, dy, x, gain, bias: gain * layernorm_dx(*rows_normalised(dy, x, np.ones_like(gain)))),
     Mistake("dx", "dx has the variance with 1/(D - 1); the one given here has 1/D.",
             lambda right, dy, x, gain, bias: layernorm_dx(*rows_normalised(dy, x, gain, ddof=1))),
     Mistake("dgain", "dgain is a sum over the wrong axis: gain[d] is in every row n, so sum over rows.",
@@ -382,6 +402,8 @@ LAYERNORM = [
             lambda right, dy, x, gain, bias: (dy * x).sum(axis=0)),
     Mistake("dgain", "dgain lacks xhat: y = gain · xhat + bias, so gain's gradient is a sum of dy · xhat.",
             lambda right, dy, *_: dy.sum(axis=0)),
+    Mistake("dgain", "dgain has the gain in it: y grows by xhat as gain does, whatever gain is.",
+            lambda right, dy, x, gain, bias: right * gain),
     Mistake("dbias", "dbias has the gain in it: the bias is added behind it.",
             lambda right, dy, x, gain, bias: (dy * gain).sum(axis=0)),
 ]
@@ -489,7 +511,8 @@ BLOCK = [
     block_mistake("gelu.backward is given GELU's output; it needs GELU's input.", gelu_at="active"),
     block_mistake("The sum after attention is computed without x: x2 = x + attention(...).", sum_of="attention"),
     block_mistake("The sum after attention is computed without attention: x2 = x + attention(...).", sum_of="x"),
-    block_mistake("dx begins with dy once more, where the gradient has come to be dx2, that of the sum after attention.",
+    block_mistake("dx begins with dy once more, where the gradient has come to be dx2, that of the sum after "
+                  "attention.",
                   dx_from="dy"),
     block_mistake("dq, dk and dv are put together in the wrong order: qkv has q first, then k, then v.", order="kqv"),
     block_mistake("dq, dk and dv are put together in the wrong order: qkv has q first, then k, then v.", order="vkq"),

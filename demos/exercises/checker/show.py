@@ -24,13 +24,15 @@ def verdict_lines(exercise, verdict, unfolded=False):
         lines = [f"{name}: done. {verdict.tried} inputs, and every gradient right."]
         return lines + printed_lines(verdict)
     if verdict.state == "not written yet":
-        return [f"{name}: not written yet. It is up to you: {verdict.text}."]
+        right = [f"{name}: {', '.join(verdict.finished)}: right."] if verdict.finished else []
+        return wrapped("\n".join([*right, f"{name}: not written yet. It is up to you: {verdict.text}."]))
     part = "" if verdict.name == name else f" Its {verdict.name.split('.')[1]}:"
     lines = [f"{name}: wrong.{part}"]
     if verdict.case is None:
         return lines + [""] + wrapped(verdict.text)
     folded = bool(exercise.needs) and not unfolded
-    lines += folded_input(verdict.case) if folded else ["The smallest input that shows it:", ""] + inputs_lines(verdict.case)
+    smallest = folded_input if folded else inputs_lines
+    lines += smallest(verdict.case)
     lines += [""] + wrapped(verdict.text)
     lines += step_lines(verdict.steps) if verdict.steps else gradient_lines(verdict)
     for text in verdict.texts:
@@ -40,6 +42,19 @@ def verdict_lines(exercise, verdict, unfolded=False):
 
 def wrapped(text):
     return [part for line in text.splitlines() for part in textwrap.wrap(line, COLUMNS) or [""]]
+
+
+def formulas(text):
+    """Wrapped, each formula of several (between two semicolons with two spaces) on a line of its own."""
+    return [line for i, part in enumerate(text.split(";  "))
+            for line in textwrap.wrap(part, COLUMNS, initial_indent="   " * (i > 0), subsequent_indent="   ")]
+
+
+def next_lines(name):
+    """What to do next, for one who has just seen which exercises are not done."""
+    return [f"Next: open {name}.py in an editor, and beside it a terminal with", "",
+            f"    python demos/exercises/check.py {name} --watch", "",
+            "which checks at every save. --hint helps, and --help tells the rest."]
 
 
 def printed_lines(verdict):
@@ -57,7 +72,7 @@ def inputs_lines(case):
     rows = [(f"{name} {np.shape(x)}" if np.ndim(x) else name, repr(x) if callable(x) else written([np.asarray(x)])[0])
             for name, x in values]
     notes = {"plain": []}.get(case.layout, [f"  (in memory: {case.layout})"])
-    return table(rows) + notes
+    return ["The smallest input that shows it:", "", *table(rows), *notes]
 
 
 def folded_input(case):
@@ -90,7 +105,7 @@ def step_lines(steps):
         lines.append(f"  {step.mark} {step.name:{names}}{about}".rstrip())
         lines += [f"    {line}" for line in textwrap.wrap(step.note, COLUMNS - 4)]
     if any(step.mark == "·" for step in steps):
-        lines.append("  (· that piece's backward was not called, so its gradient was not seen)")
+        lines.append("  (· not seen: that piece's backward was not called for it)")
     first = next((step for step in steps if step.mark == "✗"), None)
     if first is None:
         return lines

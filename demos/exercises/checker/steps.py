@@ -73,7 +73,7 @@ def compared(exercise, record, case, function, found):
     calls = list(record.calls)
     rows = []
     for step in steps:
-        call = taken(calls, step)
+        call = taken(calls, step, steps)
         rows += [Seen("·", step.name, step.about)] if call is None else judged(step, call)
         for name in step.beside:
             ok = near(found.given[name], right[name])
@@ -84,26 +84,31 @@ def compared(exercise, record, case, function, found):
     return rows
 
 
-def taken(calls, step):
-    """The call that is this step's, taken out of the list: of the same piece, with the same parameters if there is one."""
+def taken(calls, step, steps):
+    """The call that is this step's, taken out of the list: of the same piece, with the same parameters if there is
+    one, else with parameters that are no other step's."""
     same_piece = [call for call in calls if call[0] == step.piece]
-    parameters = step.arguments[1:]
-    best = next((call for call in same_piece if same(call[1][2:], parameters)), None)
-    if best is None and step.piece in ("gelu", "causal", "logits", "cross_entropy", "lookup"):
-        best = next(iter(same_piece), None)
+    others = [other for other in steps if other.piece == step.piece and other is not step]
+    best = next((call for call in same_piece if has_parameters(call, step)), None)
+    if best is None:
+        best = next((call for call in same_piece if not any(has_parameters(call, other) for other in others)), None)
     if best is not None:
         calls[:] = [call for call in calls if call is not best]
     return best
 
 
+def has_parameters(call, step):
+    return same(call[1][2:], step.arguments[1:])
+
+
 def judged(step, call):
-    """Rows about what a piece was given, beside what it should have been: the gradient, and its own input."""
+    """Rows about what a piece was given, beside what it should have been: the gradient, its input, its parameters."""
     _, (dout, *arguments) = call
     fits = like(dout, step.dout)
     yield Seen("✓" if fits else "✗", step.name, step.about, np.asarray(dout), np.asarray(step.dout))
-    if not same(arguments[:1], step.arguments[:1]):
-        name = files.first_argument(step.piece)
-        yield Seen("✗", f"{name} there", "", note=f"{step.piece}.backward was given another {name} than its forward.")
+    for name, value, right in zip(files.forward_arguments(step.piece), arguments, step.arguments):
+        if not like(value, right):
+            yield Seen("✗", f"{name} there", "", note=f"{step.piece}.backward was not given the {name} of its forward.")
 
 
 def same(values, others):

@@ -98,7 +98,8 @@ LESSONS = {
                  lambda d: d["dhead"][3, 0], "dhead[v] = dlogits[v] · h: every row gets something, unlike a lookup's."),
         ("dlogits[n, v]/dh[n, d] = head[v, d];  dlogits[n, v]/dhead[v, d] = h[n, d].",
          "dh[n, d] = sum over v of dlogits[n, v] head[v, d];  dhead[v, d] = sum over n of dlogits[n, v] h[n, d].",
-         "Two products: (N, V) with (V, D), and (N, V) turned round with (N, D). It is a linear layer whose W is headᵀ."),
+         "Two products: (N, V) with (V, D), and (N, V) turned round with (N, D). It is a linear layer whose "
+         "W is headᵀ."),
         "The package adds to the dhead that it is given. When embeddings are tied that array is dE, and the lookup "
         "adds to it afterwards."),
     "tied": Lesson(
@@ -165,8 +166,8 @@ LESSONS = {
                  dict(q=np.ones((1, 1, 3, 1)), k=np.ones((1, 1, 3, 1)), v=np.ones((1, 1, 3, 1))),
                  numbers(1, 0, 0).reshape(1, 1, 3, 1), lambda d: d["dv"][0, 0, 0, 0],
                  "The first position sees only itself, with weight 1; and no later v has a part in it."),
-        ("dv[s] gets weights[t, s] dy[t] from every t >= s;  dweights[t, s] = dy[t] · v[s];  scores[t, s] = q[t] · k[s] "
-         "/ sqrt(K).",
+        ("dv[s] gets weights[t, s] dy[t] from every t >= s;  dweights[t, s] = dy[t] · v[s];  scores[t, s] = q[t] · "
+         "k[s] / sqrt(K).",
          "dscores[t, s] = w[t, s] (dw[t, s] - sum over r of w[t, r] dw[t, r]) / sqrt(K);  dq[t] = sum over s of "
          "dscores[t, s] k[s];  dk[s] = sum over t of dscores[t, s] q[t].",
          "w = attend(q, k); dv by wᵀ; dw by vᵀ; dscores as in exercise 9 and by sqrt(K); then two products, one of "
@@ -174,11 +175,12 @@ LESSONS = {
         "The package goes through the queries in blocks, so that what lies beyond the mask is mostly never computed, "
         "and keeps q divided by sqrt(K) already."),
     "block": Lesson(
-        Question("W_out, W_down and their biases are 0, so both branches give 0. dy is 0.5 everywhere. What is dx[0, 0]?",
+        Question("W_out, W_down and their biases are 0, so both branches give 0. dy is 0.5 everywhere. What is "
+                 "dx[0, 0]?",
                  dict(x=np.arange(8.0).reshape(2, 4) ** 2, w=block_without_branches(), B=1, H=2), np.full((2, 4), 0.5),
                  lambda d: d["dx"][0, 0], "The gradient comes back past both branches, whatever is in them."),
-        ("y = x2 + mlp(norm2(x2)), x2 = x + attention(norm1(x)): dx2 = dy + what comes back through the MLP; dx = dx2 + "
-         "what comes back through attention.",
+        ("y = x2 + mlp(norm2(x2)), x2 = x + attention(norm1(x)): dx2 = dy + what comes back through the MLP; dx = "
+         "dx2 + what comes back through attention.",
          "Through the MLP: W_down's linear, gelu, W_up's linear, norm2. Through attention: W_out's linear, causal, "
          "W_qkv's linear, norm1. Each is given the gradient of its output and its own inputs.",
          "First compute what forward threw away: a1, qkv, q k v, mixed, x2, a2, hidden, active. Then the pieces in "
