@@ -204,9 +204,11 @@ def set_state(bit_generator, saved):
     def arrays(value, name):
         if isinstance(value, dict):
             return {name: arrays(inner, name) for name, inner in value.items()}
-        if name in LAST_PLACE and check_whole(name, value) > LAST_PLACE[name]:
+        if isinstance(value, list):             # NumPy 1 makes of a negative number another one
+            return np.array([check_whole(name, number) for number in value], np.uint64)
+        if (isinstance(value, int) or name in LAST_PLACE) and check_whole(name, value) > LAST_PLACE.get(name, value):
             refuse(name, value, f"at most {LAST_PLACE[name]}")
-        return np.array(value, np.uint64) if isinstance(value, list) else value
+        return value
     bit_generator.state = arrays(saved, None)
 
 

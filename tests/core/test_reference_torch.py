@@ -13,7 +13,7 @@ from minigpt_np.training.optim import AdamW
 from minigpt_np.training.trainer import Trainer
 from strategies import assert_same
 
-REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "torch.json").read_text())
+REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "torch.json").read_text(encoding="utf-8"))
 IDS, TARGETS = REFERENCE["ids"], REFERENCE["targets"]
 NAMES = list(REFERENCE["models"])
 

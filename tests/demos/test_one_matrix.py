@@ -383,7 +383,7 @@ def whole(text, tmp_path_factory):
 def numbers(whole):
     arguments, folder = whole
     assert demo.main(arguments) == 0
-    return json.loads((folder / "numbers.json").read_text())
+    return json.loads((folder / "numbers.json").read_text(encoding="utf-8"))
 
 
 def test_every_part_is_measured_and_what_must_hold_exactly_does(whole, numbers):
@@ -415,7 +415,7 @@ def test_what_is_written_is_told_by_the_numbers_alone(whole, numbers, capsys, tm
     assert (tmp_path / "page.html").read_bytes() == (folder / "page.html").read_bytes()
     assert all(len(line) <= 80 for line in printed.split("\n"))
     assert "nan" not in printed.replace("nats", "").replace("dominan", "")
-    assert (folder / "README.md").read_text() == with_block(f"before\n{BEGIN}\n{END}\nafter\n", numbers)
+    assert (folder / "README.md").read_text(encoding="utf-8") == with_block(f"before\n{BEGIN}\n{END}\nafter\n", numbers)
     # The answer comes first, each finding in a claim and a number; then the details in the same order.
     claims = [module.answer(numbers["findings"][str(n)])[0] for n, module in demo.FINDINGS.items()]
     flat = " ".join(printed.split())
@@ -435,7 +435,7 @@ def test_full_searches_rates_and_lengths_and_sizes(text, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "sweep", lambda lab, kinds: laboratory.sweep(lab, kinds, 4e-3, 4e-3, 8e-3))
     path = tmp_path / "numbers.json"
     assert demo.main([*SMALL, "--seeds", "2", "--full-seeds", "1", "--text", text, "--part", "8", "--full", "--json", str(path)]) == 0
-    numbers = json.loads(path.read_text())
+    numbers = json.loads(path.read_text(encoding="utf-8"))
     full = numbers["findings"]["8"]["full"]
     assert set(full["lengths"]["2"]["tied"]["tried"]) == {"0.002", "0.004"}
     assert [size["D"] for size in full["sizes"]] == [4] and full["seeds"] == [0]
@@ -489,7 +489,7 @@ def test_any_model_is_looked_at(capsys, folder, text, tmp_path, given_text):
     arguments = ["--text", text] if given_text else ["--start", "5"]
     assert demo.main(["--model", str(folder), *arguments, "--json", str(tmp_path / "numbers.json")]) == 0
     printed = capsys.readouterr().out
-    found = json.loads((tmp_path / "numbers.json").read_text())["findings"]
+    found = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))["findings"]
     assert list(found) == [str(n) for n in demo.ON_ANY_MODEL]
     assert "L = 2, tied" in printed and "What does not follow" in printed
     assert all(len(line) <= 80 for line in printed.split("\n") if str(folder) not in line)
@@ -499,7 +499,7 @@ def test_generated_sequences_are_cut_at_their_end(folder, tmp_path):
     from lib.subject import GENERATED, Subject
     for name in ("model.safetensors", "config.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    fields = json.loads((tmp_path / "config.json").read_text()) | {"bos_token_id": 5, "eos_token_id": 97}
+    fields = json.loads((tmp_path / "config.json").read_text(encoding="utf-8")) | {"bos_token_id": 5, "eos_token_id": 97}
     (tmp_path / "config.json").write_text(json.dumps(fields))
     subject = Subject(tmp_path)
     assert subject.counts[5] >= GENERATED and (subject.ids[:, 0] == 5).all()
@@ -537,7 +537,7 @@ def test_what_cannot_be_looked_at_is_told_before_anything_is_written(folder, tmp
     short, binary, rare, other = (tmp_path / name for name in ("short", "binary", "rare", "other"))
     short.write_text("ab")
     binary.write_bytes(b"\xff\xfe\xff")
-    rare.write_text("".join(map(chr, range(200, 400))))
+    rare.write_text("".join(map(chr, range(200, 400))), encoding="utf-8")
     other.write_text("{}")
     post, bare = tmp_path / "post", tmp_path / "bare"
     with_large_weights(GPTConfig(5, 4, 1, 1, 4, norm="post"), 0, np.float32).save_pretrained(post)

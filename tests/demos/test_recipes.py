@@ -18,7 +18,7 @@ from minigpt_np.training import optim
 ROOT = Path(__file__).resolve().parents[2]
 README, DEMOS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "demos/README.md"))
 RECIPES = re.findall(r"    python -m pdb (.+)\n((?:    .+\n)+)", README + DEMOS)
-CONFIGURATIONS = json.loads((ROOT / ".vscode" / "launch.json").read_text())["configurations"]
+CONFIGURATIONS = json.loads((ROOT / ".vscode" / "launch.json").read_text(encoding="utf-8"))["configurations"]
 
 
 # ---- the READMEs ---------------------------------------------------------------------------------

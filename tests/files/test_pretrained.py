@@ -52,7 +52,7 @@ def saved(model, folder):
     model.save_pretrained(folder)
     tensors = {name: np.array(array) for name, array in
                safetensors.read(folder / "model.safetensors").items()}
-    return tensors, json.loads((folder / "config.json").read_text())
+    return tensors, json.loads((folder / "config.json").read_text(encoding="utf-8"))
 
 
 def rewrite(folder, tensors, fields):
@@ -610,7 +610,7 @@ def test_a_tensor_missing_from_all_shards(tmp_path, no_allocation):
     lay_out(model, tmp_path, "transformer.", "F32", transposed=False, biases=True, head_too=False,
             buffers=False, shards=2, config=True)
     index = tmp_path / "model.safetensors.index.json"
-    shard_of = json.loads(index.read_text())["weight_map"]
+    shard_of = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
     kept = {name: array for name, array in model.params.state_dict().items()
             if name != "transformer.ln_f.bias" and name in shard_of}
     for shard in set(shard_of.values()):

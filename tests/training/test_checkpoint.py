@@ -114,7 +114,8 @@ def changes():
                 (lambda run: run.state["optimizer"]["settings"].pop("weight_decay"), "weight_decay missing"),
                 (lambda run: run.state["dropout"].update(bit_generator="MT19937"), "PCG64"),
                 (lambda run: run.state["dropout"].pop("state"), "state"),
-                (lambda run: run.state["generators"]["batches"].update(state={"state": -1, "inc": "x"}), "fits")]
+                (lambda run: run.state["generators"]["batches"].update(state={"state": -1, "inc": 1}), "state: -1 given"),
+                (lambda run: run.state["generators"]["batches"].update(state={"state": 1, "inc": "x"}), "fits")]
     for path, value in [(("steps",), -1), (("steps",), 1.5), (("clip",), -1), (("clip",), "1"), (("micro_batches",), 0),
                         (("schedule",), {"lr": 1}), (("schedule",), 3), (("schedule",), {"lr": 1, "warmup": 0, "total": 1, "minimum": 2}),
                         ((*settings, "lr"), None), ((*settings, "betas"), [0.9]), ((*settings, "steps"), True),
