@@ -793,6 +793,8 @@ def test_any_set_of_tensors_is_refused_or_right(config, data):
             return
     # What is left: names as they were, shapes as they were, numbers to half precision.
     assert opened.config == config
+    if change == "drop" and not any(name.endswith(".bias") for name in tensors):
+        model.params.norm.bias[...] = 0         # without blocks this is the only one: a file of nanoGPT's without biases
     same = opened.params.flat.astype("f2") == model.params.flat.astype("f2")
     assert same.all()
 
