@@ -61,22 +61,21 @@ def add(total, terms):
 
 # ---- in a process of its own ---------------------------------------------------------------------
 
-def losses(folder):
+def losses(folder, text, steps, slow):
     """Yields the sizes, then for every step the loss of the learner's model and that of the package's."""
     load = partial(files.load, folder=folder)
     Record().load(TABLE["model"], load)
     OwnBackward.model_backward = staticmethod(load("model").backward)
-    text = default_text()
     tokenizer = CharacterTokenizer(text)
     tokens = tokenizer.encode(text)
     choice = LARGE
     begun = time.perf_counter()
     next(run(OwnBackward, choice, tokens, tokenizer.vocab_size))
-    if time.perf_counter() - begun > SLOW:
+    if time.perf_counter() - begun > slow:
         choice = SMALL
     yield choice["sizes"] | dict(B=choice["B"])
     runs = [run(model, choice, tokens, tokenizer.vocab_size) for model in (OwnBackward, GPT)]
-    for _ in range(STEPS):
+    for _ in range(steps):
         yield [next(each) for each in runs]
 
 
@@ -100,7 +99,7 @@ def run(model_class, choice, tokens, vocab_size):
 
 def trained(folder, show=print):
     """Train, and show both losses as they go; returns whether they are the same to rounding."""
-    items = Process(losses, str(folder)).items()
+    items = Process(losses, str(folder), default_text(), STEPS, SLOW).items()
     sizes = next(items)
     show("")
     show("Now they train: the package's GPT with your backward passes in it, and the")
