@@ -147,8 +147,8 @@ def whole(example, token):
          f"“{target}”.",
          "Its matrix E has one row for each token. It is used twice: at one end to look up the row of each token read, "
          "at the other, as the head, to score every token as the next one.",
-         "In one sentence: both uses send E a gradient, the two are added up in one array dE, so E becomes what serves "
-         "both ends; and the blocks in between learn to turn what was looked up into what is to be predicted.",
+         "In one sentence: both uses send E a gradient, the two are added up in one array dE, and the blocks in between "
+         "learn to turn what was looked up into what is to be predicted.",
          "The tour follows both uses forwards and both gradients back, in the lines of the program itself, on its own "
          "numbers."], 0, [])
 
