@@ -28,7 +28,8 @@ def make_trainer(kind=AdamW, dtype=np.float32, **options):
 def state(trainer):
     """All that a step changes, copied."""
     arrays = [trainer.model.params.flat, *trainer.optimizer.arrays().values()]
-    return [array.tobytes() for array in arrays], trainer.steps, trainer.optimizer.settings()
+    drawn = trainer.rng and trainer.rng.bit_generator.state
+    return [array.tobytes() for array in arrays], trainer.steps, trainer.optimizer.settings(), drawn
 
 
 # ---- numbers that are not finite -------------------------------------------------------------------
@@ -36,7 +37,7 @@ def state(trainer):
 @BOTH
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
 def test_a_loss_or_norm_that_is_not_finite_stops_training_and_changes_nothing(threads, bad):
-    trainer = make_trainer(threads=threads)
+    trainer = make_trainer(threads=threads, rng=np.random.default_rng(1))
     trainer.step(IDS, IDS)
     good = trainer.model.params.E[2, 1]
     trainer.model.params.E[2, 1] = bad
@@ -252,6 +253,18 @@ def test_settings_that_mean_nothing_are_refused_before_anything_is_computed(thre
             step(*arguments)
     setattr(trainer.optimizer, name, good)
     assert state(trainer) == before and (trainer.grads.flat == grads).all()
+
+
+@BOTH
+@pytest.mark.parametrize("name, value", [("clip", -1), ("clip", "1"), ("micro_batches", 0), ("micro_batches", 1.5)])
+def test_a_trainer_s_own_settings_are_looked_at_before_every_step(threads, name, value):
+    trainer = make_trainer(threads=threads)
+    trainer.step(IDS, IDS)
+    before = state(trainer)
+    setattr(trainer, name, value)
+    with pytest.raises(ValueError, match=f"^{name}: .* given, expected"):
+        trainer.step(IDS, IDS)
+    assert state(trainer) == before
 
 
 @pytest.mark.parametrize("lr", [np.nan, -0.1, np.inf, None, "x"])
