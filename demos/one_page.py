@@ -104,7 +104,7 @@ if __name__ == "__main__":
     for step in range(STEPS + 1):                                       # ../training/trainer.py
         loss, grads = loss_and_gradient(ids, targets, params, H)
         if step % 20 == 0:
-            print(f"step {step:3}  loss {loss:.4f}: the token to predict is given {np.exp(-loss):.0%}")
+            print(f"step {step:3}  loss {loss:.4f}: the right token has a probability of {np.exp(-loss):.0%}")
         for array, grad in zip(params, grads):                          # ../training/optim.py
             array -= LEARNING_RATE * grad
 

@@ -1,4 +1,4 @@
-"""The GPT: its forward pass and its backward pass, two straight columns that mirror each other."""
+"""The GPT: its forward pass, and its backward pass that mirrors it."""
 from dataclasses import dataclass, replace
 
 import numpy as np

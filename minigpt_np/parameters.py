@@ -100,6 +100,7 @@ class NamedArrays:
         self.P = arrays["P"]
         self.blocks = [self._block(f"blocks.{i}") for i in range(config.n_layer)]
         self.norm = self._layernorm("norm") if config.norm == "pre" else None
+        # The tie. One array under two names: what is accumulated into either is in both.
         self.head = self.E if config.tie_embeddings else arrays["head"]
 
     def _block(self, name):
