@@ -156,7 +156,7 @@ def measured(args, lab):
                "findings": {}}
     with blas_threads(1):          # small products: a second thread would only wait
         for n in parts:
-            note(f"measuring {n} of {', '.join(map(str, parts))}")
+            note(f"measuring part {n} of {parts[-1]}")
             numbers["findings"][str(n)] = FINDINGS[n].measure(lab)
     if args.full and 8 in parts:
         first = range(args.seed, args.seed + (args.full_seeds or len(seeds)))

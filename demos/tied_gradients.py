@@ -267,7 +267,7 @@ def products(lesson):
 
 
 EVERY_ROW = ("Every row, because softmax gives every token some probability p: dlogits = (p - one_hot) / T, where the "
-             "one_hot has its 1 at the token to predict, and 1/T is there for the loss is a mean over T positions.")
+             "one_hot has its 1 at the token to predict, and 1/T is there because the loss is a mean over T positions.")
 
 
 def where_added(lesson):

@@ -82,7 +82,7 @@ def comparisons(numbers):
         differences[f"{reading}, equal parameters"] = tied - losses(numbers, often(FEWER, reading).name)
     for epochs, kinds in numbers.get("full", {}).get("lengths", {}).items():
         for name, what in ((UNTIED.name, "width"), (FEWER.name, "parameters")):
-            differences[f"all read {epochs} times, equal {what}"] = np.array(kinds["tied"]["loss"]) - np.array(kinds[name]["loss"])
+            differences[f"the whole text read {epochs} times, equal {what}"] = np.array(kinds["tied"]["loss"]) - np.array(kinds[name]["loss"])
     for size in numbers.get("full", {}).get("sizes", []):
         for name, what in ((UNTIED.name, "width"), (FEWER.name, "parameters")):
             differences[f"V {size['V']}, D {size['D']}, equal {what}"] = (
@@ -136,7 +136,7 @@ def tell(numbers, report):
                   for name, one in numbers["kinds"].items()])
     report.charts(Bars("To the right tying costs, to the left it pays", "tied loss less the untied one's, nats", differences))
     report.say((f"The tied model wins in every seed: {wins_in_words(numbers)}." if won else
-                "The tied model wins nowhere in every seed.") + f" Searched: {searched(numbers)}. The text at the defaults is read "
+                "The tied model wins nowhere in every seed.") + f" Searched: {searched(numbers)}. The text is read "
                f"{numbers['epochs']:.1f} times; \"read 20 times\" is a piece of it, {numbers['kinds'][often(TIED, 'read 20 times').name]['tokens']:,} tokens long.")
     seconds = {name: numbers["kinds"][name]["seconds"] for name in (TIED.name, UNTIED.name, FEWER.name)}
     if all(seconds.values()):
@@ -169,8 +169,8 @@ def tell_full(full, report):
     rows = [[f"read {epochs} times, {name}", f"{one['steps']:,}", f"{one['rate']:g}", spread(one["loss"]), f"{np.mean(one['training']):.2f}"]
             for epochs, kinds in full["lengths"].items() for name, one in kinds.items()]
     report.say(f"Over length and V/D (--full): seed{'s' * (len(full['seeds']) > 1)} {', '.join(map(str, full['seeds']))}, rates from "
-               f"{full['least']:g} to {full['most']:g} by factors of 2, tried with the first seed, and on as long as the best was at an end "
-               f"of those tried. At an end of the range itself it is for {at_an_end(full)} of these models.")
+               f"{full['least']:g} to {full['most']:g} by factors of 2, tried with the first seed, and further while the best was at "
+               f"an end of those tried. For {at_an_end(full)} of these models is it at an end of the whole range.")
     report.table(["all of the text", "steps", "rate", "validation", "training"], rows)
     report.table(["V, D", "V/D", "tied", "untied", "fewer columns"],
                  [[f"{size['V']}, {size['D']}", f"{size['V'] / size['D']:.1f}", *(spread(one["loss"]) for one in size["kinds"].values())]

@@ -172,7 +172,7 @@ def tell_when(numbers, report):
     report.say(f"When: half of what the direction holds in the end is there at step {spread(when[0.5][0], 0)}, nine tenths at "
                f"{spread(when[0.9][0], 0)}; half of the loss's fall at {spread(when[0.5][1], 0)}, nine tenths at {spread(when[0.9][1], 0)}. "
                f"Frequency is first {in_seeds(before)}, which {agrees(before)} \"learnt early\". The loss is then {spread(at, 2)}; "
-               f"counts of one token have {numbers['unigram loss']:.2f}.")
+               f"unigram counts have {numbers['unigram loss']:.2f}.")
 
 
 def tell_surgery(numbers, report):
@@ -194,7 +194,7 @@ def tell_surgery(numbers, report):
     into = surgery["best direction, input"]
     slope, r2 = slopes(output)
     far = np.minimum(attained(output, 400), 1 / attained(output, 1 / 400))
-    report.say(f"Editable to 20 times? The largest step, r = 400, makes {spread(attained(output, 400), 1)} times of it, and its inverse "
+    report.say(f"Editable to 20 times? The largest step, r = 400, makes {spread(attained(output, 400), 1)} times the probability, and its inverse "
                f"1/{spread(1 / attained(output, 1 / 400), 1)}; both are 20 or more {in_seeds(far >= 20)}, which "
                f"{agrees((far >= 20) & (r2 > 0.9))} Cho et al., if log-linear is R² above 0.9.")
     report.say(f"At the output the slope is {spread(slope, 2)} and a line through the origin fits with R² {spread(r2, 2)}; a random direction "
@@ -202,6 +202,6 @@ def tell_surgery(numbers, report):
                "Probability that one token gains, all others lose: elsewhere the loss changes by "
                f"{changed(output, 'elsewhere', 20)} at r = 20 and {changed(output, 'elsewhere', 1 / 20)} at 1/20. "
                f"On the input side, where it is read, by {changed(into, 'read', 20)} and {changed(into, 'read', 1 / 20)}.")
-    report.say("What does not follow: that frequency is all the direction holds, or that this is how probability is kept of "
-               "tokens that depend on their context; the tokens moved are of middling frequency, as what is likely already "
+    report.say("What does not follow: that frequency is all the direction holds, or that the probability of tokens that depend "
+               "on their context is stored this way; the tokens moved are of middling frequency, as what is likely already "
                "cannot become twenty times as likely.")

@@ -102,7 +102,7 @@ def tell(numbers, report):
     report.say("Is a longer row a likelier token? Only where its logit is above 0: "
                f"{spread(100 * row['above 0, these'], 0)}% of these tokens' logits are, {spread(100 * row['above 0, all'], 0)}% of all, "
                f"{spread(100 * row['above 0, next'], 0)}% of those of the token that does come next. Doubling the output row "
-               f"lowers the loss where that token comes next {in_seeds(row[ROW_EFFECTS[2] + ', × 2'] < 0)}, and elsewhere "
-               f"{in_seeds(row[ROW_EFFECTS[3] + ', × 2'] < 0)}.")
+               f"lowers the loss where that token comes next {in_seeds(row[ROW_EFFECTS[2] + ', × 2'] < 0)}, and the loss "
+               f"elsewhere {in_seeds(row[ROW_EFFECTS[3] + ', × 2'] < 0)}.")
     report.say("What does not follow: that lengths are free at the input. The model was trained with the rows at the lengths they "
                "have; the experiment changes them afterwards.")

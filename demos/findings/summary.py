@@ -29,9 +29,9 @@ def lead(numbers):
     gap, like = e_alone.gaps(one), [why_output.values(four, "throughout", end)[why_output.FACTORS.index(1)] for end in ("output", "input")]
     if turn is None or not (np.all(gap[f"1, {e_alone.BRANCHES['mlp']}"] < gap["0"] / 2) and np.all(like[0] > like[1])):
         return ""
-    return ("E does not do both alone: the logits make it an output matrix, and a sublayer "
-            f"({turning_point.named(model, turn[0])}) turns the vector that is looked up in it, which says the token just read, into "
-            "one that says what may come next.")
+    return ("E does not do both jobs alone: the logits shape it into an output matrix, and one sublayer "
+            f"({turning_point.named(model, turn[0])}) turns the vector looked up in it, which encodes the token just read, into one "
+            "that predicts the next.")
 
 
 def points(numbers):
@@ -43,9 +43,9 @@ def points(numbers):
 def e_by_itself(n):
     loss = [e_alone.column(n, "0", kind, "loss") for kind in ("tied", "untied")]
     return (f"**E alone {'cannot' if np.all(loss[0] > loss[1]) else 'can'}**: without a block the score of v after u is a product of "
-            f"two rows of E, {spread(100 * e_alone.column(n, '0', 'tied', 'symmetric'), 0)}% symmetric where the text's counts of two tokens are "
-            f"{100 * n['text']['symmetric']:.0f}%, and the loss stays at {spread(loss[0], 2)} nats, where two matrices reach "
-            f"{spread(loss[1], 2)} and those counts {n['text']['bigram loss']:.2f}.")
+            f"two rows of E, {spread(100 * e_alone.column(n, '0', 'tied', 'symmetric'), 0)}% symmetric, while the text's bigram counts are "
+            f"{100 * n['text']['symmetric']:.0f}%; its loss stays at {spread(loss[0], 2)} nats, against "
+            f"{spread(loss[1], 2)} for two matrices and {n['text']['bigram loss']:.2f} for the bigram counts.")
 
 
 def first_block(n, lens):
@@ -53,8 +53,8 @@ def first_block(n, lens):
     alone = {branch: gap[f"1, {name}"] for branch, name in e_alone.BRANCHES.items()}
     closes = np.all(alone["mlp"] < gap["0"] / 2)
     other = closes and np.all(gap["1"] > alone["mlp"])
-    return (f"**The first block {'undoes' if closes else 'does not undo'} the tie**: with its MLP alone the gap between one matrix and two is "
-            f"{spread(alone['mlp'], 2)} instead of {spread(gap['0'], 2)} nats (with its attention alone {spread(alone['attention'], 2)}, with both "
+    return (f"**The first MLP {'undoes' if closes else 'does not undo'} the tie**: with one MLP alone the gap between one matrix and two is "
+            f"{spread(alone['mlp'], 2)} instead of {spread(gap['0'], 2)} nats (with attention alone {spread(alone['attention'], 2)}, with a whole block "
             f"{spread(gap['1'], 2)}{': what attention adds is a cost of another kind' if other else ''}). {turning(lens)}")
 
 
@@ -66,8 +66,8 @@ def turning(n):
     if turn is None:
         return f"{begins} does not turn ({name})."
     where, share = turn
-    return (f"{begins} {turning_point.named(model, where)} does {spread(100 * share, 0)}% of turning it, which costs "
-            f"{spread(turning_point.cost_of(model, where), 2)} nats to undo ({name}).")
+    return (f"{begins} {turning_point.named(model, where)} does {spread(100 * share, 0)}% of turning it; to undo its work costs "
+            f"{spread(turning_point.cost_of(model, where), 2)} nats ({name}).")
 
 
 def why_an_output_embedding(three, four):
@@ -81,9 +81,9 @@ def why_an_output_embedding(three, four):
     return (f"**E is {'an' if nearer else 'not plainly an'} output embedding{', because the logits move it' if turned else ''}**: the cosines of its "
             f"rows have a rank correlation of {spread(output[one], 2)} with those of an untied model's output matrix, and of {spread(into[one], 2)} with "
             f"its input matrix's. The lookup's gradient falls to {spread(ratio.min(axis=1), 3)} of the logits' by step "
-            f"{who_moves_e.steps_at(three, ratio.argmin(axis=1))}, and though it is {spread(ratio[:, -1], 2)} times as large in the end, its share "
-            f"of the way that E has gone is {spread(100 * moved, 0)}%. Multiplied by ten, it {'turns' if turned else 'does not turn'} E into an "
-            f"input matrix ({spread(output[-1], 2)} and {spread(into[-1], 2)}); multiplied so in the first {100 * four['EARLY']:.0f}% of the steps "
+            f"{who_moves_e.steps_at(three, ratio.argmin(axis=1))}, and though it is {spread(ratio[:, -1], 2)} times as large in the end, it "
+            f"accounts for {spread(100 * moved, 0)}% of E's whole movement. Multiplied by ten, it {'turns' if turned else 'does not turn'} E into an "
+            f"input matrix ({spread(output[-1], 2)} and {spread(into[-1], 2)}); multiplied by ten in the first {100 * four['EARLY']:.0f}% of the steps "
             f"only, it {'does, too' if lasts else 'does not'}, and the loss changes by {spread(early - loss)} nats. The two gradients are not quite at "
             f"right angles: their cosine is more than two random standard deviations from 0 at {spread(100 * np.mean(z > 2, axis=1), 0)}% of the steps.")
 
@@ -102,5 +102,5 @@ def tying(n):
     equal = [differences[f"equal {what}"] for what in ("steps and width", "parameters")]
     return (f"**Tying {'costs' if all(np.all(d > 0) for d in equal) else 'can cost'}** {spread(equal[0])} nats at equal steps and {spread(equal[1])} "
             "at equal parameters, each kind at its best learning rate. "
-            + (f"It wins in {len(won)} of {len(differences)} comparisons, {cost.wins_in_words(n)}" if won else f"It wins in none of {len(differences)} comparisons")
+            + (f"It wins in {len(won)} of {len(differences)} comparisons: {cost.wins_in_words(n)}" if won else f"It wins in none of {len(differences)} comparisons")
             + f"; searched: {cost.searched(n)}.")

@@ -77,7 +77,7 @@ def of(numbers, tied):
 def answer(numbers):
     name, model = of(numbers, True) or of(numbers, False)
     ahead, turn = np.array(model["read ahead"]), turns(model)
-    begins = (f"{name}: the token read is ahead of the one to come at {spread(100 * ahead[:, 0], 0)}% of positions behind the lookup, "
+    begins = (f"{name}: the token read is ahead of the one to come at {spread(100 * ahead[:, 0], 0)}% of positions after the lookup, "
               f"{spread(100 * ahead[:, -1], 0)}% at the end")
     if turn is None:
         return "The stream does not turn from the token read to the one to come.", begins + "."
@@ -112,13 +112,13 @@ def tell(numbers, report):
         name, model = tied
         ahead = np.array(model["read ahead"])
         report.say("Claim: in a tied model the stream spells the token read, until a sublayer turns it into the one to come. "
-                   f"{verdict(ahead[:, 0] > 0.9)} ({name}) that the stream behind the lookup has the token read ahead of the one to come "
+                   f"{verdict(ahead[:, 0] > 0.9)} ({name}) that the stream after the lookup has the token read ahead of the one to come "
                    "at nine of ten positions.")
     if untied:
         ahead = np.array(untied[1]["read ahead"])
         report.say("Control: two matrices. The head of an untied model has no reason to recognise a row of E; if its "
                    "stream spelled the token read as well, the tie would explain nothing. There the token read is ahead "
-                   f"at {spread(100 * ahead[:, 0], 0)}% of positions behind the lookup ({untied[0]}).")
+                   f"at {spread(100 * ahead[:, 0], 0)}% of positions after the lookup ({untied[0]}).")
     for name, model in numbers["models"].items():
         seeds = range(len(model["loss"]))
         report.table([name, "p read", "p next", "rank read", "rank next", "read ahead", "to undo"],

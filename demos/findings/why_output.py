@@ -57,7 +57,7 @@ def answer(numbers):
     one = FACTORS.index(1)
     output, into = (values(numbers, "throughout", end) for end in ("output", "input"))
     turned = into[-1] > output[-1]
-    claim = ("E is an output embedding because the logits' gradient outweighs: ten times the lookup's makes it an input one."
+    claim = ("E is an output embedding because the logits' gradient outweighs the lookup's; ten times the lookup's makes it an input embedding."
              if turned.all() else "E is an output embedding, but not only because the logits' gradient outweighs the lookup's.")
     return claim, (f"Alignment of E with the untied output and input: {spread(output[one], 2)} and {spread(into[one], 2)}; "
                    f"with ten times the lookup's gradient {spread(output[-1], 2)} and {spread(into[-1], 2)}.")
@@ -69,7 +69,7 @@ def tell(numbers, report):
     nearer = output[one] > into[one]
     towards = (into[-1] - output[-1]) > (into[one] - output[one])
     report.say("Claim: the tied E is an output embedding that is also looked up (Press and Wolf 2017), because the logits' "
-               "gradient outweighs the lookup's (Lopardo et al. 2026). The first part: "
+               "gradient outweighs the lookup's (Lopardo et al. 2026). The first part. "
                f"{verdict(nearer)} that E is nearer to the untied output than to the untied input, which {agrees(nearer)} Press and Wolf.")
     report.say("Control: the intervention. If the size of the lookup's gradient is the reason, multiplying it must move E "
                f"towards the input. {verdict(towards)}: with ten times the lookup's gradient throughout, input less output is "

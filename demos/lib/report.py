@@ -133,13 +133,13 @@ def wrapped(text, before="", columns=COLUMNS):
 # ---- words ---------------------------------------------------------------------------------------
 
 def in_seeds(flags):
-    """(seeds,) bool -> 'in all 3 seeds', 'in 2 of 3 seeds'; of one, 'in the one run' or 'not in the one run'."""
+    """(seeds,) bool -> 'in all 3 seeds', 'in 2 of 3 seeds', 'in none of 3 seeds'; of one, 'in the one run', 'in none'."""
     yes, n = sum(map(bool, flags)), len(flags)
     if n == 1:
-        return "in the one run" if yes else "not in the one run"
+        return "in the one run" if yes else "in none"
     if yes == n:
         return "in both seeds" if n == 2 else f"in all {n} seeds"
-    return f"in {yes} of {n} seeds"
+    return f"in {yes or 'none'} of {n} seeds"
 
 
 def verdict(flags):
