@@ -11,6 +11,7 @@ transformers saves, and what demos/train_text.py --tokenizer bpe --export writes
 import argparse
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -90,6 +91,8 @@ def train(folder, args):
 # ---- the four steps ------------------------------------------------------------------------------
 
 def show(folder, args):
+    if not Path(folder).is_dir():
+        raise ValueError(f"--model: {folder} given, expected a folder that is there")
     tokenizer = open_tokenizer(folder)
     start = time.perf_counter()
     model = GPT.from_pretrained(folder)
@@ -162,7 +165,7 @@ def what_is_nearest(ids, model, tokenizer, n):
     p /= p.sum()
     name = "E" if head is model.params.E else "head"
 
-    lines = [f"After that the output h, {len(h)} numbers, is nearest to these rows of {name}", "",
+    lines = [f"After that the output h, {len(h)} numbers, scores highest with these rows of {name}", "",
              f"    {'row':>6}  {'token':12}  {f'h · {name}[row]':>12}  cosine  probability  "
              "read so far"]
     for v in np.argsort(-logits)[:n]:

@@ -206,7 +206,8 @@ def tell(numbers):
             f"{about['source']}: {about['training']:,} tokens to train on and {about['validation']:,} to validate, V = {about['V']}; "
             f"L = {about['layers']}, H = {about['heads']}, D = {about['width']}, T = {about['block']}, {about['steps']} steps of "
             f"{about['batch']} sequences, AdamW; seed{'s' * (len(about['seeds']) > 1)} {', '.join(map(str, about['seeds']))}; "
-            + (f"learning rate {about['lr']:g}." if about["lr"] else "each kind at the best learning rate of a sweep."))
+            + (f"learning rate {about['lr']:g}." if about["lr"] else "each kind at the best learning rate of a sweep"
+               + ("." if all(about[name] == value for name, value in asdict(Settings()).items()) else " of the default model.")))
     for key in sorted(findings, key=int):
         module = FINDINGS[int(key)]
         report.finding(int(key), *module.answer(findings[key]))

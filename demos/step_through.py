@@ -112,10 +112,9 @@ class Guide:
         if step.write:
             return lines + self.write(step.write, self.rows_left(lines))
         lines += ["is called with"] if step.kind == "call" else []
-        for value in step.binds:
-            lines += self.value(value)
-        return lines + ["", *self.standing("E", self.example.model.params.E),
-                        *self.standing("dE", step.dE)]
+        below = ["", *self.standing("E", self.example.model.params.E), *self.standing("dE", step.dE)]
+        values = [line for value in step.binds for line in self.value(value)]
+        return lines + fitting(values, self.rows_left(lines + below)) + below
 
     def rows_left(self, lines):
         """How many lines the terminal has below these, above the prompt; any number if nobody is there."""
@@ -193,6 +192,14 @@ class Guide:
                 lines.append(pad("", 3))
             lines[-1] += part + " "
         return [line.rstrip() for line in lines]
+
+
+def fitting(lines, rows):
+    """As many of the lines as there are rows, of which the last says how many there would be more."""
+    if len(lines) <= rows:
+        return lines
+    kept = max(1, rows - 1)
+    return lines[:kept] + [f"… {len(lines) - kept} more lines: type a name to print all of it"]
 
 
 PART = {"logits": "head: something for every row", "lookup": "lookup: for the rows of its ids"}

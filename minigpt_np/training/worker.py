@@ -6,7 +6,7 @@ from ..parameters import NamedArrays, Parameters
 from . import memory
 from .optim import chunks, squares_of
 
-LARGE = 1 << 20             # numbers: gradients of as many are deferred
+LARGE = 1 << 20             # numbers: gradients of more are deferred
 BAND = 1 << 20              # numbers: of a deferred gradient, the rows that are added up together
 
 

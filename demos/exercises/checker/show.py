@@ -179,10 +179,14 @@ def columns(title, left, other_title, right):
 
 
 def code(lines):
-    """Lines of code, indented; those too long go on below, deeper."""
-    found = []
+    """Lines of code, indented; of one too long the comment goes above it, and what is still too long on below."""
+    shown = []
     for line in lines:
-        indent = len(line) - len(line.lstrip()) + 2
-        found += textwrap.wrap(line.strip(), COLUMNS, initial_indent=" " * indent, subsequent_indent=" " * (indent + 8),
+        text, indent = line.strip(), " " * (len(line) - len(line.lstrip()) + 2)
+        statement, mark, comment = text.partition("  # ")
+        if mark and len(indent + text) > COLUMNS:
+            shown += textwrap.wrap(comment.strip(), COLUMNS, initial_indent=indent + "# ", subsequent_indent=indent + "# ")
+            text = statement.rstrip()
+        shown += textwrap.wrap(text, COLUMNS, initial_indent=indent, subsequent_indent=indent + " " * 8,
                                break_on_hyphens=False) or [""]
-    return found
+    return shown
