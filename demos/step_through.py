@@ -248,7 +248,7 @@ def main(argv=None):
         f"Input: {sentence}. T = {T}, V = {V}, D = {c.n_embd}, H = {c.n_head}, L = {c.n_layer}; "
         f"E is ({V}, {c.n_embd}) and serves as lookup and as head.")))
     if not auto:
-        print("\n" + HELP)
+        print("\nEnter steps; f and b jump a layer forwards and backwards; h lists the rest.")
     try:
         loss = guide.walk.run()
     except bdb.BdbQuit:

@@ -244,6 +244,14 @@ def test_both_lines_that_accumulate_into_dE_fit_the_screen_with_their_numbers(ca
         assert sum(line.startswith("fish") for line in screen.splitlines()) == 1 + numbers
 
 
+def test_every_step_fits_a_small_screen_with_its_heading(capsys, monkeypatch):
+    monkeypatch.setenv("LINES", "24")
+    driven([""] * 400)
+    screens = capsys.readouterr().out.split("(h for help) > ")
+    assert len(screens) > 300 and sum("more lines: type a name" in screen for screen in screens) > 3
+    assert max(screen.removeprefix("\n").count("\n") + 1 for screen in screens[:-1]) <= 24     # and the prompt
+
+
 def test_the_help_fits_80_columns(capsys):
     driven(["h", "q"])
     assert step_through.HELP in capsys.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minigpt_np import GPT, GPTConfig, Parameters
-from minigpt_np.training import blas, checkpoint, memory
+from minigpt_np.training import blas, checkpoint, memory, parallel
 from minigpt_np.training.optim import SGD, AdamW, WarmupCosine
 from minigpt_np.training.trainer import Trainer, evaluate
 from strategies import assert_bits, examples_of
@@ -59,6 +59,13 @@ def test_a_learning_rate_beyond_all_bounds_ends_in_one_clear_error_without_warni
         for _ in range(3):              # warnings are errors here
             trainer.step(IDS, IDS)
     assert trainer.steps < 3
+
+
+def test_one_thread_takes_the_step_by_plain_calls(monkeypatch):
+    monkeypatch.setattr(parallel, "team", lambda *_: pytest.fail("a team is made"))
+    trainer = make_trainer(threads=1, rng=np.random.default_rng(1))
+    trainer.step(IDS, IDS)
+    assert len(set(trainer.seeds(100))) == 100                  # of dropout: no two parts drop the same
 
 
 # ---- half of an update -----------------------------------------------------------------------------
