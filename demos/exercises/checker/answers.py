@@ -62,7 +62,7 @@ def answer(case, function):
     if names := changed(case, inputs, dout):
         moved = "\n(x[i] + h - h is not always x[i]: keep the number itself, and put that back.)" * (
             case.exercise.file == "slope")
-        return Fault(f"{what} changed its argument {names[0]}, which is not its to change: work on a copy.{moved}", [])
+        return Fault(f"{what} changed its argument {names[0]}, which it must leave as it was: work on a copy.{moved}", [])
     try:
         return dict(named(case, returned if into is None else into))
     except NotAnswer as error:
@@ -192,7 +192,7 @@ def described(value):
 def raised(what, error, function):
     """The learner's own line and the message: nothing of what it called."""
     if isinstance(error, ValueError) and "read-only" in str(error):
-        lead = f"{what} writes into one of its arguments, which are not its to change: work on a copy."
+        lead = f"{what} writes into one of its arguments, which it must leave as they were: work on a copy."
     else:
         lead = f"{what} raised an error."
     place = [own_line(f.filename, f.lineno, f.line) for f in own_frames(error, function)[-1:]]

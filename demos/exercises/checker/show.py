@@ -26,8 +26,8 @@ def verdict_lines(exercise, verdict, unfolded=False):
     if verdict.state == "not written yet":
         right = [f"{name}: {', '.join(verdict.finished)}: right."] if verdict.finished else []
         return wrapped("\n".join([*right, f"{name}: not written yet. It is up to you: {verdict.text}."]))
-    part = "" if verdict.name == name else f" Its {verdict.name.split('.')[1]}:"
-    lines = [f"{name}: wrong.{part}"]
+    part = "" if verdict.name == name else f", in `{verdict.name.split('.')[1]}`"
+    lines = [f"{name}: wrong{part}."]
     if verdict.case is None:
         return lines + [""] + wrapped(verdict.text)
     folded = bool(exercise.needs) and not unfolded
