@@ -218,7 +218,7 @@ def test_the_checker_survives_whatever_an_answer_does(folder, capsys, monkeypatc
 ])
 def test_what_is_no_answer_gets_its_own_sentence(name, old, new, sentence):
     text = told(name, *plain(**{name: (old, new)}).values())
-    assert f"{name}: wrong." in text and sentence in " ".join(text.split())
+    assert f"{name}: wrong" in text and sentence in " ".join(text.split())
 
 
 @pytest.mark.parametrize("name, old, new, sentence", [
