@@ -66,6 +66,14 @@ def test_an_array_and_its_views_survive_sharing_bit_for_bit(n, dtype, seed, chun
         memory.CHUNK = before
 
 
+def test_only_the_array_s_own_pages_are_shared(monkeypatch):
+    monkeypatch.setattr(memory, "CHUNK", 2 * PAGE)
+    whole = np.frombuffer(mmap.mmap(-1, 4 * PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8)
+    array, rest = whole[:3 * PAGE], whole[3 * PAGE:]
+    memory.replace_pages(array, mmap.MAP_SHARED)
+    assert is_written_by_a_child(array) and not is_written_by_a_child(rest)
+
+
 def resident():
     """Bytes of memory that this process has touched and keeps."""
     with open("/proc/self/statm", encoding="ascii") as file:
