@@ -301,3 +301,37 @@ def test_a_step_takes_no_new_memory_from_the_system():
         faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     # the step's arrays are more than 10 MB: 2500 pages, each a fault if it were new
     assert faults[-1] < 250
+
+
+# ---- how many ------------------------------------------------------------------------------------
+
+@pytest.fixture
+def says_it_again():
+    parallel.say_once.cache_clear()
+    yield
+    parallel.say_once.cache_clear()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not say which cores may be used")
+def test_without_a_debugger_there_is_a_thread_for_each_core_that_may_be_used(capsys):
+    assert parallel.worker_count(None) == parallel.cores() == len(os.sched_getaffinity(0)) and parallel.worker_count(3) == 3
+    assert capsys.readouterr().err == ""
+
+
+def test_under_a_debugger_there_is_one_unless_more_are_asked_for_and_it_says_so_once(capsys, says_it_again):
+    sys.settrace(lambda *_: None)
+    try:
+        found = parallel.worker_count(None), parallel.worker_count(None), parallel.worker_count(3)
+    finally:
+        sys.settrace(None)
+    assert found == (1, 1, 3)
+    assert capsys.readouterr().err.count("A debugger is attached, so one thread does all the work") == 1
+
+
+@pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="Python 3.12 has it")
+def test_a_debugger_that_monitors_is_one_too(says_it_again):
+    sys.monitoring.use_tool_id(sys.monitoring.DEBUGGER_ID, "a debugger")
+    try:
+        assert parallel.worker_count(None) == 1
+    finally:
+        sys.monitoring.free_tool_id(sys.monitoring.DEBUGGER_ID)
