@@ -266,7 +266,7 @@ def test_characters_refuse_what_they_do_not_know():
 
 # ---- checkpoints -------------------------------------------------------------------------------------
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(st.integers(0, 3), st.sampled_from([AdamW, SGD]), st.sampled_from([0.0, 0.2]), st.integers(1, 3), st.integers(1, 2))
 def test_a_resumed_run_is_the_run(tmp_path_factory, n, optimizer, dropout, threads, micro_batches):
     path = tmp_path_factory.mktemp("run") / "run.npz"
