@@ -149,8 +149,8 @@ def shares(model, ids, targets, steps):
     finally:
         for module, name, function in originals:
             setattr(module, name, function)
-    shares = {part: seconds / total for part, seconds in spent.items()}
-    return shares | {"the rest": 1 - sum(shares.values())}
+    of_total = {part: seconds / total for part, seconds in spent.items()}
+    return of_total | {"the rest": 1 - sum(of_total.values())}
 
 
 def show(result):

@@ -152,12 +152,9 @@ def measured(args, lab):
     lab.train(kinds)
     numbers = {"about": {**asdict(settings), "source": lab.source, "V": lab.V, "training": len(lab.training),
                          "validation": len(lab.validation), "seeds": seeds, "lr": args.lr},
-               "rates": {kind.name: lab.measured(kind) for kind in kinds if lab.measured(kind) and not kind.same_time},
-               "findings": {}}
+               "rates": {kind.name: lab.measured(kind) for kind in kinds if lab.measured(kind) and not kind.same_time}}
     with blas_threads(1):          # small products: a second thread would only wait
-        for n in parts:
-            note(f"measuring part {n} of {parts[-1]}")
-            numbers["findings"][str(n)] = FINDINGS[n].measure(lab)
+        numbers["findings"] = each_part(parts, lambda finding: finding.measure(lab))
     if args.full and 8 in parts:
         first = range(args.seed, args.seed + (args.full_seeds or len(seeds)))
         numbers["findings"]["8"]["full"] = cost.measure_full(lab.at(lab.rates, first))
@@ -169,11 +166,17 @@ def measured(args, lab):
 def examine(args):
     """The numbers of a model that is not trained here."""
     subject = Subject(args.model, args.text, args.block, args.start, args.seed)
-    numbers = {"about": subject.about, "findings": {}}
-    for n in sorted(set(args.part or ON_ANY_MODEL)):
-        note(f"measuring {n} of {', '.join(map(str, sorted(set(args.part or ON_ANY_MODEL))))}")
-        numbers["findings"][str(n)] = FINDINGS[n].examine(subject)
-    return plain(numbers)
+    parts = sorted(set(args.part or ON_ANY_MODEL))
+    return plain({"about": subject.about, "findings": each_part(parts, lambda finding: finding.examine(subject))})
+
+
+def each_part(parts, measure):
+    """Part's number, as a text -> measure(its module), with a line about each."""
+    numbers = {}
+    for i, n in enumerate(parts, 1):
+        note(f"measuring part {n} ({i} of {len(parts)})")
+        numbers[str(n)] = measure(FINDINGS[n])
+    return numbers
 
 
 def note(text):
@@ -197,8 +200,8 @@ def tell(numbers):
     """numbers -> Report."""
     about, findings = numbers["about"], numbers["findings"]
     report = Report("How can one matrix do both jobs?")
-    if len(findings) == len(FINDINGS) and lead(numbers):
-        report.say(lead(numbers))
+    if len(findings) == len(FINDINGS) and (answer := lead(numbers)):
+        report.say(answer)
     if "model" in about:
         report.say(about["model"])
     else:

@@ -31,9 +31,8 @@ def kinds(settings):
 
 
 def measure(lab):
-    numbers = {"V": lab.V, "epochs": lab.settings.steps * lab.settings.batch * lab.settings.block / len(lab.training),
-               "kinds": {kind.name: about(lab, kind) for kind in kinds(lab.settings)}}
-    return numbers
+    return {"V": lab.V, "epochs": lab.settings.steps * lab.settings.batch * lab.settings.block / len(lab.training),
+            "kinds": {kind.name: about(lab, kind) for kind in kinds(lab.settings)}}
 
 
 def about(lab, kind):

@@ -57,7 +57,7 @@ def bias_of(model):
 
 
 def over_time(snapshots, common, log_counts):
-    """The share of log frequency that the best direction predicts at each look."""
+    """The share of log frequency that the best direction predicts at each snapshot."""
     return [max(0.0, frequency(E[common].astype(float), log_counts, bias)["best direction"])
             for E, bias in zip(snapshots["E"], snapshots["bias"])]
 

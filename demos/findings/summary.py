@@ -16,7 +16,8 @@ def with_block(text, numbers):
     """The text with its marked block renewed. Raises ValueError if it has none, or several."""
     if len(BLOCK.findall(text)) != 1:
         raise ValueError(f"--readme: expected a file with one block from {BEGIN!r} to {END!r}")
-    first = wrapped(lead(numbers), columns=120) + [""] if lead(numbers) else []
+    answer = lead(numbers)
+    first = [*wrapped(answer, columns=120), ""] if answer else []
     body = "\n".join(first + [line for point in points(numbers) for line in wrapped(point, "- ", columns=120)])
     return BLOCK.sub(lambda _: f"{BEGIN}\n{body}\n{END}", text)
 
@@ -26,8 +27,7 @@ def lead(numbers):
     one, two, four = (numbers["findings"][str(n)] for n in (1, 2, 4))
     _, model = turning_point.of(two, True)
     turn = turning_point.turns(model)
-    gap, like = e_alone.gaps(one), [why_output.values(four, "throughout", end)[why_output.FACTORS.index(1)] for end in ("output", "input")]
-    if turn is None or not (np.all(gap[f"1, {e_alone.BRANCHES['mlp']}"] < gap["0"] / 2) and np.all(like[0] > like[1])):
+    if turn is None or not e_alone.mlp_closes(e_alone.gaps(one)) or not np.all(why_output.nearer_to_output(four)):
         return ""
     return ("E does not do both jobs alone: the logits shape it into an output matrix, and one sublayer "
             f"({turning_point.named(model, turn[0])}) turns the vector looked up in it, which encodes the token just read, into one "
@@ -51,7 +51,7 @@ def e_by_itself(n):
 def first_block(n, lens):
     gap = e_alone.gaps(n)
     alone = {branch: gap[f"1, {name}"] for branch, name in e_alone.BRANCHES.items()}
-    closes = np.all(alone["mlp"] < gap["0"] / 2)
+    closes = e_alone.mlp_closes(gap)
     other = closes and np.all(gap["1"] > alone["mlp"])
     return (f"**The first MLP {'undoes' if closes else 'does not undo'} the tie**: with one MLP alone the gap between one matrix and two is "
             f"{spread(alone['mlp'], 2)} instead of {spread(gap['0'], 2)} nats (with attention alone {spread(alone['attention'], 2)}, with a whole block "
@@ -75,7 +75,7 @@ def why_an_output_embedding(three, four):
     one = why_output.FACTORS.index(1)
     output, into = (why_output.values(four, "throughout", end) for end in ("output", "input"))
     loss, early = (why_output.values(four, when, "loss")[which] for when, which in (("throughout", one), ("early only", -1)))
-    nearer, turned = np.all(output[one] > into[one]), np.all(into[-1] > output[-1])
+    nearer, turned = np.all(why_output.nearer_to_output(four)), np.all(into[-1] > output[-1])
     lasts = np.all(why_output.values(four, "early only", "input")[-1] > why_output.values(four, "early only", "output")[-1])
     z = np.abs(np.array(three["probes"]["cosine"]) / np.array(three["probes"]["random cosine"]))
     return (f"**E is {'an' if nearer else 'not plainly an'} output embedding{', because the logits move it' if turned else ''}**: the cosines of its "

@@ -41,8 +41,8 @@ def ratios(numbers):
 def early(numbers):
     """Which probes are in the first tenth of the steps, but for the first three; all, if none is."""
     steps = np.array(numbers["steps"])
-    early = (steps <= steps[-1] / 10) & (steps > 3)
-    return early if early.any() else steps > 0
+    chosen = (steps <= steps[-1] / 10) & (steps > 3)
+    return chosen if chosen.any() else steps > 0
 
 
 def answer(numbers):

@@ -53,6 +53,12 @@ def values(numbers, when, what):
     return np.array(numbers["when"][when][what])
 
 
+def nearer_to_output(numbers):
+    """(seeds,), whether the tied E, its gradients as they are, is nearer to the untied output than to the input."""
+    output, into = (values(numbers, "throughout", end)[FACTORS.index(1)] for end in ("output", "input"))
+    return output > into
+
+
 def answer(numbers):
     one = FACTORS.index(1)
     output, into = (values(numbers, "throughout", end) for end in ("output", "input"))
@@ -66,7 +72,7 @@ def answer(numbers):
 def tell(numbers, report):
     one = FACTORS.index(1)
     output, into, loss = (values(numbers, "throughout", what) for what in ("output", "input", "loss"))
-    nearer = output[one] > into[one]
+    nearer = nearer_to_output(numbers)
     towards = (into[-1] - output[-1]) > (into[one] - output[one])
     report.say("Claim: the tied E is an output embedding that is also looked up (Press and Wolf 2017), because the logits' "
                "gradient outweighs the lookup's (Lopardo et al. 2026). The first part. "

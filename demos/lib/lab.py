@@ -356,7 +356,7 @@ class Watch:
         p = self.model.params
         loss = evaluate(self.model, self.task.validation, 64, self.task.block, threads=1)
         self.snapshots.append({"steps": step, "loss": loss, "E": p.E.copy(), "head": p.head.copy(),
-                           "bias": p.norm.bias.copy()})
+                               "bias": p.norm.bias.copy()})
 
     def arrays(self):
         """snapshots, probes: name -> array over them."""

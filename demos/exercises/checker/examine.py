@@ -342,20 +342,16 @@ def verdict_on_module(exercise, module, record, explain, reload):
 
 def unlike_given(exercise, function):
     """A sentence on a function that cannot be called as it is; empty if it can."""
-    code, given = getattr(function, "__code__", None), files.given_function(exercise.file, exercise.function).__code__
+    wanted = files.parameters(files.given_function(exercise.file, exercise.function))
     if not callable(function):
-        return f"{exercise.function} is no function: write `def {exercise.function}({', '.join(parameters(given))}):`."
-    if code is None or code.co_flags & inspect.CO_VARARGS:
+        return f"{exercise.function} is no function: write `def {exercise.function}({', '.join(wanted)}):`."
+    if not hasattr(function, "__code__") or function.__code__.co_flags & inspect.CO_VARARGS:
         return ""
-    names, wanted = parameters(code), parameters(given)
+    names = files.parameters(function)
     optional = len(function.__defaults__ or ())
     if not len(names) - optional <= len(wanted) <= len(names) or names != wanted and sorted(names) == sorted(wanted):
         return f"{exercise.function} takes ({', '.join(names)}), and it is given ({', '.join(wanted)}), in this order."
     return ""
-
-
-def parameters(code):
-    return list(code.co_varnames[:code.co_argcount])
 
 
 def printed_by(case, function):

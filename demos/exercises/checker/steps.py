@@ -106,7 +106,7 @@ def judged(step, call):
     _, (dout, *arguments) = call
     fits = like(dout, step.dout)
     yield Seen("✓" if fits else "✗", step.name, step.about, np.asarray(dout), np.asarray(step.dout))
-    for name, value, right in zip(files.forward_arguments(step.piece), arguments, step.arguments):
+    for name, value, right in zip(files.parameters(files.given_function(step.piece, "forward")), arguments, step.arguments):
         if not like(value, right):
             yield Seen("✗", f"{name} there", "", note=f"{step.piece}.backward was not given the {name} of its forward.")
 
