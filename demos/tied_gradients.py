@@ -272,7 +272,7 @@ EVERY_ROW = ("Every row, because softmax gives every token some probability p: d
 
 def where_added(lesson):
     text = ("In model.py's backward, layers.logits.backward(..., grads.head) accumulates what the logits add; then, "
-            "behind all blocks, layers.lookup.backward(..., grads.E, grads.P) what the lookup adds, into "
+            "after all blocks, layers.lookup.backward(..., grads.E, grads.P) what the lookup adds, into "
             f"{'the same' if lesson.tied else 'another'} array.")
     if not lesson.tied and len(lesson.losses) == 1:
         text += " As head equals E here, the two add up to the dE of the tied model: see without --untied."
