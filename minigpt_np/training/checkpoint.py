@@ -158,15 +158,17 @@ def read_arrays(raw):
 
 def read_array(archive, entry):
     """One array of numbers, in memory of its own."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     with archive.open(entry) as file:
-        shape, in_columns, dtype = readers[np.lib.format.read_magic(file)](file)
-        if dtype.kind not in "fu" or in_columns or min(shape, default=1) < 0:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"{entry.filename}: .npy format {version}, expected (1, 0)")
+        shape, in_columns, dtype = np.lib.format.read_array_header_1_0(file)
+        if dtype.kind not in "fu" or in_columns:
             raise ValueError(f"{entry.filename}: {dtype} {shape}, expected plain numbers")
         if prod(shape) * dtype.itemsize != entry.file_size - file.tell():
             raise ValueError(f"{entry.filename}: {entry.file_size} bytes, expected those of {dtype} {shape}")
         array = np.empty(shape, dtype)
-        if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes or file.read(1):     # which checks the CRC
+        if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:         # it checks the CRC
             raise EOFError(f"{entry.filename}: ends early")
     return array
 

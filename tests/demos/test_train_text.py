@@ -1,4 +1,4 @@
-"""demos/train_text.py: what it learns, saves, resumes and refuses; and the progress it shows."""
+"""demos/train_text.py: what it learns, saves, resumes and refuses."""
 import errno
 import io
 import json
@@ -21,7 +21,7 @@ from minigpt_np import GPT, CharacterTokenizer, GPTConfig
 from minigpt_np.training import checkpoint
 from minigpt_np.training.data import random_batch, split
 from minigpt_np.training.parallel import cores
-from minigpt_np.training.progress import Interruptible, Progress, clock
+from minigpt_np.training.progress import Interruptible
 
 DEMO = Path(__file__).resolve().parents[2] / "demos" / "train_text.py"
 SMALL = ["--layers", "1", "--heads", "1", "--width", "8", "--block", "8", "--batch", "2", "--samples", "1", "--threads", "1"]
@@ -286,58 +286,3 @@ def test_each_token_is_shown_as_it_comes_and_a_character_once_it_is_whole(ids, p
     new = writing.write(model, np.array([0, 1]), len(ids), Bytes(), stream)
     assert stream.pieces == ["", "é", *pieces] and stream.now == rest
     assert new == ids[:len(pieces)]
-
-
-# ---- progress ----------------------------------------------------------------------------------------
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_progress_renews_a_line_on_a_terminal_and_is_quiet_in_a_pipe(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr("minigpt_np.training.progress.time.monotonic", lambda: now[0])
-    terminal, pipe = Terminal(), io.StringIO()
-    bars = Progress(4, terminal), Progress(4, pipe)
-    for done in range(1, 5):
-        now[0] += 3
-        for bar in bars:
-            bar.update(done, f"loss {done}")
-    bars[0].line("done")
-    assert terminal.getvalue() == ("\r1/4  loss 1  0:09 left\x1b[K\r2/4  loss 2  0:06 left\x1b[K"
-                                   "\r3/4  loss 3  0:03 left\x1b[K\r4/4  loss 4  0:00 left\x1b[K\r\x1b[Kdone\n")
-    assert pipe.getvalue() == "4/4  loss 4  0:00 left\n"
-
-    patient = [Progress(3, stream, patience=5) for stream in (terminal, pipe)]
-    said = terminal.getvalue(), pipe.getvalue()
-    for bar in patient:
-        bar.update(1, "quick")
-    assert (terminal.getvalue(), pipe.getvalue()) == said       # not yet worth a line
-    now[0] += 6
-    for bar in patient:
-        bar.update(2, "slow")
-        bar.update(3, "slow")
-        bar.clear()
-    assert terminal.getvalue() == said[0] + "\r2/3  slow  0:03 left\x1b[K\r\x1b[K"
-    assert pipe.getvalue() == said[1]                           # every 10 s, and no last line
-
-    resumed = Progress(10, pipe, every=0)           # 8 were done before: their time does not count
-    now[0] += 2
-    resumed.update(9, "x")
-    assert pipe.getvalue().endswith("9/10  x  0:02 left\n")
-
-
-def test_clock():
-    assert [clock(s) for s in (0, 59.6, 75, 3600, 7325)] == ["0:00", "1:00", "1:15", "1:00:00", "2:02:05"]
-
-
-def test_interruptible_asks_first_and_raises_then():
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        with Interruptible() as interrupt:
-            assert not interrupt.asked
-            signal.raise_signal(signal.SIGINT)
-            assert interrupt.asked
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before

@@ -39,11 +39,12 @@ def snapshot(trainer, generators):
 
 @examples(0.5)
 @given(st.sampled_from(GENERATORS), st.sampled_from(GENERATORS), st.sampled_from([AdamW, SGD]), st.integers(0, 3),
-       st.booleans(), st.sampled_from([None, np.float32(0.5), np.float64(0.25), 2]))
-def test_a_run_of_any_generators_and_kinds_of_number_comes_back(tmp_path_factory, bits, other_bits, kind, n, drawn, clip):
+       st.booleans(), st.sampled_from([None, np.float32(0.5), np.float64(0.25), 2]), st.booleans())
+def test_a_run_of_any_generators_and_kinds_of_number_comes_back(tmp_path_factory, bits, other_bits, kind, n, drawn, clip,
+                                                                constant):
     path = tmp_path_factory.mktemp("run") / "run.npz"
     config = GPTConfig(np.int64(7), np.uint8(4), np.int32(1), np.int16(2), np.int64(4), resid_pdrop=np.float64(0.2))
-    schedule = WarmupCosine(np.float32(0.1), np.int64(2), np.int64(9), np.float16(0.01))
+    schedule = None if constant else WarmupCosine(np.float32(0.1), np.int64(2), np.int64(9), np.float16(0.01))
     trainer = make_trainer(kind, bits, config=config, schedule=schedule)
     trainer.clip, trainer.micro_batches, trainer.optimizer.lr = clip, np.int64(2), np.float32(0.1)
     batches = np.random.Generator(other_bits(3))
@@ -52,7 +53,7 @@ def test_a_run_of_any_generators_and_kinds_of_number_comes_back(tmp_path_factory
     for _ in range(n):
         trainer.step(IDS, IDS)
     checkpoint.save(path, trainer, {"batches": batches})
-    other, restored = make_trainer(kind, bits, seed=9, schedule=None), np.random.Generator(other_bits(8))
+    other, restored = make_trainer(kind, bits, seed=9, schedule=WarmupCosine(1, 1, 1, 1)), np.random.Generator(other_bits(8))
     checkpoint.load(path).restore(other, {"batches": restored})
     assert snapshot(other, {"batches": restored}) == snapshot(trainer, {"batches": batches})
     assert (restored.integers(9, size=9, dtype=np.uint32) == batches.integers(9, size=9, dtype=np.uint32)).all()
@@ -87,6 +88,21 @@ def test_notes_that_json_cannot_hold_are_named_and_the_old_file_stays(tmp_path, 
     with pytest.raises(ValueError, match="^notes: "):
         checkpoint.save(path, make_trainer(), notes=notes)
     assert path.read_bytes() == old and os.listdir(tmp_path) == ["run.npz"]
+
+
+def test_no_more_state_is_saved_than_can_be_opened(tmp_path, monkeypatch):
+    path, trainer = tmp_path / "run.npz", make_trainer()
+    checkpoint.save(path, trainer, notes="x" * 99)
+    with np.load(path) as arrays:
+        bytes_of_state = len(arrays["state"])
+    monkeypatch.setattr(checkpoint, "MAX_STATE", bytes_of_state)
+    checkpoint.save(path, trainer, notes="x" * 99)
+    assert checkpoint.load(path).notes == "x" * 99
+    with pytest.raises(ValueError, match=f"^notes: {bytes_of_state + 1:,} bytes of JSON given, expected at most"):
+        checkpoint.save(path, trainer, notes="x" * 100)
+    monkeypatch.setattr(checkpoint, "MAX_STATE", bytes_of_state - 1)
+    with pytest.raises(ValueError, match=f"{bytes_of_state:,} bytes of state, expected at most"):
+        checkpoint.load(path)
 
 
 # ---- what does not fit changes nothing -------------------------------------------------------------
@@ -136,6 +152,13 @@ def test_a_restore_that_fails_changes_nothing(tmp_path):
         assert snapshot(trainer, generators) == before, name
 
 
+def test_a_missing_setting_is_named(tmp_path):
+    run, trainer = saved_run(tmp_path / "run.npz"), make_trainer()
+    del run.state["optimizer"]["settings"]["weight_decay"]
+    with pytest.raises(ValueError, match="optimizer: weight_decay missing"):
+        run.restore(trainer, {"batches": np.random.default_rng(2)})
+
+
 @pytest.mark.parametrize("bits", GENERATORS)
 @pytest.mark.parametrize("other", [*GENERATORS, None])
 def test_generators_of_another_kind_or_none_are_refused(tmp_path, bits, other):
@@ -156,6 +179,9 @@ def test_generators_of_another_kind_or_none_are_refused(tmp_path, bits, other):
         with pytest.raises(ValueError, match="dropout: 'no generator' given, expected 'a generator'"):
             without.restore(trainer, generators)
         assert snapshot(trainer, generators) == before
+    else:
+        without.restore(trainer, generators)
+        assert trainer.steps == 1 and trainer.rng is None
 
 
 @pytest.mark.parametrize("bits, name", [(np.random.MT19937, "pos"), (np.random.Philox, "buffer_pos")])
@@ -208,11 +234,53 @@ def test_what_a_file_claims_is_not_allocated(tmp_path):
         assert most < 2_000_000 + 3 * len(raw)
 
 
+@pytest.mark.parametrize("array, message", [
+    (np.array([None]), "object"), (np.array(["a"]), "<U1"), (np.zeros(2, complex), "complex128"), (np.zeros(2, int), "int64"),
+    (np.zeros(2, "f4,f4"), r"\('f0', '<f4'\)"), (np.zeros((2, 3), order="F"), r"float64 \(2, 3\)"),
+])
+def test_arrays_that_are_not_plain_numbers_in_rows_are_refused(tmp_path, array, message):
+    path = tmp_path / "run.npz"
+    np.savez(path, state=array)
+    with pytest.raises(ValueError, match=f"run.npz: .*state.npy: .*{message}.*expected plain numbers"):
+        checkpoint.load(path)
+
+
+def test_what_savez_does_not_write_is_refused(tmp_path):
+    path = tmp_path / "run.npz"
+    noise = np.random.default_rng(0).integers(0, 256, 9999, np.uint8)
+    np.savez_compressed(path, state=noise)          # and no smaller for it
+    with pytest.raises(ValueError, match="run.npz: .*compressed"):
+        checkpoint.load(path)
+    for header, message in [(np.lib.format.write_array_header_2_0, r"format \(2, 0\), expected \(1, 0\)"),
+                            (np.lib.format.write_array_header_1_0, "negative dimensions")]:
+        file = io.BytesIO()
+        header(file, {"descr": "|u1", "fortran_order": False, "shape": (-3, -3)})
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("state.npy", file.getvalue() + bytes(9))
+        with pytest.raises(ValueError, match=f"run.npz: .*{message}"):
+            checkpoint.load(path)
+
+
+def test_an_array_that_ends_early_is_refused(tmp_path):
+    """Its bytes were cut off, and the archive says how many there are, their CRC, and that there should be more."""
+    path = tmp_path / "run.npz"
+    file = io.BytesIO()
+    np.save(file, np.zeros(1000))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("state.npy", file.getvalue()[:-16])
+    raw, short, whole = path.read_bytes(), *(n.to_bytes(4, "little") for n in (len(file.getvalue()) - 16, len(file.getvalue())))
+    assert raw.count(short * 2) == 2
+    path.write_bytes(raw.replace(short * 2, short + whole) + bytes(99))
+    with pytest.raises(ValueError, match="run.npz: .*state.npy: ends early"):
+        checkpoint.load(path)
+
+
 def test_a_fifo_and_a_device_are_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", "/dev/zero"):
-        with pytest.raises(ValueError, match="expected a regular file"):
+        with pytest.raises(ValueError, match="expected a regular file") as error:
             checkpoint.load(path)
+        assert str(error.value).count(str(path)) == 1
     with pytest.raises(IsADirectoryError):
         checkpoint.load(tmp_path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.training import blas, checkpoint, parallel
@@ -210,6 +210,7 @@ def test_evaluate_is_the_mean_over_all_stretches(n, B, threads):
 
 # ---- data -------------------------------------------------------------------------------------------
 
+@example(n=3, B=1, T=3, seed=0)
 @given(st.integers(2, 50), st.integers(1, 5), st.integers(1, 8), st.integers(0, 99))
 def test_batches_are_stretches_with_their_next_tokens(n, B, T, seed):
     tokens = np.arange(100, 100 + n)
@@ -229,6 +230,13 @@ def test_batches_are_stretches_with_their_next_tokens(n, B, T, seed):
     assert (np.concatenate([t for _, _, t in seen]) == tokens[1:(n - 1) // T * T + 1]).all()
 
 
+@pytest.mark.parametrize("tokens", [TOKENS / 1, TOKENS > 2, TOKENS.astype(str)])
+def test_tokens_are_integers(tokens):
+    for draw in (lambda: random_batch(tokens, 2, 3, np.random.default_rng(0)), lambda: consecutive_batches(tokens, 2, 3)):
+        with pytest.raises(ValueError, match=f"^tokens: dtype {tokens.dtype} given, expected integers"):
+            draw()
+
+
 def test_every_start_can_be_drawn():
     starts = {int(i[0]) for i in random_batch(np.arange(6), 200, 3, np.random.default_rng(0))[0]}
     assert starts == {0, 1, 2}
@@ -237,6 +245,7 @@ def test_every_start_can_be_drawn():
 def test_split():
     training, validation = split(np.arange(25), 0.1)
     assert training.tolist() == list(range(23)) and validation.tolist() == [23, 24]
+    assert [len(part) for part in split(np.arange(1000))] == [900, 100]
     for share in (0, 1, -1, float("nan")):
         with pytest.raises(ValueError, match="held_out: "):
             split(np.arange(25), share)
