@@ -1,4 +1,4 @@
-"""README's answer, at most a dozen sentences in five points, from the numbers alone; and where in README they stand."""
+"""README's answer, ten sentences or so in five points, from the numbers alone; and where in README they stand."""
 import re
 
 import numpy as np
@@ -44,55 +44,46 @@ def e_by_itself(n):
     loss = [e_alone.column(n, "0", kind, "loss") for kind in ("tied", "untied")]
     return (f"**E alone {'cannot' if np.all(loss[0] > loss[1]) else 'can'}**: without a block the score of v after u is a product of "
             f"two rows of E, {spread(100 * e_alone.column(n, '0', 'tied', 'symmetric'), 0)}% symmetric, while the text's bigram counts are "
-            f"{100 * n['text']['symmetric']:.0f}%; its loss stays at {spread(loss[0], 2)} nats, against "
-            f"{spread(loss[1], 2)} for two matrices and {n['text']['bigram loss']:.2f} for the bigram counts.")
+            f"{100 * n['text']['symmetric']:.0f}%. Its loss stays at {spread(loss[0], 2)} nats; that of two matrices is {spread(loss[1], 2)}.")
 
 
 def first_block(n, lens):
     gap = e_alone.gaps(n)
-    alone = {branch: gap[f"1, {name}"] for branch, name in e_alone.BRANCHES.items()}
+    alone = gap[f"1, {e_alone.BRANCHES['mlp']}"]
     closes = e_alone.mlp_closes(gap)
-    other = closes and np.all(gap["1"] > alone["mlp"])
+    other = closes and np.all(gap["1"] > alone)
     return (f"**The first MLP {'undoes' if closes else 'does not undo'} the tie**: with one MLP alone the gap between one matrix and two is "
-            f"{spread(alone['mlp'], 2)} instead of {spread(gap['0'], 2)} nats (with attention alone {spread(alone['attention'], 2)}, with a whole block "
-            f"{spread(gap['1'], 2)}{': what attention adds is a cost of another kind' if other else ''}). {turning(lens)}")
+            f"{spread(alone, 2)} instead of {spread(gap['0'], 2)} nats (with a whole block {spread(gap['1'], 2)}"
+            f"{': what attention adds is a cost of another kind' if other else ''}). {turning(lens)}")
 
 
 def turning(n):
     name, model = turning_point.of(n, True)
     turn = turning_point.turns(model)
     ahead = spread(100 * np.array(model["read ahead"])[:, 0], 0)
-    begins = f"The stream begins as the token read (ahead of the one to come at {ahead}% of positions), and"
+    begins = f"With {name}, the stream begins as the token read (ahead of the next at {ahead}% of positions), and"
     if turn is None:
-        return f"{begins} does not turn ({name})."
+        return f"{begins} does not turn."
     where, share = turn
-    return (f"{begins} {turning_point.named(model, where)} does {spread(100 * share, 0)}% of turning it; to undo its work costs "
-            f"{spread(turning_point.cost_of(model, where), 2)} nats ({name}).")
+    return f"{begins} {turning_point.named(model, where)} does {spread(100 * share, 0)}% of turning it."
 
 
 def why_an_output_embedding(three, four):
     ratio, moved = who_moves_e.ratios(three), np.array(three["probes"]["lookup share so far"])[:, -1]
     one = why_output.FACTORS.index(1)
     output, into = (why_output.values(four, "throughout", end) for end in ("output", "input"))
-    loss, early = (why_output.values(four, when, "loss")[which] for when, which in (("throughout", one), ("early only", -1)))
     nearer, turned = np.all(why_output.nearer_to_output(four)), np.all(into[-1] > output[-1])
-    lasts = np.all(why_output.values(four, "early only", "input")[-1] > why_output.values(four, "early only", "output")[-1])
-    z = np.abs(np.array(three["probes"]["cosine"]) / np.array(three["probes"]["random cosine"]))
     return (f"**E is {'an' if nearer else 'not plainly an'} output embedding{', because the logits move it' if turned else ''}**: the cosines of its "
             f"rows have a rank correlation of {spread(output[one], 2)} with those of an untied model's output matrix, and of {spread(into[one], 2)} with "
             f"its input matrix's. The lookup's gradient falls to {spread(ratio.min(axis=1), 3)} of the logits' by step "
-            f"{who_moves_e.steps_at(three, ratio.argmin(axis=1))}, and though it is {spread(ratio[:, -1], 2)} times as large in the end, it "
-            f"accounts for {spread(100 * moved, 0)}% of E's whole movement. Multiplied by ten, it {'turns' if turned else 'does not turn'} E into an "
-            f"input matrix ({spread(output[-1], 2)} and {spread(into[-1], 2)}); multiplied by ten in the first {100 * four['EARLY']:.0f}% of the steps "
-            f"only, it {'does, too' if lasts else 'does not'}, and the loss changes by {spread(early - loss)} nats. The two gradients are not quite at "
-            f"right angles: their cosine is more than two random standard deviations from 0 at {spread(100 * np.mean(z > 2, axis=1), 0)}% of the steps.")
+            f"{who_moves_e.steps_at(three, ratio.argmin(axis=1))}, and accounts for {spread(100 * moved, 0)}% of E's whole movement. Multiplied by ten, it "
+            f"{'turns' if turned else 'does not turn'} E into an input matrix ({spread(output[-1], 2)} and {spread(into[-1], 2)}).")
 
 
 def frequency(n):
     best = np.array(n["R2"]["tied E"]["best direction"])
     output, into = (n["surgery"][f"best direction, {end}"] for end in ("output", "input"))
-    return (f"**Frequency is a direction of E**: it predicts {spread(100 * best, 0)}% of the log frequency of tokens that it was not fitted to "
-            f"(the length of a row: {spread(100 * np.array(n['R2']['tied E']['norm']), 0)}%), nine tenths of it by step {likelihood.learnt(n)}. "
+    return (f"**Frequency is a direction of E**: it predicts {spread(100 * best, 0)}% of the log frequency of tokens that it was not fitted to. "
             f"A row moved along it to make its token 20 times as likely makes it {spread(likelihood.attained(output, 20), 1)} times as likely at the "
             f"output and {spread(likelihood.attained(into, 20), 2)} times at the input.")
 
@@ -101,6 +92,4 @@ def tying(n):
     differences, won = cost.comparisons(n), cost.wins(n)
     equal = [differences[f"equal {what}"] for what in ("steps and width", "parameters")]
     return (f"**Tying {'costs' if all(np.all(d > 0) for d in equal) else 'can cost'}** {spread(equal[0])} nats at equal steps and {spread(equal[1])} "
-            "at equal parameters, each kind at its best learning rate. "
-            + (f"It wins in {len(won)} of {len(differences)} comparisons: {cost.wins_in_words(n)}" if won else f"It wins in none of {len(differences)} comparisons")
-            + f"; searched: {cost.searched(n)}.")
+            f"at equal parameters, and wins in {len(won) or 'none'} of {len(differences)} comparisons ({cost.searched(n)}).")

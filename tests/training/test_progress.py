@@ -87,10 +87,10 @@ def test_clock():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruptible_asks_first_and_raises_then(number):
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt):
-        with Interruptible() as interrupt:
-            assert not interrupt.asked
-            signal.raise_signal(number)
-            assert interrupt.asked
+    with Interruptible() as interrupt:
+        assert not interrupt.asked
+        signal.raise_signal(number)
+        assert interrupt.asked
+        with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
     assert signal.getsignal(number) is before
