@@ -230,10 +230,13 @@ def test_batches_are_stretches_with_their_next_tokens(n, B, T, seed):
     assert (np.concatenate([t for _, _, t in seen]) == tokens[1:(n - 1) // T * T + 1]).all()
 
 
-@pytest.mark.parametrize("tokens", [TOKENS / 1, TOKENS > 2, TOKENS.astype(str)])
-def test_tokens_are_integers(tokens):
+@pytest.mark.parametrize("tokens, given", [
+    (TOKENS / 1, "dtype float64"), (TOKENS > 2, "dtype bool"), (TOKENS.astype(str), "dtype <U21"), (TOKENS[:, None], "shape"),
+    (TOKENS[0], "shape"),
+])
+def test_tokens_are_one_row_of_integers(tokens, given):
     for draw in (lambda: random_batch(tokens, 2, 3, np.random.default_rng(0)), lambda: consecutive_batches(tokens, 2, 3)):
-        with pytest.raises(ValueError, match=f"^tokens: dtype {tokens.dtype} given, expected integers"):
+        with pytest.raises(ValueError, match=f"^tokens: {given} .*expected"):
             draw()
 
 
