@@ -1,7 +1,7 @@
 """A GPT in pure NumPy, forward and backward written by hand, in which one matrix E is both lookup and head.
 
-Everything a user needs is importable from here. What training and text need is loaded when first
-asked for: whoever only runs a model does not wait for it.
+Everything a user needs can be imported from here. The training and text modules are loaded on first
+use, so that whoever only runs a model does not wait for them.
 """
 from importlib import import_module
 

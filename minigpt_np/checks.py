@@ -1,6 +1,6 @@
 """The door: what is given is checked once, by name, before anything is computed.
 
-Each check returns what it was given as plain data (an int, a float, an array of the machine's own byte
+Each check returns what it was given as plain data (an int, a float, an array in the machine's byte
 order), or raises a ValueError of one line: the argument's name, what was given, what was expected.
 """
 import reprlib
@@ -14,7 +14,7 @@ _short.maxstring = _short.maxother = _short.maxlong = 200
 
 
 def show(value):
-    """repr(value), but of what is long only both ends, and of an array its dtype and shape."""
+    """repr(value); of a long one only both ends, of an array its dtype and shape."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} of shape {value.shape}"
     try:
@@ -30,7 +30,7 @@ def refuse(name, value, expected):
 # ---- numbers -------------------------------------------------------------------------------------
 
 def is_whole(value):
-    """Whether it is an int of Python's or NumPy's; True and False are not."""
+    """Whether it is a Python or NumPy int; True and False are not."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
@@ -47,7 +47,7 @@ def check_size(name, value, least=1):
 
 
 def check_number(name, value, fits, expected):
-    """A float for which fits(value) holds; `expected` says so in words. NaN and infinity never do."""
+    """A float for which fits(value) holds; `expected` says that in words. NaN and infinity never fit."""
     number = nan
     if isinstance(value, Real) and not isinstance(value, bool) and -inf < value < inf:
         try:
@@ -70,7 +70,7 @@ def check_not_negative(name, value):
 
 
 def check_rate(name, value):
-    """A float in [0, 1): of dropping, or of decay."""
+    """A float in [0, 1): a dropout probability, or a decay rate."""
     return check_number(name, value, lambda x: 0 <= x < 1, "a number in [0, 1)")
 
 
@@ -120,7 +120,7 @@ def check_seed(name, value):
 
 
 def check_dtype(name, value):
-    """A dtype of numbers with a point, real or complex, in the machine's byte order."""
+    """A floating-point dtype, real or complex, in the machine's byte order."""
     try:
         dtype = np.dtype(value)
     except (TypeError, ValueError):
@@ -133,9 +133,9 @@ def check_dtype(name, value):
 # ---- arrays --------------------------------------------------------------------------------------
 
 def check_array(name, values):
-    """values, an array or nested lists of any layout, as an array; no copy is made of an array.
+    """values, nested lists or an array of any memory layout, as an array; an array is not copied.
 
-    Refused are a masked array, whose mask would be lost, and lists of unequal lengths.
+    Raises ValueError for a masked array, whose mask would be lost, and for lists of unequal lengths.
     """
     parts = values if isinstance(values, (list, tuple)) else [values]
     if any(isinstance(part, np.ma.MaskedArray) for part in parts):
@@ -149,7 +149,7 @@ def check_array(name, values):
 
 
 def check_integers(name, array, low, high):
-    """An array as int64, a copy, each number in low..high; the first that is not is named."""
+    """An array as int64, a copy, each number in low..high; ValueError names the first that is not."""
     if array.dtype.kind not in "iu":
         raise ValueError(f"{name}: dtype {array.dtype} given, expected integers")
     if array.min() < low or array.max() > high:

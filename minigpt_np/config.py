@@ -57,7 +57,7 @@ class GPTConfig:
         """The sizes minGPT knows as `name`; keyword arguments change any field.
 
         Where minGPT leaves vocabulary and block size open (gopher-44m, gpt-mini, gpt-micro, gpt-nano),
-        GPT-2's 50257 and 1024 stand. Raises ValueError for a name that is not in PRESETS.
+        GPT-2's 50257 and 1024 apply. Raises ValueError for a name that is not in PRESETS.
         """
         check_choice("preset", name, PRESETS)
         return cls(**{**PRESETS[name], **changes})

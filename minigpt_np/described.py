@@ -1,7 +1,7 @@
-"""Named fields that a debugger shows by name, dtype and shape, and never by a page of numbers."""
+"""Fields that a debugger shows by name, dtype and shape, never as a page of numbers."""
 import numpy as np
 
-COLUMNS = 100               # what does not fit gets a line a field
+COLUMNS = 100               # what does not fit in them is shown a field a line
 ALIKE = 3                   # of a longer list only the first entry is shown
 
 

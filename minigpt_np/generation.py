@@ -27,19 +27,19 @@ def generate(model, ids, max_new_tokens, *options):
 def stream(model, ids, max_new_tokens, temperature, do_sample, top_k, top_p, seed):
     """An iterator over max_new_tokens arrays (B,) int64: each prompt's next token, as it comes.
 
-    ids          (B, T) integers, B prompts of equal length; only the last block_size are read
+    ids          (B, T) integers, B prompts of equal length; only the last block_size are used
     temperature  > 0: the logits are divided by it
     do_sample    False: the most probable token; True: one drawn from the probabilities
-    top_k        draw among the k largest logits (and what ties with the smallest of them); None,
+    top_k        draw among the k largest logits (and any that tie with the smallest of them); None,
                  or more than V: among all
     top_p        then draw among the fewest tokens, likeliest first, that together have at least
                  this probability (Holtzman et al., 2020), in (0, 1]
     seed         int or Generator for the draws; None: different every time
 
     The tokens are those of a full forward pass for each, to rounding. Up to block_size a token
-    costs one pass over the weights. Beyond, the window slides as minGPT's: every token moves to
-    another position and gets another row of P, nothing remembered holds, and a token costs a full
-    forward pass over block_size positions.
+    costs one pass over the weights. Beyond that the window slides, as in minGPT: every token moves to
+    another position and gets another row of P, so nothing cached is valid any more, and each token
+    costs a full forward pass over block_size positions.
 
     Raises ValueError, before anything is computed, for an argument other than described; and when
     the logits are not finite, as those of a model with NaN in its weights.
@@ -71,7 +71,7 @@ def decode(model, ids, n, choose):
 
 
 def forward_cached(model, ids, kv_cache):
-    """ids (B, n), at the positions behind those that kv_cache holds -> logits (B, V) after the last."""
+    """ids (B, n), at the positions after those that kv_cache holds -> logits (B, V) after the last."""
     for start in range(0, ids.shape[1], CHUNK):
         chunk = ids[:, start:start + CHUNK]
         h = forward_chunk(model, chunk, kv_cache)
@@ -82,7 +82,7 @@ CHUNK = 256                 # positions of a prompt that go through the blocks t
 
 
 def forward_chunk(model, ids, kv_cache):
-    """ids (B, n) at positions kv_cache.length.. -> the residual stream (B·n, D) behind the last block."""
+    """ids (B, n) at positions kv_cache.length.. -> the residual stream (B·n, D) after the last block."""
     params, config = model.params, model.config
     forward_block, _ = layers.block.ORDERS[config.norm]
     x, _ = layers.lookup.forward(ids, params.E, params.P[kv_cache.length:])
@@ -104,12 +104,12 @@ class KVCache:
         self.keys, self.values, self.length = np.zeros(shape, dtype), np.zeros(shape, dtype), 0
 
     def attend(self, i):
-        """What block i calls in the place of attention.forward."""
+        """What block i calls in place of attention.forward."""
         return partial(attend, keys=self.keys[i], values=self.values[i], t=self.length)
 
 
 def attend(x, params, shape, config, rng, keys, values, t):
-    """attention.forward for x (N, D) at positions t.. that looks back at earlier ones -> y (N, D), None for a cache.
+    """attention.forward for x (N, D) at positions t.. that looks back at earlier ones -> y (N, D), None (no cache).
 
     keys, values (B, H, >= t + n, K) of t positions, and afterwards of t + n, n being shape's T.
     y[t:] = softmax(q[t:] kᵀ / sqrt(K)) v, with k and v of all t + n positions.
@@ -135,7 +135,7 @@ def last_logits(h, model):
 
 
 def probabilities(logits, temperature, top_k, top_p):
-    """logits (B, V) -> float64 (B, V): softmax(logits / temperature) of the tokens kept, or 0."""
+    """logits (B, V) -> float64 (B, V): softmax(logits / temperature) over the tokens kept, 0 for the others."""
     logits = logits.astype(np.float64)
     V = logits.shape[1]
     with np.errstate(over="ignore"):            # a tiny temperature: 0 stays 0, the rest is -inf

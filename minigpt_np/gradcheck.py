@@ -2,7 +2,7 @@
 
 Everywhere here `f` takes no arguments and returns one number, computed from arrays that it reads
 afresh at each call. A check moves those same arrays in place, calls f(), and puts every number
-back exactly, also when f raises:
+back exactly, even if f raises:
 
     W, x = rng.normal(size=(3, 4)), rng.normal(size=4)
 
@@ -35,10 +35,10 @@ import numpy as np
 
 COMPLEX_STEP = 1e-20  # its square, the truncation error, is far below any eps
 NOISE_POINTS = 14     # calls of f that measure its rounding noise, once for each array
-FEW_EPS = 64          # as much noise as a sum has: then it is not asked whether it is noise
-FALLS = 32            # a smooth function's rest falls by up to 8^6 when it is moved 1/8 as far; noise does not
+FEW_EPS = 64          # no more noise than a sum has: no need to ask whether it is noise
+FALLS = 32            # a smooth function's residual falls by up to 8^6 when it is moved 1/8 as far; noise does not
 SIGMAS = 3            # a rounding error is taken to be at most so many standard deviations
-RTOL_EPS, ATOL_EPS = 4096, 16  # the eps's allowed to the gradient under test; see `check`
+RTOL_EPS, ATOL_EPS = 4096, 16  # how many eps the gradient under test is allowed; see `check`
 
 
 # ---- derivatives ---------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, rtol
     may lose at worst, and one of 16 million by a random walk; 9e-13 in float64. atol, 16 eps unless
     given, is for derivatives that are zero because numbers of order 1 cancel.
     Raises ValueError for arrays that are read-only, empty, or of the wrong kind, for names or
-    shapes that do not match, for an f that is not one number or changes from call to call.
+    shapes that do not match, for an f whose value is not one number or changes from call to call.
     """
     _need_callable("f", f)
     gradients = _need_pairs(arrays, gradients, method)
@@ -278,7 +278,7 @@ def directional(f, arrays, gradients, rng, method="differences", rtol=None, atol
     is wrong along almost every direction; this cannot say where, but `check` can, and so can this
     with fewer arrays. v is normal, each coordinate in proportion to max(|x_i|, median |x|).
     f, arrays, gradients, method, rtol, atol and ValueError as for `check`, with sqrt(sum (g v)^2)
-    in the place of max|gradient|; also if two arrays share memory, for v would move it twice.
+    in place of max|gradient|; also if two arrays share memory, for v would move it twice.
     """
     _need_callable("f", f)
     gradients = _need_pairs(arrays, gradients, method)
@@ -310,7 +310,7 @@ def directional(f, arrays, gradients, rng, method="differences", rtol=None, atol
 def adjoint(forward, backward, arrays, rng, method="differences", rtol=None, atol=None):
     """The adjoint test <u, Jv> = <J^T u, v> for random u and v. Returns a Report.
 
-    forward: no arguments -> an array, a function of the arrays (not of one number, as f is).
+    forward: no arguments -> an array (not one number, as f returns), a function of the arrays.
     backward: u, of the output's shape -> dict of name -> J^T u, the gradients of sum(u * output).
     arrays, rng, method, rtol, atol and ValueError as for `directional`.
     Jv is the derivative of forward along v, so <u, Jv> is the slope of <u, forward()>.
@@ -373,16 +373,16 @@ def _drawn(shape, limit, rng):
 # ---- steps and noise -----------------------------------------------------------------------------
 
 def _noise(value, arrays):
-    """SIGMAS standard deviations of the rounding noise of value(), as the arrays move slightly; and how
-    much more slightly than usual they had to, as a factor of at most 1.
+    """SIGMAS standard deviations of the rounding noise of value(), as the arrays move slightly; and the
+    factor, at most 1, by which they had to move less than usual.
 
     So slightly that a smooth function is a polynomial of degree 5 there: what the best one leaves of
     value() at random points of a line is noise. (The idea: Moré and Wild 2011.) Each entry moves in
     proportion to itself, for log x turns within x of 0. What is left of a function that turns faster
-    still falls with the 6th power of the move, noise does not: it is moved less until that tells.
+    still falls with the 6th power of the move, noise does not: it is moved less until that shows.
 
     inf if that is half of the digits or more, of value() or of 1: no rounding does that, but a jump or
-    a kink at the very point does, and a computation in a shorter dtype than the arrays'.
+    a kink at the very point does, or a computation in a shorter dtype than the arrays'.
     """
     eps, best, smooth = _eps_of(arrays), (np.inf, 1.0), 1.0
     directions = {name: _sizes(x) * _signs(x.shape) for name, x in arrays.items()}
@@ -400,14 +400,14 @@ def _noise(value, arrays):
 
 
 def _residual(value, arrays, directions, step):
-    """What a polynomial leaves of value() within `step`, as a deviation; and value()'s magnitude."""
+    """What a polynomial leaves of value() within `step`, as SIGMAS standard deviations; and value()'s magnitude."""
     t = np.random.default_rng(0).uniform(-1, 1, NOISE_POINTS)
     samples = np.array([_moved(value, arrays, directions, step * distance) for distance in t])
     if not np.all(np.isfinite(samples)):
         return np.inf, np.inf
     powers, rise = np.vander(t, 6), samples - samples[0]
-    rest = rise - powers @ np.linalg.lstsq(powers, rise, rcond=None)[0]
-    return SIGMAS * float(np.sqrt(np.sum(rest * rest) / (NOISE_POINTS - 6))), np.max(np.abs(samples))
+    residuals = rise - powers @ np.linalg.lstsq(powers, rise, rcond=None)[0]
+    return SIGMAS * float(np.sqrt(np.sum(residuals * residuals) / (NOISE_POINTS - 6))), np.max(np.abs(samples))
 
 
 def _moved(value, arrays, direction, distance):

@@ -13,7 +13,7 @@ from .parameters import Parameters, check_shapes, initialize
 
 @dataclass(repr=False)
 class Cache(Described):
-    """What backward needs to know of a forward pass. It belongs to that pass alone."""
+    """What backward needs from a forward pass. It belongs to that pass alone."""
     shape: tuple                            # (B, T)
     lookup: layers.lookup.Cache
     dropout_mask: np.ndarray                # or None
@@ -81,7 +81,7 @@ class GPT:
 
         cache    from forward with targets; it is only read, so it can be used again
         grads    Parameters to accumulate into; new ones, all 0, unless given. Untied ones for a tied model
-                 show the two uses of E apart: grads.E gets the lookup's part, grads.head the logits'
+                 keep the two uses of E apart: grads.E gets the lookup's part, grads.head the logits'
         Returns grads. Raises ValueError if the forward pass had no targets, or grads are of another config.
         """
         if cache.loss is None:
@@ -105,7 +105,7 @@ class GPT:
         return grads
 
     def untied(self):
-        """The same function of its inputs with head as a copy of E: E's two gradients come apart.
+        """The same function of its inputs, head being a copy of E: E's two gradients come apart.
 
         Returns a new GPT that shares no memory with this one; grads.E then holds the lookup's
         contribution alone and grads.head the logits'. Their sum is the tied model's dE.
@@ -124,7 +124,7 @@ class GPT:
         Of transformers' gpt2 and openai-gpt, or a state dict of minGPT's or nanoGPT's (with its exact
         GELU). Embeddings are tied if the file has no lm_head.weight or one equal to wte, and
         config.json does not say tie_word_embeddings false.
-        n_head   H, needed where no config.json says it: no tensor tells
+        n_head   H, needed where no config.json gives it: no tensor shows it
         dtype    of the numbers here; on file they are float32, float16 or bfloat16
         Raises ValueError, naming file and tensor, for anything that does not fit together, and the
         OS's own error for what cannot be opened; warns of NaN or infinity in a tensor.
@@ -135,7 +135,7 @@ class GPT:
     def save_pretrained(self, folder):
         """Write config.json and model.safetensors to `folder`; transformers opens them as the same model.
 
-        Each file is whole or the one that was there before. Raises ValueError for complex numbers.
+        Each file is the new one, whole, or still the old one. Raises ValueError for complex numbers.
         """
         pretrained.save(self.params, folder)
 

@@ -1,7 +1,7 @@
 """Every number of a model in one flat vector, with a named view into it for each array.
 
-An optimizer then is one loop over one array, saving is one array, and the gradient has the same
-shape and the same names. Tying is aliasing: `head` *is* `E`, so whatever adds to dhead adds to dE.
+The optimizer is then one loop over one array, saving writes one array, and the gradient has the
+same shape and the same names. Tying is aliasing: `head` *is* `E`, so whatever adds to dhead adds to dE.
 """
 import mmap
 from dataclasses import dataclass, replace
@@ -75,10 +75,10 @@ def count(config):
 
 
 def decays(name):
-    """Whether AdamW's weight decay applies to the array: minGPT's rule, as it stands for its two matrices.
+    """Whether AdamW's weight decay applies to the array: minGPT's rule, as it applies to its two matrices.
 
-    Decayed are the weights of matrix products: the W of every linear layer, and an untied head.
-    Not decayed are biases, gains, P, and E. A tied E is in minGPT's terms both an embedding (no
+    The weights of matrix products decay: the W of every linear layer, and an untied head.
+    Biases, gains, P and E do not. A tied E is in minGPT's terms both an embedding (no
     decay) and a product's weight (decay); it is one array and can be in one group only, and here
     that is the embedding's: no decay, whether tied or not.
     """
@@ -165,7 +165,7 @@ class Parameters(NamedArrays):
 
 
 def check_shapes(name, params, config=None, dtype=None, tied_alike=True):
-    """params, or ValueError unless it is Parameters, with arrays of this config's shapes that hold numbers of dtype.
+    """params, or ValueError unless it is Parameters with this config's shapes, and complex if and only if dtype is.
 
     tied_alike   False: one may be tied and the other not
     """
@@ -188,9 +188,9 @@ def from_flat(config, flat):
 
 
 def whole_pages(n, dtype):
-    """(n,) zeros that begin a page of memory and share none with anything else.
+    """(n,) zeros that begin a page of memory and share no page with anything else.
 
-    So that a trainer can share them with its workers where they are: the system's unit is the page.
+    So a trainer can share them with its workers in place: the system shares whole pages.
     """
     n_bytes, page = n * np.dtype(dtype).itemsize, mmap.PAGESIZE
     memory = np.zeros(n_bytes + 2 * page, np.uint8)

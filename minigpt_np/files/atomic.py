@@ -115,10 +115,10 @@ def remove_abandoned(path):
 
 @contextmanager
 def folder_lock(folder):
-    """Hold the folder's lock, as one program and thread at a time does; its descriptor, or None."""
+    """Hold the folder's lock, which only one program and thread at a time can; its descriptor, or None."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:                     # Windows opens none, nor can it be where one may only write
+    except OSError:                     # Windows opens no folder, and no system one that may not be read
         yield None
         return
     try:

@@ -31,7 +31,7 @@ from .regular import read_bytes
 
 ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel"}
 
-# What is no weight: the causal mask and the positions' numbers, as older versions stored them.
+# Not weights: the causal mask and the positions' numbers, as older versions stored them.
 BUFFERS = re.compile(r"h\.[0-9]+\.attn\.(bias|masked_bias)|position_ids")
 
 # config.json's names for our activations, the one to write first. GELU's tanh approximation has three;
@@ -61,7 +61,7 @@ WAITS = (0.01, 0.03, 0.1, 0.3, 0.6)     # seconds that another program is given 
 # Writing
 
 def save(params, folder):
-    """Write the model of `params` to `folder`, made if need be: see GPT.save_pretrained."""
+    """Write the model of `params` to `folder`, created if needed: see GPT.save_pretrained."""
     dtype = params.flat.dtype
     if dtype not in (np.float16, np.float32, np.float64):
         raise ValueError(f"model: numbers of {dtype} given, expected float16, float32 or float64")
@@ -135,7 +135,7 @@ def load(folder, n_head=None, dtype=np.float32):
 
 
 def open_folder(folder):
-    """The Tensors in a folder and the fields of its config.json, {} where there is none: of one saving."""
+    """The Tensors in a folder and the fields of its config.json, {} where there is none: both of one save."""
     path = folder / "config.json"
     for wait in (*WAITS, None):
         with folder_lock(folder):           # nobody moves a file into the folder between the two openings
@@ -207,9 +207,9 @@ def find_config(path, fields, source, tensors, file_names, n_head):
 
 
 def default_activation(model_type, fields, file_names):
-    """config.json's name for what a file means that does not say.
+    """config.json's name for the activation of a file that does not name one.
 
-    nanoGPT's, to be known by the field `bias` of its model_args or by having no biases, is the exact GELU.
+    nanoGPT's, recognised by the field `bias` of its model_args or by having no biases, is the exact GELU.
     """
     is_nanogpt = model_type == "gpt2" and ("bias" in fields or not any(name.endswith(".bias") for name in file_names))
     return "gelu" if is_nanogpt or model_type == "openai-gpt" else "gelu_new"

@@ -1,4 +1,4 @@
-"""Reading files that are files, and no longer than they may be: nothing hangs on a FIFO or fills the memory."""
+"""Reading regular files only, and none longer than it may be: nothing hangs on a FIFO or fills the memory."""
 import errno
 import os
 import stat
@@ -10,13 +10,13 @@ KINDS = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK:
 def open_regular(path):
     """The file at `path`, opened to read bytes.
 
-    Raises ValueError for a FIFO, a socket or a device, which would be waited for or be without end, and
+    Raises ValueError for a FIFO, a socket or a device, which would block or never end, and
     the OS's error for what cannot be opened.
     """
     check_regular(path, os.stat(path).st_mode)          # some devices act when they are opened
     file = open(path, "rb", opener=open_at_once)
     try:
-        check_regular(path, os.fstat(file.fileno()).st_mode)        # as nothing else holds what was looked at
+        check_regular(path, os.fstat(file.fileno()).st_mode)        # the path may mean another file by now
     except BaseException:
         file.close()
         raise

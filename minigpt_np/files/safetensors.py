@@ -142,7 +142,7 @@ def _read_header(file, path):
 
 
 def _what_is_wrong(path, start, length, size):
-    """Why a file of `size` bytes that begins with `start` is no safetensors file."""
+    """Why a file of `size` bytes that begins with `start` is not a safetensors file."""
     if start.startswith((b"PK\x03\x04", b"\x80")) and start[8:] != b"{":
         return f"a pickle, which runs code when opened, and is not read here; {how_to_convert([path])}"
     if start.startswith(b"version "):

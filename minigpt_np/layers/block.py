@@ -20,7 +20,7 @@ class Cache(Described):
 def forward_pre(x, params, shape, config, rng, attend):
     """x (N, D), the residual stream of a batch of shape (B, T) -> the stream after this block.
 
-    attend   attention.forward, or generation's, which looks back at keys and values it kept
+    attend   attention.forward, or generation's, which looks back at cached keys and values
     """
     normed1, norm1_cache = layernorm.forward(x, params.norm1, config.layer_norm_eps)
     branch1, attention_cache = attend(normed1, params.attention, shape, config, rng)
@@ -41,7 +41,7 @@ def backward_pre(dx2, cache, grads):
 
 
 def forward_post(x, params, shape, config, rng, attend):
-    """As forward_pre, the norms behind the sums."""
+    """As forward_pre, with the norms after the sums."""
     branch1, attention_cache = attend(x, params.attention, shape, config, rng)
     x1, norm1_cache = layernorm.forward(x + branch1, params.norm1, config.layer_norm_eps)
     branch2, mlp_cache = mlp.forward(x1, params.mlp, config, rng)
@@ -50,7 +50,7 @@ def forward_post(x, params, shape, config, rng, attend):
 
 
 def backward_post(dx2, cache, grads):
-    """As backward_pre, the norms before the fork."""
+    """As backward_pre, with the norms before the fork."""
     dsum2 = layernorm.backward(dx2, cache.norm2, grads.norm2)
     dx1 = dsum2 + mlp.backward(dsum2, cache.mlp, grads.mlp)
     dsum1 = layernorm.backward(dx1, cache.norm1, grads.norm1)

@@ -8,12 +8,12 @@ from ..described import Described
 from . import dropout, softmax
 from .constants import causal_mask, ones
 
-QUERY_BLOCK = 64            # queries that are treated together
+QUERY_BLOCK = 64            # queries that are processed together
 
 
 @dataclass(repr=False)
 class QueryBlock(Described):
-    """What the queries start <= t < stop did with the keys s < stop."""
+    """How the queries start <= t < stop attended to the keys s < stop."""
     start: int
     stop: int
     weights: np.ndarray     # (B, H, stop - start, stop) 0 for s > t; each row sums to 1
@@ -30,7 +30,7 @@ class Cache(Described):
 
 
 def forward(qkv, B, T, H, p_drop=0, rng=None):
-    """qkv (N, 3D), each row its query, key and value, each of H heads of width K -> y (N, D).
+    """qkv (N, 3D), in each row a query, a key and a value, each of H heads of width K -> y (N, D).
 
     scores = q kᵀ / sqrt(K), -inf where s > t;   y = softmax(scores) v   (Vaswani et al., 2017).
 
@@ -79,7 +79,7 @@ def backward(dy_rows, cache):
 def attention_weights(scaled_q, k):
     """scaled_q (B, H, n, K), queries of the last n of the positions of k (B, H, S, K) -> weights (B, H, n, S).
 
-    Each row is a softmax over the keys up to its own position, and 0 behind it.
+    Each row is a softmax over the keys up to its own position, and 0 after it.
     """
     n = scaled_q.shape[2]
     scores = scaled_q @ transposed(k)

@@ -1,4 +1,4 @@
-"""Constant arrays, made once and read-only. Products with them replace slower sums, means and tests."""
+"""Constant arrays, made once and read-only: for sums and means as products, and for a mask that is added."""
 import functools
 
 import numpy as np
@@ -12,7 +12,7 @@ def ones(n, dtype):
 
 @functools.lru_cache(64)
 def mean_weights(D, dtype):
-    """(D, 1) of 1/D each: `x @ mean_weights` is x.mean(axis=1, keepdims=True), faster."""
+    """(D, 1), each 1/D: `x @ mean_weights` is x.mean(axis=1, keepdims=True), faster."""
     return read_only(ones(D, dtype)[:, None] / D)
 
 

@@ -3,7 +3,7 @@ import numpy as np
 
 
 class Deferred:
-    """Stands in for a large parameter's gradient dW (I, J), as the terms that it is the sum of.
+    """Stands in for a large parameter's gradient dW (I, J), as the terms it is the sum of.
 
     A worker's own copy of every large gradient would cost 4 bytes a parameter in float32. The factors
     of its terms are there anyway, as activations: so a worker keeps those, and training/worker.py adds
@@ -25,7 +25,7 @@ class Deferred:
         self.rows.clear()
 
     def add_to(self, dW, band, overwrite):
-        """Add rows `band`, a slice, of all terms to dW (those rows of it alone); overwrite: dW = 0 before."""
+        """Add rows `band`, a slice, of all terms to dW, which has those rows alone; overwrite: discard what dW held."""
         for x, dy in self.products:
             if overwrite:
                 np.matmul(x[:, band].T, dy, out=dW)

@@ -1,11 +1,11 @@
-"""Dropout: each number is dropped with probability p_drop, the others grow by 1 / (1 - p_drop)."""
+"""Dropout: each number is dropped with probability p_drop, the others are multiplied by 1 / (1 - p_drop)."""
 import numpy as np
 
 
 def forward(x, p_drop, rng):
     """x of any shape, p_drop in [0, 1), rng a Generator, or None for no dropout -> y, mask.
 
-    mask is 0 or 1 / (1 - p_drop), of x's shape, so that the mean of y is x; None where nothing drops.
+    mask is 0 or 1 / (1 - p_drop), of x's shape, so that y is x on average; None if nothing is dropped.
     """
     if rng is None or p_drop == 0:
         return x, None
@@ -15,5 +15,5 @@ def forward(x, p_drop, rng):
 
 
 def backward(dy, mask):
-    """dx = dy · mask: what was dropped had no influence, what grew had as much more."""
+    """dx = dy · mask: what was dropped had no influence, what was scaled up had that much more."""
     return dy if mask is None else dy * mask

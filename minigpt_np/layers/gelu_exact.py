@@ -1,6 +1,6 @@
 """GELU as it is defined, y = x Φ(x), Φ being the normal distribution's (Hendrycks and Gimpel, 2016): nanoGPT's.
 
-NumPy has no erf. What falls slowest in it is taken out, and a polynomial is left:
+NumPy has no erf. With its decay, exp(-z²) / (a + z), taken out, a polynomial will do for the rest:
 
     1 - Φ(|x|) = erfc(z) / 2,    erfc(z) = exp(-z²) f(r) / (a + z),    z = |x| / sqrt(2),    r = (a - z) / (a + z)
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ..described import Described
 
-# a and f, its highest power first: to the precision of float32, and of float64.
+# a, and the coefficients of f, highest power first: to the precision of float32, and of float64.
 SHORT = 2.5, (
     -7.292145627e-05, -2.686559161e-05, 0.0006662207953, 0.0004136037997, -0.004803455108, -0.008382888215,
     0.02835886711, 0.1712494186, 0.4539142497, 0.8046519341, 1.05403182)

@@ -18,7 +18,7 @@ def forward(x, params, eps):
     """x (N, D), params of gain (D,) and bias (D,) -> y (N, D).
 
     xhat = (x - mean) / sqrt(variance + eps),   y = gain xhat + bias   (Ba et al., 2016).
-    Means are products with a column of 1/D each.
+    Means are products with a column of 1/D.
     """
     to_mean = mean_weights(x.shape[1], x.dtype)
     centred = x - x @ to_mean
@@ -36,8 +36,8 @@ def backward(dy, cache, grads):
     y = gain xhat + bias:    dgain = sum_n dy xhat,   dbias = sum_n dy,   dxhat = dy gain.
     xhat = (x - mean) inv_std, where moving one x[i] also moves mean and variance of its row:
         dx = inv_std (dxhat - mean(dxhat) - xhat mean(dxhat xhat)).
-    The two means take away what a shift or a stretch of the row would have been: LayerNorm
-    ignores both, so its gradient has neither. As products:
+    The two means take away the part of the gradient along a shift and along a stretch of the row:
+    LayerNorm ignores both, so its gradient has neither. As products:
         mean(dxhat) = dy @ gain / D,   mean(dxhat xhat) = (dy xhat) @ gain / D.
     """
     xhat, inv_std, gain = cache.xhat, cache.inv_std, cache.gain

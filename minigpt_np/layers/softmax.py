@@ -4,7 +4,7 @@ import numpy as np
 from .constants import ones
 
 # Row sums of exp(z) inside these bounds leave float32 room on both sides for whatever is
-# multiplied with them afterwards (float32 spans 1e-38 to 1e38).
+# multiplied by them afterwards (float32 spans 1e-38 to 1e38).
 SAFE_MIN, SAFE_MAX = 1e-10, 1e10
 
 

@@ -7,7 +7,7 @@
     b"low"  b" low" b"er"              neighbours merged, as far as the list of merges goes
 
 Training makes the list: count the pairs of neighbouring tokens in a text, make the commonest
-pair a token, write that merge down, and again, until there are as many tokens as wanted.
+pair a token, write that merge down, and repeat until there are as many tokens as wanted.
 Encoding replays it: of the pairs in a word, always merge the one that was written down first.
 
 Sources: Sennrich, Haddow and Birch, "Neural Machine Translation of Rare Words with Subword
@@ -39,9 +39,9 @@ WORD = re.compile(
 
 
 def stand_in(char):
-    """An ASCII character of the kind that `char` is to WORD: letter, number, white space or sign.
+    """An ASCII character of the same kind for WORD as `char`: letter, number, white space or sign.
 
-    As far as Python's `unicodedata` knows: a letter younger than its Unicode counts as a sign.
+    As far as Python's `unicodedata` knows: a letter newer than its Unicode version counts as a sign.
     """
     if char.isascii():
         return char
@@ -106,7 +106,7 @@ def learn_merges(text, tokens, size):
         new = len(tokens)
         tokens.append(tokens[pair[0]] + tokens[pair[1]])
         merges.append(pair)
-        born = set()
+        new_pairs = set()
         for w in words_with.pop(pair):
             for old in zip(words[w], words[w][1:]):
                 count[old] -= times[w]
@@ -115,8 +115,8 @@ def learn_merges(text, tokens, size):
                 count[now] += times[w]
                 if new in now:
                     words_with[now].add(w)
-                    born.add(now)
-        for now in born:
+                    new_pairs.add(now)
+        for now in new_pairs:
             heapq.heappush(heap, (-count[now], now))
     return merges
 
@@ -133,7 +133,7 @@ def replace_pair(ids, pair, new):
 
 
 class MergingTokenizer:
-    """Text to ids and back by merging; how text becomes words, and words letters, its subclasses say.
+    """Text to ids and back by merging; its subclasses say how text becomes words, and words letters.
 
     tokens       list of bytes: tokens[v] is what id v stands for
     merges       list of pairs of ids, in the order in which they were learned
@@ -159,7 +159,7 @@ class MergingTokenizer:
         """The bytes that id `v` stands for, which can be a part of a character. (To show tokens as
         they come, feed these to `codecs.getincrementaldecoder("utf-8")("replace")`.)
 
-        ValueError: `v` is no integer, negative, or V or more.
+        ValueError: `v` is negative, V or more, or not an integer.
         """
         if not is_whole(v) or not 0 <= v < self.vocab_size:
             raise ValueError(f"id: {show(v)} given, expected an integer from 0 to V-1 = "
@@ -170,7 +170,7 @@ class MergingTokenizer:
         """The text of `ids`, a sequence of integers. Bytes that are not UTF-8, such as a character
         of which a part is missing, become U+FFFD, the replacement character.
 
-        ValueError: `ids` is no sequence, or as for `token`.
+        ValueError: `ids` is not a sequence, or as for `token`.
         """
         if not np.iterable(ids):
             raise ValueError(f"ids: {show(ids)} given, expected a sequence of integers")
@@ -183,7 +183,7 @@ class MergingTokenizer:
         ends a document by quoting the mark. `special=True` makes each one the single id
         `end_of_text`, and each other special token its own, as transformers does.
 
-        ValueError: `text` is no str or holds a lone surrogate, which has no UTF-8; `special=True`
+        ValueError: `text` is not a str or holds a lone surrogate, which has no UTF-8; `special=True`
         and the vocabulary has no special token.
         """
         check_utf8(text)
@@ -265,8 +265,8 @@ class BPETokenizer(MergingTokenizer):
         of those the one with the smaller right id: the same text gives the same tokenizer. When
         no pair occurs twice there is nothing left to learn; a UserWarning tells the size reached.
 
-        ValueError: `text` is no str or holds a lone surrogate; `vocab_size` is no integer, or
-        below 257.
+        ValueError: `text` is not a str or holds a lone surrogate; `vocab_size` is below 257
+        or not an integer.
         """
         check_utf8(text)
         smallest = len(CHAR_OF_BYTE) + 1
@@ -281,7 +281,7 @@ class BPETokenizer(MergingTokenizer):
         return cls(tokens, merges)
 
     def save(self, folder):
-        """Write vocab.json and merges.txt into `folder`, made if need be. `from_folder` and
+        """Write vocab.json and merges.txt into `folder`, created if needed. `from_folder` and
         transformers' GPT2Tokenizer read them. Both are written in full beside their place, and
         then moved into it. OSError where that cannot be done.
         """
@@ -302,7 +302,7 @@ class BPETokenizer(MergingTokenizer):
         vocab.bpe, OpenAI's names for them, or of its tokenizer.json, which transformers 5 saves.
 
         FileNotFoundError where it has none of these; ValueError as for `from_files`, and for a
-        tokenizer.json of which the ids would be others than here.
+        tokenizer.json whose ids would differ from those here.
         """
         return cls.from_saved(saved.read_folder(folder))
 
@@ -313,8 +313,8 @@ class BPETokenizer(MergingTokenizer):
 
         ValueError, naming the file and the token or line: `vocab` is no such object, its ids are
         not 0 to V-1, each once, or a byte has no token; a line of `merges` is not two tokens that
-        are bytes or made by lines above, or makes a token that `vocab` lacks or that there was;
-        a token is made by no line, and is not in brackets as <|endoftext|> and <pad> are, nor in
+        are bytes or made by lines above, or makes a token that `vocab` lacks or that was made
+        before; a token is made by no line, and is not in brackets as <|endoftext|> and <pad> are, nor in
         an added_tokens.json beside `vocab`. OSError: a file cannot be read.
         """
         return cls.from_saved(saved.read_pair(vocab, merges))

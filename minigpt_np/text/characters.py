@@ -8,7 +8,7 @@ class CharacterTokenizer:
     """One token for each distinct character of `text`, numbered in the order of their code points.
 
     characters   the vocabulary as a sorted string; vocab_size is its length, V
-    Raises ValueError for an empty text, and for what is no text.
+    Raises ValueError for an empty text, and for anything but a str.
     """
 
     def __init__(self, text):

@@ -2,11 +2,11 @@
 
     "Don't read É!"                            text
     "don"  "'"  "t"  "read"  "e"  "!"          words: in lower case, without accents
-    d o n</w>   '</w>   t</w>   r e a d</w>    letters; the last one of each word bears its end
+    d o n</w>   '</w>   t</w>   r e a d</w>    letters; the last one of each word carries the end mark
     don</w>  '</w>  t</w>  read</w>  e</w>  !</w>   neighbours merged, as far as the list of merges goes
 
 Upper case and spacing are lost, and a letter that is not in the vocabulary becomes <unk>. Words are split as
-transformers does it for want of ftfy and spaCy, with which OpenAI did: BERT's rules (transformers 4's
+transformers splits them without ftfy and spaCy, which OpenAI used: by BERT's rules (transformers 4's
 tokenization_openai.py and BasicTokenizer).
 
 Source: Radford et al., "Improving Language Understanding by Generative Pre-Training" (2018), section 4.1.
@@ -48,7 +48,7 @@ def cleaned(char):
 
 
 def parted(char):
-    """Nothing for an accent; a sign, with spaces around it."""
+    """Nothing for an accent, a sign with spaces around it, any other character as it is."""
     category = unicodedata.category(char)
     if category == "Mn":
         return ""

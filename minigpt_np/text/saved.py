@@ -35,7 +35,7 @@ class Saved:
     merged: str
 
     def pairs(self, is_letter):
-        """The merges as pairs of ids; of the other tokens, `is_letter` tells what they begin from.
+        """The merges as pairs of ids; `is_letter` tells the tokens that merging begins with.
 
         Every line must have two tokens that are letters or made by lines above, and make one that is in
         the vocabulary. A token that no line makes is special if it is marked as that, or in brackets:

@@ -13,8 +13,8 @@ class blas_threads:
 
     Blocks may nest, and overlap in several threads: the BLAS has one number for the whole process, the
     latest block's, and the number before them all when the last has ended. Only OpenBLAS is known
-    (NumPy's own wheels carry it). With any other, nothing happens: the results are the same, the
-    threads of two levels get in each other's way.
+    (NumPy's own wheels carry it). With any other, nothing happens: the results are the same, but
+    the threads of two levels get in each other's way.
     """
 
     lock, running, before = Lock(), [], None    # one for the process: blocks that run now, the number before them

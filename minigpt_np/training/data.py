@@ -18,7 +18,7 @@ def random_batch(tokens, B, T, rng):
 def consecutive_batches(tokens, B, T):
     """An iterator over ids, targets (at most B, T) that go through the tokens once, in order.
 
-    What is left behind the last whole chunk of T is left out. Raises ValueError as random_batch.
+    What remains after the last whole chunk of T is left out. Raises ValueError as random_batch.
     """
     tokens, B = check_tokens(tokens, T), check_size("B", B)
     n = (len(tokens) - 1) // T

@@ -16,9 +16,9 @@ import numpy as np
 
 # Elsewhere there is no fork, or the system's own libraries do not survive it (macOS).
 FORKS = sys.platform == "linux"
-CHUNK = 16 << 20            # bytes that are replaced at a time: so much more memory it takes
+CHUNK = 16 << 20            # bytes that are replaced at a time, and the extra memory that takes
 MREMAP_MAYMOVE, MREMAP_FIXED = 1, 2                         # Linux, mman.h
-MADV_DONTNEED = 4                                           # of shared memory, the contents stay
+MADV_DONTNEED = 4                                           # shared memory keeps its contents
 FAILED = ctypes.c_void_p(-1).value
 
 
@@ -29,7 +29,7 @@ class Shared(mmap.mmap):
 def zeros(n, dtype):
     """(n,) zeros; what a forked process writes to them this one reads, and the other way round.
 
-    An ordinary array where processes are not forked. The system gives memory to what is touched.
+    An ordinary array where processes are not forked. Only what is touched takes memory.
     """
     if not FORKS:
         return np.zeros(n, dtype)
@@ -92,10 +92,10 @@ if FORKS:
 
 
 def replace_pages(array, kind):
-    """Put pages of the kind (MAP_SHARED or MAP_PRIVATE) in the place of `array`'s, with the same contents.
+    """Put pages of the kind (MAP_SHARED or MAP_PRIVATE) in place of `array`'s, with the same contents.
 
-    They are filled elsewhere and then moved: at every moment the array reads the same. Of shared ones
-    this process then lets go, until it reads or writes them: half of the moments only a worker does.
+    They are filled elsewhere and then moved: at every moment the array reads the same. This process
+    then lets go of shared ones until it reads or writes them: part of Adam's moments only a worker does.
     """
     start, size = pages(array)
     for offset in range(0, size, CHUNK):

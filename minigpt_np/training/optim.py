@@ -1,7 +1,7 @@
 """Optimizers over the flat parameter vector, clipping, and the learning-rate schedule.
 
 A tied E is one array, so it has one gradient and one pair of moments; there is nothing to keep in
-step. All of them are loops over chunks that fit the cache; of n workers, each takes an n-th of them.
+step. Every optimizer loops over chunks that fit the cache; with n workers, each takes an n-th of the vector.
 """
 from dataclasses import dataclass
 from math import cos, pi, sqrt
@@ -68,12 +68,12 @@ class Optimizer:
                 self._update(chunk, grads.flat[chunk], lr, scale, decays)
 
     def n_decayed(self):
-        """So many of params.flat's first numbers have weight decay."""
+        """How many of params.flat's first numbers have weight decay."""
         return self.params.n_decayed
 
     def __setstate__(self, state):
         vars(self).update(state)
-        for name, array in self.arrays().items():       # a copy's, too, can be shared with workers
+        for name, array in self.arrays().items():       # so that a copy's can be shared with workers, too
             setattr(self, name, self.zeros())
             getattr(self, name)[...] = array
 
@@ -83,9 +83,9 @@ class AdamW(Optimizer):
 
     lr            learning rate, > 0; `step` can be given another
     betas         decay rates of the two moments, each in [0, 1)
-    weight_decay  per unit of learning rate, on the weights of matrix products only, as minGPT has it;
+    weight_decay  per unit of learning rate, on the weights of matrix products only, as in minGPT;
                   see parameters.decays (a tied E: none)
-    decay_embeddings   True: on every matrix, E and P too, as nanoGPT has it
+    decay_embeddings   True: on every matrix, E and P too, as in nanoGPT
     m, v          the moments, flat like params.flat
     Raises ValueError for numbers outside these ranges.
     """
@@ -106,7 +106,7 @@ class AdamW(Optimizer):
 
         with m̂ = m / (1 - β1^t), v̂ = v / (1 - β2^t). The two divisions are taken out of the arrays:
         m̂ / (sqrt(v̂) + eps) = rate m / (sqrt(v) + eps c),  c = sqrt(1 - β2^t),  rate = c / (1 - β1^t).
-        Of which arrays the chunk's numbers are, self.params.names_in(chunk) tells.
+        self.params.names_in(chunk) tells which arrays the chunk's numbers belong to.
         """
         params, m, v = self.params.flat[chunk], self.m[chunk], self.v[chunk]
         beta1, beta2 = self.betas
@@ -168,9 +168,9 @@ def clip_factor(norm, limit):
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """Step number 0, 1, 2, ... -> learning rate: up in a line, then down half a cosine (nanoGPT's).
+    """Step number 0, 1, 2, ... -> learning rate: up linearly, then down along half a cosine (nanoGPT's).
 
-    lr is reached at step `warmup`, `minimum` at step `total` and kept from there. Raises ValueError
+    lr is reached at step `warmup`, `minimum` at step `total` and kept from then on. Raises ValueError
     unless lr > 0, 0 <= minimum <= lr and 0 <= warmup <= total.
     """
     lr: float

@@ -112,11 +112,11 @@ def pool():
 
 
 class Processes(Threads):
-    """The same, but the first works here, and each other in a process forked for it.
+    """The same, but the first member works here, and every other in a process forked for it.
 
     What a member holds is as it was at the fork, but for arrays in shared memory. Arguments and
     results go through pipes. Whatever goes wrong (Ctrl-C too) ends the processes: a team of which
-    some have answered and some have not is of no more use.
+    some have answered and some have not is of no further use.
     """
 
     def __init__(self, members, private=()):
@@ -160,13 +160,13 @@ def receive(connection):
 
 
 def fork(member, others):
-    """A process that does what `member` is asked to: its connection and its number."""
+    """A process that does what `member` is asked to do -> the connection to it, its pid."""
     here, there = Pipe()
     # Ctrl-C is for the process that asks: the new one ignores SIGINT and SIGTERM from its first moment.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
-        with warnings.catch_warnings():     # of forking while other threads run, whose locks stay shut in the
-            warnings.simplefilter("ignore", DeprecationWarning)     # new process: NumPy's own are opened again
+        with warnings.catch_warnings():     # of forking while other threads run, whose locks stay held in the
+            warnings.simplefilter("ignore", DeprecationWarning)     # new process: NumPy's own are released
             pid = os.fork()
         if pid == 0:
             for connection in (here, *others):      # or no one would see the end of these pipes
@@ -220,11 +220,11 @@ def serve(member, connection):
 
 
 def wait(connection):
-    """Until there is something to read; for SPIN_SECONDS awake, since to wake up takes longer than a small product."""
-    there = select.poll()
-    there.register(connection, select.POLLIN)
+    """Spin until there is something to read, SPIN_SECONDS at most: waking up takes longer than a small product."""
+    poller = select.poll()
+    poller.register(connection, select.POLLIN)
     end = perf_counter() + SPIN_SECONDS
-    while not there.poll(0) and perf_counter() < end:
+    while not poller.poll(0) and perf_counter() < end:
         os.sched_yield()
 
 

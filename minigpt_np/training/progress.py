@@ -9,7 +9,7 @@ class Progress:
 
     total      steps in all; update(done, text) tells how many are done
     every      seconds between lines: 0.1 on a terminal, else 10, unless given
-    patience   seconds before the first line: work that is done sooner shows nothing, nor what is done a last line
+    patience   seconds before the first line: short work shows nothing; unless it is 0, the end forces no last line
     """
 
     def __init__(self, total, stream=None, every=None, patience=0):
@@ -58,7 +58,7 @@ class Interruptible:
     """While the `with` block runs, Ctrl-C (SIGINT) or SIGTERM sets `.asked` instead of raising.
 
     The loop inside looks at it where everything is whole, between two steps. A second signal raises
-    KeyboardInterrupt at once. Only the main thread may use it: signals come to no other.
+    KeyboardInterrupt at once. Only the main thread may use it: no other gets signals.
     """
 
     def __enter__(self):

@@ -29,8 +29,8 @@ class Trainer:
     grads              Parameters: the gradient of the last step
 
     With several threads the model's weights are shared memory from the first step until the trainer
-    is gone: a process that you fork meanwhile writes into the same weights (copy.deepcopy(model) makes
-    one of its own).
+    is gone: a process that you fork meanwhile writes into the same weights (copy.deepcopy(model) has
+    weights of its own).
 
     Raises ValueError for an optimizer of other parameters, and for arguments other than described.
     """
@@ -59,7 +59,7 @@ class Trainer:
         """One step on ids, targets (B, T) -> loss before it, global norm of its gradient before clipping.
 
         Raises FloatingPointError, changing nothing, when either is not finite. Whatever else stops it
-        before the update changes nothing, too; what stops it during the update (a worker that was
+        before the update changes nothing either; what stops it during the update (a worker that was
         killed, Ctrl-C) leaves parameters of which some have moved and some have not: `half_updated` is
         True, and every later step raises RuntimeError.
         """
@@ -83,7 +83,7 @@ class Trainer:
         return loss, norm
 
     def check_settings(self):
-        """Make what may be set between steps Python's numbers, or raise ValueError."""
+        """Turn the settings that may be changed between steps into plain Python numbers, or raise ValueError."""
         self.clip = None if self.clip is None else check_positive("clip", self.clip)
         self.micro_batches = check_size("micro_batches", self.micro_batches)
 
@@ -121,7 +121,7 @@ class Trainer:
         self.half_updated = False
 
     def gradients(self, ids, targets):
-        """ids, targets (B, T) -> loss, global norm of its gradient; self.grads then holds that.
+        """ids, targets (B, T) -> loss, global norm of its gradient; self.grads then holds that gradient.
 
         The batch goes through the model in micro-batches, each split into shards of sequences, one a
         worker.
@@ -181,7 +181,7 @@ class Trainer:
 
 
 def check_trainable(dtype):
-    """Raise ValueError for numbers that cannot be trained."""
+    """Raise ValueError for a dtype that cannot be trained."""
     if dtype.kind != "f" or dtype.itemsize < 4:     # float16: gradients below 6e-8 are 0, squares of those below 2e-4
         raise ValueError(f"model: of {dtype} given, expected float32 or float64")
 

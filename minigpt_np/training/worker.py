@@ -6,21 +6,21 @@ from ..parameters import NamedArrays, Parameters
 from . import memory
 from .optim import chunks, squares_of
 
-LARGE = 1 << 20             # numbers: gradients of more are deferred
-BAND = 1 << 20              # numbers: of a deferred gradient, the rows that are added up together
+LARGE = 1 << 20             # numbers: gradients of more than this are deferred
+BAND = 1 << 20              # numbers: how much of a deferred gradient, in whole rows, is added up at a time
 
 
 class Worker:
     """Worker number `index` of n: its shard of every batch, and its part of all parameters.
 
-    A step is data-parallel. Each worker makes the gradient of its own shard (`local`), and then they
-    are added up by a ring reduce-scatter over shared memory: in round r worker i is at part i + r
-    (mod n) of the one gradient they share (`grads`), adds the products that it has deferred, and in
-    the last round the sums of what all have in small arrays. No part has two workers at it, and each
-    gets its terms in the same order every time: the same bits. With its part of the gradient complete,
-    each worker takes the optimizer's step on the parameters of that index alone: the optimizer's state
-    is split among workers (ZeRO stage 1, Rajbhandari et al., 2020), and what it has updated the others
-    see, since parameters are shared memory: there is no gathering.
+    A step is data-parallel. Each worker computes the gradient of its own shard (`local`), and then
+    these are added up by a ring reduce-scatter over shared memory: in round r worker i works on part
+    i + r (mod n) of the one gradient they share (`grads`). It adds the products that it has deferred,
+    and in the last round also the small arrays of all workers. No two workers are at one part, and each
+    part gets its terms in the same order every time: the same bits. When all parts are
+    complete, each worker takes the optimizer's step on its n-th of the parameters: the optimizer's
+    state is split among workers (ZeRO stage 1, Rajbhandari et al., 2020). The others see what it has
+    updated, since parameters are shared memory: nothing has to be gathered.
     """
 
     def __init__(self, model, grads, optimizer, index, local_gradients):
@@ -30,19 +30,19 @@ class Worker:
         self.parts = partition(grads, self.n)
 
     def gradients(self, ids, targets, n_scored, seed, overwrite):
-        """This shard's part of the loss; its gradient, and the first round of adding: its squares.
+        """Compute this shard's gradient and add round 0 of it -> its part of the loss, what `add` returns.
 
-        seed        of dropout; None: none
-        overwrite   what the shared gradient holds does not count
+        seed        of dropout; None: no dropout
+        overwrite   discard what the shared gradient holds
         """
         self.local.clear()
         loss = accumulate(self.model, self.local, ids, targets, n_scored, seed)
         return loss, self.add(0, overwrite)
 
     def add(self, round, overwrite):
-        """Add to the part whose turn it is in this round; overwrite: over what was there before round 0.
+        """Add to the part whose turn it is in this round; overwrite: discard what was there before round 0.
 
-        Returns the sum of its squares (added up in float64), if that was the last round; or 0.
+        Returns the sum of its squares (added up in float64) if this was the last round, else 0.
         """
         squares, last = 0.0, round == self.n - 1
         for place, name, band in self.parts[(self.index + round) % self.n]:
@@ -66,9 +66,9 @@ class Worker:
 def accumulate(model, grads, ids, targets, n_scored, seed):
     """Forward and backward on ids, targets (B, T), a part of a batch -> its part of the batch's loss.
 
-    The loss is a mean over all n_scored scored positions of the batch. So a part's loss counts by its
-    share of them, and the gradients with those weights simply add up: here, in `grads`.
-    seed: of dropout; None: none.
+    The loss is a mean over all n_scored scored positions of the batch. So a part's loss is weighted
+    by its share of them, and gradients weighted alike simply add up: here, in `grads`.
+    seed: of dropout; None: no dropout.
     """
     weight = float(np.count_nonzero(targets >= 0) / n_scored)
     if weight == 0:
@@ -84,7 +84,7 @@ def accumulate(model, grads, ids, targets, n_scored, seed):
 class LocalGradients(Parameters):
     """The gradient of one shard of several: arrays to accumulate into, but for the largest, which are Deferred.
 
-    To hold those once more for each worker would cost too much memory. Tied, head is E here, too: one
+    Holding those once more for each worker would cost too much memory. Tied, head is E here, too: one
     Deferred, which gets terms from each of its uses.
     """
 
@@ -104,15 +104,15 @@ class LocalGradients(Parameters):
 
 
 def is_deferred(name, array):
-    """Whether the array is large, and the factor of products or E: the sum of what can be deferred."""
+    """Whether the array is large, and E or a factor of products: its gradient is a sum of terms to defer."""
     return array.size > LARGE and (name.endswith(".W") or name in ("E", "head"))
 
 
 def partition(params, n):
     """params.flat in n parts of about the same size: lists of (slice of flat, name, band).
 
-    Either name is None, and all of the slice belongs to arrays that are not deferred; or it is the
-    array's of which `band`, a slice of its rows, is deferred.
+    name and band are None for a slice of arrays that are not deferred; else they are the deferred
+    array's name, and the slice of its rows.
     """
     parts, size = [[] for _ in range(n)], params.flat.size
     bounds = [i * size // n for i in range(n + 1)]
