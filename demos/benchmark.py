@@ -52,7 +52,7 @@ def main(argv=None):
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, help="one shape (default: all)")
-    parser.add_argument("--steps", type=int, help="counted steps (default: about ten seconds of them)")
+    parser.add_argument("--steps", type=int, help="timed steps (default: about ten seconds of them)")
     parser.add_argument("--threads", type=int, help="default: one for each core")
     parser.add_argument("--json", action="store_true", help="one JSON object a shape")
     args = parser.parse_args(argv)

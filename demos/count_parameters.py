@@ -111,7 +111,7 @@ def training(models):
     return ["To train it: memory for the parameters, and multiply-adds a token, forward", "",
             *table(rows), "",
             f"Memory: {BYTES} bytes a number, float32: weight, gradient, AdamW's two moments. What",
-            "backward needs to know of forward comes on top and grows with the batch.",
+            "backward needs from forward comes on top and grows with the batch.",
             "Work: mean over a sequence of T tokens; backward takes twice as much again.",
             "Tied or untied is the same work: E is multiplied with once, at the output, and",
             "only looked up at the input."]

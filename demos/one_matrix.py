@@ -7,7 +7,7 @@
     python demos/one_matrix.py --from demos/findings/numbers.json --html one_matrix.html    # nor here
 
  1  What E alone cannot do: models without a block.
- 2  Where reading turns into saying: the logit lens, sublayer by sublayer.
+ 2  Where the token read gives way to the token predicted: the logit lens, sublayer by sublayer.
  3  Who moves E, and when: the gradient's two contributions, and Adam's steps.
  4  Is that why a tied E is an output embedding? The lookup's gradient, multiplied.
  5  Where likelihood lives: a direction, when it is learnt, and surgery along it.
@@ -16,7 +16,7 @@
  8  What tying costs, and when it pays.
 
 E is V x D; row v is token v's vector. Untied, E is looked up and a second matrix is the head. A
-number is the mean over the seeds ± their standard deviation. AdamW has no weight decay here: nothing
+number is the mean over the seeds ± the standard deviation. AdamW has no weight decay here: nothing
 but the two gradients moves E. Each kind of model has the best learning rate of a sweep. The sweep and
 part 8's lengths and sizes, which take long, are those committed in demos/findings/numbers.json; --full
 repeats them.
@@ -90,7 +90,7 @@ def parse(argv):
     add("--seed", type=int, default=0, help="the first seed (default 0)")
     add("--threads", type=int, default=parallel.cores(), help="runs trained at the same time (default: one a core)")
     add("--runs", metavar="FOLDER", help="keep trained runs here, and use those that are there: after Ctrl-C, none is lost")
-    add("--from", metavar="FILE", dest="source", help="tell what --json has written, and measure nothing")
+    add("--from", metavar="FILE", dest="source", help="report what --json has written, and measure nothing")
     add("--html", metavar="FILE", help="write a page")
     add("--json", metavar="FILE", help="write the numbers")
     add("--markdown", metavar="FILE", help="write all of it as Markdown (demos/findings/README.md)")
@@ -171,7 +171,7 @@ def examine(args):
 
 
 def each_part(parts, measure):
-    """Part's number, as a text -> measure(its module), with a line about each."""
+    """Part's number, as text -> measure(its module); a line on stderr about each."""
     numbers = {}
     for i, n in enumerate(parts, 1):
         note(f"measuring part {n} ({i} of {len(parts)})")

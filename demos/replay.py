@@ -84,7 +84,7 @@ class Recording:
 
 
 def rounded(x, digits=DIGITS):
-    """A number with so many significant digits; what JSON has no number for as text."""
+    """A number to so many significant digits; what JSON has no number for, as text."""
     if isinstance(x, int):
         return x
     if not math.isfinite(x):
@@ -94,7 +94,7 @@ def rounded(x, digits=DIGITS):
 
 
 def coloured(lines):
-    """Each line with its marks, [from, to, class]: comments "c", texts "s", keywords "k"."""
+    """Each line with its marks, [from, to, class]: comments "c", strings "s", keywords "k"."""
     marks = [[] for _ in lines]
     for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
         kind = {tokenize.COMMENT: "c", tokenize.STRING: "s"}.get(token.type)
@@ -111,7 +111,7 @@ def coloured(lines):
 
 
 def page(data, picture):
-    """The HTML: the data stand in a script element, where no `<` may come."""
+    """The HTML: the data are in a script element, where no `<` may occur."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     parts = {"STYLE": part("cells.css") + part("replay.css"), "PICTURE": picture, "DATA": text,
              "SCRIPT": "".join(map(part, SCRIPTS))}

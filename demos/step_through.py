@@ -82,7 +82,7 @@ class Guide:
         return True
 
     def look_up(self, name, frame):
-        """The text of a name, or of a name's attribute; no expression: that is what pdb is for."""
+        """The text of a name, or of a name's attribute; no expressions: they are what pdb is for."""
         first, *rest = name.split(".")
         everywhere = {"E": self.example.model.params.E, "dE": self.walk.grads.E,
                       "P": self.example.model.params.P}
@@ -195,7 +195,7 @@ class Guide:
 
 
 def fitting(lines, rows):
-    """As many of the lines as there are rows, of which the last says how many there would be more."""
+    """As many of the lines as there are rows; if some are left out, the last says how many."""
     if len(lines) <= rows:
         return lines
     kept = max(1, rows - 1)
@@ -206,10 +206,10 @@ PART = {"logits": "head: something for every row", "lookup": "lookup: for the ro
 
 
 class Visit(pdb.Pdb):
-    """pdb at a frame of the walk; what it calls continuing is going back to the walk.
+    """pdb at a frame of the walk; its `continue` goes back to the walk.
 
-    The walk stays Python's trace function and hands on what it is told; so pdb sees the package's
-    frames, and no others.
+    The walk stays Python's trace function and passes its events on, so that pdb sees the package's
+    frames and no others.
     """
 
     def __init__(self, walk, **streams):
@@ -237,7 +237,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_arguments(parser)
     parser.add_argument("--auto", action="store_true",
-                        help="show every line, ask nothing; so it is in a pipe")
+                        help="show every line and ask nothing, as in a pipe")
     args = parser.parse_args(argv)
     small = example_of(args)
     auto = args.auto or not (sys.stdin.isatty() and sys.stdout.isatty())

@@ -47,7 +47,7 @@ class Check:
     values: np.ndarray
     backward: np.ndarray
     differences: np.ndarray     # central differences, extrapolated
-    error: np.ndarray           # expected of them at most
+    error: np.ndarray           # the most expected of them
     complex_step: np.ndarray
 
 
@@ -216,8 +216,8 @@ LEAD = {
 
 def task(lesson):
     c = lesson.model.config
-    return ("A GPT looks up the tokens of the top line and at each position is to predict the token below it, "
-            f"having seen nothing further right. V = {c.vocab_size} tokens, T = {len(lesson.ids)} positions, "
+    return ("A GPT looks up the tokens of the top line, and at each position has to predict the token below it "
+            f"without seeing any further right. V = {c.vocab_size} tokens, T = {len(lesson.ids)} positions, "
             f"D = {c.n_embd}, {plural(c.n_layer, 'layer')}, {plural(c.n_head, 'head')}; "
             f"{lesson.model.params.flat.size:,} parameters, float64.")
 
@@ -229,7 +229,7 @@ def trained(lesson):
                 f"it began at {first:.3f}.")
     V = len(lesson.tokens)
     return (f"It has learnt nothing yet: its loss is {last:.3f}; "
-            f"a blind guess has log {V} = {np.log(V):.3f}.")
+            f"a blind guess costs log {V} = {np.log(V):.3f}.")
 
 
 def headings(lesson):
@@ -578,7 +578,7 @@ def facts(rows, heads=True):
 
 
 def figures(*drawn, kind=""):
-    """Matrices side by side, and a line that says what the cell is that is pointed at."""
+    """Matrices side by side, and a line about the cell that is pointed at."""
     return (f'<div class="figures {kind}">{"".join(drawn)}</div>'
             '<p class="note cellsays" aria-live="polite"></p>')
 
@@ -592,7 +592,7 @@ def arguments(argv=None):
     p.add_argument("--text", default=TEXT, help="what is looked up and predicted (default: %(default)s)")
     p.add_argument("--tokens", choices=("words", "characters"), default="words",
                    help="default: %(default)s")
-    p.add_argument("--also", help="tokens of the vocabulary that the text need not hold "
+    p.add_argument("--also", help="more tokens of the vocabulary, in the text or not "
                                   "(default: fish, or for characters z)")
     p.add_argument("--layers", type=size, default=1, help="L, blocks (default: %(default)s)")
     p.add_argument("--heads", type=size, default=2, help="H, heads a block (default: %(default)s)")
@@ -600,7 +600,7 @@ def arguments(argv=None):
                    help="D, a multiple of H (default: %(default)s)")
     p.add_argument("--seed", type=whole, default=8, help="of the weights (default: %(default)s)")
     p.add_argument("--steps", type=whole, default=0,
-                   help="steps of gradient descent that go before (default: %(default)s)")
+                   help="steps of gradient descent to take first (default: %(default)s)")
     p.add_argument("--untied", action="store_true",
                    help="cut the tie: head is a copy of E, a matrix of its own")
     p.add_argument("--numbers", action="store_true", help="numbers in place of shades")

@@ -1,6 +1,6 @@
 """Charts, each drawn twice from the same numbers: in characters for the terminal, and as SVG.
 
-The SVG follows the reader's light or dark, and fits a telephone. What puts charts on a page with
+The SVG follows the reader's light or dark mode, and fits a telephone. What puts charts on a page with
 text and tables is report.py, or matrices.py.
 """
 import math
@@ -254,6 +254,6 @@ def style():
 
 
 def save(path, text):
-    """Write the text to `path`; the file is whole, or the one before."""
+    """Write the text to `path`; the file is the new one, whole, or still the old one."""
     with whole_file(path) as file:
         file.write(text.encode())

@@ -16,8 +16,8 @@ from lib.contributions import both_uses, size_of
 from lib.terminal import label
 
 FRAMES = 48             # of a film, at most
-LOSSES = 300            # points of its curve of losses, at most
-ROWS = 32               # of E that are watched, at most: the tokens that are commonest
+LOSSES = 300            # points of its loss curve, at most
+ROWS = 32               # of E that are watched, at most: those of the commonest tokens
 NUMBERS = 1 << 14       # that these rows have together, at most
 CELLS = 16              # columns of E that are drawn, at most
 PASSAGES = 4            # sequences of the batch that are run once more for a frame, at most
@@ -204,7 +204,7 @@ def nearest(rows):
 
 
 def rounded(x):
-    """Numbers with four digits that count, in lists as deep as x; 0 only for what is exactly 0."""
+    """Numbers to four significant digits, in lists as deep as x; 0 only for what is exactly 0."""
     if isinstance(x, (list, tuple, np.ndarray)):
         return [rounded(part) for part in x]
     return int(x) if isinstance(x, (int, np.integer)) else float(f"{x:.4g}")
@@ -236,9 +236,9 @@ def ratio(frame):
 
 
 def turning_points(frames):
-    """(early, joined): of the frames in the first half of the fall of the loss that in which the logits'
-    contribution is largest beside the lookup's; then the first in which it is at most a quarter larger. None where
-    there is none."""
+    """(early, joined): the frame, in the first half of the loss's fall, in which the logits' contribution is
+    largest relative to the lookup's; then the first in which it is at most a quarter larger. None where there is
+    none."""
     losses = [frame["loss"] for frame in frames]
     half = (losses[0] + min(losses)) / 2
     fallen = next((i for i, loss in enumerate(losses) if loss < half), len(frames))
@@ -290,7 +290,7 @@ def lookup_joins(frame, tied):
                else "partly in the same direction" if angle > 0 else "partly against each other")
         text += f"They point {how} (cosine {angle:.2f}). "
     return "The lookup joins in", text + (
-        "What the rows of E say as input, too, is worth something to the blocks now. Watch the rows leave the heap"
+        "By now the blocks can use what the rows of E say as input. Watch the rows leave the heap"
         + (", each under two arrows of its own." if tied
            else ": those of E under blue arrows, those of head under orange."))
 
@@ -299,7 +299,7 @@ def ending(frames, E, names, tied):
     first, last = frames[0], frames[-1]
     text = (f"After step {last['step']} the loss is {last['loss']:.2f}; it began at {first['loss']:.2f}. Look at the "
             "plane: which rows have come together? ")
-    text += ("One row has to serve for both: what its token does to what follows, and when it is the one to follow."
+    text += ("One row has to serve both: what its token says about what follows, and when it is the one that follows."
              if tied else "Filled points are rows of E, hollow ones of head: each matrix has one use to serve.")
     pairs = sorted({(-cosine, *sorted((v, others[0][0]))) for v, others in enumerate(nearest(E)) if others
                     for cosine in (others[0][1],)})[:3]

@@ -2,8 +2,8 @@
 
 The sublayers of a model, attention and MLP of each block in turn, each add to the residual stream
 what comes out of their last product. Silenced, with that product at 0, one adds nothing: so the
-stream behind sublayer k, as the final LayerNorm and the head decode it, is what the model says with
-all later ones silenced. That is the logit lens (nostalgebraist 2020), with nothing but the model's
+stream after sublayer k, as the final LayerNorm and the head decode it, is what the model predicts
+with all later ones silenced. That is the logit lens (nostalgebraist 2020), with nothing but the model's
 own forward pass.
 """
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ def sublayers(params):
 
 
 def points(params):
-    """The names of the places at which the stream can be decoded: behind the lookup and behind each sublayer."""
+    """The names of the places at which the stream can be decoded: after the lookup and after each sublayer."""
     names = {"attention": "attention", "mlp": "MLP"}
     return ["lookup"] + [f"{names[kind]} {1 + i // 2}" for i, (kind, _) in enumerate(sublayers(params))]
 
@@ -67,7 +67,7 @@ def lens(model, ids, targets):
     p read, p next      mean probability of the token read, and of the one to come
     rank read, rank next    their median rank, 1 for the likeliest
     read ahead          share of positions at which the token read is likelier than the one to come
-    Positions at which the two are one token are left out, but of the loss.
+    Positions at which the two are one token are left out, except from the loss.
     """
     n = len(sublayers(model.params))
     read, come = tokens_at(ids, targets)
@@ -111,7 +111,7 @@ def after_one(model):
 def symmetric_share(scores):
     """The share of a square matrix's sum of squares that is symmetric, with rows' and columns' means taken out.
 
-    1 for a symmetric matrix (one of which nothing is left, too), 0 for an antisymmetric one, about 1/2
+    1 for a symmetric matrix (and for one of which nothing is left), 0 for an antisymmetric one, about 1/2
     for independent numbers.
     """
     S = scores - scores.mean(axis=0) - scores.mean(axis=1, keepdims=True) + scores.mean()

@@ -53,7 +53,7 @@ class Kind:
     fewer       as many columns as give an untied model the tied one's number of parameters
     same_time   as many steps as take the time of the tied model's, from the committed sweep
     epochs      how often a piece of the text is read; None: all of the text, in the settings' steps
-    longer      not a piece, but all of the text so often: as many steps as that takes
+    longer      not a piece, but all of the text that many times: as many steps as that takes
     watched     its state is kept at SNAPSHOTS steps and its contributions are compared at PROBES
     """
     name: str
@@ -168,7 +168,7 @@ class Lab:
         return self.rate or self.measured(kind).get("best", 4e-3)
 
     def measured(self, kind):
-        """What the sweep has found of the kind; with as many steps as take the same time, of that without."""
+        """What the sweep has found for the kind; for one with `same_time`, what it has found for that without."""
         return self.rates.get(kind.name.removesuffix(SAME_TIME), {})
 
     def at(self, rates, seeds=None):
@@ -529,7 +529,7 @@ def sweep(lab, kinds, start=4e-3, least=2.5e-4, most=0.512):
 def step_seconds(lab, kinds, rounds=150):
     """kind's name -> a processor's seconds for a step, the fastest of many, the kinds taking turns at random.
 
-    Not the clock's: what else the machine has to do must not decide what is compared.
+    Not the clock's: what else the machine has to do must not affect the comparison.
     """
     keep_freed_memory()
     runs = {}
@@ -552,7 +552,7 @@ def step_seconds(lab, kinds, rounds=150):
 # ---- numbers -------------------------------------------------------------------------------------
 
 def plain(value):
-    """For JSON, and the same after it: arrays as lists, numbers with 5 digits, NaN as null, keys as texts."""
+    """The value as JSON keeps it: arrays as lists, numbers to 5 digits, NaN as null, keys as text."""
     if isinstance(value, dict):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple, range, np.ndarray)):

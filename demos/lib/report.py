@@ -125,7 +125,7 @@ def inline(text):
 
 
 def wrapped(text, before="", columns=COLUMNS):
-    """Lines of at most `columns`, the first behind `before`, the others as far to the right."""
+    """Lines of at most `columns`, the first after `before`, the others as far to the right."""
     return textwrap.fill(text, columns, initial_indent=before, subsequent_indent=" " * len(before),
                          break_on_hyphens=False).split("\n")
 

@@ -25,7 +25,7 @@ def rank_correlation(x, y):
 
 
 def r_squared(y, *predictors):
-    """The share of y's variance that least squares explain: y ~ constant + weights · predictors.
+    """The share of y's variance that least squares explains: y ~ constant + weights · predictors.
 
     y and each predictor (n,). R² = 1 - sum of squared residuals / sum of squared deviations of y.
     """

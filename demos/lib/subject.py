@@ -1,4 +1,4 @@
-"""A model that was not trained here, and a text to look at it with: the file's, or what it says itself."""
+"""A model that was not trained here, and a text to look at it with: a file's, or what it generates itself."""
 import json
 import sys
 from pathlib import Path
@@ -21,10 +21,10 @@ class Subject:
 
     text    path of a UTF-8 text; its tokens are those of vocab.json and merges.txt in the folder.
             None: GENERATED sequences, sampled from the model at temperature 1 from the token `start`
-            (None: config.json's bos_token_id), each cut behind its first eos_token_id
+            (None: config.json's bos_token_id), each cut after its first eos_token_id
     ids, targets    (B, T), as many sequences as SCORES allows; a target of -1 is not looked at
     counts, common  of each token in the whole text; the tokens that are frequent enough
-    about           what is told of it
+    about           what the report says of it
     Raises ValueError or OSError for what cannot be opened, is of another kind, or too short.
     """
 

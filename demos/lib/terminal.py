@@ -14,9 +14,9 @@ import minigpt_np
 
 OURS = Path(minigpt_np.__file__).resolve().parent, Path(__file__).resolve().parents[1]
 
-COLUMNS = 80            # of prose, at most, and of everything where there is no terminal
-NARROWEST = 40          # that anything is fitted into
-LABEL = 12              # nor a row's label wider than this
+COLUMNS = 80            # columns of prose, at most, and of everything where there is no terminal
+NARROWEST = 40          # columns that anything is fitted into, at least
+LABEL = 12              # columns of a row's label, at most
 NUMBER = 8              # columns that a number takes
 
 # From small to large, as indices into xterm's 256 colours: towards orange and towards blue.
@@ -55,9 +55,9 @@ def run(main):
 
 
 def is_of_input(error):
-    """Whether the input is to blame: a file, memory, text that is not UTF-8, or a ValueError that a check states.
+    """Whether the input is to blame: a file, memory, text that is not UTF-8, or a ValueError that a check raises.
 
-    A ValueError that no `raise` of the package or of the demos states, such as NumPy's in a line
+    A ValueError from no `raise` of the package or of the demos, such as NumPy's in a line
     where two shapes do not fit, is a mistake in that line, and keeps its traceback.
     """
     if isinstance(error, (OSError, MemoryError, UnicodeError)):
@@ -112,7 +112,7 @@ def label(token, columns=LABEL):
 
 
 def cut(text, columns):
-    """The text, or what fits of it with an ellipsis behind."""
+    """The text, or what fits of it and an ellipsis."""
     if width(text) <= columns:
         return text
     while text and width(text) > columns - 1:
@@ -121,12 +121,12 @@ def cut(text, columns):
 
 
 def pad(text, columns):
-    """The text and blanks behind it, to `columns`."""
+    """The text, padded with blanks to `columns`."""
     return text + " " * (columns - width(text))
 
 
 def paragraph(text, indent=0):
-    """The text in lines that fit the terminal, of at most COLUMNS, each behind `indent` blanks."""
+    """The text in lines that fit the terminal, of at most COLUMNS, each after `indent` blanks."""
     lines, fits = [""], min(room(), COLUMNS) - indent
     for word in text.split():
         word = cut(word, fits)
@@ -137,7 +137,7 @@ def paragraph(text, indent=0):
 
 
 def table(*rows):
-    """The rows with their cells in columns, set in a little. If that is too wide, what follows the first cell of a
+    """The rows with their cells in columns, indented. If that is too wide, what follows the first cell of a
     row goes below it, side by side if there is room."""
     needed = [max(map(width, cells)) for cells in zip(*rows)]
     if sum(needed) + 3 * len(needed) <= room():
@@ -197,7 +197,7 @@ class Panel:
 
 
 def picture(labels, panels, colour=False, numbers=False):
-    """Lines that show the panels side by side behind their row labels, as wide as the terminal at most.
+    """Lines that show the panels side by side after their row labels, at most as wide as the terminal.
 
     A number is two columns of shade, one if that is too wide, or its digits if `numbers`. Panels
     that do not fit beside one another go below; columns that do not fit at all are left out, which

@@ -19,9 +19,9 @@ from minigpt_np.layers import constants
 from minigpt_np.training.blas import blas_threads
 
 TEXT = "the cat saw the dog"            # 4 positions are looked up; `the` at two of them
-EXTRA_TOKENS = "fish"                           # in the vocabulary, but not in the text
+EXTRA_TOKENS = "fish"                   # in the vocabulary, but not in the text
 SEED = 6                                # of weights at which both contributions can be seen in every row
-POSITIONS, WIDTH, LAYERS = 16, 16, 4    # what can still be looked at
+POSITIONS, WIDTH, LAYERS = 16, 16, 4    # the most that can still be looked at
 ROOT = os.path.dirname(minigpt_np.__file__)
 FILES = {os.path.join(ROOT, *name.split("/")): name for name in
          ["model.py", *sorted(f"layers/{file}" for file in os.listdir(os.path.join(ROOT, "layers"))
@@ -34,8 +34,8 @@ FILES = {os.path.join(ROOT, *name.split("/")): name for name in
 class Example:
     """A sentence and a model that is small enough to look at."""
     tokens: list            # V texts, row by row of E
-    ids: np.ndarray         # (1, T) what is read
-    targets: np.ndarray     # (1, T) what is to be said: the token after it
+    ids: np.ndarray         # (1, T) what is looked up
+    targets: np.ndarray     # (1, T) what is to be predicted: the token after it
     model: GPT              # float64, tied
 
 
@@ -379,7 +379,7 @@ class Walk:
 
 
 def arrays_in(value):
-    """(field, array) of the arrays in a NamedTuple or a dataclass; of nothing else."""
+    """(field, array) of the arrays in a dataclass; of nothing else."""
     if dataclasses.is_dataclass(value):
         items = vars(value).items()
     else:

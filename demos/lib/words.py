@@ -68,7 +68,7 @@ FUNCTIONS = {"exp": "exp of {}", "log": "the logarithm of {}", "sqrt": "the squa
              "reshape": "{} in another shape", "swapaxes": "{} transposed", "transposed": "{} transposed",
              "transpose": "{} with its axes in another order", "reversed": "{}, backwards",
              "argsort": "the order that sorts {}", "flatnonzero": "where {}", "reduceat": "the sums of runs of {}",
-             "append": "{} is kept in a list", "ones": "ones", "causal_mask": "-inf for every key behind its query"}
+             "append": "{} is kept in a list", "ones": "ones", "causal_mask": "-inf for every key after its query"}
 
 
 def headline(step):

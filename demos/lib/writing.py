@@ -10,7 +10,7 @@ CACHE = 32 << 20        # bytes: weights that fit are multiplied with before a s
 
 
 def write(model, ids, n, tokenizer, stream=None, **options):
-    """Print ids (T,) and n tokens that continue them, each at once -> those up to an end of text, a list.
+    """Print ids (T,) and n tokens that continue them, each at once -> the new ones up to an end of text, a list.
 
     tokenizer   one of characters, or of bytes: then a character is shown once it is whole
     options     of model.stream
