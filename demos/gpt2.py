@@ -121,7 +121,7 @@ def what_the_file_holds(folder, model, seconds):
         lines.append(f"    {name}  {' x '.join(map(str, tensors[name].shape))}")
     if len(ends) == 1:
         other = "the embeddings are" if ends[0].endswith("lm_head.weight") else "lm_head.weight is"
-        lines.append(f"    {other} not in it: what reads also writes")
+        lines.append(f"    {other} not in it: the lookup is also the head")
     elif tied:
         lines.append("    equal, bit for bit")
     elif np.array_equal(model.params.head, model.params.E):
@@ -132,7 +132,7 @@ def what_the_file_holds(folder, model, seconds):
                   f"{c.vocab_size * c.n_embd:,} of them E", "",
               f"    params.head is params.E    {tied}"]
     if tied:
-        lines += ["", "One array. Its row v is the vector that token v is read as, and the vector",
+        lines += ["", "One array. Its row v is the vector that token v is looked up as, and the one",
                   "that the output is multiplied with for token v's score."]
     return lines
 
@@ -141,7 +141,7 @@ def what_is_read(ids, model, tokenizer):
     """The prompt as rows of E."""
     tokens = [f"{text_of(v, tokenizer)} {v}" for v in ids[:6]]
     more = " ..." if len(ids) > 6 else ""
-    return ["", f"The prompt reads {len(ids)} row{'s' * (len(ids) != 1)} of E", "",
+    return ["", f"The prompt looks up {len(ids)} row{'s' * (len(ids) != 1)} of E", "",
             terminal.cut("    " + "   ".join(tokens) + more, terminal.COLUMNS), ""]
 
 

@@ -32,7 +32,7 @@ class Subject:
         self.model = GPT.from_pretrained(folder)
         c = self.model.config
         if c.norm != "pre":
-            raise ValueError(f"--model: {folder} is a model with its norms behind the sums (GPT-1's), expected one "
+            raise ValueError(f"--model: {folder} is a model with its norms after the sums (GPT-1's), expected one "
                              "with a final LayerNorm (GPT-2's)")
         block = min(block or T, c.block_size)
         if text is not None:

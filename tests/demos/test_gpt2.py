@@ -146,7 +146,7 @@ def test_gpt1_opens_and_speaks(tmp_path, capsys):
     text = output(capsys, tmp_path, "--greedy", "--prompt", "The MATRIX reads", "--tokens", "5")
     ids = model.generate(tokenizer.encode("The MATRIX reads")[None], 5)[0]
     assert f"It goes on\n\n{tokenizer.decode(ids)}" in text
-    assert "tokens_embed.weight" in text and "The prompt reads " in text
+    assert "tokens_embed.weight" in text and "The prompt looks up " in text
     with pytest.raises(ValueError, match="--prompt: ' ' given, of which this tokenizer leaves nothing"):
         output(capsys, tmp_path, "--prompt", " ")
 
@@ -169,7 +169,7 @@ def test_a_tokenizer_json_alone_will_do(tmp_path, capsys):
     assert without_times(output(capsys, tmp_path, "--greedy")) == without_times(expected)
 
 
-def test_equal_matrices_that_are_kept_apart_are_told(tmp_path, capsys):
+def test_equal_matrices_that_are_kept_apart_are_reported(tmp_path, capsys):
     model, _ = checkpoint(tmp_path)
     model.untied().save_pretrained(tmp_path)
     text = output(capsys, tmp_path)

@@ -185,7 +185,7 @@ def test_the_sweep_goes_to_the_bottom_or_to_its_end(bottoms):
 
 @given(cases(norm="pre"))
 def test_the_last_point_of_the_lens_is_the_models_output_and_the_others_smaller_models(case):
-    """Behind block k the lens is the model of the first k blocks, made another way."""
+    """After block k the lens is the model of the first k blocks, made another way."""
     model, ids, targets = case.model, case.ids, case.targets
     assume((ids != targets)[targets >= 0].any())
     weights = model.params.flat.copy()
@@ -536,7 +536,7 @@ def test_bad_options_are_one_message_and_status_2(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_what_cannot_be_looked_at_is_told_before_anything_is_written(folder, tmp_path, text, monkeypatch):
+def test_what_cannot_be_looked_at_is_refused_before_anything_is_written(folder, tmp_path, text, monkeypatch):
     monkeypatch.setattr(laboratory, "train", None)
     page = tmp_path / "page.html"
     short, binary, rare, other = (tmp_path / name for name in ("short", "binary", "rare", "other"))
@@ -554,7 +554,7 @@ def test_what_cannot_be_looked_at_is_told_before_anything_is_written(folder, tmp
             (["--text", str(tmp_path / "none")], "No such file"),
             (["--text", text, "--heads", "3"], "n_embd: 8 given, expected a multiple of n_head = 3"),
             (["--model", str(tmp_path / "none")], "none"),
-            (["--model", str(post)], "norms behind the sums"),
+            (["--model", str(post)], "norms after the sums"),
             (["--model", str(bare)], "--start: None given, expected a token of 0 to 4"),
             (["--model", str(bare), "--start", "5"], "--start: 5 given, expected a token of 0 to 4"),
             (["--model", str(bare), "--text", text], "has no vocab.json"),
