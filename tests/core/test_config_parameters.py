@@ -111,7 +111,7 @@ def test_named_hands_out_a_dict_of_its_own():
 # ---- which numbers decay -------------------------------------------------------------------------
 
 @given(config=configs())
-def test_decayed_are_the_weights_of_products_and_they_come_first(config):
+def test_the_weights_of_products_decay_and_come_first(config):
     """A linear layer's W and an untied head. Not biases, gains, P; and not E, tied or untied."""
     p = Parameters(config, np.float64)
     expected = {name for name in p.named()

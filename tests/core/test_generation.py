@@ -171,7 +171,7 @@ def test_tokens_come_one_by_one():
     assert [token.shape for token in three] == [(1,)] * 3
 
 
-def test_ids_of_a_small_dtype_do_not_cut_the_tokens():
+def test_ids_of_a_small_dtype_do_not_wrap_the_tokens():
     model = GPT(GPTConfig(vocab_size=300, block_size=4, n_layer=1, n_head=1, n_embd=2))
     model.params.E[...] = 0
     model.params.norm.gain[...], model.params.norm.bias[...] = 0, 1

@@ -497,7 +497,7 @@ def test_a_function_that_is_not_a_number_is_never_right(method):
         assert "not finite" in report.hint and "not finite" in str(report)
 
 
-def test_a_function_of_a_copy_is_told():
+def test_a_function_of_a_copy_is_pointed_out():
     x = np.array([1.0, 2.0])
     copy = x.copy()
     report = check(lambda: np.sum(copy * copy), {"x": x}, {"x": 2 * x})

@@ -24,8 +24,8 @@ query_blocks = st.sampled_from([1, 2, 3, 64])
 
 
 @pytest.fixture(autouse=True)
-def whole_runs():
-    """Puts causal.QUERY_BLOCK back, whatever a test set it to."""
+def query_block_restored():
+    """Puts causal.QUERY_BLOCK back, whatever a test has set it to."""
     before = causal.QUERY_BLOCK
     yield
     causal.QUERY_BLOCK = before
@@ -305,7 +305,7 @@ def test_large_logits_give_finite_probabilities_loss_and_gradient(n, S, seed, si
     assert_same(dlogits.sum(-1), np.zeros(n, dtype), scale=1, terms=32)
 
 
-def test_ten_thousand_in_complex_too():
+def test_complex_logits_of_ten_thousand_give_a_finite_gradient_too():
     z = np.array([[1e4, -1e4, 0], [1e4, 1e4, 0]]).astype(complex)
     loss, cache = cross_entropy.forward(z.real.copy(), np.array([1, 0]))
     check(lambda: cross_entropy.forward(z, np.array([1, 0]))[0], {"logits": z},

@@ -14,12 +14,12 @@ from minigpt_np.layers import causal
 from strategies import (
     assert_bits, assert_same, assert_unmoved, cases, examples, NORMS, rounding, seeds, with_large_weights)
 
-pieces = st.sampled_from([1, 2, 64])
+query_blocks = st.sampled_from([1, 2, 64])
 
 
 @pytest.fixture(autouse=True)
-def whole_runs():
-    """Puts causal.QUERY_BLOCK back, whatever a test set it to."""
+def query_block_restored():
+    """Puts causal.QUERY_BLOCK back, whatever a test has set it to."""
     before = causal.QUERY_BLOCK
     yield
     causal.QUERY_BLOCK = before
@@ -30,7 +30,7 @@ def whole_runs():
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("tied", [True, False])
 @examples(1 / 5)
-@given(data=st.data(), seed=seeds, queries=pieces)
+@given(data=st.data(), seed=seeds, queries=query_blocks)
 def test_backward_is_the_complex_step_derivative(norm, tied, data, seed, queries):
     causal.QUERY_BLOCK = queries
     case = data.draw(cases(norm=norm, tie_embeddings=tied, dropout=True))
@@ -41,7 +41,7 @@ def test_backward_is_the_complex_step_derivative(norm, tied, data, seed, queries
 
 @pytest.mark.parametrize("norm", NORMS)
 @examples(1 / 10)
-@given(data=st.data(), seed=seeds, queries=pieces)
+@given(data=st.data(), seed=seeds, queries=query_blocks)
 def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed, queries):
     causal.QUERY_BLOCK = queries
     case = data.draw(cases(norm=norm, n_layer=1, dropout=True))
@@ -51,7 +51,7 @@ def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed,
 
 
 @examples(1 / 3)
-@given(case=cases(dropout=True), seed=seeds, queries=pieces)
+@given(case=cases(dropout=True), seed=seeds, queries=query_blocks)
 def test_backward_is_the_extrapolated_difference(case, seed, queries):
     causal.QUERY_BLOCK = queries
     assume(case.model.config.vocab_size > 1)        # or the loss is 0, and all that moves in it is rounding
@@ -61,7 +61,7 @@ def test_backward_is_the_extrapolated_difference(case, seed, queries):
     assert report.difference <= 1e-7 * max(1, abs(report.numerical))
 
 
-@given(case=cases(dropout=True), start=st.floats(-9, 9), dloss=st.floats(-3, 3), queries=pieces)
+@given(case=cases(dropout=True), start=st.floats(-9, 9), dloss=st.floats(-3, 3), queries=query_blocks)
 def test_backward_adds_dloss_times_the_gradient_and_only_reads_its_cache(
         case, start, dloss, queries):
     causal.QUERY_BLOCK = queries
@@ -81,7 +81,7 @@ def test_backward_adds_dloss_times_the_gradient_and_only_reads_its_cache(
 
 # ---- what a logit depends on ---------------------------------------------------------------------
 
-@given(case=cases(), data=st.data(), queries=pieces)
+@given(case=cases(), data=st.data(), queries=query_blocks)
 def test_no_logit_depends_on_a_later_token(case, data, queries):
     causal.QUERY_BLOCK = queries
     T = case.ids.shape[1]
@@ -95,7 +95,7 @@ def test_no_logit_depends_on_a_later_token(case, data, queries):
     assert_same(shorter, logits[:, :last + 1])
 
 
-@given(case=cases(), queries=pieces)
+@given(case=cases(), queries=query_blocks)
 def test_every_sequence_is_by_itself_and_the_batch_their_scored_weighted_mean(case, queries):
     causal.QUERY_BLOCK = queries
     logits, loss, _ = case.model.forward(case.ids, case.targets)

@@ -223,7 +223,7 @@ def test_of_two_matrices_it_does_not_speak_as_of_one():
     ([frame(0, 4, 1, 1), frame(1, 3.9, 1, 2), frame(2, 3, 0, 1)], ["Before the first step", "The logits move E most",
                                                                    "After 2 steps"]),
 ])
-def test_no_chapter_is_told_that_did_not_happen(frames, titles):
+def test_no_chapter_is_shown_that_did_not_happen(frames, titles):
     found = film.chapters(film.Film(9, [0], frames), np.ones((1, 2)), str, 1, [])
     assert [c["title"] for c in found] == titles
 

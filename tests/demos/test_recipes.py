@@ -49,7 +49,7 @@ def test_there_are_recipes_for_the_page_for_the_gradient_of_E_and_for_a_training
         line.strip(" ->").split("  ")[0] for _, session in RECIPES for line in session.splitlines()}
 
 
-def test_the_names_that_are_commands_of_pdbs_are_those_that_are_told():
+def test_names_that_pdb_takes_for_commands_are_those_the_readme_lists():
     commands = {name.removeprefix("do_") for name in dir(pdb.Pdb) if name.startswith("do_")}
 
     def clashes(*functions):
@@ -60,8 +60,8 @@ def test_the_names_that_are_commands_of_pdbs_are_those_that_are_told():
                  if inspect.isfunction(function) and function.__module__ == module.__name__]
     passes = [function for function in functions if re.match("forward|backward", function.__name__)]
     assert len(passes) > 20
-    told = r"`h`, `q` \(in helpers `a`, `b`, `n`, in AdamW `c`\)"
-    assert re.search(told, README)
+    listed = r"`h`, `q` \(in helpers `a`, `b`, `n`, in AdamW `c`\)"
+    assert re.search(listed, README)
     assert clashes(*passes, GPT.forward, GPT.backward) == {"h", "q"}
     assert clashes(*functions) == {"h", "q", "a", "b", "n"}
     assert clashes(optim.AdamW._update) == {"c"}

@@ -43,7 +43,7 @@ def test_no_two_axes_have_one_length(demo, arguments, monkeypatch, tmp_path):
     assert len(set(axes)) == 6, axes
 
 
-def test_nor_on_the_one_page():
+def test_no_two_axes_of_the_one_page_have_one_length():
     words, D, H = one_page.TEXT.split(), one_page.D, one_page.H
     axes = len(words) - 1, len(set(words)), D, H, D // H, 4 * D
     assert len(set(axes)) == 6, axes

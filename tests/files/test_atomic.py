@@ -122,7 +122,7 @@ def test_a_full_disk_says_which_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_folder_that_is_missing_is_told_by_the_name_that_was_given(tmp_path):
+def test_a_missing_folder_is_named_as_it_was_given(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none/run.npz'$"):
         write(tmp_path / "none" / "run.npz", b"x")
 

@@ -1,5 +1,5 @@
 """The format is a promise to other programs: its bytes are checked here one by one, and every lie
-that a file can tell is told."""
+that a file can tell is found out."""
 import importlib.util
 import json
 import math
@@ -387,7 +387,7 @@ EIGHT = bytes(8)
     (file_of(two([0, 8], [4, 4]), EIGHT), "tensor 'y': begins at byte 4 .* expected 8: overlaps"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
 ])
-def test_each_fault_is_told_by_its_name(path, raw, message):
+def test_each_fault_is_named(path, raw, message):
     refused(path, raw, message)
 
 
@@ -639,7 +639,7 @@ def test_a_tensor_in_two_shards_is_refused(tmp_path):
 @pytest.mark.parametrize("raw, message", [
     (b"", "bad JSON"), (b"[]", r"\[\], expected an object"), (b"{}", "weight_map is None"),
     (b'{"weight_map":{"x":"a","x":"b"}}', "bad JSON: key 'x' twice"), (b"\xff", "bad JSON")])
-def test_an_index_that_is_none(tmp_path, raw, message):
+def test_an_invalid_index_is_refused(tmp_path, raw, message):
     index = tmp_path / "model.safetensors.index.json"
     index.write_bytes(raw)
     with pytest.raises(ValueError, match=f"{re.escape(str(index))}: {message}"):

@@ -328,14 +328,14 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch, step):
     ("ab\ud800c", r"lone surrogate '\\ud800' given at position 2"),
     ("\U0001f44d\udfff", r"lone surrogate '\\udfff' given at position 1"),
 ])
-def test_text_that_is_none(text, message):
+def test_text_that_cannot_be_encoded_is_refused(text, message):
     for use in (TOKENIZER.encode, lambda text: BPETokenizer.train(text, 300)):
         with pytest.raises(ValueError, match=message):
             use(text)
 
 
 @pytest.mark.parametrize("v", [-1, V, 2**70, 1.0, np.float64(1), True, np.True_, "1", None, [1]])
-def test_ids_that_are_none(v):
+def test_ids_outside_the_vocabulary_are_refused(v):
     message = rf"id: .*given, expected an integer from 0 to V-1 = {V - 1}"
     with pytest.raises(ValueError, match=message):
         TOKENIZER.token(v)
@@ -345,13 +345,13 @@ def test_ids_that_are_none(v):
 
 
 @pytest.mark.parametrize("ids", [5, np.int64(5), np.array(5), None])
-def test_ids_that_are_no_sequence(ids):
+def test_ids_that_are_not_a_sequence_are_refused(ids):
     with pytest.raises(ValueError, match="ids: .*given, expected a sequence of integers"):
         TOKENIZER.decode(ids)
 
 
 @pytest.mark.parametrize("vocab_size", [256, 0, -1, 300.0, True, "300", None])
-def test_vocabulary_sizes_that_are_none(vocab_size):
+def test_impossible_vocabulary_sizes_are_refused(vocab_size):
     with pytest.raises(ValueError, match=f"vocab_size: {vocab_size!r} given.*at least 257"):
         BPETokenizer.train("abc", vocab_size)
 
@@ -388,7 +388,7 @@ VOCABULARIES = {
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)
-def test_vocabulary_files_that_are_none(tmp_path, saved, name):
+def test_invalid_vocabulary_files_are_refused(tmp_path, saved, name):
     spoil, message = VOCABULARIES[name]
     spoiled = spoil(dict(saved[0]))
     write(tmp_path, json.dumps(spoiled) if isinstance(spoiled, dict) else spoiled, saved[1])
@@ -412,7 +412,7 @@ MERGES = {
 
 
 @pytest.mark.parametrize("name", MERGES)
-def test_merges_files_that_are_none(tmp_path, saved, name):
+def test_invalid_merges_files_are_refused(tmp_path, saved, name):
     spoil, message = MERGES[name]
     write(tmp_path, json.dumps(saved[0]), spoil(saved[1]))
     with pytest.raises(ValueError, match=r"merges\.txt(: |, )" + message):

@@ -159,7 +159,7 @@ def test_a_tokenizer_json_of_other_rules_is_refused_by_name(tmp_path, changes, c
     (REFERENCE["vocab"], REFERENCE["merges"][:-1], "made by no line of .*merges.txt; is a part of that missing"),
     (REFERENCE["vocab"], [["a", "zzz"]], "merges.txt, line 2: 'a zzz' given, expected two tokens"),
 ])
-def test_files_that_are_none(tmp_path, vocab, merges, complaint):
+def test_invalid_files_are_refused(tmp_path, vocab, merges, complaint):
     write(tmp_path, vocab, merges)
     with pytest.raises(ValueError, match=complaint):
         GPT1Tokenizer.from_folder(tmp_path)
