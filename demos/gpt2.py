@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from lib import terminal, writing
+from lib.texts import documentation
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import safetensors
+from minigpt_np.layers.softmax import softmax
 from minigpt_np.text import open_tokenizer
 from minigpt_np.text.bpe import BPETokenizer
 from minigpt_np.training.data import random_batch
@@ -70,8 +72,7 @@ def parse(argv):
 
 def train(folder, args):
     """A tokenizer and a small model of CPython's own documentation, saved as any other."""
-    from pydoc_data.topics import topics
-    text = " ".join(" ".join(topics[name] for name in sorted(topics)).split())[:200_000]
+    text = " ".join(documentation().split())[:200_000]
     tokenizer = BPETokenizer.train(text, 512)
     tokens = tokenizer.encode(text)
     config = GPTConfig(vocab_size=512, block_size=64, n_layer=2, n_head=4, n_embd=128)
@@ -105,7 +106,7 @@ def show(folder, args):
         raise ValueError(f"--prompt: {args.prompt!r} given, of which this tokenizer leaves nothing")
 
     print("\n".join(what_the_file_holds(folder, model, seconds)))
-    print("\n".join(what_is_read(ids, model, tokenizer)))
+    print("\n".join(rows_looked_up(ids, tokenizer)))
     ids = write(ids, model, tokenizer, args)
     print("\n".join(what_is_nearest(ids, model, tokenizer, args.nearest)))
 
@@ -137,7 +138,7 @@ def what_the_file_holds(folder, model, seconds):
     return lines
 
 
-def what_is_read(ids, model, tokenizer):
+def rows_looked_up(ids, tokenizer):
     """The prompt as rows of E."""
     tokens = [f"{text_of(v, tokenizer)} {v}" for v in ids[:6]]
     more = " ..." if len(ids) > 6 else ""
@@ -161,8 +162,7 @@ def what_is_nearest(ids, model, tokenizer, n):
     read = ids[-model.config.block_size:]
     logits, _, cache = model.forward(read[None])
     logits, h, head = logits[0, -1].astype(float), cache.logits.h[-1], model.params.head
-    p = np.exp(logits - logits.max())
-    p /= p.sum()
+    p = softmax(logits)
     name = "E" if head is model.params.E else "head"
 
     lines = [f"After that the output h, {len(h)} numbers, scores highest with these rows of {name}", "",

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import film, matrices, page
+from lib import film, matrices, page, statistics
 from lib.charts import save
-from lib.contributions import contributions_of, size_of
+from lib.contributions import contributions_of
 from lib.sentence import split
 from lib.terminal import Panel, bold, colours, label, legend, paragraph, picture, room, run, table, width
 from minigpt_np import GPT, GPTConfig, Parameters
@@ -463,8 +463,8 @@ def largest(*arrays):
 
 
 def norm(array):
-    """The root of the sum of squares, as text."""
-    return f"{size_of(array):.2g}"
+    """Its norm as text."""
+    return f"{statistics.norm(array):.2g}"
 
 
 def plural(n, thing):

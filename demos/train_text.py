@@ -22,10 +22,10 @@ import numpy as np
 
 from lib import film, terminal, writing
 from lib.charts import save as save_page
+from lib.texts import read_text
 from minigpt_np import GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Trainer, WarmupCosine, evaluate
 from minigpt_np.checks import is_whole
 from minigpt_np.files.atomic import check_writable
-from minigpt_np.files.regular import read_bytes
 from minigpt_np.parameters import count
 from minigpt_np.training import checkpoint
 from minigpt_np.training.blas import blas_threads
@@ -35,7 +35,6 @@ from minigpt_np.training.progress import Interruptible, Progress
 
 EVALUATE_EVERY = 500        # steps between two evaluations of the validation loss
 SAVE_EVERY = 60             # seconds between two saves
-MAX_TEXT = 1 << 30          # bytes
 LEAD = {
     True: "A GPT looks its tokens up in E, and predicts with the same E. Both uses add to one gradient: watch E learn.",
     False: "Here the tie is cut: a GPT looks its tokens up in E and predicts with another matrix, head. Watch both.",
@@ -150,13 +149,6 @@ def resumed(args, saved):
 
 OF_A_RUN = ("tokenizer", "vocab_size", "layers", "heads", "width", "block", "batch", "steps", "recipe", "lr", "weight_decay",
             "dropout", "micro_batches", "seed", "samples", "prompt")
-
-
-def read_text(path):
-    if path is not None:
-        return read_bytes(path, MAX_TEXT).decode("utf-8")
-    from pydoc_data.topics import topics
-    return "\n\n".join(topics[name] for name in sorted(topics))
 
 
 def make_tokenizer(text, args):

@@ -41,9 +41,9 @@ def check_whole(name, value, least=0):
     return int(value)
 
 
-def check_size(name, value, least=1):
-    """An int of at least 1, or of another `least`."""
-    return check_whole(name, value, least)
+def check_size(name, value):
+    """An int of at least 1."""
+    return check_whole(name, value, least=1)
 
 
 def check_number(name, value, fits, expected):

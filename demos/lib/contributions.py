@@ -26,7 +26,3 @@ def both_uses(model, ids, targets):
 def contributions_of(model, ids, targets):
     """What E's use as the lookup and what that as the head add to its gradient: two (V, D)."""
     return both_uses(model, ids, targets)[2:]
-
-
-def size_of(array):
-    return float(np.sqrt(np.sum(array * array)))

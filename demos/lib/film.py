@@ -12,8 +12,10 @@ from html import escape
 import numpy as np
 
 from lib import page
-from lib.contributions import both_uses, size_of
+from lib.contributions import both_uses
+from lib.statistics import cosine, norm
 from lib.terminal import label
+from minigpt_np.layers.softmax import softmax
 
 FRAMES = 48             # of a film, at most
 LOSSES = 300            # points of its loss curve, at most
@@ -97,8 +99,8 @@ class Film:
         shown = max(1, POSITIONS // len(ids))
         self.frames.append({
             "step": step, "loss": apart.loss, "text": write(),
-            "norms": [size_of(apart.lookup), size_of(apart.head)],
-            "cosine": cosine(apart.lookup, apart.head), "direction": one_direction(apart.head),
+            "norms": [norm(apart.lookup), norm(apart.head)],
+            "cosine": float(cosine(apart.lookup, apart.head)), "direction": one_direction(apart.head),
             "arrays": {name: pack(array[self.rows]) for name, array in arrays.items()},
             "ids": np.column_stack([ids, targets[:, -1]])[:, :shown + 1].tolist(), "p": rounded(p[:, :shown]),
             "looked_up": list(self.looked_up), "targets": list(self.targets)})
@@ -113,17 +115,6 @@ class Film:
         if step in self.loss_steps and self.since[1]:
             self.losses.append([step, self.since[0] / self.since[1]])
             self.since = [0.0, 0]
-
-
-def softmax(logits):
-    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def cosine(a, b):
-    """The cosine of the angle between two arrays as vectors; 0 if one is all zeros."""
-    sizes = size_of(a) * size_of(b)
-    return float(np.sum(a * b)) / sizes if sizes else 0.0
 
 
 def one_direction(array):

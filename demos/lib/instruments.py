@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from lib.statistics import correlation, norm, random_cosine
+from lib.statistics import correlation, cosine, norm, random_cosine
 
 
 def sublayers(params):
@@ -277,16 +277,10 @@ def compare_contributions(lookup, logits):
     "random cosine": see statistics.random_cosine.
     """
     both = np.any(lookup, axis=1) & np.any(logits, axis=1)
-    cosines = cosine(lookup[both].astype(float), logits[both].astype(float), axis=1)
+    cosines = cosine(lookup[both], logits[both], axis=1)
     return {"lookup": norm(lookup), "logits": norm(logits),
             "lookup rows": np.any(lookup, axis=1).mean(), "logits rows": np.any(logits, axis=1).mean(),
-            "cosine": cosine(lookup.astype(float), logits.astype(float)),
+            "cosine": cosine(lookup, logits),
             "random cosine": random_cosine(lookup, logits),
             "row cosine": cosines.sum() / max(1, len(cosines)),
             "row cosine size": np.sqrt((cosines ** 2).sum() / max(1, len(cosines)))}
-
-
-def cosine(a, b, axis=None):
-    """Of a and b, or of their rows (axis=1); 0 where one of them is 0."""
-    product, sizes = (a * b).sum(axis=axis), np.sqrt((a * a).sum(axis=axis) * (b * b).sum(axis=axis))
-    return product / np.where(sizes > 0, sizes, 1)

@@ -20,6 +20,7 @@ import numpy as np
 
 from lib.instruments import compare_contributions, sublayers
 from lib.statistics import norm
+from lib.texts import DOCUMENTATION, read_text
 from minigpt_np import GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Parameters, WarmupCosine, evaluate
 from minigpt_np.files.atomic import whole_file
 from minigpt_np.parameters import count
@@ -120,7 +121,7 @@ class Lab:
     def __init__(self, settings, seeds=(0,), rates=None, rate=None, processes=1, folder=None):
         self.settings, self.seeds = settings, list(seeds)
         self.rates, self.rate, self.processes, self.folder = rates or {}, rate, processes, folder
-        self.text, self.source = read_text(settings.text)
+        self.text, self.source = read_text(settings.text), settings.text or DOCUMENTATION
         self.tokenizer = (BPETokenizer.train(self.text, settings.vocab_size) if settings.vocab_size
                           else CharacterTokenizer(self.text))
         self.V = self.tokenizer.vocab_size
@@ -225,17 +226,6 @@ def common_tokens(counts):
         raise ValueError(f"text: {len(common)} tokens occur {MIN_COUNT} times or more in it, expected tokens "
                          "of at least 4 such frequencies: a longer text")
     return common
-
-
-def read_text(path):
-    """The text of a file, and what to call it; CPython's own documentation if there is no path."""
-    if path is not None:
-        try:
-            return Path(path).read_text(encoding="utf-8"), path
-        except UnicodeDecodeError as error:
-            raise ValueError(f"--text: {path}: not UTF-8: {error}") from None
-    from pydoc_data.topics import topics
-    return "\n\n".join(topics[name] for name in sorted(topics)), "pydoc_data.topics"
 
 
 TIED = Kind("tied", watched=True)

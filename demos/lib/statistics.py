@@ -24,18 +24,6 @@ def rank_correlation(x, y):
     return correlation(ranks(x), ranks(y))
 
 
-def r_squared(y, *predictors):
-    """The share of y's variance that least squares explains: y ~ constant + weights · predictors.
-
-    y and each predictor (n,). R² = 1 - sum of squared residuals / sum of squared deviations of y.
-    """
-    y = standard("y", y)                    # length 1: what is left of it is 1 - R²
-    X = np.column_stack([np.ones(len(y)), *(scaled(x) for x in predictors)])
-    weights, *_ = np.linalg.lstsq(X, y, rcond=None)
-    residuals = y - X @ weights
-    return float(np.clip(1 - residuals @ residuals, 0, 1))
-
-
 def pairwise_cosines(rows):
     """rows (n, D) -> the cosines of the n(n-1)/2 pairs of them, in the order (0,1), (0,2), ..."""
     rows = np.asarray(rows, np.float64)
@@ -66,6 +54,13 @@ def scaled(x):
 def norm(x):
     """The root of the sum of squares of all of x, in float64."""
     return float(np.sqrt(np.sum(np.square(x, dtype=np.float64))))
+
+
+def cosine(a, b, axis=None):
+    """Of a and b as vectors, or of their rows (axis=1), in float64; 0 where one of them is 0."""
+    a, b = (np.asarray(x, np.float64) for x in (a, b))
+    product, sizes = (a * b).sum(axis=axis), np.sqrt((a * a).sum(axis=axis) * (b * b).sum(axis=axis))
+    return product / np.where(sizes > 0, sizes, 1)
 
 
 def random_cosine(a, b):

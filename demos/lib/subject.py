@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from lib.contributions import contributions_of
-from lib.lab import common_tokens, read_text
+from lib.lab import common_tokens
+from lib.texts import read_text
 from minigpt_np import GPT, BPETokenizer
 from minigpt_np.training.data import check_length, consecutive_batches
 from minigpt_np.training.progress import Progress
@@ -57,7 +58,7 @@ class Subject:
 
 def from_text(folder, path, block, V):
     """tokens, ids, targets, what to call them."""
-    text, source = read_text(path)
+    text = read_text(path)
     missing = [name for name in ("vocab.json", "merges.txt") if not (Path(folder) / name).exists()]
     if missing:
         raise ValueError(f"--text: {path} given, but {folder} has no {missing[0]} that says what its tokens are; "
@@ -67,7 +68,7 @@ def from_text(folder, path, block, V):
         raise ValueError(f"{folder}: vocab.json has a token {tokens.max()}, expected less than the model's V = {V}")
     check_length(tokens, block)
     ids, targets = next(consecutive_batches(tokens, len(tokens), block))
-    return tokens, ids, targets, source
+    return tokens, ids, targets, path
 
 
 def from_itself(model, folder, block, start, seed):

@@ -12,6 +12,7 @@ import numpy as np
 
 from lib.terminal import label
 from minigpt_np import gradcheck
+from minigpt_np.layers.softmax import softmax
 
 
 @dataclass
@@ -129,11 +130,6 @@ def flat(array):
 
 def one_hot(ids, V):
     return np.eye(V)[ids]
-
-
-def softmax(logits):
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
 
 
 # ---- the stops -----------------------------------------------------------------------------------

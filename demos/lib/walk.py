@@ -380,10 +380,7 @@ class Walk:
 
 def arrays_in(value):
     """(field, array) of the arrays in a dataclass; of nothing else."""
-    if dataclasses.is_dataclass(value):
-        items = vars(value).items()
-    else:
-        return []
+    items = vars(value).items() if dataclasses.is_dataclass(value) else ()
     return [(name, array) for name, array in items if isinstance(array, np.ndarray)]
 
 

@@ -110,7 +110,7 @@ def read_tokenizer_json(path):
         kind = model.get("type") if isinstance(model, dict) else None
         raise ValueError(f"{path}: a tokenizer of type {show(kind)} given, expected BPE with a vocab")
     id_of, kind = dict(model["vocab"]), kind_of(model["vocab"], path)
-    check_recipe(path, whole, model, kind)
+    check_recipe(path, whole, kind)
     special = set()
     for token in expect(path, "added_tokens", whole.get("added_tokens") or [], list):
         if not isinstance(token, dict) or not isinstance(token.get("content"), str) or not token["content"]:
@@ -153,7 +153,7 @@ BOTH = {"model.type": ("BPE",), "model.dropout": (None, 0.0), "model.byte_fallba
         "model.ignore_merges": (False,)}
 
 
-def check_recipe(path, whole, model, kind):
+def check_recipe(path, whole, kind):
     """Raise ValueError, naming the field, unless text becomes ids as it does here."""
     for name, values in (BOTH | (GPT2S if kind == "byte-level" else GPT1S)).items():
         part, trait = name.split(".")

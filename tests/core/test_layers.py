@@ -2,7 +2,6 @@
 import copy
 import types
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import is_dataclass
 from math import erfc
 
 import numpy as np
@@ -21,14 +20,6 @@ from strategies import (
 
 every_layer = pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
 query_blocks = st.sampled_from([1, 2, 3, 64])
-
-
-@pytest.fixture(autouse=True)
-def query_block_restored():
-    """Puts causal.QUERY_BLOCK back, whatever a test has set it to."""
-    before = causal.QUERY_BLOCK
-    yield
-    causal.QUERY_BLOCK = before
 
 
 def weights_like(y, seed):

@@ -17,14 +17,6 @@ from strategies import (
 query_blocks = st.sampled_from([1, 2, 64])
 
 
-@pytest.fixture(autouse=True)
-def query_block_restored():
-    """Puts causal.QUERY_BLOCK back, whatever a test has set it to."""
-    before = causal.QUERY_BLOCK
-    yield
-    causal.QUERY_BLOCK = before
-
-
 # ---- the gradient --------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("norm", NORMS)

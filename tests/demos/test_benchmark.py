@@ -1,6 +1,5 @@
 """demos/benchmark.py: what it prints, for people and for programs. Not how fast anything is."""
 import json
-import sys
 from pathlib import Path
 
 import pytest

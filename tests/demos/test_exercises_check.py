@@ -381,7 +381,7 @@ def test_the_learners_backward_passes_train_the_packages_gpt(folder, capsys, mon
     """100 steps when it is done, 5 here; loops in Python get a smaller model."""
     monkeypatch.setattr(training, "STEPS", 5)
     monkeypatch.setattr(training, "SLOW", 60 if D == 32 else 0)
-    monkeypatch.setattr(training, "default_text", lambda: "the quick brown fox " * 99)
+    monkeypatch.setattr(training, "documentation", lambda: "the quick brown fox " * 99)
     learners.write(folder, **{name: list(learners.RIGHT[name].values())[style] for name in NAMES})
     status, text = printed(capsys, folder, "12")
     assert status == 0 and f"D = {D}" in text and "One curve" in text

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import one_matrix as demo
-from findings import cost, e_alone, likelihood, magnitude, tie_done_wrong, turning_point, who_moves_e, why_output
+from findings import cost, e_alone, likelihood, magnitude, tie_done_wrong, why_output
 from findings.summary import BEGIN, BLOCK, END, lead, with_block
 from lib import instruments, lab as laboratory
 from lib.lab import TIED, UNTIED, Gradient, Kind, Lab, Probe, Settings, Task

@@ -201,11 +201,6 @@ LESSONS = {
 }
 
 
-def part_of(name):
-    """The exercise whose gradients a lesson's question is about."""
-    return "slope.derivative" if name == "slope" else name
-
-
 def predicted(name):
     """The question's answer."""
     question = LESSONS[name].question

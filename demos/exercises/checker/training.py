@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from lib.texts import documentation
 from minigpt_np import GPT, AdamW, CharacterTokenizer, GPTConfig, Trainer
 from minigpt_np.training.data import random_batch
 from minigpt_np.training.progress import Progress
@@ -79,12 +80,6 @@ def losses(folder, text, steps, slow):
         yield [next(each) for each in runs]
 
 
-def default_text():
-    """What train_text.py trains on: the prose that CPython carries."""
-    from pydoc_data.topics import topics
-    return "\n\n".join(topics[name] for name in sorted(topics))
-
-
 def run(model_class, choice, tokens, vocab_size):
     """Yields the loss of each step; float64, so that two ways of adding stay together."""
     config = GPTConfig(vocab_size=vocab_size, **choice["sizes"], embd_pdrop=0, attn_pdrop=0, resid_pdrop=0)
@@ -99,7 +94,7 @@ def run(model_class, choice, tokens, vocab_size):
 
 def trained(folder, show=print):
     """Train, and show both losses as they go; returns whether they are the same to rounding."""
-    items = Process(losses, str(folder), default_text(), STEPS, SLOW).items()
+    items = Process(losses, str(folder), documentation(), STEPS, SLOW).items()
     sizes = next(items)
     show("")
     show("Now they train: the package's GPT with your backward passes in it, and the")
