@@ -49,7 +49,7 @@ class Recording:
                 "stops": list(map(self.stop, tour(e, self.walked, loss))),
                 "E": self.array(self.walk.copy(e.model.params.E)),
                 "steps": list(map(self.step, self.walked)),
-                "writes": [self.write(n, step.write) for n, step in enumerate(self.walked) if step.write],
+                "accumulations": [self.accumulation(n, step.accumulation) for n, step in enumerate(self.walked) if step.accumulation],
                 "files": self.files, "arrays": self.arrays}
 
     def stop(self, stop):
@@ -65,9 +65,9 @@ class Recording:
                 "enters": bool(step.enters), "prepares": step.prepares, "headline": headline(step),
                 "reads": list(map(self.value, step.reads)), "binds": list(map(self.value, step.binds))}
 
-    def write(self, n, write):
-        arrays = {name: self.array(getattr(write, name)) for name in ("before", "contribution", "after")}
-        return {"step": n, "use": write.use, **arrays, "shows": list(map(self.shown, product(write)))}
+    def accumulation(self, n, accumulation):
+        arrays = {name: self.array(getattr(accumulation, name)) for name in ("before", "contribution", "after")}
+        return {"step": n, "use": accumulation.use, **arrays, "shows": list(map(self.shown, product(accumulation)))}
 
     def value(self, value):
         what = value.text if value.array is None else self.array(value.array)

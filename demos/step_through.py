@@ -60,7 +60,7 @@ class Guide:
 
     def stops(self, step):
         missed = self.until == "forward" and step.phase == "backward"
-        return not self.until or step.enters == self.until or missed or step.write is not None
+        return not self.until or step.enters == self.until or missed or step.accumulation is not None
 
     def handle(self, command, step, frame):
         """Do what the command says; whether the walk goes on."""
@@ -109,8 +109,8 @@ class Guide:
         title = f"{step.phase}  {here[0]}  {self.count} "
         lines = ["", bold(cut(title + "─" * (COLUMNS - width(title)), COLUMNS), self.colour)]
         lines += self.code(step) + [""]
-        if step.write:
-            return lines + self.write(step.write, self.rows_left(lines))
+        if step.accumulation:
+            return lines + self.before_and_after(step.accumulation, self.rows_left(lines))
         lines += ["is called with"] if step.kind == "call" else []
         below = ["", *self.standing("E", self.example.model.params.E), *self.standing("dE", step.dE)]
         values = [line for value in step.binds for line in self.value(value)]
@@ -165,17 +165,17 @@ class Guide:
                     for t, v in enumerate(self.example.ids[0])]
         return [""] * n
 
-    def write(self, write, rows_left):
+    def before_and_after(self, accumulation, rows_left):
         """dE before + contribution = dE after: in shades, and as many numbers as there is room for."""
-        scale = float(max(np.abs(write.before).max(), np.abs(write.after).max(),
-                          np.abs(write.contribution).max()))
-        before = Panel(("dE before",), write.before, scale)
-        contribution = Panel((f"from the {write.use}",), write.contribution, scale, "+")
-        after = Panel(("dE after",), write.after, scale, "=")
+        scale = float(max(np.abs(accumulation.before).max(), np.abs(accumulation.after).max(),
+                          np.abs(accumulation.contribution).max()))
+        before = Panel(("dE before",), accumulation.before, scale)
+        contribution = Panel((f"from the {accumulation.use}",), accumulation.contribution, scale, "+")
+        after = Panel(("dE after",), accumulation.after, scale, "=")
         rows = self.labels("tokens", 0)
-        shown = [bold(f"This line accumulates into dE, for E as the {PART[write.use]}", self.colour), "",
+        shown = [bold(f"This line accumulates into dE, for E as the {PART[accumulation.use]}", self.colour), "",
                  *picture(rows, [before, contribution, after], self.colour), *legend(scale, self.colour)]
-        for numbers in ([before, contribution, after], [Panel(contribution.title, write.contribution, scale)]):
+        for numbers in ([before, contribution, after], [Panel(contribution.title, accumulation.contribution, scale)]):
             more = ["", *picture(rows, numbers, self.colour, numbers=True)]
             if len(shown) + len(more) <= rows_left:
                 return shown + more

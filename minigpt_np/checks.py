@@ -8,17 +8,18 @@ from math import inf, nan
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.ma import MaskedArray          # np.ma would be imported in the middle of a first step
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 200
 
 
 def show(value):
-    """repr(value); of a long one only both ends, of an array its dtype and shape."""
+    """repr(value) in one line; of a long one only both ends, of an array its dtype and shape."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} of shape {value.shape}"
     try:
-        return _short.repr(value)
+        return _short.repr(value).replace("\n", " ")
     except ValueError:              # an int of more digits than Python prints
         return f"a number of {value.bit_length()} bits"
 
@@ -138,7 +139,7 @@ def check_array(name, values):
     Raises ValueError for a masked array, whose mask would be lost, and for lists of unequal lengths.
     """
     parts = values if isinstance(values, (list, tuple)) else [values]
-    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+    if any(isinstance(part, MaskedArray) for part in parts):
         raise ValueError(f"{name}: a masked array given, expected one without a mask, such as its .filled(-1)")
     try:
         return np.asarray(values)

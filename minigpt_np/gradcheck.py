@@ -28,10 +28,12 @@ wrong; `directional` asks about all of them at once for the price of a few calls
 """
 
 import math
-import reprlib
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.ma import MaskedArray
+
+from .checks import check_choice, check_generator, check_not_negative, check_size, refuse, show
 
 COMPLEX_STEP = 1e-20  # its square, the truncation error, is far below any eps
 NOISE_POINTS = 14     # calls of f that measure its rounding noise, once for each array
@@ -250,11 +252,10 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, rtol
     """
     _need_callable("f", f)
     gradients = _need_pairs(arrays, gradients, method)
-    _need_tolerances(rtol, atol)
+    _need_tolerances(rtol=rtol, atol=atol)
     if limit is not None:
-        if not isinstance(limit, (int, np.integer)) or isinstance(limit, bool) or limit < 1:
-            raise ValueError(f"limit: expected a whole number of at least 1, got {_shown(limit)}")
-        _need_generator(rng)
+        check_size("limit", limit)
+        check_generator("rng", rng)
     _need_deterministic(f, arrays, method)
     measure = _differences if method == "differences" else _complex_steps
     entries = []
@@ -282,8 +283,8 @@ def directional(f, arrays, gradients, rng, method="differences", rtol=None, atol
     """
     _need_callable("f", f)
     gradients = _need_pairs(arrays, gradients, method)
-    _need_tolerances(rtol, atol)
-    _need_generator(rng)
+    _need_tolerances(rtol=rtol, atol=atol)
+    check_generator("rng", rng)
     _need_separate(arrays)
     _need_deterministic(f, arrays, method)
     v = {name: _scales(x) * rng.standard_normal(x.shape) for name, x in arrays.items()}
@@ -317,7 +318,7 @@ def adjoint(forward, backward, arrays, rng, method="differences", rtol=None, ato
     """
     _need_callable("forward", forward)
     _need_callable("backward", backward)
-    _need_generator(rng)
+    check_generator("rng", rng)
     u = rng.standard_normal(np.shape(forward()))
     return directional(lambda: np.sum(u * forward()), arrays, backward(u), rng, method, rtol, atol)
 
@@ -454,73 +455,52 @@ def _eps_of(arrays):
 
 # ---- what is asked of f and of the arrays --------------------------------------------------------
 
-def _shown(value):
-    """repr(value) in one line that is not too long."""
-    if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape}"
-    try:
-        return " ".join(reprlib.repr(value).split())
-    except ValueError:                  # an int of more digits than Python prints
-        return type(value).__name__
-
-
 def _number(f):
     value = f()
     if not isinstance(value, (int, float, complex, np.number, np.ndarray)) or np.ndim(value) != 0:
-        given = f"shape {value.shape}" if isinstance(value, np.ndarray) else _shown(value)
-        raise ValueError(f"f: expected one number, got {given}")
+        refuse("f", value, "one number")
     return value
 
 
 def _real(f):
     value = _number(f)
     if np.iscomplexobj(value):
-        raise ValueError(f"f: expected a real number from real arrays, got {value}")
+        refuse("f", value, "a real number from real arrays")
     return float(value)
 
 
 def _imaginary(f):
     value = _number(f)
     if not np.iscomplexobj(value):
-        raise ValueError(f"f: expected a complex number from complex arrays, got {value}: "
-                         "something in f drops the imaginary part (abs, .real, float, a cast)")
+        refuse("f", value, "a complex number from complex arrays: something in f drops the imaginary part "
+                           "(abs, .real, float, a cast)")
     return float(value.imag) if np.isfinite(value.real) else np.nan
 
 
 def _need_callable(name, function):
     if not callable(function):
-        raise ValueError(f"{name}: expected a function, got {_shown(function)}")
+        refuse(name, function, "a function")
 
 
-def _need_generator(rng):
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng: expected a numpy Generator to draw with, got {_shown(rng)}")
-
-
-def _need_tolerances(rtol, atol):
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        try:
-            fits = value is None or number and 0 <= float(value) < np.inf
-        except OverflowError:           # a whole number beyond the largest float
-            fits = False
-        if not fits:
-            raise ValueError(f"{name}: expected None or a number of at least 0, got {_shown(value)}")
+def _need_tolerances(**tolerances):
+    for name, value in tolerances.items():
+        if value is not None:
+            check_not_negative(name, value)
 
 
 def _need_array(name, x, complex_):
     kind = "complex" if complex_ else "float"
     if not isinstance(x, np.ndarray) or x.dtype.kind != kind[0]:
         given = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-        raise ValueError(f"{name}: expected a {kind} array, got {given}")
-    if isinstance(x, np.ma.MaskedArray):
-        raise ValueError(f"{name}: expected an array without a mask, got a masked one")
+        raise ValueError(f"{name}: {given} given, expected a {kind} array")
+    if isinstance(x, MaskedArray):
+        raise ValueError(f"{name}: a masked array given, expected one without a mask")
     if x.size == 0:
-        raise ValueError(f"{name}: expected at least one number, got shape {x.shape}")
+        raise ValueError(f"{name}: shape {x.shape} given, expected at least one number")
     if not x.flags.writeable:
-        raise ValueError(f"{name}: expected an array to move in place, got a read-only one")
+        raise ValueError(f"{name}: a read-only array given, expected one to move in place")
     if complex_ and np.any(x.imag != 0):
-        raise ValueError(f"{name}: expected zero imaginary part before the step, got another")
+        raise ValueError(f"{name}: imaginary parts given, expected them to be 0 before the step")
 
 
 def _need_indices(coordinates, x):
@@ -531,23 +511,20 @@ def _need_indices(coordinates, x):
     except (TypeError, ValueError, OverflowError):
         fits = False
     if not fits:
-        raise ValueError(f"coordinates: expected one index for each axis of shape {x.shape}, "
-                         f"got {_shown(coordinates)}")
+        refuse("coordinates", coordinates, f"one index for each axis of shape {x.shape}")
     return indices
 
 
 def _need_pairs(arrays, gradients, method):
     """The gradients as a dict of real arrays."""
-    if not isinstance(method, str) or method not in ("differences", "complex"):
-        raise ValueError(f"method: expected 'differences' or 'complex', got {_shown(method)}")
+    check_choice("method", method, ("differences", "complex"))
     for name, value in (("arrays", arrays), ("gradients", gradients)):
         if not isinstance(value, dict):
-            raise ValueError(f"{name}: expected a dict of name -> array, got {_shown(value)}")
+            refuse(name, value, "a dict of name -> array")
     if not arrays:
-        raise ValueError("arrays: expected at least one array, got none")
+        refuse("arrays", arrays, "at least one array")
     if set(arrays) != set(gradients):
-        raise ValueError(f"gradients: expected the names of arrays, {_shown(list(arrays))}, "
-                         f"got {_shown(list(gradients))}")
+        refuse("gradients", list(gradients), f"the names of arrays, {show(list(arrays))}")
     checked = {}
     for name, x in arrays.items():
         _need_array(f"arrays[{name!r}]", x, complex_=method == "complex")
@@ -556,10 +533,10 @@ def _need_pairs(arrays, gradients, method):
         except ValueError:              # rows of unequal lengths
             checked[name] = np.array(None)
         if checked[name].shape != x.shape:
-            raise ValueError(f"gradients[{name!r}]: expected shape {x.shape}, as arrays[{name!r}], "
-                             f"got {checked[name].shape}")
-        if checked[name].dtype.kind not in "iuf" or isinstance(gradients[name], np.ma.MaskedArray):
-            raise ValueError(f"gradients[{name!r}]: expected real numbers, got {_shown(gradients[name])}")
+            raise ValueError(f"gradients[{name!r}]: shape {checked[name].shape} given, expected {x.shape}, "
+                             f"that of arrays[{name!r}]")
+        if checked[name].dtype.kind not in "iuf" or isinstance(gradients[name], MaskedArray):
+            refuse(f"gradients[{name!r}]", gradients[name], "real numbers")
     return checked
 
 
@@ -578,5 +555,5 @@ def _need_deterministic(f, arrays, method):
     first, second = complex(first), complex(second)  # in plain Python, where inf - inf is a quiet NaN
     apart, size = (max(abs(z.real), abs(z.imag)) for z in (first - second, first))
     if apart > _eps_of(arrays) ** 0.5 * size:
-        raise ValueError(f"f: expected the same number at every call, got {first}, then {second}: "
+        raise ValueError(f"f: {first} given, then {second}, expected the same number at every call: "
                          "dropout, or a generator that is not seeded anew?")

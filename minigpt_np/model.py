@@ -61,13 +61,14 @@ class GPT:
         # E is looked up:  x = one_hot(ids) E + P
         x, lookup_cache = layers.lookup.forward(ids, params.E, params.P)
         x, dropout_mask = layers.dropout.forward(x, config.embd_pdrop, rng)
-        h = x.reshape(-1, config.n_embd)
+        x = x.reshape(-1, config.n_embd)
         block_caches = []
         for block_params in params.blocks:
-            h, block_cache = forward_block(h, block_params, shape, config, rng, layers.attention.forward)
+            x, block_cache = forward_block(x, block_params, shape, config, rng, layers.attention.forward)
             block_caches.append(block_cache)
+        h = x
         if params.norm is not None:
-            h, norm_cache = layers.layernorm.forward(h, params.norm, config.layer_norm_eps)
+            h, norm_cache = layers.layernorm.forward(x, params.norm, config.layer_norm_eps)
         # E is the head:  logits = h Eᵀ  (tied: params.head is params.E)
         logits, logits_cache = layers.logits.forward(h, params.head)
         if targets is not None:
@@ -94,11 +95,12 @@ class GPT:
         dlogits = layers.cross_entropy.backward(dloss, cache.loss)
         # ① E is the head:  dE += dlogitsᵀ h, every row of it  (tied: grads.head is grads.E)
         dh = layers.logits.backward(dlogits, cache.logits, grads.head)
+        dx = dh
         if cache.norm is not None:
-            dh = layers.layernorm.backward(dh, cache.norm, grads.norm)
+            dx = layers.layernorm.backward(dh, cache.norm, grads.norm)
         for block_cache, block_grads in zip(reversed(cache.blocks), reversed(grads.blocks)):
-            dh = backward_block(dh, block_cache, block_grads)
-        dx = dh.reshape(*cache.shape, -1)
+            dx = backward_block(dx, block_cache, block_grads)
+        dx = dx.reshape(*cache.shape, -1)
         dx = layers.dropout.backward(dx, cache.dropout_mask)
         # ② E is looked up:  dE += one_hotᵀ dx, into the same array: only rows that were looked up, once for each time
         layers.lookup.backward(dx, cache.lookup, grads.E, grads.P)

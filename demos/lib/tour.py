@@ -103,7 +103,7 @@ class Finder:
 
     def __init__(self, steps):
         self.steps = steps
-        self.writes = {step.write.use: n for n, step in enumerate(steps) if step.write}
+        self.accumulations = {step.accumulation.use: n for n, step in enumerate(steps) if step.accumulation}
 
     def all(self, file, function, test=lambda step: True):
         return [n for n, step in enumerate(self.steps)
@@ -234,23 +234,23 @@ def dlogits(found, example):
          Shown("dlogits", d, "positions", "tokens", sign=f") / {T} =", marked=marked)])
 
 
-def product(write, name=""):
+def product(accumulation, name=""):
     """The arrays of a line that accumulates into dE: leftᵀ right, and what it is, under a name."""
-    left, right = {"logits": ("dlogitsᵀ", "h"), "lookup": ("one_hotᵀ", "dx")}[write.use]
-    return [Shown(left, write.left.T, "tokens", "positions"), Shown(right, write.right, "positions", sign="·"),
-            Shown(name or f"from the {write.use}", write.contribution, "tokens", sign="=", of=("·", 0, 1),
-                  use=write.use)]
+    left, right = {"logits": ("dlogitsᵀ", "h"), "lookup": ("one_hotᵀ", "dx")}[accumulation.use]
+    return [Shown(left, accumulation.left.T, "tokens", "positions"), Shown(right, accumulation.right, "positions", sign="·"),
+            Shown(name or f"from the {accumulation.use}", accumulation.contribution, "tokens", sign="=", of=("·", 0, 1),
+                  use=accumulation.use)]
 
 
 def head_gradient(found):
-    n = found.writes["logits"]
+    n = found.accumulations["logits"]
     return Stop(
         "head-gradient", "① E's gradient from its use as the head", "dE += dlogitsᵀ h",
         ["logits = h Eᵀ is a product, so the gradient of E is one too. Position t puts dlogits[t, v] times h[t] into "
          "row v.",
          "Every row gets something from every position, because softmax gives every token some probability: the "
          "target's row is pulled towards h, all others are pushed away. This is dense, even in a vocabulary of 50,257.",
-         "dE was all 0 until now: after this line it is this product."], n, product(found.steps[n].write, "dE"))
+         "dE was all 0 until now: after this line it is this product."], n, product(found.steps[n].accumulation, "dE"))
 
 
 def way_back(found):
@@ -278,8 +278,8 @@ def way_back(found):
 
 
 def lookup_gradient(found):
-    n = found.writes["lookup"]
-    write = found.steps[n].write
+    n = found.accumulations["lookup"]
+    accumulation = found.steps[n].accumulation
     return Stop(
         "lookup-gradient", "② E's gradient from its use as the lookup", "dE += one_hotᵀ dx",
         ["x = one_hot E is a product too. one_hotᵀ sends the gradient of each position back to the row that was looked "
@@ -287,19 +287,19 @@ def lookup_gradient(found):
          "This is sparse: a row that was not read gets exactly 0, shown as a dot.",
          "And it is the same array: dE still holds what the head put there. Nothing is overwritten, the two are "
          "added."], n,
-        [*product(write), Shown("dE before", write.before, "tokens", sign="; ", use="logits"),
-         Shown("from the lookup", write.contribution, "tokens", sign="+", use="lookup"),
-         Shown("dE", write.after, "tokens", sign="=", of=("+", 3, 4), use="sum")])
+        [*product(accumulation), Shown("dE before", accumulation.before, "tokens", sign="; ", use="logits"),
+         Shown("from the lookup", accumulation.contribution, "tokens", sign="+", use="lookup"),
+         Shown("dE", accumulation.after, "tokens", sign="=", of=("+", 3, 4), use="sum")])
 
 
 def twice(found, ids, token):
     """The token looked up most often: its gradients are summed."""
     row, count = Counter(ids.tolist()).most_common(1)[0]
-    write = found.steps[found.writes["lookup"]].write
+    accumulation = found.steps[found.accumulations["lookup"]].accumulation
     where = np.flatnonzero(ids == row)
     repeated = [n for n in found.all("layers/lookup.py", "", lambda step: step.phase == "backward" and any(
-        value.axes == ("M", "D") for value in step.binds)) if n < found.writes["lookup"]]
-    dx, D = write.right, write.right.shape[1]
+        value.axes == ("M", "D") for value in step.binds)) if n < found.accumulations["lookup"]]
+    dx, D = accumulation.right, accumulation.right.shape[1]
     times, number = ("twice", "two") if count == 2 else (f"{count} times", str(count))
     total = " + ".join(f"dx[{t}]" for t in where)
     return Stop(
@@ -309,16 +309,16 @@ def twice(found, ids, token):
          "A classic mistake: dE[ids] += dx. NumPy takes dE[ids], adds, and puts it back, so that of a repeated id only "
          f"the last addition survives. Here that would lose {' and '.join(f'dx[{t}]' for t in where[:-1])}.",
          "That is why this line sums the rows of equal ids first."],
-        repeated[-1] if repeated else found.writes["lookup"],
+        repeated[-1] if repeated else found.accumulations["lookup"],
         [Shown("dx", dx, "positions", marked=[(int(t), d) for t in where for d in range(D)]),
-         Shown(total, write.contribution[row:row + 1], [token[row]], sign="→", use="lookup",
+         Shown(total, accumulation.contribution[row:row + 1], [token[row]], sign="→", use="lookup",
                note="the outlined rows, summed"),
          Shown("dE[ids] += dx", dx[where[-1]:where[-1] + 1], [token[row]], sign="≠", use="lookup",
                note="would add the last row alone")])
 
 
 def the_sum(found, example):
-    first, second = (found.steps[found.writes[use]].write for use in ("logits", "lookup"))
+    first, second = (found.steps[found.accumulations[use]].accumulation for use in ("logits", "lookup"))
     E, model = example.model.params.E, example.model
     numerical, error = gradcheck.differences(lambda: model.forward(example.ids, example.targets)[1], E)
     worst = np.abs(second.after - numerical).max()

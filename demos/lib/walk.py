@@ -109,7 +109,7 @@ class Value:
 
 
 @dataclass
-class Write:
+class Accumulation:
     """What one line accumulated into dE; every array (V, D), but for left and right.
 
     Both uses of E accumulate a product, leftᵀ right: dlogitsᵀ h or one_hotᵀ dx.
@@ -140,7 +140,7 @@ class Step:
     reads: list             # of Value: arrays and numbers in the line, as they were before it
     binds: list             # of Value: names bound or changed
     dE: np.ndarray          # (V, D) as it is now
-    write: Write | None     # if this line changed dE
+    accumulation: Accumulation | None     # if this line changed dE
 
     @property
     def file(self):
@@ -309,12 +309,12 @@ class Walk:
             binds += self.returned(top, result)
         top.known = now
         before, self.dE = self.dE, self.copy(self.grads.E)
-        write = None if self.dE is before else self.write(before)
+        accumulation = None if self.dE is before else self.accumulation(before)
         stack = tuple((o.file, o.frame.f_code.co_name, o.line) for o in self.stack)
-        self.on_step(Step(kind, self.phase, stack, there.last, reads, binds, self.dE, write),
+        self.on_step(Step(kind, self.phase, stack, there.last, reads, binds, self.dE, accumulation),
                      top.frame)
 
-    def write(self, before):
+    def accumulation(self, before):
         """Whose the change of dE is, and what every position put into it."""
         V, n = len(self.example.tokens), self.example.ids.size
         use, layer = next((o.file[7:-3], o.frame.f_locals) for o in reversed(self.stack)
@@ -324,7 +324,7 @@ class Walk:
             left, right = layer["dlogits"], layer["cache"].h
         else:
             left, right = np.eye(V)[layer["cache"].ids.ravel()], layer["dx"].reshape(n, -1)
-        return Write(use, before, self.dE - before, self.dE, left.copy(), right.copy())
+        return Accumulation(use, before, self.dE - before, self.dE, left.copy(), right.copy())
 
     # -- values
 

@@ -8,7 +8,6 @@ from lib.walk import source, statement
 # needs no entry.
 MEANS = {
     "x": "the residual stream, one vector for each position",
-    ("model.py", "h"): "the residual stream, one vector for each position",
     "h": "the residual stream after the last LayerNorm, one vector for each position",
     "logits": "a score for every token at every position",
     "loss": "the mean of -log p[target], how surprised the model is",
@@ -77,8 +76,8 @@ def headline(step):
     node = syntax(step.file).get(step.line)
     if step.kind == "call":
         return f"{name} is called. {purpose(step.file)}" if step.enters else f"{name} is called."
-    if step.write:
-        use = {"logits": "head", "lookup": "lookup"}[step.write.use]
+    if step.accumulation:
+        use = {"logits": "head", "lookup": "lookup"}[step.accumulation.use]
         return f"The gradient of E, from its use as the {use}, is accumulated."
     if isinstance(node, ast.Return):
         return f"{name} returns {phrase(node.value)}."

@@ -30,7 +30,7 @@ class Cache(Described):
 
 
 def forward(qkv, B, T, H, p_drop=0, rng=None):
-    """qkv (N, 3D), in each row a query, a key and a value, each of H heads of width K -> y (N, D).
+    """qkv (N, 3D), in each row a query, a key and a value, each of H heads of width K -> y_rows (N, D).
 
     scores = q kᵀ / sqrt(K), -inf where s > t;   y = softmax(scores) v   (Vaswani et al., 2017).
 
@@ -52,10 +52,10 @@ def forward(qkv, B, T, H, p_drop=0, rng=None):
 
 
 def backward(dy_rows, cache):
-    """dy (N, D) -> dqkv (N, 3D).
+    """dy_rows (N, D) -> dqkv (N, 3D).
 
-    With weights w:  y = w v, so  dv = wᵀ dy  and  dw = dy vᵀ.
-    Softmax:  dscores = w (dw - sum_s w dw), and  sum_s w[t, s] dw[t, s] = y[t] · dy[t].
+    y = weights v, so  dv = weightsᵀ dy  and  dweights = dy vᵀ.
+    Softmax:  dscores = weights (dweights - sum_s weights dweights), and that sum over s is y[t] · dy[t].
     scores = q kᵀ / sqrt(K):  dq = dscores k / sqrt(K),  dk = dscoresᵀ q / sqrt(K).
     """
     scaled_q, k, v, y = cache.scaled_q, cache.k, cache.v, cache.y
@@ -70,9 +70,8 @@ def backward(dy_rows, cache):
         add_product(dv[:, :, keys], transposed(dropout.backward(weights, block.mask)), dy_block, overwrite)
         dweights = dropout.backward(dy_block @ transposed(v[:, :, keys]), block.mask)
         dscores = softmax.backward(dweights, weights, y_dy[..., None])
-        np.matmul(dscores, k[:, :, keys], out=dq[:, :, queries])
+        np.multiply(dscores @ k[:, :, keys], 1 / sqrt(K), out=dq[:, :, queries])
         add_product(dk[:, :, keys], transposed(dscores), scaled_q[:, :, queries], overwrite)
-    dq *= 1 / sqrt(K)
     return dqkv
 
 

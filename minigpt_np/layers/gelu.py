@@ -52,4 +52,5 @@ def backward(dy, cache):
     work *= 1 - gate                                    # x gate'
     work += gate
     dx = np.multiply(dy, work, out=work)                # dy (gate + x gate')
+    del work                                            # its memory is dx's now
     return dx

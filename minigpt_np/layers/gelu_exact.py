@@ -49,8 +49,9 @@ def backward(dy, cache):
     work *= sqrt(1 / (2 * pi))                          # Φ'(x)
     work *= x
     work += gate
-    work *= dy
-    return work
+    dx = np.multiply(dy, work, out=work)
+    del work                                            # its memory is dx's now
+    return dx
 
 
 def half_erfc(z):

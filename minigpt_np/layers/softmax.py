@@ -11,8 +11,9 @@ SAFE_MIN, SAFE_MAX = 1e-10, 1e10
 def softmax(z):
     """z (..., S) -> probabilities (..., S), each row summing to 1."""
     exp_z, total, _ = exponentials(z)
-    exp_z /= total
-    return exp_z
+    probs = np.divide(exp_z, total, out=exp_z)
+    del exp_z                           # its memory is probs' now
+    return probs
 
 
 def backward(dprobs, probs, row_dot):

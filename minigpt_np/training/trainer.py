@@ -8,7 +8,7 @@ from ..checks import check_generator, check_ids, check_not_negative, check_posit
 from ..model import GPT
 from ..parameters import Parameters
 from . import memory, parallel
-from .blas import blas_threads
+from .blas import blas_threads, openblas
 from .data import consecutive_batches
 from .optim import Optimizer, chunks, clip_factor, squares_of
 from .worker import LocalGradients, Worker, accumulate
@@ -51,6 +51,7 @@ class Trainer:
         self.threads = parallel.worker_count(threads)
         self.rng = None if rng is None else check_generator("rng", rng)
         memory.keep_freed_memory()
+        openblas()                  # it is found here, not on the way from the first step to the optimizer
         self.steps, self.half_updated = 0, False
         self.grads = Parameters(model.config, model.params.flat.dtype)
         self._team, self._lock = None, Lock()

@@ -1,7 +1,10 @@
 """What a debugger shows: where a step lands, and how much of the screen a name takes."""
 import mmap
+import os
+import subprocess
 import sys
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,18 @@ from strategies import cases, configs
 
 CONFIG = GPTConfig(vocab_size=8, block_size=11, n_layer=1, n_head=2, n_embd=6)
 IDS = np.arange(11)[None] % 8
+HERE = Path(__file__).resolve().parent
+
+
+def frames(function, *args):
+    """(file, function) of every call while function(*args) runs, C functions apart."""
+    found, before = [], sys.gettrace()
+    sys.settrace(lambda frame, event, _: found.append((frame.f_code.co_filename, frame.f_code.co_name)))
+    try:
+        function(*args)
+    finally:
+        sys.settrace(before)
+    return found
 
 
 def line_events(function, *args):
@@ -49,6 +64,26 @@ def test_the_two_lines_are_a_few_steps_from_where_their_layers_are_called():
         reached, = [i for i, source in enumerate(sources) if source.startswith(addition)]
         assert 0 < reached - called <= most
     assert next(i for i, source in enumerate(sources) if source.startswith("dhead +=")) < 20
+
+
+def test_from_a_first_step_to_the_optimizer_there_is_no_import_and_no_search_for_a_library():
+    """In a process of its own, where nothing is imported that another test asked for."""
+    program = """if True:
+        import numpy as np
+        from minigpt_np import GPT, AdamW, GPTConfig, Trainer
+        from test_debugger import frames
+        model = GPT(GPTConfig(8, 11, 1, 2, 6))
+        trainer, ids = Trainer(model, AdamW(model.params), threads=1), np.arange(11)[None] % 8
+        found = frames(trainer.step, ids, ids)
+        names = [name for _, name in found]
+        assert "_update" in names and names.index("step") == 0
+        print(len(names), *sorted({file for file, name in found if "importlib" in file or "openblas" in name}))
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8",
+                          env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE.parent, HERE.parents[1])))})
+    assert done.returncode == 0, done.stderr
+    calls, *others = done.stdout.split()
+    assert int(calls) < 500 and not others
 
 
 @given(case=cases(dropout=True))

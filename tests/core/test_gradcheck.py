@@ -636,13 +636,13 @@ def raises(match, call, *args, **options):
 
 
 @pytest.mark.parametrize("value, said", [
-    (None, "None"), ("1", "'1'"), (np.ones(1), r"shape \(1,\)"), ([1.0], r"\[1.0\]"),
-    (1j, "a real number")])
+    (None, "None given"), ("1", "'1' given"), (np.ones(1), r"an array of float64 of shape \(1,\) given"),
+    ([1.0], r"\[1.0\] given"), (1j, "1j given, expected a real number")])
 def test_f_must_return_one_real_number(value, said):
     x = np.ones(2)
-    raises(f"f: expected .*{said}", differences, lambda: value, x)
-    raises(f"f: expected .*{said}", check, lambda: value, {"x": x}, {"x": x})
-    raises(f"f: expected .*{said}", directional, lambda: value, {"x": x}, {"x": x},
+    raises(f"f: {said}", differences, lambda: value, x)
+    raises(f"f: {said}", check, lambda: value, {"x": x}, {"x": x})
+    raises(f"f: {said}", directional, lambda: value, {"x": x}, {"x": x},
            np.random.default_rng(0))
 
 
@@ -652,8 +652,8 @@ def test_f_of_complex_arrays_must_return_a_complex_number():
                  lambda f: check(f, {"x": x}, {"x": x.real}, "complex"),
                  lambda f: directional(f, {"x": x}, {"x": x.real}, np.random.default_rng(0),
                                        "complex")):
-        raises("f: expected a complex number.*drops", call, lambda: float(np.sum(x.real)))
-        raises("f: expected one number", call, lambda: x)
+        raises(r"f: 2\.0\d* given, expected a complex number.*drops", call, lambda: float(np.sum(x.real)))
+        raises("f: .* given, expected one number", call, lambda: x)
     assert differences(lambda: 1, np.ones(1))[0] == 0
     assert differences(lambda: np.float32(1), np.ones(1))[0] == 0
     assert differences(lambda: np.array(1.0), np.ones(1))[0] == 0
@@ -666,10 +666,10 @@ def read_only():
 
 
 @pytest.mark.parametrize("x, said", [
-    (np.ones(2, int), "expected a float array, got int64"),
-    (np.ones(2, complex), "expected a float array, got complex128"),
-    ([1.0], "expected a float array, got list"),
-    (np.ones((2, 0)), r"expected at least one number, got shape \(2, 0\)"),
+    (np.ones(2, int), "int64 given, expected a float array"),
+    (np.ones(2, complex), "complex128 given, expected a float array"),
+    ([1.0], "list given, expected a float array"),
+    (np.ones((2, 0)), r"shape \(2, 0\) given, expected at least one number"),
     (read_only(), "read-only")])
 def test_arrays_that_cannot_be_moved(x, said):
     raises(f"x: .*{said}", differences, lambda: 1.0, x)
@@ -679,9 +679,9 @@ def test_arrays_that_cannot_be_moved(x, said):
 
 
 def test_complex_arrays_must_be_complex_and_real_in_value():
-    raises("x: expected a complex array, got float64", complex_step, lambda: 1j, np.ones(1))
-    raises("x: expected zero imaginary part", complex_step, lambda: 1j, np.array([1, 1j]))
-    raises(r"arrays\['x'\]: expected a complex array", check, lambda: 1j, {"x": np.ones(1)},
+    raises("x: float64 given, expected a complex array", complex_step, lambda: 1j, np.ones(1))
+    raises("x: imaginary parts given", complex_step, lambda: 1j, np.array([1, 1j]))
+    raises(r"arrays\['x'\]: .*expected a complex array", check, lambda: 1j, {"x": np.ones(1)},
            {"x": np.ones(1)}, "complex")
 
 
@@ -689,17 +689,17 @@ def test_gradients_must_match_the_arrays():
     x = np.ones((2, 3))
     rng = np.random.default_rng(0)
     for ask in (check, lambda *args, **named: directional(*args, rng, **named)):
-        raises(r"gradients: expected .*\['x'\], got \['y'\]", ask, lambda: 1.0, {"x": x}, {"y": x})
-        raises(r"gradients\['x'\]: expected shape \(2, 3\).*got \(3, 2\)", ask, lambda: 1.0,
+        raises(r"gradients: \['y'\] given, expected .*\['x'\]", ask, lambda: 1.0, {"x": x}, {"y": x})
+        raises(r"gradients\['x'\]: shape \(3, 2\) given, expected \(2, 3\)", ask, lambda: 1.0,
                {"x": x}, {"x": x.T})
-        raises(r"gradients\['x'\]: expected real", ask, lambda: 1.0, {"x": x}, {"x": x * 1j})
-        raises("arrays: expected at least one", ask, lambda: 1.0, {}, {})
+        raises(r"gradients\['x'\]: .*expected real", ask, lambda: 1.0, {"x": x}, {"x": x * 1j})
+        raises("arrays: {} given, expected at least one", ask, lambda: 1.0, {}, {})
         raises("method: .*'magic'", ask, lambda: 1.0, {"x": x}, {"x": x}, method="magic")
 
 
 @pytest.mark.parametrize("index", [(), (0,), (2, 0), (0, -4), (0, 0, 0)])
 def test_coordinates_must_be_in_the_array(index):
-    raises("coordinates: expected one index for each axis", differences, lambda: 1.0,
+    raises("coordinates: .*expected one index for each axis", differences, lambda: 1.0,
            np.ones((2, 3)), [index])
     assert differences(lambda: 1.0, np.ones((2, 3)), [(-2, -3)])[0][0, 0] == 0
 
@@ -723,7 +723,7 @@ def test_a_function_that_changes_from_call_to_call_is_refused(method):
     rng = np.random.default_rng(0)
     x = np.ones(2, complex if method == "complex" else float)
     for call in (check, lambda *args: directional(*args[:3], rng, args[3])):
-        raises("f: expected the same number at every call", call, lambda: x[0] * rng.random(),
+        raises("f: .*expected the same number at every call", call, lambda: x[0] * rng.random(),
                {"x": x}, {"x": np.ones(2)}, method)
 
 

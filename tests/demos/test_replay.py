@@ -48,7 +48,7 @@ def test_every_equation_of_the_tour_holds_in_the_arrays_it_shows(text, seed, siz
     steps, loss = walked(example)
     stops = {stop.name: stop for stop in tour.tour(example, steps, loss)}
     # A contribution is the difference of dE after and before a line, and rounded as those are.
-    most = max(np.abs(dE).max() for step in steps if step.write for dE in (step.write.before, step.write.after))
+    most = max(np.abs(dE).max() for step in steps if step.accumulation for dE in (step.accumulation.before, step.accumulation.after))
     for stop in stops.values():
         assert 0 <= stop.step < len(steps) and stop.text and stop.equation
         for shown in stop.shows:
@@ -93,12 +93,12 @@ def test_the_stops_stand_at_the_lines_that_compute_them(default):
         "loss": ("layers/cross_entropy.py", "forward"), "dlogits": ("layers/cross_entropy.py", "backward"),
         "way-back": ("layers/block.py", "backward"), "twice": ("layers/lookup.py", "backward"),
         "sum": ("model.py", "backward")}
-    assert at["head-gradient"].write.use == "logits" and at["lookup-gradient"].write.use == "lookup"
+    assert at["head-gradient"].accumulation.use == "logits" and at["lookup-gradient"].accumulation.use == "lookup"
     x = stops["lookup"].shows[2].values
     np.testing.assert_array_equal(x, example.model.params.E[example.ids[0]])
     np.testing.assert_array_equal(stops["logits"].shows[1].values, example.model.params.E.T)
     dx = stops["way-back"].shows[2].values          # what flows out of the lowest block is what the lookup gets
-    np.testing.assert_array_equal(dx, at["lookup-gradient"].write.right)
+    np.testing.assert_array_equal(dx, at["lookup-gradient"].accumulation.right)
 
 
 def test_the_sum_is_checked_by_differences_of_the_loss(default):
@@ -162,7 +162,7 @@ def test_what_is_folded_only_gets_constants(default):
     steps = default[1]
     folded = {walk.source(step.file)[step.line - 1].strip() for step in steps if step.prepares}
     assert folded and all(re.fullmatch(r"\w+ = (ones|mean_weights)\(.*\)", line) for line in folded)
-    assert not any(step.write for step in steps if step.prepares)
+    assert not any(step.accumulation for step in steps if step.prepares)
     for step in steps:
         if step.prepares:
             value, = (value for value in step.binds if value.array is not None)
@@ -215,9 +215,9 @@ def test_the_page_holds_the_walk(recorded, default):
             else:
                 np.testing.assert_allclose(arrays[what], value.array, rtol=ROUNDED, atol=0)
     np.testing.assert_allclose(arrays[data["E"]], example.model.params.E, rtol=ROUNDED)
-    for write, use in zip(data["writes"], ("logits", "lookup"), strict=True):
-        before, put, after = (arrays[write[name]] for name in ("before", "contribution", "after"))
-        assert write["use"] == use == steps[write["step"]].write.use
+    for accumulation, use in zip(data["accumulations"], ("logits", "lookup"), strict=True):
+        before, put, after = (arrays[accumulation[name]] for name in ("before", "contribution", "after"))
+        assert accumulation["use"] == use == steps[accumulation["step"]].accumulation.use
         np.testing.assert_allclose(before + put, after, rtol=0, atol=2e-3 * np.abs([before, put, after]).max())
     for told, stop in zip(data["stops"], tour.tour(*default), strict=True):
         assert [told["name"], told["equation"], told["step"]] == [stop.name, stop.equation, stop.step]

@@ -30,6 +30,7 @@ def ran(*arguments):
     ("return right(dy, cache) + np.ones(7)", ["tied_gradients.py"]),                    # NumPy's own, from C
     ("return np.stack([right(dy, cache)[:1], right(dy, cache)])",                       # from its Python, in a worker
      ["sort.py", "--steps", "1", "--threads", "2"]),
+    ("raise ValueError('a check of my own')", ["tied_gradients.py"]),
 ])
 def test_a_mistake_in_a_layer_keeps_its_traceback(line, demo):
     done = ran("-c", EDITED.format(line=line), DEMOS / demo[0], *demo[1:])

@@ -58,23 +58,23 @@ def test_watching_changes_nothing_and_the_contributions_are_those_of_the_untied_
 
     apart = example.model.untied()
     parts = apart.backward(apart.forward(example.ids, example.targets)[2])
-    writes = [step.write for step in steps if step.write]
-    assert [write.use for write in writes] == ["logits", "lookup"]
+    accumulations = [step.accumulation for step in steps if step.accumulation]
+    assert [accumulation.use for accumulation in accumulations] == ["logits", "lookup"]
     most = max(np.abs(parts.E).max(), np.abs(parts.head).max())
     rounding = 8 * (example.ids.size + 1) * EPS * max(1, most)      # sums of T products, twice
-    for write, truth in zip(writes, (parts.head, parts.E)):
-        assert write.before.shape == write.contribution.shape == write.after.shape == truth.shape
-        np.testing.assert_allclose(write.contribution, truth, rtol=0, atol=rounding)
-        np.testing.assert_allclose(write.parts.sum(axis=0), truth, rtol=0, atol=rounding)
-    lookup = writes[1].parts
-    for t, token in enumerate(example.ids[0]):          # a position writes into its own row only
+    for accumulation, truth in zip(accumulations, (parts.head, parts.E)):
+        assert accumulation.before.shape == accumulation.contribution.shape == accumulation.after.shape == truth.shape
+        np.testing.assert_allclose(accumulation.contribution, truth, rtol=0, atol=rounding)
+        np.testing.assert_allclose(accumulation.parts.sum(axis=0), truth, rtol=0, atol=rounding)
+    lookup = accumulations[1].parts
+    for t, token in enumerate(example.ids[0]):          # a position adds to its own row only
         assert not np.delete(lookup[t], token, axis=0).any()
 
 
 def test_what_is_added_is_what_dE_becomes(default):
-    """The first write finds zeros; the second what the first left; the last step what both left."""
+    """The first accumulation finds zeros; the second what the first left; the last step what both left."""
     example, found, steps, _ = default
-    first, second = (step.write for step in steps if step.write)
+    first, second = (step.accumulation for step in steps if step.accumulation)
     assert not first.before.any()
     np.testing.assert_array_equal(first.contribution, first.after)
     np.testing.assert_array_equal(second.before, first.after)
@@ -85,13 +85,13 @@ def test_what_is_added_is_what_dE_becomes(default):
     np.testing.assert_array_equal(steps[-1].dE, found.grads.E)
     dE = np.zeros_like(found.grads.E)
     for step in steps:                                  # it changes nowhere else
-        assert (step.dE is not dE and step.write is not None) or np.array_equal(step.dE, dE)
+        assert (step.dE is not dE and step.accumulation is not None) or np.array_equal(step.dE, dE)
         dE = step.dE
 
 
 def test_the_lines_that_write_are_the_packages_own(default):
     lines = [(step.file, walk.source(step.file)[step.line - 1].strip())
-             for step in default[2] if step.write]
+             for step in default[2] if step.accumulation]
     assert [file for file, _ in lines] == ["layers/logits.py", "layers/lookup.py"]
     for file, line in lines:
         assert line in (ROOT / "minigpt_np" / file).read_text(encoding="utf-8")
@@ -202,7 +202,7 @@ def test_jumps_go_to_layers_and_stop_where_dE_is_written(capsys):
     assert "The forward pass is over" in text
 
 
-def test_forward_jumps_end_where_backward_begins_and_backward_ones_at_the_second_write(capsys):
+def test_forward_jumps_end_where_backward_begins_and_backward_ones_at_the_second_accumulation(capsys):
     driven(["f"] * 40)
     assert "backward  model.py backward" in capsys.readouterr().out
     driven(["b"] * 100)

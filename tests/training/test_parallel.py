@@ -99,6 +99,76 @@ def test_an_error_in_a_process_tells_where():
         team.call("cannot_be_sent")
 
 
+BREAKPOINTS = """if True:
+    import os, pdb, sys
+    from minigpt_np.training import parallel
+
+    class Member:
+        def __init__(self, name):
+            self.name = name
+
+        def stop(self, how):
+            if self.name:
+                breakpoint() if how == "breakpoint" else pdb.set_trace()
+
+        def read(self, who):
+            return (os.read(0, 9), sys.stdin.read()) if who == self.name else None
+
+    for how in ("breakpoint", "set_trace"):
+        try:
+            parallel.Processes([Member(0), Member(1)]).call("stop", how)
+        except RuntimeError as error:
+            print(error)
+    team = parallel.Processes([Member(0), Member(1)])
+    print(team.call("read", 1)[1], team.call("read", 0)[0])
+"""
+
+
+@forks
+def test_a_breakpoint_in_a_process_is_an_error_that_says_what_to_do_and_takes_nothing_from_the_keyboard():
+    done = subprocess.run([sys.executable, "-c", BREAKPOINTS], input="for the parent\n", capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(Path(parallel.__file__).parents[2])})
+    assert done.returncode == 0 and "(Pdb)" not in done.stdout and done.stderr == "", done.stdout + done.stderr
+    one, other, read = done.stdout.splitlines()
+    assert one == other and "a breakpoint was reached in a worker process" in one and "threads=1" in one
+    assert read == "(b'', '') (b'for the p', 'arent\\n')"
+
+
+@forks
+def test_no_line_is_traced_in_a_process():
+    class Traced:
+        def tracer(self):
+            return sys.gettrace()
+
+    def tracer(*_):
+        return tracer
+
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        here, there = parallel.Processes([Traced(), Traced()]).call("tracer")
+    finally:
+        sys.settrace(before)
+    assert here is tracer and there is None
+
+
+@forks
+@pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="Python 3.12+")
+def test_no_line_is_monitored_in_a_process():
+    class Monitored:
+        def events(self):
+            return sys.monitoring.get_events(sys.monitoring.DEBUGGER_ID)
+
+    monitoring = sys.monitoring
+    monitoring.use_tool_id(monitoring.DEBUGGER_ID, "test")
+    monitoring.set_events(monitoring.DEBUGGER_ID, monitoring.events.LINE)
+    try:
+        assert parallel.Processes([Monitored(), Monitored()]).call("events") == [monitoring.events.LINE, 0]
+    finally:
+        monitoring.set_events(monitoring.DEBUGGER_ID, 0)
+        monitoring.free_tool_id(monitoring.DEBUGGER_ID)
+
+
 @forks
 def test_processes_use_one_blas_thread_each():
     team, _ = team_of(parallel.Processes, 3)

@@ -13,6 +13,8 @@ from operator import is_
 
 import numpy as np
 
+from minigpt_np.training.parallel import debugger_attached
+
 CALL_SECONDS = 2            # of computing, for one call of a learner's function
 WAIT_SECONDS = 10           # the same by the clock, for a call that sleeps, or a machine that is busy
 CHECK_SECONDS = 60          # for all that is asked about one exercise
@@ -74,13 +76,17 @@ def altered():
 # Named by sys.audit, when they happen: what leaves processes behind, or ends those of others.
 NO_PROCESSES = ("os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix_spawn", "os.spawn", "os.exec", "os.system",
                 "subprocess.Popen")
-NO_DEBUGGER = "{} calls the debugger. Take breakpoint() out; `check.py NAME --debug` opens pdb there."
+NO_DEBUGGER = ("{} reached a breakpoint, and there is no terminal here to stop at. Take it out; "
+               "`check.py NAME --debug` opens pdb there.")
 
 
 @contextmanager
 def time_limit(what):
-    """Raises TooLong when it has taken too long; where the system cannot (Windows), the process is ended later."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    """Raises TooLong when it has taken too long; not while somebody looks at it in a debugger.
+
+    Where the system cannot (Windows), the process is ended later.
+    """
+    if debugger_attached() or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
     rung = 0
@@ -155,7 +161,7 @@ class Process:
             self.close()
 
     def received(self):
-        if not self.connection.poll(CHECK_SECONDS):
+        if not self.connection.poll(None if debugger_attached() else CHECK_SECONDS):
             raise TooLong(f"It was still running after {CHECK_SECONDS} s, and was stopped.")
         try:
             value, error = self.connection.recv()

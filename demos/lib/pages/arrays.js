@@ -1,7 +1,7 @@
 // Arrays as tables of cells, with the signs between them, and what a chosen cell is the sum of.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const {arrays, tokens, ids, targets, steps, stops, writes, files} = data;
+const {arrays, tokens, ids, targets, steps, stops, accumulations, files} = data;
 const $ = id => document.getElementById(id);
 const DIGITS_UP_TO = 8;                 // columns; beyond, cells are narrow and without digits
 

@@ -1,13 +1,13 @@
 // Every line: the source, the arrays of a line, E and its gradient. What only prepares constants is folded.
 
 const shownSteps = steps.map((_, n) => n).filter(n => !steps[n].prepares);
-let stepNow = 0, sourceFile = null, litRows = [], writesDrawn = null;
+let stepNow = 0, sourceFile = null, litRows = [], accumulationsDrawn = null;
 
 const SAYS = {call: "is called with", line: "bound or changed by this line", return: "returned"};
 
 function showStep(n) {
   stepNow = shownSteps.findLast(k => k <= n) ?? shownSteps[0];
-  const step = steps[stepNow], write = writes.find(w => w.step === stepNow);
+  const step = steps[stepNow], accumulation = accumulations.find(w => w.step === stepNow);
   const place = shownSteps.indexOf(stepNow), folded = stepNow - (shownSteps[place - 1] ?? -1) - 1;
   const path = step.stack.map(([file, name, line]) => `${file} ${name}:${line}`);
   $("path").textContent = `${step.phase}: ${path.join(" › ")}`;
@@ -17,7 +17,7 @@ function showStep(n) {
   const box = $("arrays");
   box.replaceChildren();
   box.parentElement.querySelector(".readout").replaceChildren();
-  if (write) drawEquation(write.shows, box);
+  if (accumulation) drawEquation(accumulation.shows, box);
   else {
     drawGroup(SAYS[step.kind], step.binds, box);
     drawGroup("used by it, as it was before", step.reads, box);
@@ -30,7 +30,7 @@ function showStep(n) {
   $("where").textContent = `${step.phase}, step ${place + 1} of ${shownSteps.length}`;
   document.querySelectorAll("#map span").forEach(span =>
     span.classList.toggle("here", +span.dataset.from <= stepNow && stepNow < +span.dataset.to));
-  if (!timer || write) announce(step.headline);
+  if (!timer || accumulation) announce(step.headline);
 }
 
 function drawGroup(title, values, parent) {     // values: [name, place among arrays or text, axes]
@@ -59,19 +59,19 @@ function drawPages(name, what, axes, parent) {  // a matrix; of more axes, one f
 }
 
 function drawBoth() {                   // E, and dE as the sum of what has been accumulated so far
-  const done = writes.filter(w => w.step <= stepNow);
-  if (writesDrawn === done.length) return;
-  writesDrawn = done.length;
+  const done = accumulations.filter(w => w.step <= stepNow);
+  if (accumulationsDrawn === done.length) return;
+  accumulationsDrawn = done.length;
   const box = $("both");
   box.replaceChildren();
   box.parentElement.querySelector(".readout").replaceChildren();
-  const most = Math.max(...writes.flatMap(w => [w.contribution, w.after]).map(n => largest(arrays[n].values)));
+  const most = Math.max(...accumulations.flatMap(w => [w.contribution, w.after]).map(n => largest(arrays[n].values)));
   const part = (name, use, values, sign, more) => (
     {name, use, values, sign, rows: "tokens", columns: "", note: "", marked: [], scale: most, ...more});
   drawEquation([part("E", "", data.E, "", {scale: largest(arrays[data.E].values), note: "used at both ends"})], box);
-  const parts = writes.map((w, k) => part(`from the ${w.use}`, w.use, w.contribution, k ? "+" : "", {
+  const parts = accumulations.map((w, k) => part(`from the ${w.use}`, w.use, w.contribution, k ? "+" : "", {
     empty: k >= done.length, note: k < done.length ? "" : "nothing yet"}));
-  drawEquation([...parts, part("dE", "sum", done.length ? done[done.length - 1].after : writes[0].before, "=", {
+  drawEquation([...parts, part("dE", "sum", done.length ? done[done.length - 1].after : accumulations[0].before, "=", {
     of: done.length === 2 ? ["+", 0, 1] : []})], box);
 }
 
@@ -115,12 +115,12 @@ function fitMap() {                     // a name that does not fit is left out
   }
 }
 window.addEventListener("resize", fitMap);
-writes.forEach((write, n) => {
-  element("i", write.use, undefined, $("map")).style.left = `${100 * (write.step + 0.5) / steps.length}%`;
-  const button = element("button", `jump ${write.use}`, "①②"[n], $("line-buttons"));
-  element("span", "", ` ${write.use} → dE`, button);
-  button.title = `To the line that accumulates the gradient of E's use in the ${write.use}`;
-  button.addEventListener("click", () => go("step", write.step));
+accumulations.forEach((accumulation, n) => {
+  element("i", accumulation.use, undefined, $("map")).style.left = `${100 * (accumulation.step + 0.5) / steps.length}%`;
+  const button = element("button", `jump ${accumulation.use}`, "①②"[n], $("line-buttons"));
+  element("span", "", ` ${accumulation.use} → dE`, button);
+  button.title = `To the line that accumulates the gradient of E's use in the ${accumulation.use}`;
+  button.addEventListener("click", () => go("step", accumulation.step));
 });
 $("slider").max = shownSteps.length - 1;
 $("slider").addEventListener("input", () => go("step", shownSteps[$("slider").value]));

@@ -66,8 +66,8 @@ function sourceLine([text, marks], n) {         // marks: [from, to, class], in 
   return row;
 }
 function light(row, step) {
-  const write = writes.find(w => steps[w.step] === step);
-  row.className = "lit " + (write ? write.use : "");
+  const accumulation = accumulations.find(w => steps[w.step] === step);
+  row.className = "lit " + (accumulation ? accumulation.use : "");
   row.setAttribute("aria-current", "step");
 }
 function excerpt(step, pre) {           // some lines before and behind
