@@ -1,5 +1,5 @@
 """The sizes of a GPT, checked once, and the published ones by name."""
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from .checks import check_choice, check_flag, check_positive, check_rate, check_size, check_whole, show
 
@@ -34,6 +34,12 @@ class GPTConfig:
     resid_pdrop: float = 0.0
     layer_norm_eps: float = 1e-5
     activation: str = "gelu_tanh"
+
+    def __repr__(self):
+        """What makes it again: the sizes, and what is not as usual."""
+        shown = [field.name for field in fields(self)
+                 if type(field.default) is int or getattr(self, field.name) != field.default]
+        return f"GPTConfig({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     def __post_init__(self):
         checks = {name: check_size for name in ("vocab_size", "block_size", "n_head", "n_embd")}

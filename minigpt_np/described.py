@@ -18,7 +18,7 @@ def lines(value):
         return [f"{value.dtype} {value.shape}"]
     if isinstance(value, Described):
         module, name = type(value).__module__.split(".")[-1], type(value).__qualname__
-        return block(f"{module}.{name}", vars(value).items())
+        return block(f"{module}.Cache" if name == "Cache" else name, vars(value).items())     # every layer has a Cache
     return [repr(value)]
 
 
@@ -29,7 +29,7 @@ def block(title, fields):
     if len(one_line) <= COLUMNS and all(len(text) == 1 for _, text in shown):
         return [one_line]
     inside = [line for name, text in shown for line in (f"{name}: {text[0]}", *text[1:])]
-    return [f"{title}(", *(f"  {line}" for line in inside), ")"]
+    return [f"{title}:", *(f"  {line}" for line in inside)]
 
 
 def entries(fields):
@@ -41,14 +41,9 @@ def entries(fields):
         for i, entry in enumerate(field if len(field) <= ALIKE else field[:1]):
             yield f"{name}[{i}]", entry
         if len(field) > ALIKE:
-            yield f"{name}[1:]", More(len(field) - 1)
+            yield f"{name}[1:]", Words(f"{len(field) - 1} more like it")
 
 
-class More:
-    """Stands for the entries that are not shown."""
-
-    def __init__(self, n):
-        self.n = n
-
-    def __repr__(self):
-        return f"{self.n} more like it"
+class Words(str):
+    """Shown as it is, without quotes."""
+    __repr__ = str.__str__

@@ -43,7 +43,7 @@ class GPT:
         self.params = check_shapes("params", params, config)
 
     def __repr__(self):
-        return f"GPT({self.config}, {self.params.summary()})"
+        return f"GPT[{self.params.summary()}]{repr(self.config).removeprefix('GPTConfig')}"
 
     def forward(self, ids, targets=None, rng=None):
         """ids (B, T) integers, targets (B, T) integers or None -> logits (B, T, V), loss, cache.

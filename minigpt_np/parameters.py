@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 
 from .checks import refuse
-from .described import Described, block
+from .described import Described, Words, block
 from .files.names import state_dict
 
 
@@ -157,7 +157,8 @@ class Parameters(NamedArrays):
         return f"{self.flat.size:,} numbers, {self.flat.dtype}, {tie}"
 
     def __repr__(self):
-        fields = {"E": self.E, "P": self.P, "blocks": self.blocks, "norm": self.norm, "head": self.head}
+        head = Words("E") if self.head is self.E else self.head
+        fields = {"E": self.E, "P": self.P, "blocks": self.blocks, "norm": self.norm, "head": head}
         return "\n".join(block(f"Parameters[{self.summary()}]", fields.items()))
 
     def __reduce__(self):
