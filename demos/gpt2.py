@@ -133,8 +133,8 @@ def what_the_file_holds(folder, model, seconds):
                   f"{c.vocab_size * c.n_embd:,} of them E", "",
               f"    params.head is params.E    {tied}"]
     if tied:
-        lines += ["", "One array. Its row v is the vector that token v is looked up as, and the one",
-                  "that the output is multiplied with for token v's score."]
+        lines += ["", "One array. Its row v is what token v is looked up as, and what the output is",
+                  "multiplied by to score token v."]
     return lines
 
 
@@ -147,7 +147,7 @@ def rows_looked_up(ids, tokenizer):
 
 
 def write(ids, model, tokenizer, args):
-    """Print the prompt, as the model reads it, and its continuation as it comes -> all ids (T,)."""
+    """Print the prompt and its continuation as it comes -> all ids (T,)."""
     print("It goes on\n")
     start = time.perf_counter()
     new = writing.write(model, ids, args.tokens, tokenizer, temperature=args.temperature, do_sample=not args.greedy,
@@ -159,22 +159,21 @@ def write(ids, model, tokenizer, args):
 
 def what_is_nearest(ids, model, tokenizer, n):
     """The rows of the head whose products with the last position's output h are largest."""
-    read = ids[-model.config.block_size:]
-    logits, _, cache = model.forward(read[None])
-    logits, h, head = logits[0, -1].astype(float), cache.logits.h[-1], model.params.head
-    p = softmax(logits)
+    logits, _, cache = model.forward(ids[None, -model.config.block_size:])
+    scores, h, head = logits[0, -1].astype(float), cache.logits.h[-1], model.params.head
+    probs = softmax(scores)
     name = "E" if head is model.params.E else "head"
 
     lines = [f"After that the output h, {len(h)} numbers, scores highest with these rows of {name}", "",
              f"    {'row':>6}  {'token':12}  {f'h · {name}[row]':>12}  cosine  probability  "
-             "read so far"]
-    for v in np.argsort(-logits)[:n]:
-        cosine = logits[v] / np.sqrt((h @ h) * (head[v] @ head[v]))
+             "  looked up"]
+    for v in np.argsort(-scores)[:n]:
+        cosine = scores[v] / np.sqrt((h @ h) * (head[v] @ head[v]))
         times = np.count_nonzero(ids == v)
-        lines.append(f"    {v:>6}  {terminal.pad(text_of(v, tokenizer), 12)}  {logits[v]:>12.2f}  "
-                     f"{cosine:>6.2f}  {100 * p[v]:>9.1f} %  {times or '-':>11}")
-    again = "the row of E that wrote it" if name == "E" else "a row of E, another than wrote it"
-    return [*lines, "", f"Whichever is written next, it is then read as {again}."]
+        lines.append(f"    {v:>6}  {terminal.pad(text_of(v, tokenizer), 12)}  {scores[v]:>12.2f}  "
+                     f"{cosine:>6.2f}  {100 * probs[v]:>9.1f} %  {times or '-':>11}")
+    end = "the row of E that scored it" if name == "E" else "a row of E; it was scored by one of another matrix"
+    return [*lines, "", f"Whichever comes next is then looked up: it is {end}."]
 
 
 def text_of(v, tokenizer):

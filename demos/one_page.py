@@ -2,7 +2,7 @@
 
     python demos/one_page.py                # read it from top to bottom, run it, then step through it
 
-Beside a line: the shape it makes, and the file of minigpt_np/layers/ that holds it and what follows.
+Beside a line: the shape of its result and, where it changes, the file of minigpt_np/layers/ that has the same lines.
 T positions, V tokens, D numbers a token, H heads of K numbers (D = H K), L blocks. The backward half is the
 forward half from its end, line for line: where that made x, this makes dx, of the same shape: the gradient of
 the loss with respect to x. E is used twice, so two lines accumulate into dE: ① as the head, ② as the lookup.
@@ -42,8 +42,8 @@ def loss_and_gradient(ids, targets, params, H):
         qkv = n1 @ Wqkv + bqkv                                          # (T, 3D)    attention.py, linear.py
         q, k, v = qkv.reshape(T, 3, H, K).transpose(1, 2, 0, 3)         # (H, T, K)  each; causal.py
         scores = q @ k.swapaxes(1, 2) / np.sqrt(K) + causal_mask        # (H, T, T)
-        e = np.exp(scores - scores.max(2, keepdims=True))               # (H, T, T)  softmax.py
-        weights = e / e.sum(2, keepdims=True)                           # (H, T, T)
+        exp_scores = np.exp(scores - scores.max(2, keepdims=True))      # (H, T, T)  softmax.py
+        weights = exp_scores / exp_scores.sum(2, keepdims=True)         # (H, T, T)
         y = weights @ v                                                 # (H, T, K)  causal.py
         mixed = y.transpose(1, 0, 2).reshape(T, D)                      # (T, D)
         x = x + mixed @ Wout + bout                                     # (T, D)     attention.py, linear.py
@@ -60,8 +60,8 @@ def loss_and_gradient(ids, targets, params, H):
     xhat = (x - x @ mean) / std                                         # (T, D)
     h = gain * xhat + bias                                              # (T, D)
     logits = h @ E.T                                                    # (T, V)     logits.py: E once more
-    e = np.exp(logits - logits.max(1, keepdims=True))                   # (T, V)     softmax.py
-    probs = e / e.sum(1, keepdims=True)                                 # (T, V)
+    exp_logits = np.exp(logits - logits.max(1, keepdims=True))          # (T, V)     softmax.py
+    probs = exp_logits / exp_logits.sum(1, keepdims=True)               # (T, V)
     loss = -np.log(probs[np.arange(T), targets]).mean()                 # ()         cross_entropy.py
 
     # backwards --------------------------------------------------------- ../model.py
@@ -101,10 +101,10 @@ if __name__ == "__main__":
     ids, targets, V, T = row[:-1], row[1:], len(vocabulary), len(row) - 1
     params = new_parameters(V, T, D, L, np.random.default_rng(0))
     print(f"{TEXT}\nT = {T}, V = {V}, D = {D}, H = {H}, K = {D // H}, L = {L}")
-    for step in range(STEPS + 1):                                       # ../training/trainer.py
+    for i in range(STEPS + 1):                                          # ../training/trainer.py
         loss, grads = loss_and_gradient(ids, targets, params, H)
-        if step % 20 == 0:
-            print(f"step {step:3}  loss {loss:.4f}: the right token has a probability of {np.exp(-loss):.0%}")
+        if i % 20 == 0:
+            print(f"step {i:3}  loss {loss:.4f}: the right token gets about {np.exp(-loss):.0%}")
         for array, grad in zip(params, grads):                          # ../training/optim.py
             array -= LEARNING_RATE * grad
 

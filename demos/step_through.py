@@ -22,7 +22,7 @@ HELP = """\
 Enter       the next line
 f           on to the next layer's forward, or to where backward begins
 b           on to the next layer's backward
-            (a line that accumulates into dE stops either jump; back in time:
+            (both stop at a line that accumulates into dE; to go back, use
             demos/replay.py)
 NAME        print a name: x, cache.x, grads.W; E, dE and P are there everywhere
 p NAME      the same for a name that is also a command: p q
@@ -237,7 +237,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_arguments(parser)
     parser.add_argument("--auto", action="store_true",
-                        help="show every line and ask nothing, as in a pipe")
+                        help="show every line without asking (as always in a pipe)")
     args = parser.parse_args(argv)
     small = example_of(args)
     auto = args.auto or not (sys.stdin.isatty() and sys.stdout.isatty())

@@ -117,7 +117,7 @@ def parse(argv):
     add("--dropout", type=float, default=0.0)
     add("--micro-batches", type=int, default=1, help="pieces a batch goes through the model in (default 1)")
     add("--seed", type=int, default=0)
-    add("--threads", type=int, help="default: one for each core, and one alone under a debugger")
+    add("--threads", type=int, help="default: one per core; one under a debugger")
     add("--samples", type=int, default=2, help="texts to write at the end (default 2)")
     add("--prompt", help="how the samples begin (default: as the text does)")
     add("--out", metavar="FILE.npz", help="save the run here as it goes")

@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.charts import Bars, Lines, spread
 from lib.instruments import after_one, symmetric_share
-from lib.lab import TIED, UNTIED, Kind
+from lib.lab import Kind, at_depth
 from lib.report import in_seeds, verdict
 
 BRANCHES = {"attention": "attention only", "mlp": "MLP only"}
@@ -16,13 +16,6 @@ BRANCHES = {"attention": "attention only", "mlp": "MLP only"}
 
 def depths(settings):
     return sorted({0, 1, settings.layers, 2 * settings.layers})
-
-
-def at_depth(settings, L, tied):
-    """The kind of L blocks; of as many as the settings say, the one that all findings share."""
-    if L == settings.layers:
-        return TIED if tied else UNTIED
-    return Kind(f"{'tied' if tied else 'untied'}, L = {L}", layers=L, tied=tied)
 
 
 def one_branch(branch, tied):

@@ -116,11 +116,6 @@ def first_share(series, share):
     return int(np.argmax(way >= share))
 
 
-def learnt(numbers):
-    """The step by which nine tenths of what the direction holds in the end is there, in words."""
-    return spread([numbers["steps"][first_share(series, 0.9)] for series in numbers["over time"]], 0)
-
-
 def output_place(numbers):
     return "tied E" if "tied E" in numbers["R2"] else "untied output"
 

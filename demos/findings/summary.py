@@ -52,20 +52,20 @@ def first_block(n, lens):
     alone = gap[f"1, {e_alone.BRANCHES['mlp']}"]
     closes = e_alone.mlp_closes(gap)
     other = closes and np.all(gap["1"] > alone)
-    return (f"**The first MLP {'undoes' if closes else 'does not undo'} the tie**: with one MLP alone the gap between one matrix and two is "
-            f"{spread(alone, 2)} instead of {spread(gap['0'], 2)} nats (with a whole block {spread(gap['1'], 2)}"
-            f"{': what attention adds is a cost of another kind' if other else ''}). {turning(lens)}")
+    return (f"**The first MLP {'undoes' if closes else 'does not undo'} the tie**: one matrix is {spread(gap['0'], 2)} nats worse than two "
+            f"without a block, and {spread(alone, 2)} with an MLP alone (with a whole block {spread(gap['1'], 2)}"
+            f"{', for with attention the tie has another cost' if other else ''}). {turning(lens)}")
 
 
 def turning(n):
     name, model = turning_point.of(n, True)
     turn = turning_point.turns(model)
     ahead = spread(100 * np.array(model["read ahead"])[:, 0], 0)
-    begins = f"With {name}, the stream begins as the token read (ahead of the next at {ahead}% of positions), and"
+    begins = f"With {name}, the residual stream at first spells the token read (at {ahead}% of positions), and"
     if turn is None:
         return f"{begins} does not turn."
     where, share = turn
-    return f"{begins} {turning_point.named(model, where)} does {spread(100 * share, 0)}% of turning it."
+    return f"{begins} {turning_point.named(model, where)} does {spread(100 * share, 0)}% of the turn to the next."
 
 
 def why_an_output_embedding(three, four):

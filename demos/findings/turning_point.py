@@ -5,9 +5,9 @@ should spell that token until some sublayer turns it into the token to come.
 """
 import numpy as np
 
-from findings.e_alone import at_depth
 from lib.charts import Bars, Lines, spread
 from lib.instruments import lens, points, undoing
+from lib.lab import at_depth
 from lib.report import in_seeds, verdict
 
 

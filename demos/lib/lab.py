@@ -232,6 +232,13 @@ TIED = Kind("tied", watched=True)
 UNTIED = Kind("untied", tied=False, watched=True)
 
 
+def at_depth(settings, L, tied):
+    """The Kind of L blocks; with as many as the settings say, TIED or UNTIED, which all findings share."""
+    if L == settings.layers:
+        return TIED if tied else UNTIED
+    return Kind(f"{'tied' if tied else 'untied'}, L = {L}", layers=L, tied=tied)
+
+
 # ---- one run -------------------------------------------------------------------------------------
 
 class Task:

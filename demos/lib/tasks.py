@@ -61,7 +61,7 @@ def options(description, **defaults):
     add("--tie", action="store_true", default=None, help="tied only (default: tied, then untied)")
     add("--untie", dest="tie", action="store_false", help="untied only")
     add("--seed", type=int, default=0)
-    add("--threads", type=int, help="default: one for each core, and one alone under a debugger")
+    add("--threads", type=int, help="default: one per core; one under a debugger")
     return parser
 
 

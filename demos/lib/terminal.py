@@ -269,7 +269,7 @@ def number(value, scale, cell, colour):
     """A number in `cell` columns, with the decimals that `scale` calls for; exactly 0 is a dot."""
     if value == 0:
         return "·".rjust(cell)
-    digits = f"{value:.4f}" if 0.001 < scale < 10 else f"{value:.0e}"
+    digits = f"{value:.4f}" if 0.001 < scale < 10 else f"{value:.2f}" if 10 <= scale < 1000 else f"{value:.0e}"
     text = digits.rjust(cell)
     return f"\x1b[38;5;{214 if value > 0 else 39}m{text}\x1b[0m" if colour else text
 

@@ -284,7 +284,7 @@ def lookup_gradient(found):
         "lookup-gradient", "② E's gradient from its use as the lookup", "dE += one_hotᵀ dx",
         ["x = one_hot E is a product too. one_hotᵀ sends the gradient of each position back to the row that was looked "
          "up there, and to no other.",
-         "This is sparse: a row that was not read gets exactly 0, shown as a dot.",
+         "This is sparse: a row that was not looked up gets exactly 0, shown as a dot.",
          "And it is the same array: dE still holds what the head put there. Nothing is overwritten, the two are "
          "added."], n,
         [*product(accumulation), Shown("dE before", accumulation.before, "tokens", sign="; ", use="logits"),
@@ -304,7 +304,7 @@ def twice(found, ids, token):
     total = " + ".join(f"dx[{t}]" for t in where)
     return Stop(
         "twice", f"A row that is looked up {times}", f"dE[{token[row]}] += {total}",
-        [f"“{token[row]}” is read at positions {' and '.join(map(str, where))}. One row served {times}, so it gets "
+        [f"“{token[row]}” is looked up at positions {' and '.join(map(str, where))}. One row served {times}, so it gets "
          f"{number} gradients, and they are summed.",
          "A classic mistake: dE[ids] += dx. NumPy takes dE[ids], adds, and puts it back, so that of a repeated id only "
          f"the last addition survives. Here that would lose {' and '.join(f'dx[{t}]' for t in where[:-1])}.",

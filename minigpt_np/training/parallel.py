@@ -34,7 +34,7 @@ def cores():
 
 
 def worker_count(threads):
-    """threads, a whole number of at least 1, or ValueError; None: one for each core, and one alone under a debugger."""
+    """threads, a whole number of at least 1, or ValueError; None: one per core; one under a debugger."""
     if threads is not None:
         return check_size("threads", threads)
     if debugger_attached():

@@ -43,4 +43,4 @@ def test_every_file_of_the_package_is_in_the_readme_s_tree():
     tree, = re.findall(r"```\n(minigpt_np/.*?)```", text, re.DOTALL)
     core = [*(ROOT / "minigpt_np").glob("*.py"), *(ROOT / "minigpt_np" / "layers").glob("*.py")]
     missing = {path.name for path in core if path.name not in tree}
-    assert missing == {"__init__.py", "constants.py", "deferred.py"}
+    assert missing == {"__init__.py"}

@@ -374,6 +374,22 @@ def test_without_hypothesis_it_says_what_to_install(folder, monkeypatch):
         check.main(["--folder", str(folder)])
 
 
+def test_in_a_debugger_there_is_time_to_look(folder, capsys, monkeypatch):
+    """Any tracer is one, as for the package: in the process of the answer, too."""
+    for seconds in ("CALL_SECONDS", "WAIT_SECONDS", "CHECK_SECONDS"):
+        monkeypatch.setattr(isolation, seconds, 0.01)
+    waits = "import time\n    if 'waited' not in globals():\n        globals()['waited'] = time.sleep(0.1)\n    return dy *"
+    learners.write(folder, **plain(gelu=("return dy *", waits)))
+    before = sys.gettrace()
+    sys.settrace(lambda *_: None)
+    try:
+        status, text = printed(capsys, folder, "gelu")
+    finally:
+        sys.settrace(before)
+    assert status == 0, text
+    assert printed(capsys, folder, "gelu")[0] == 1
+
+
 # ---- the end -------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("style, D", [(0, 32), (-1, 8)])

@@ -45,7 +45,7 @@ def test_the_tie_is_shown_as_it_is(tmp_path, capsys, tied, norm):
     assert f"params.head is params.E    {tied}" in text
     assert ("lm_head.weight is not in it" in text) == tied
     assert ("two matrices of different numbers" in text) == (not tied)
-    assert ("the row of E that wrote it" in text) == tied
+    assert ("the row of E that scored it" in text) == tied
     assert f"{model.params.flat.size:,} numbers" in text
     assert "te.weight  260 x 8" in text or "tokens_embed.weight  260 x 8" in text
 

@@ -4,6 +4,7 @@ import json
 import os
 import pdb
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,17 @@ def test_a_recipe_typed_literally_shows_what_it_says(program, session):
         rest = iter(answer)
         for line in said.splitlines()[1:]:
             assert any(line == other for other in rest), f"after {command!r}, expected {line!r} in {answer}"
+
+
+def test_the_page_is_stepped_through_line_by_line():
+    command, = re.findall("    (python -m pdb -c .+)\n", README)
+    _, *arguments = shlex.split(command)
+    done = subprocess.run([sys.executable, *arguments], input="next\n\n\nquit\n", capture_output=True, text=True,
+                          encoding="utf-8", cwd=ROOT,
+                          env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "HOME": os.devnull})
+    lines, first = inspect.getsourcelines(one_page.loss_and_gradient)
+    at = [int(number) for number in re.findall(r"one_page.py\((\d+)\)loss_and_gradient", done.stdout)]
+    assert at == [first + 2, first + 3, first + 4, first + 5] and "E, P" in lines[2]
 
 
 def test_there_are_recipes_for_the_page_for_the_gradient_of_E_and_for_a_training_step():
