@@ -2,6 +2,7 @@
 gives the same wrong numbers, input after input. (So: spoilers below.)
 """
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 
 import numpy as np
@@ -445,7 +446,7 @@ def attention(of, masked=True, forward_scale=None, scale=None, kind="right"):
     """A formula for dq, dk or dv with something changed: `scale` and `forward_scale` are functions of H, K;
     `kind` is softmax_gradient's."""
     def formula(right, dy, q, k, v):
-        H, T, K = q.shape[1:]
+        _, H, _, K = q.shape
         w = weights(q, k, (forward_scale or standard)(H, K), masked)
         dscores = softmax_gradient(w, dy @ v.swapaxes(2, 3), kind) * (scale or forward_scale or standard)(H, K)
         return {"dq": dscores @ k, "dk": dscores.swapaxes(2, 3) @ q, "dv": w.swapaxes(2, 3) @ dy}[of]
@@ -487,9 +488,12 @@ CAUSAL = [Mistake(of, text, attention(of, **change)) for text, change in [
 
 # ---- 11 and 12: put together ---------------------------------------------------------------------
 
-def block_mistake(text, **changes):
-    return Mistake("all", text, answer=lambda case: block_gradients(case.dout, **case.inputs, **changes))
+def composed_mistake(gradients, text, **changes):
+    """What comes of block_gradients or model_gradients with something changed."""
+    return Mistake("all", text, answer=lambda case: gradients(case.dout, **case.inputs, **changes))
 
+
+block_mistake = partial(composed_mistake, block_gradients)
 
 BLOCK = [
     block_mistake("The ways past both branches are forgotten: x + f(x) gives dy + what f sends back.",
@@ -520,9 +524,7 @@ BLOCK = [
 ]
 
 
-def model_mistake(text, **changes):
-    return Mistake("all", text, answer=lambda case: model_gradients(case.dout, **case.inputs, **changes))
-
+model_mistake = partial(composed_mistake, model_gradients)
 
 MODEL = [
     model_mistake("Only the head's use of E is in dE: the lookup's has to be added to the same array.", lookup=0),
