@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 import learners
+from checker.isolation import Process
 from learners.students import STUDENTS
 
 TABLE = Path(learners.__file__).with_name("wrong.txt")
@@ -33,13 +34,23 @@ def changed(exercise, *edits):
 
 MUTANTS = [(exercise, name, (right, wrong)) for exercise, right, wrong, name in table()]
 WRONG = MUTANTS + [(exercise, name, edits) for exercise, rows in STUDENTS.items() for name, *edits in rows]
+EXERCISES = tuple(dict.fromkeys(row[0] for row in WRONG))
 
 
-@pytest.mark.parametrize("exercise", dict.fromkeys(row[0] for row in WRONG))
-def test_a_wrong_answer_is_wrong_and_has_its_own_name_or_none(exercise):
+@pytest.fixture(scope="module")
+def named():
+    """exercise -> the names_of each of its wrong answers, in a process for each exercise, all at once."""
+    answers = {exercise: [changed(exercise, *edits) for other, _, edits in WRONG if other == exercise]
+               for exercise in EXERCISES}
+    processes = {exercise: Process(learners.names_of_all, exercise, answers[exercise]) for exercise in EXERCISES}
+    return {exercise: process.result() for exercise, process in processes.items()}
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_a_wrong_answer_is_wrong_and_has_its_own_name_or_none(exercise, named):
     failures = []
-    for _, name, edits in (row for row in WRONG if row[0] == exercise):
-        texts = learners.names_of(exercise, changed(exercise, *edits))
+    rows = [row for row in WRONG if row[0] == exercise]
+    for (_, name, edits), texts in zip(rows, named[exercise], strict=True):
         if texts is None:
             failures.append((edits[1], "it passes"))
         elif not (any(name in text for text in texts) if name else not texts):

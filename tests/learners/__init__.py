@@ -71,6 +71,11 @@ def remembering(mistake):
     return replace(mistake, answer=cache(mistake.answer)) if mistake.answer else mistake
 
 
+def names_of_all(name, answers):
+    """names_of each."""
+    return [names_of(name, answer) for answer in answers]
+
+
 def names_of(name, answer):
     """The texts of a wrong answer's verdict, on any small case that shows it; None if the answer passes."""
     pieces, _ = right_pieces(name)
