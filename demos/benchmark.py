@@ -1,11 +1,13 @@
-"""How long a training step takes, beside the matrix products in it alone, and where the time goes.
+"""How long a training step takes, beside the matrix products in it alone, and
+where the time goes.
 
     python demos/benchmark.py                       # all four shapes
     python demos/benchmark.py --shape shakespeare-cpu --steps 200
     python demos/benchmark.py --threads 1 --json    # one JSON object a shape
 
-A step is forward, backward, clipping and AdamW, in float32 without dropout, on random tokens. Its
-products alone are the limit: no trainer that multiplies with the same BLAS can be faster.
+A step is forward, backward, clipping and AdamW, in float32 without dropout, on
+random tokens. Its products alone are the limit: no trainer that multiplies
+with the same BLAS can be faster.
 """
 import argparse
 import json
@@ -51,7 +53,7 @@ def main(argv=None):
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=SHAPES, help="one shape (default: all)")
+    parser.add_argument("--shape", choices=SHAPES, metavar="NAME", help=f"{', '.join(SHAPES)} (default: all)")
     parser.add_argument("--steps", type=int, help="timed steps (default: about ten seconds of them)")
     parser.add_argument("--threads", type=int, help="default: one for each core")
     parser.add_argument("--json", action="store_true", help="one JSON object a shape")

@@ -1,4 +1,4 @@
-"""How many numbers a GPT holds, how many of them are E, and what tying E saves. All on paper.
+"""How many numbers a GPT holds, how many are E, and what tying E saves: on paper.
 
     python demos/count_parameters.py
     python demos/count_parameters.py gpt2 gpt2-xl

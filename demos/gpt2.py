@@ -1,12 +1,13 @@
-"""Open a checkpoint, see that one matrix E serves both ends, let it write, and see what E has to do
-with what it writes.
+"""Open a checkpoint, see that one matrix E serves both ends, let the model write,
+and see what E has to do with what it writes.
 
     python demos/gpt2.py --model FOLDER --prompt "The matrix"
-    python demos/gpt2.py                                    # a small model, trained on the spot
+    python demos/gpt2.py                  # a small model, trained on the spot
 
-FOLDER holds config.json, model.safetensors (or shards and their index), and the tokenizer: vocab.json
-and merges.txt, or tokenizer.json: what Hugging Face's hub has of GPT-2 and GPT-1 (openai-gpt), what
-transformers saves, and what demos/train_text.py --tokenizer bpe --export writes.
+FOLDER holds config.json, model.safetensors (or shards and their index), and
+the tokenizer: vocab.json and merges.txt, or tokenizer.json: what Hugging
+Face's hub has of GPT-2 and GPT-1 (openai-gpt), what transformers saves, and
+what demos/train_text.py --tokenizer bpe --export writes.
 """
 import argparse
 import tempfile

@@ -1,25 +1,26 @@
-"""How can one matrix do both jobs? The answer, in eight findings on small GPTs trained on real text.
+"""How can one matrix do both jobs? Eight findings on small GPTs and real text.
 
-    python demos/one_matrix.py                          # the answer, then the details; minutes
-    python demos/one_matrix.py --part 2 5 --quick       # two findings, small, one seed: under a minute
-    python demos/one_matrix.py --html one_matrix.html   # as a page
-    python demos/one_matrix.py --model FOLDER           # GPT-2's folder, or any like it: no training
-    python demos/one_matrix.py --from demos/findings/numbers.json --html one_matrix.html    # nor here
+    python demos/one_matrix.py                     # the answer, then details
+    python demos/one_matrix.py --part 2 5 --quick  # two findings, one seed
+    python demos/one_matrix.py --html out.html     # as a page
+    python demos/one_matrix.py --model FOLDER      # GPT-2, or any like it
+    python demos/one_matrix.py --from demos/findings/numbers.json
 
  1  What E alone cannot do: models without a block.
- 2  Where the token read gives way to the token predicted: the logit lens, sublayer by sublayer.
+ 2  Where the token read gives way to the token predicted: the logit lens.
  3  Who moves E, and when: the gradient's two contributions, and Adam's steps.
- 4  Is that why a tied E is an output embedding? The lookup's gradient, multiplied.
- 5  Where likelihood lives: a direction, when it is learnt, and surgery along it.
+ 4  Is that why E is an output embedding? The lookup's gradient, multiplied.
+ 5  Where likelihood lives: a direction, when it is learnt, and surgery on it.
  6  Does magnitude matter? Rows scaled at one end only.
  7  A tie done wrong: two copies, two pairs of moments.
  8  What tying costs, and when it pays.
 
-E is V x D; row v is token v's vector. Untied, E is looked up and a second matrix is the head. A
-number is the mean over the seeds ± the standard deviation. AdamW has no weight decay here: nothing
-but the two gradients moves E. Each kind of model has the best learning rate of a sweep. The sweep and
-part 8's lengths and sizes, which take long, are those committed in demos/findings/numbers.json; --full
-repeats them.
+E is V x D; row v is token v's vector. Untied, E is looked up and a second
+matrix is the head. A number is the mean over the seeds ± the standard
+deviation. AdamW has no weight decay here: nothing but the two gradients moves
+E. Each kind of model has the best learning rate of a sweep. The sweep and part
+8's lengths and sizes, which take long, are those committed in
+demos/findings/numbers.json; --full repeats them.
 """
 import argparse
 import json
@@ -71,7 +72,7 @@ def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--part", type=int, nargs="+", choices=FINDINGS, help="findings, by number (default: all)")
-    add("--quick", action="store_true", help="a smaller model, fewer steps, one seed: to see what there is to see")
+    add("--quick", action="store_true", help="a smaller model, fewer steps, one seed: what there is to see, not what is found")
     add("--full", action="store_true", help="search the learning rates again, and part 8 over lengths and V/D: hours")
     add("--full-seeds", type=int, metavar="N", help="of part 8's lengths and V/D (default: as --seeds)")
     add("--model", metavar="FOLDER", help="look at this model, as GPT.from_pretrained opens it; trains nothing")
@@ -205,12 +206,16 @@ def tell(numbers):
     if "model" in about:
         report.say(about["model"])
     else:
+        usual = all(about[name] == value for name, value in asdict(Settings()).items())
         report.say(
             f"{about['source']}: {about['training']:,} tokens to train on and {about['validation']:,} to validate, V = {about['V']}; "
             f"L = {about['layers']}, H = {about['heads']}, D = {about['width']}, T = {about['block']}, {about['steps']} steps of "
             f"{about['batch']} sequences, AdamW; seed{'s' * (len(about['seeds']) > 1)} {', '.join(map(str, about['seeds']))}; "
             + (f"learning rate {about['lr']:g}." if about["lr"] else "each kind at the best learning rate of a sweep"
-               + ("." if all(about[name] == value for name, value in asdict(Settings()).items()) else " of the default model.")))
+               + ("." if usual else " of the default model.")))
+        if not usual:
+            report.say("README.md's findings are of other settings and of three seeds. What is smaller or shorter need not show "
+                       "them: this is to see how they are measured.")
     for key in sorted(findings, key=int):
         module = FINDINGS[int(key)]
         report.finding(int(key), *module.answer(findings[key]))

@@ -115,5 +115,5 @@ if __name__ == "__main__":
     expected = model.backward(model.forward(ids[None], targets[None])[2]).named().values()
     _, grads = loss_and_gradient(ids, targets, params, H)
     worst = max(np.max(np.abs(a - b)) / np.max(np.abs(b)) for a, b in zip(grads, expected, strict=True))
-    print(f"The package's gradient is the same: every array within {worst:.0e} of its largest number.")
+    print(f"The package's gradient is the same: all within {worst:.0e} of an array's largest.")
     assert worst < 1e-12

@@ -1,10 +1,12 @@
-"""Teach a GPT to sort digits, as minGPT's demo.ipynb does: 0 2 1 0 1 0 -> 0 0 0 0 1 1
+"""Teach a GPT to sort digits, as minGPT's demo.ipynb does:
+0 2 1 0 1 0 -> 0 0 0 0 1 1
 
-    python demos/sort.py                        # six digits of four kinds, tied and then untied
+    python demos/sort.py                        # tied and then untied
     python demos/sort.py --untie --digits 3     # one of the two; other sizes
-    python demos/sort.py --threads 1            # all in this process, to be stepped through
+    python demos/sort.py --threads 1            # to be stepped through
 
-A quarter of all inputs is held out: the model never sees them before it is scored.
+A quarter of all inputs is held out: the model never sees them before it is
+scored.
 """
 import numpy as np
 

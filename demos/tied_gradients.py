@@ -464,7 +464,7 @@ def largest(*arrays):
 
 def norm(array):
     """Its norm as text."""
-    return f"{statistics.norm(array):.2g}"
+    return f"{statistics.norm(array):#.2g}"
 
 
 def plural(n, thing):
@@ -645,6 +645,7 @@ def main(argv=None):
     print("\n".join(report(lesson, style)))
     if o.html:
         save(o.html, html(lesson))
+        print(f"As a page: {o.html}")
     return 0 if all(agrees(check) for check in lesson.checks) else 1
 
 

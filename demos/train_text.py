@@ -1,12 +1,12 @@
-"""Train a GPT on text, by default the English prose in which CPython documents itself.
+"""Train a GPT on text, by default the prose in which CPython documents itself.
 
-    python demos/train_text.py                          # nanoGPT's CPU configuration, 2000 steps
-    python demos/train_text.py --text FILE --untie      # your text, two matrices instead of one
-    python demos/train_text.py --out out/run.npz        # saves as it goes; Ctrl-C saves and stops
-    python demos/train_text.py --resume out/run.npz     # goes on, bit for bit, where that run stopped
-    python demos/train_text.py --recipe nanogpt         # exactly as nanoGPT trains that configuration
-    python demos/train_text.py --export out/model       # a folder that transformers opens, too
-    python demos/train_text.py --html out/run.html      # the film of the training, a page
+    python demos/train_text.py                       # nanoGPT's CPU model
+    python demos/train_text.py --text FILE --untie   # your text, two matrices
+    python demos/train_text.py --out out/run.npz     # saves; so does Ctrl-C
+    python demos/train_text.py --resume out/run.npz  # goes on, bit for bit
+    python demos/train_text.py --recipe nanogpt      # just as nanoGPT does it
+    python demos/train_text.py --export out/model    # for transformers, too
+    python demos/train_text.py --html out/run.html   # the film of the training
 """
 import argparse
 import copy

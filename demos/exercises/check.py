@@ -1,8 +1,8 @@
 """The exercises: which are done, and the smallest input that proves one wrong.
 
-    python demos/exercises/check.py           which are done; puts the files here
-    python demos/exercises/check.py lookup    what is wrong in lookup.py; 2 and
-                                              lookup.py mean the same
+    python demos/exercises/check.py         which are done; puts the files here
+    python demos/exercises/check.py lookup  what is wrong in lookup.py; 2 and
+                                            lookup.py mean the same
 
 Begin with slope.py in this folder, then write `backward` in linear.py,
 lookup.py, ... Hypothesis looks for an input on which it disagrees with the

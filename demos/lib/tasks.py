@@ -92,10 +92,10 @@ def solve(exercise, args, show):
         scores[name] = tuple(score(model, exercise, which, args.seed)
                              for which in (exercise.held_out, ~exercise.held_out))
         show(model)
-    print()
+    print("\nAnswered right:")
     for name, of_each in scores.items():
         print(f"{name + ':':8}", ", ".join(
-            f"{right:,} of {of:,} {what} right ({right / of:.2%})"
+            f"{right:,} of {of:,} {what} ({right / of:.2%})"
             for (right, of), what in zip(of_each, ("held out", "trained on"))))
     return scores
 

@@ -1,4 +1,5 @@
 """What the demos share: pictures of matrices in a terminal, and errors without tracebacks."""
+import bdb
 import os
 import re
 import shutil
@@ -37,6 +38,7 @@ def run(main):
     What is wrong with the user's input (see is_of_input) is one message on stderr and exit status 2.
     Ctrl-C is status 130; that a pipe was closed, as by `| head`, is no error.
     """
+    debugged = sys.gettrace() is not None
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")        # the shades, whatever the locale
     try:
@@ -47,6 +49,10 @@ def run(main):
         status = 0
     except KeyboardInterrupt:
         status = 130
+    except bdb.BdbQuit:                                 # q at a breakpoint() of the reader's
+        if debugged:
+            raise
+        status = 1
     except (ValueError, OSError, MemoryError) as error:
         if not is_of_input(error):
             raise

@@ -289,6 +289,7 @@ class Walk:
         elif event == "return":
             self.step("line" if arg is None else "return", arg)
             self.stack.pop()
+            visitor = self.visitor          # one who came at this very return sees it, too
         if visitor is not None:
             visitor.trace_dispatch(frame, event, arg)
         return self.trace

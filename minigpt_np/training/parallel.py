@@ -38,7 +38,7 @@ def worker_count(threads):
     if threads is not None:
         return check_size("threads", threads)
     if debugger_attached():
-        say_once("A debugger is attached, so one thread does all the work (pass threads=N for more).")
+        say_once("A debugger is attached, so one thread does all the work (threads=N, a demo's --threads N, for more).")
         return 1
     return cores()
 
@@ -188,7 +188,9 @@ def detach_debugger():
     monitoring = getattr(sys, "monitoring", None)
     if monitoring and monitoring.get_tool(monitoring.DEBUGGER_ID):
         monitoring.set_events(monitoring.DEBUGGER_ID, 0)
-    sys.breakpointhook = bdb.Bdb.set_trace = refuse_breakpoint         # breakpoint(), and pdb.set_trace()
+    bdb.Bdb.set_trace = refuse_breakpoint               # pdb.set_trace()
+    if os.environ.get("PYTHONBREAKPOINT") != "0":       # by which breakpoint() does nothing
+        sys.breakpointhook = refuse_breakpoint
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -213,7 +215,7 @@ def serve(member, connection):
                 connection.send((getattr(member, method)(*arguments), None, ""))
             except bdb.BdbQuit:
                 error = RuntimeError("a breakpoint was reached in a worker process, where a debugger cannot stop; "
-                                     "with threads=1 everything runs in this process")
+                                     "with threads=1 (a demo's --threads 1) everything runs in this process")
                 connection.send((None, error, traceback.format_exc()))
             except Exception as error:
                 connection.send((None, error, traceback.format_exc()))

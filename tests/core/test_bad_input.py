@@ -54,12 +54,18 @@ def test_ids_longer_than_block_size():
 @pytest.mark.parametrize("ids, given", [
     ([[0, 1], [2]], "rows of lengths [1, 2] given"),
     ([np.array([0, 1]), np.array([2])], "rows of lengths [1, 2] given"),
-    ([[0, [1]]], "given"),
+    ([[0, [1]]], "[[0, [1]]] given"), ([[0, 1], 2], "[[0, 1], 2] given"),
 ])
 def test_prompts_of_unequal_length(ids, given):
     for use in (MODEL.forward, lambda ids: MODEL.generate(ids, 1)):
         with refused("ids", given, "all of its rows of one length"):
             use(ids)
+
+
+@pytest.mark.parametrize("seed", [True, np.False_])
+def test_a_seed_is_no_flag(seed):
+    with refused("seed", f"{seed!r} given", "a whole number of at least 0"):
+        GPT(MODEL.config, seed)
 
 
 @pytest.mark.parametrize("ids", [

@@ -98,6 +98,7 @@ def test_a_repr_has_names_dtypes_and_shapes_and_no_numbers_of_arrays(case):
     assert f"head: float64 {(config.vocab_size, config.n_embd)}" in repr(cache)
     tie = "head is E" if config.tie_embeddings else "head is not E"
     assert tie in repr(case.model) and tie in repr(case.model.params)
+    assert ("\n  head: E" in repr(case.model.params)) == config.tie_embeddings
 
 
 def test_a_whole_cache_and_the_arguments_of_backward_fit_a_screen():

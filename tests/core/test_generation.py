@@ -302,6 +302,12 @@ def test_frequencies_of_generated_tokens_are_the_model_s_probabilities(seed, tem
     assert_frequencies(tokens, p)
 
 
+def test_the_temperature_is_1_unless_given():
+    model, ids = with_large_weights(SMALL, 0), np.tile([[2, 5]], (500, 1))
+    for use in (model.generate, lambda *args, **options: np.stack(list(model.stream(*args, **options)))):
+        assert (use(ids, 3, do_sample=True, seed=0) == use(ids, 3, 1.0, True, seed=0)).all()
+
+
 # ---- bad input -----------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name, bad", [

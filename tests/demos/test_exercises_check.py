@@ -106,6 +106,12 @@ def test_of_a_learners_error_only_the_own_line_is_shown(folder, capsys):
     assert "Traceback" not in text and "site-packages" not in text
 
 
+def test_of_factors_that_do_not_fit_it_says_what_fits(folder, capsys):
+    learners.write(folder, **plain(linear=("dy @ W.T", "W @ dy")))
+    status, text = printed(capsys, folder, "linear")
+    assert status == 1 and "ValueError: matmul" in text and "takes as many columns of A as B has rows" in text
+
+
 def test_what_is_printed_on_the_smallest_input_is_shown(folder, capsys):
     learners.write(folder, **plain(gelu=("return dy *", "print('x is', x)\n    return -dy *")))
     status, text = printed(capsys, folder, "gelu")

@@ -127,6 +127,12 @@ def test_the_package_has_an_answer_to_be_shown(name, tmp_path):
     assert all(len(line) <= 80 for line in text.splitlines())
 
 
+def test_a_comment_too_long_for_a_line_goes_on_as_a_comment():
+    lines = show.code(["    # " + "word " * 20, "    x = 1  # " + "why " * 20, "    return " + "a + " * 30 + "b"])
+    assert all(len(line) <= 80 for line in lines)
+    assert [line.strip()[:2] for line in lines] == ["# ", "# ", "# ", "# ", "x ", "re", "a "]
+
+
 # ---- what the checker knows ----------------------------------------------------------------------
 
 @pytest.mark.parametrize("exercise", [e for e in WHOLE if e.needs], ids=lambda e: e.name)

@@ -1,10 +1,13 @@
 """demos/lib/terminal.py: which errors are one line, and which keep their traceback."""
+import bdb
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from lib import terminal
 
 DEMOS = Path(__file__).resolve().parents[2] / "demos"
 # A layer as someone has left it who is editing it, then the demo as from the command line.
@@ -37,6 +40,22 @@ def test_a_mistake_in_a_layer_keeps_its_traceback(line, demo):
     assert done.returncode == 1
     assert "Traceback" in done.stderr and ", in backward" in done.stderr
     assert "ValueError: " in done.stderr and f"{demo[0]}: error:" not in done.stderr
+
+
+@pytest.mark.parametrize("debugged", [False, True])
+def test_q_at_a_breakpoint_ends_the_program_quietly(debugged):
+    """But in a debugger that was there before, it is that debugger's."""
+    def main():
+        raise bdb.BdbQuit
+
+    before = sys.gettrace()
+    sys.settrace((lambda *_: None) if debugged else None)
+    try:
+        with pytest.raises(bdb.BdbQuit if debugged else SystemExit) as left:
+            terminal.run(main)
+    finally:
+        sys.settrace(before)
+    assert debugged or left.value.code == 1
 
 
 @pytest.mark.parametrize("arguments, message", [

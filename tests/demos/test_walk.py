@@ -231,6 +231,18 @@ def test_d_is_pdb_at_that_frame_and_c_comes_back(capsys):
     assert headings(capsys.readouterr().out)[-2:] == ["layers/lookup.py forward"] * 2
 
 
+def test_pdb_opened_where_a_layer_returns_goes_on_in_its_caller(capsys):
+    said = io.StringIO()
+
+    def debugger(found):
+        return step_through.Visit(found, stdin=io.StringIO("n\nn\nc\n"), stdout=said)
+
+    driven(["b", "b", "b", "", "d", "q"], debugger)
+    assert "-> return dlogits @ cache.head" in said.getvalue() and "--Return--" in said.getvalue()
+    assert "-> dx = dh" in said.getvalue()
+    assert headings(capsys.readouterr().out)[-1].startswith("model.py backward")
+
+
 @pytest.mark.parametrize("lines, numbers", [(24, 1), (60, 3)])
 def test_both_lines_that_accumulate_into_dE_fit_the_screen_with_their_numbers(capsys, monkeypatch, lines, numbers):
     monkeypatch.setenv("LINES", str(lines))

@@ -135,6 +135,18 @@ def test_a_breakpoint_in_a_process_is_an_error_that_says_what_to_do_and_takes_no
 
 
 @forks
+def test_where_breakpoint_does_nothing_it_does_nothing_in_a_process(monkeypatch):
+    class Member:
+        def stop(self):
+            breakpoint()
+            return "on"
+
+    monkeypatch.setenv("PYTHONBREAKPOINT", "0")
+    monkeypatch.setattr(sys, "breakpointhook", sys.__breakpointhook__)
+    assert parallel.Processes([Member(), Member()]).call("stop") == ["on", "on"]
+
+
+@forks
 def test_no_line_is_traced_in_a_process():
     class Traced:
         def tracer(self):

@@ -196,7 +196,11 @@ def raised(what, error, function):
     else:
         lead = f"{what} raised an error."
     place = [own_line(f.filename, f.lineno, f.line) for f in own_frames(error, function)[-1:]]
-    return "\n".join([lead, *place, cut(message(error), COLUMNS * 3)])
+    hint = [MATMUL] if isinstance(error, ValueError) and "matmul" in str(error) else []
+    return "\n".join([lead, *place, cut(message(error), COLUMNS * 3), *hint])
+
+
+MATMUL = "A @ B takes as many columns of A as B has rows: which order, and which transpose, give the shape of the result?"
 
 
 def message(error):

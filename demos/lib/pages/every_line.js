@@ -26,8 +26,8 @@ function showStep(n) {
     ? "The walk is over: dE holds both contributions." : "This line binds and changes no array.", box);
   drawBoth();
   $("slider").value = place;
-  $("slider").setAttribute("aria-valuetext", `step ${place + 1} of ${shownSteps.length}, ${step.phase}`);
-  $("where").textContent = `${step.phase}, step ${place + 1} of ${shownSteps.length}`;
+  $("slider").setAttribute("aria-valuetext", `step ${stepNow + 1} of ${steps.length}, ${step.phase}`);
+  $("where").textContent = `${step.phase}, step ${stepNow + 1} of ${steps.length}`;
   document.querySelectorAll("#map span").forEach(span =>
     span.classList.toggle("here", +span.dataset.from <= stepNow && stepNow < +span.dataset.to));
   if (!timer || accumulation) announce(step.headline);

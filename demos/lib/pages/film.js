@@ -140,7 +140,7 @@ function film(root, data) {
       }));
     });
     tableRows.forEach((line, r) => { line.className = r === chosen ? "chosen" : ""; });
-    find(".scales").textContent = `Strongest: ${three(scaleOf("E", frame))} in E, `
+    find(".scales").textContent = `The darkest shade: ${three(scaleOf("E", frame))} in E, `
       + `${three(scaleOf("logits", frame))} in both contributions.`;
   }
   function short(value, scale) {        // digits in a cell: in units of the scale's power of ten

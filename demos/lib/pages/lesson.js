@@ -10,10 +10,10 @@ function lesson(data) {
   }
 
   const fromLogits = (v, d) => positions.map(t => ({use: "logits", t, share: data.dlogits[t][v] * data.h[t][d],
-    what: data.targets[t] === v ? `${data.names[v]} is to predict: (p ${MINUS} 1)/T · h`
-      : `after ${data.names[data.ids[t]]}: p/T · h`}));
+    what: data.targets[t] === v ? `“${data.names[v]}” is to predict: (p ${MINUS} 1)/T · h`
+      : `after “${data.names[data.ids[t]]}”: p/T · h`}));
   const fromLookup = (v, d) => positions.filter(t => data.ids[t] === v).map(t => ({
-    use: "lookup", t, share: data.dx[t][d], what: `${data.names[v]} is looked up: dx`}));
+    use: "lookup", t, share: data.dx[t][d], what: `“${data.names[v]}” is looked up: dx`}));
 
   function tell(use, v, d) {
     const logits = use === "lookup" ? [] : fromLogits(v, d), lookup = use === "logits" ? [] : fromLookup(v, d);
