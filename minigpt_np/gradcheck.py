@@ -1,4 +1,4 @@
-"""Is this gradient right? Checks for any function of NumPy arrays. Knows NumPy only.
+"""Is this gradient right? Checks for any function of NumPy arrays; of GPTs it knows nothing.
 
 Everywhere here `f` takes no arguments and returns one number, computed from arrays that it reads
 afresh at each call. A check moves those same arrays in place, calls f(), and puts every number
