@@ -68,7 +68,7 @@ def main(argv=None):
         run.restore(saved)
     about = (f"{len(text):,} characters, {len(tokens):,} tokens, {tokenizer.vocab_size} distinct; "
              f"{model.params.flat.size:,} parameters, E {'tied' if args.tie else 'and head apart'}; "
-             f"{trainer.threads} threads")
+             f"{trainer.threads} thread{'s' * (trainer.threads != 1)}")
     try:
         done = train(run, validation, about)
     except FloatingPointError as error:
@@ -266,7 +266,7 @@ def train(run, validation, about):
     progress = Progress(args.steps)
     last_save, last_step = time.monotonic(), None
     with Interruptible() as interrupt:
-        progress.line(about)
+        progress.line("\n".join(terminal.paragraph(about)))
         while trainer.steps < args.steps and not interrupt.asked:
             start = time.perf_counter()
             ids, targets = run.batch(run.rng)

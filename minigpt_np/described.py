@@ -6,7 +6,7 @@ ALIKE = 3                   # of a longer list only the first entry is shown
 
 
 class Described:
-    """A base for plain dataclasses: caches, groups of parameters. Its repr names the layer it belongs to."""
+    """A base for plain dataclasses: caches, groups of parameters. The repr of a Cache names its layer."""
 
     def __repr__(self):
         return "\n".join(lines(self))

@@ -222,7 +222,7 @@ def debug(exercises, folder):
     try:
         pdb.runcall(function, *part.arguments(*case.arguments()))
     except Exception as error:
-        print(raised(part.function, error, function))
+        print("\n".join(show.wrapped(raised(part.function, error, function))))
     return 0 if verdict.done else 1
 
 

@@ -1,4 +1,4 @@
-"""Where reading turns into saying: the stream, decoded behind each sublayer (nostalgebraist 2020).
+"""Where the token read gives way to the token predicted: the stream decoded after each sublayer (nostalgebraist 2020).
 
 In a tied model the stream begins as E's row of the token read, and E is what it is decoded with: it
 should spell that token until some sublayer turns it into the token to come.
@@ -45,7 +45,7 @@ def gathered(runs):
 # ---- telling -------------------------------------------------------------------------------------
 
 def turns(model):
-    """(seeds,), the sublayer behind which the share of positions with the token read ahead falls most.
+    """(seeds,), the sublayer after which the share of positions with the token read ahead falls most.
 
     And that fall, as a share of the whole way from the first point to the last. None where that way
     is less than TURN in some seed: there is nothing to turn.

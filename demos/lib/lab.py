@@ -4,6 +4,7 @@ What each use of E adds to its gradient is kept apart while a tied model trains:
 gradients with a head of their own, and what it leaves in the two is weighed, recorded and only then
 added. So every step of every run can say what each use has done, at no cost.
 """
+import bdb
 import json
 import math
 import multiprocessing
@@ -24,6 +25,7 @@ from lib.texts import DOCUMENTATION, read_text
 from minigpt_np import GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Parameters, WarmupCosine, evaluate
 from minigpt_np.files.atomic import whole_file
 from minigpt_np.parameters import count
+from minigpt_np.training import parallel
 from minigpt_np.training.blas import blas_threads
 from minigpt_np.training.data import check_length, consecutive_batches, random_batch, split
 from minigpt_np.training.memory import keep_freed_memory
@@ -121,7 +123,7 @@ class Lab:
     def __init__(self, settings, seeds=(0,), rates=None, rate=None, processes=1, folder=None):
         self.settings, self.seeds = settings, list(seeds)
         self.rates, self.rate, self.processes, self.folder = rates or {}, rate, processes, folder
-        self.text, self.source = read_text(settings.text), settings.text or DOCUMENTATION
+        self.text, self.source = read_text(settings.text).replace("\r\n", "\n"), settings.text or DOCUMENTATION
         self.tokenizer = (BPETokenizer.train(self.text, settings.vocab_size) if settings.vocab_size
                           else CharacterTokenizer(self.text))
         self.V = self.tokenizer.vocab_size
@@ -455,13 +457,17 @@ def initialize_worker(ticks):
     global _ticks
     _ticks = ticks
     signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C is the parent's, which ends its pool
+    parallel.detach_debugger()
 
 
 def train_here(task):
     def tick(steps):
         with _ticks.get_lock():
             _ticks.value += steps
-    return train(task, tick)
+    try:
+        return train(task, tick)
+    except bdb.BdbQuit:
+        raise RuntimeError(parallel.BREAKPOINT) from None
 
 
 # ---- runs on disk --------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ class Subject:
 
 def from_text(folder, path, block, V):
     """tokens, ids, targets, what to call them."""
-    text = read_text(path)
+    text = read_text(path).replace("\r\n", "\n")
     missing = [name for name in ("vocab.json", "merges.txt") if not (Path(folder) / name).exists()]
     if missing:
         raise ValueError(f"--text: {path} given, but {folder} has no {missing[0]} that says what its tokens are; "

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import minigpt_np
+from minigpt_np.training.parallel import debugger_attached
 
 OURS = Path(minigpt_np.__file__).resolve().parent, Path(__file__).resolve().parents[1]
 LAYERS = OURS[0] / "layers"             # no layer raises an error: one that does is being edited
@@ -38,7 +39,7 @@ def run(main):
     What is wrong with the user's input (see is_of_input) is one message on stderr and exit status 2.
     Ctrl-C is status 130; that a pipe was closed, as by `| head`, is no error.
     """
-    debugged = sys.gettrace() is not None
+    debugged = debugger_attached()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")        # the shades, whatever the locale
     try:

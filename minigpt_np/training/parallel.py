@@ -187,7 +187,8 @@ def detach_debugger():
     sys.settrace(None)
     monitoring = getattr(sys, "monitoring", None)
     if monitoring and monitoring.get_tool(monitoring.DEBUGGER_ID):
-        monitoring.set_events(monitoring.DEBUGGER_ID, 0)
+        for event in filter(None, vars(monitoring.events).values()):        # of all code, or of single functions
+            monitoring.register_callback(monitoring.DEBUGGER_ID, event, None)
     bdb.Bdb.set_trace = refuse_breakpoint               # pdb.set_trace()
     if os.environ.get("PYTHONBREAKPOINT") != "0":       # by which breakpoint() does nothing
         sys.breakpointhook = refuse_breakpoint
@@ -195,6 +196,10 @@ def detach_debugger():
     os.dup2(nothing, 0)
     os.close(nothing)
     sys.stdin = open(0, closefd=False)
+
+
+BREAKPOINT = ("a breakpoint was reached in a worker process, where a debugger cannot stop; "
+              "with threads=1 (a demo's --threads 1) everything runs in this process")
 
 
 def refuse_breakpoint(*_, **__):
@@ -214,9 +219,7 @@ def serve(member, connection):
             try:
                 connection.send((getattr(member, method)(*arguments), None, ""))
             except bdb.BdbQuit:
-                error = RuntimeError("a breakpoint was reached in a worker process, where a debugger cannot stop; "
-                                     "with threads=1 (a demo's --threads 1) everything runs in this process")
-                connection.send((None, error, traceback.format_exc()))
+                connection.send((None, RuntimeError(BREAKPOINT), traceback.format_exc()))
             except Exception as error:
                 connection.send((None, error, traceback.format_exc()))
 

@@ -704,6 +704,15 @@ def test_coordinates_must_be_in_the_array(index):
     assert differences(lambda: 1.0, np.ones((2, 3)), [(-2, -3)])[0][0, 0] == 0
 
 
+def test_numbers_too_long_to_print_are_refused_like_others():
+    x, long = np.ones((2, 3)), 10**5000
+    raises(r"^coordinates: a list of numbers too long to print given, expected one index", differences, lambda: 1.0, x,
+           [(long, 0)])
+    raises(r"^f: a list of .* given, expected one number", check, lambda: [long], {"x": x}, {"x": x})
+    raises(r"^limit: a number of \d+ bits given", check, lambda: 1.0, {"x": x}, {"x": x}, limit=-long,
+           rng=np.random.default_rng(0))
+
+
 def test_limit_needs_a_generator_and_at_least_one():
     x = np.ones(2)
     raises("rng: ", check, lambda: 1.0, {"x": x}, {"x": x}, limit=1)

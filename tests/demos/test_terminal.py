@@ -42,6 +42,19 @@ def test_a_mistake_in_a_layer_keeps_its_traceback(line, demo):
     assert "ValueError: " in done.stderr and f"{demo[0]}: error:" not in done.stderr
 
 
+TRAINS = """
+from lib import lab
+lab.initialize_worker(None)
+lab.train = lambda task, tick: breakpoint()
+lab.train_here(None)
+"""
+
+
+def test_a_breakpoint_in_a_process_that_trains_is_an_error_that_says_what_to_do():
+    done = ran("-c", TRAINS)
+    assert done.stdout == "" and done.stderr.endswith("(a demo's --threads 1) everything runs in this process\n")
+
+
 @pytest.mark.parametrize("debugged", [False, True])
 def test_q_at_a_breakpoint_ends_the_program_quietly(debugged):
     """But in a debugger that was there before, it is that debugger's."""

@@ -167,17 +167,29 @@ def test_no_line_is_traced_in_a_process():
 @forks
 @pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="Python 3.12+")
 def test_no_line_is_monitored_in_a_process():
-    class Monitored:
-        def events(self):
-            return sys.monitoring.get_events(sys.monitoring.DEBUGGER_ID)
+    """Neither of all functions, nor of one with a breakpoint of its own."""
+    monitoring, lines = sys.monitoring, []
 
-    monitoring = sys.monitoring
+    class Monitored:
+        def lines(self):
+            before = len(lines)
+            also_watched()
+            return len(lines) > before
+
+    def also_watched():
+        return 1
+
+    LINE = monitoring.events.LINE
     monitoring.use_tool_id(monitoring.DEBUGGER_ID, "test")
-    monitoring.set_events(monitoring.DEBUGGER_ID, monitoring.events.LINE)
+    monitoring.register_callback(monitoring.DEBUGGER_ID, LINE, lambda *where: lines.append(where))
     try:
-        assert parallel.Processes([Monitored(), Monitored()]).call("events") == [monitoring.events.LINE, 0]
+        for watch in (lambda events: monitoring.set_local_events(monitoring.DEBUGGER_ID, also_watched.__code__, events),
+                      lambda events: monitoring.set_events(monitoring.DEBUGGER_ID, events)):
+            watch(LINE)
+            assert parallel.Processes([Monitored(), Monitored()]).call("lines") == [True, False]
+            watch(0)
     finally:
-        monitoring.set_events(monitoring.DEBUGGER_ID, 0)
+        monitoring.register_callback(monitoring.DEBUGGER_ID, LINE, None)
         monitoring.free_tool_id(monitoring.DEBUGGER_ID)
 
 

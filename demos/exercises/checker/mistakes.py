@@ -405,7 +405,7 @@ LAYERNORM = [
             lambda right, dy, *_: dy.sum(axis=0)),
     Mistake("dgain", "dgain has the gain in it: y grows by xhat as gain does, whatever gain is.",
             lambda right, dy, x, gain, bias: right * gain),
-    Mistake("dbias", "dbias has the gain in it: the bias is added behind it.",
+    Mistake("dbias", "dbias has the gain in it: the bias is added after it.",
             lambda right, dy, x, gain, bias: (dy * gain).sum(axis=0)),
 ]
 

@@ -187,6 +187,6 @@ def code(lines):
         if mark and len(indent + text) > COLUMNS:
             shown += textwrap.wrap(comment.strip(), COLUMNS, initial_indent=indent + "# ", subsequent_indent=indent + "# ")
             text = statement.rstrip()
-        rest = indent + ("# " if text.startswith("# ") else " " * 8)
+        rest = indent + ("# " if text.startswith("#") else " " * 8)
         shown += textwrap.wrap(text, COLUMNS, initial_indent=indent, subsequent_indent=rest, break_on_hyphens=False) or [""]
     return shown

@@ -70,7 +70,7 @@ function light(row, step) {
   row.className = "lit " + (accumulation ? accumulation.use : "");
   row.setAttribute("aria-current", "step");
 }
-function excerpt(step, pre) {           // some lines before and behind
+function excerpt(step, pre) {           // some lines before and after
   const [file, , first] = step.stack[step.stack.length - 1], lines = files[file];
   let end = Math.min(lines.length, step.last + 2);
   while (!lines[end - 1][0].trim()) end--;
