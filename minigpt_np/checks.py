@@ -21,7 +21,8 @@ def show(value):
     try:
         return _short.repr(value).replace("\n", " ")
     except ValueError:              # an int of more digits than Python prints, or what holds one
-        return f"a number of {value.bit_length()} bits" if is_whole(value) else f"a {type(value).__name__} of numbers too long to print"
+        return (f"a number of {value.bit_length()} bits" if is_whole(value)
+                else f"a {type(value).__name__} of numbers too long to print")
 
 
 def refuse(name, value, expected):

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
 phases = [phase for phase in Phase if phase is not Phase.explain]       # its lists of NumPy's lines bury the example
-settings.register_profile("default", derandomize=True, deadline=None, max_examples=12, phases=phases,
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=10, phases=phases,
                           suppress_health_check=quiet)
 settings.register_profile("thorough", deadline=None, max_examples=1000, suppress_health_check=quiet)
 settings.load_profile("default")
