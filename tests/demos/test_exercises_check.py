@@ -24,8 +24,11 @@ EXERCISES = Path(check.__file__).resolve().parent
 
 
 @pytest.fixture(autouse=True)
-def few_examples(monkeypatch):
-    """Half as many small inputs as the profile has examples, instead of 60: enough to see what is said."""
+def few_examples(wrong_answers_named, monkeypatch):
+    """Half as many small inputs as the profile has examples, instead of 60: enough to see what is said.
+
+    (The wrong answers are examined meanwhile: see conftest.py.)
+    """
     for exercise in ALL + PARTS:
         monkeypatch.setattr(exercise, "examples", min(exercise.examples, settings().max_examples // 2))
 
