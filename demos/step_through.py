@@ -248,7 +248,7 @@ def main(argv=None):
         f"Input: {sentence}. T = {T}, V = {V}, D = {c.n_embd}, H = {c.n_head}, L = {c.n_layer}; "
         f"E is ({V}, {c.n_embd}) and serves as lookup and as head.")))
     if not auto:
-        print("\nEnter steps; f goes on to the next layer's forward, b to its backward; h: help.")
+        print("\nEnter steps; f goes on to the next layer's forward, b to the next backward; h: help.")
     try:
         loss = guide.walk.run()
     except bdb.BdbQuit:

@@ -4,11 +4,11 @@ Each check returns what it was given as plain data (an int, a float, an array in
 order), or raises a ValueError of one line: the argument's name, what was given, what was expected.
 """
 import reprlib
+import sys
 from math import inf, nan
 from numbers import Integral, Real
 
 import numpy as np
-from numpy.ma import MaskedArray          # np.ma would be imported in the middle of a first step
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 200
@@ -134,13 +134,18 @@ def check_dtype(name, value):
 
 # ---- arrays --------------------------------------------------------------------------------------
 
+def is_masked(array):
+    """Whether it is a masked array. There can be none before numpy.ma, slow to import, is there."""
+    return "numpy.ma" in sys.modules and isinstance(array, np.ma.MaskedArray)
+
+
 def check_array(name, values):
     """values, nested lists or an array of any memory layout, as an array; an array is not copied.
 
     Raises ValueError for a masked array, whose mask would be lost, and for lists of unequal lengths.
     """
     parts = values if isinstance(values, (list, tuple)) else [values]
-    if any(isinstance(part, MaskedArray) for part in parts):
+    if any(map(is_masked, parts)):
         raise ValueError(f"{name}: a masked array given, expected one without a mask, such as its .filled(-1)")
     try:
         return np.asarray(values)

@@ -31,9 +31,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.ma import MaskedArray
 
-from .checks import check_choice, check_generator, check_not_negative, check_size, refuse, show
+from .checks import check_choice, check_generator, check_not_negative, check_size, is_masked, refuse, show
 
 COMPLEX_STEP = 1e-20  # its square, the truncation error, is far below any eps
 NOISE_POINTS = 14     # calls of f that measure its rounding noise, once for each array
@@ -493,7 +492,7 @@ def _need_array(name, x, complex_):
     if not isinstance(x, np.ndarray) or x.dtype.kind != kind[0]:
         given = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
         raise ValueError(f"{name}: {given} given, expected a {kind} array")
-    if isinstance(x, MaskedArray):
+    if is_masked(x):
         raise ValueError(f"{name}: a masked array given, expected one without a mask")
     if x.size == 0:
         raise ValueError(f"{name}: shape {x.shape} given, expected at least one number")
@@ -535,7 +534,7 @@ def _need_pairs(arrays, gradients, method):
         if checked[name].shape != x.shape:
             raise ValueError(f"gradients[{name!r}]: shape {checked[name].shape} given, expected {x.shape}, "
                              f"that of arrays[{name!r}]")
-        if checked[name].dtype.kind not in "iuf" or isinstance(gradients[name], MaskedArray):
+        if checked[name].dtype.kind not in "iuf" or is_masked(gradients[name]):
             refuse(f"gradients[{name!r}]", gradients[name], "real numbers")
     return checked
 

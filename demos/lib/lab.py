@@ -21,13 +21,13 @@ import numpy as np
 
 from lib.instruments import compare_contributions, sublayers
 from lib.statistics import norm
-from lib.texts import DOCUMENTATION, read_text
+from lib.texts import DOCUMENTATION, read_prose
 from minigpt_np import GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Parameters, WarmupCosine, evaluate
 from minigpt_np.files.atomic import whole_file
 from minigpt_np.parameters import count
-from minigpt_np.training import parallel
 from minigpt_np.training.blas import blas_threads
 from minigpt_np.training.data import check_length, consecutive_batches, random_batch, split
+from minigpt_np.training.debugger import BREAKPOINT, detach_debugger
 from minigpt_np.training.memory import keep_freed_memory
 from minigpt_np.training.optim import clip_factor
 from minigpt_np.training.progress import Progress
@@ -123,7 +123,7 @@ class Lab:
     def __init__(self, settings, seeds=(0,), rates=None, rate=None, processes=1, folder=None):
         self.settings, self.seeds = settings, list(seeds)
         self.rates, self.rate, self.processes, self.folder = rates or {}, rate, processes, folder
-        self.text, self.source = read_text(settings.text).replace("\r\n", "\n"), settings.text or DOCUMENTATION
+        self.text, self.source = read_prose(settings.text), settings.text or DOCUMENTATION
         self.tokenizer = (BPETokenizer.train(self.text, settings.vocab_size) if settings.vocab_size
                           else CharacterTokenizer(self.text))
         self.V = self.tokenizer.vocab_size
@@ -457,7 +457,7 @@ def initialize_worker(ticks):
     global _ticks
     _ticks = ticks
     signal.signal(signal.SIGINT, signal.SIG_IGN)    # Ctrl-C is the parent's, which ends its pool
-    parallel.detach_debugger()
+    detach_debugger()
 
 
 def train_here(task):
@@ -467,7 +467,7 @@ def train_here(task):
     try:
         return train(task, tick)
     except bdb.BdbQuit:
-        raise RuntimeError(parallel.BREAKPOINT) from None
+        raise RuntimeError(BREAKPOINT) from None
 
 
 # ---- runs on disk --------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import numpy as np
 
 from lib.contributions import contributions_of
 from lib.lab import common_tokens
-from lib.texts import read_text
+from lib.texts import read_prose
 from minigpt_np import GPT, BPETokenizer
 from minigpt_np.training.data import check_length, consecutive_batches
 from minigpt_np.training.progress import Progress
@@ -58,7 +58,7 @@ class Subject:
 
 def from_text(folder, path, block, V):
     """tokens, ids, targets, what to call them."""
-    text = read_text(path).replace("\r\n", "\n")
+    text = read_prose(path)
     missing = [name for name in ("vocab.json", "merges.txt") if not (Path(folder) / name).exists()]
     if missing:
         raise ValueError(f"--text: {path} given, but {folder} has no {missing[0]} that says what its tokens are; "

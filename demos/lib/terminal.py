@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import minigpt_np
-from minigpt_np.training.parallel import debugger_attached
+from minigpt_np.training.debugger import debugger_attached
 
 OURS = Path(minigpt_np.__file__).resolve().parent, Path(__file__).resolve().parents[1]
 LAYERS = OURS[0] / "layers"             # no layer raises an error: one that does is being edited

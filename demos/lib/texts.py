@@ -1,4 +1,5 @@
 """Text to train on and to look at."""
+import re
 from pydoc_data.topics import topics
 
 from minigpt_np.files.regular import read_bytes
@@ -20,3 +21,8 @@ def read_text(path):
         return read_bytes(path, MAX_TEXT).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"--text: {path}: not UTF-8: {error}") from None
+
+
+def read_prose(path):
+    """The same with a newline at the end of each line, however it ends in the file."""
+    return re.sub("\r\n?", "\n", read_text(path))

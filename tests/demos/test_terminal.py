@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import terminal
+from lib import terminal, texts
 
 DEMOS = Path(__file__).resolve().parents[2] / "demos"
 # A layer as someone has left it who is editing it, then the demo as from the command line.
@@ -40,6 +40,18 @@ def test_a_mistake_in_a_layer_keeps_its_traceback(line, demo):
     assert done.returncode == 1
     assert "Traceback" in done.stderr and ", in backward" in done.stderr
     assert "ValueError: " in done.stderr and f"{demo[0]}: error:" not in done.stderr
+
+
+def test_what_only_shows_does_not_import_what_trains():
+    done = ran("-c", "import sys, lib.terminal; print([n for n in sys.modules if n in ('multiprocessing', 'concurrent')])")
+    assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_prose_is_the_same_however_its_lines_end(tmp_path, end):
+    path = tmp_path / "text"
+    path.write_bytes(end.join(["one", "", "two", ""]).encode())
+    assert texts.read_prose(path) == "one\n\ntwo\n"
 
 
 TRAINS = """

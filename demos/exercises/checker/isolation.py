@@ -13,7 +13,7 @@ from operator import is_
 
 import numpy as np
 
-from minigpt_np.training.parallel import debugger_attached
+from minigpt_np.training.debugger import debugger_attached
 
 CALL_SECONDS = 2            # of computing, for one call of a learner's function
 WAIT_SECONDS = 10           # the same by the clock, for a call that sleeps, or a machine that is busy

@@ -1,0 +1,34 @@
+"""Work in several processes meets a debugger, which can stop in one of them only."""
+import bdb
+import os
+import sys
+
+BREAKPOINT = ("a breakpoint was reached in a worker process, where a debugger cannot stop; "
+              "with threads=1 (a demo's --threads 1) everything runs in this process")
+
+
+def debugger_attached():
+    """Whether something traces this thread line by line: pdb, an editor's debugger."""
+    monitoring = getattr(sys, "monitoring", None)           # Python 3.12+
+    return sys.gettrace() is not None or bool(monitoring and monitoring.get_tool(monitoring.DEBUGGER_ID))
+
+
+def detach_debugger():
+    """In a worker process: no line is traced, and a debugger that is called for finds no keyboard and gives up."""
+    sys.settrace(None)
+    monitoring = getattr(sys, "monitoring", None)
+    if monitoring and monitoring.get_tool(monitoring.DEBUGGER_ID):
+        for event in filter(None, vars(monitoring.events).values()):        # of all code, or of single functions
+            monitoring.register_callback(monitoring.DEBUGGER_ID, event, None)
+    bdb.Bdb.set_trace = refuse_breakpoint               # pdb.set_trace()
+    if os.environ.get("PYTHONBREAKPOINT") != "0":       # by which breakpoint() does nothing
+        sys.breakpointhook = refuse_breakpoint
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    sys.stdin = open(0, closefd=False)
+
+
+def refuse_breakpoint(*_, **__):
+    """What breakpoint() and pdb.set_trace() do in a worker process."""
+    raise bdb.BdbQuit
