@@ -25,7 +25,7 @@ def show(value):
                 else f"a {type(value).__name__} of numbers too long to print")
 
 
-def refuse(name, value, expected):
+def raise_value_error(name, value, expected):
     raise ValueError(f"{name}: {show(value)} given, expected {expected}")
 
 
@@ -36,16 +36,16 @@ def is_whole(value):
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def check_whole(name, value, least=0):
+def check_int(name, value, least=0):
     """An int of at least `least`."""
     if not is_whole(value) or value < least:
-        refuse(name, value, f"a whole number of at least {least}")
+        raise_value_error(name, value, f"a whole number of at least {least}")
     return int(value)
 
 
 def check_size(name, value):
     """An int of at least 1."""
-    return check_whole(name, value, least=1)
+    return check_int(name, value, least=1)
 
 
 def check_number(name, value, fits, expected):
@@ -57,7 +57,7 @@ def check_number(name, value, fits, expected):
         except OverflowError:       # a whole number beyond the largest float
             pass
     if number != number or not fits(number):
-        refuse(name, value, expected)
+        raise_value_error(name, value, expected)
     return number
 
 
@@ -76,7 +76,7 @@ def check_rate(name, value):
     return check_number(name, value, lambda x: 0 <= x < 1, "a number in [0, 1)")
 
 
-def check_share(name, value):
+def check_fraction(name, value):
     """A float in (0, 1)."""
     return check_number(name, value, lambda x: 0 < x < 1, "a share between 0 and 1")
 
@@ -86,14 +86,15 @@ def check_share(name, value):
 def check_flag(name, value):
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        refuse(name, value, "True or False")
+        raise_value_error(name, value, "True or False")
     return bool(value)
 
 
 def check_choice(name, value, choices):
     """One of `choices`, which are strings."""
     if not isinstance(value, str) or value not in choices:
-        refuse(name, value, " or ".join(map(repr, choices)) if len(choices) < 3 else f"one of {', '.join(choices)}")
+        one_of = " or ".join(map(repr, choices)) if len(choices) < 3 else f"one of {', '.join(choices)}"
+        raise_value_error(name, value, one_of)
     return value
 
 
@@ -107,7 +108,7 @@ def check_text(name, value):
 def check_generator(name, value):
     """A numpy Generator."""
     if not isinstance(value, np.random.Generator):
-        refuse(name, value, "a numpy Generator, such as np.random.default_rng(0)")
+        raise_value_error(name, value, "a numpy Generator, such as np.random.default_rng(0)")
     return value
 
 
@@ -118,7 +119,7 @@ def check_seed(name, value):
             raise ValueError
         return np.random.default_rng(value)
     except (TypeError, ValueError):
-        refuse(name, value, "a whole number of at least 0, a numpy Generator, or None")
+        raise_value_error(name, value, "a whole number of at least 0, a numpy Generator, or None")
 
 
 def check_dtype(name, value):
@@ -128,7 +129,7 @@ def check_dtype(name, value):
     except (TypeError, ValueError):
         dtype = np.dtype(object)
     if dtype.kind not in "fc":
-        refuse(name, value, "a floating-point or complex type")
+        raise_value_error(name, value, "a floating-point or complex type")
     return dtype.newbyteorder("=")
 
 

@@ -1,7 +1,7 @@
 """The sizes of a GPT, checked once, and the published ones by name."""
 from dataclasses import dataclass, fields
 
-from .checks import check_choice, check_flag, check_positive, check_rate, check_size, check_whole, show
+from .checks import check_choice, check_flag, check_positive, check_rate, check_size, check_int, show
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class GPTConfig:
 
     def __post_init__(self):
         checks = {name: check_size for name in ("vocab_size", "block_size", "n_head", "n_embd")}
-        checks["n_layer"] = check_whole
+        checks["n_layer"] = check_int
         checks |= {name: check_rate for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop")}
         checks |= {"layer_norm_eps": check_positive, "tie_embeddings": check_flag}
         for name, check in checks.items():

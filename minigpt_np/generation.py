@@ -12,7 +12,7 @@ import numpy as np
 
 from . import layers
 from .checks import (
-    check_array, check_flag, check_ids, check_number, check_positive, check_seed, check_size, check_whole)
+    check_array, check_flag, check_ids, check_number, check_positive, check_seed, check_size, check_int)
 
 
 def generate(model, ids, max_new_tokens, *options):
@@ -169,7 +169,7 @@ def check_prompt(ids, config):
 
 def check_options(max_new_tokens, temperature, do_sample, top_k, top_p):
     """Raise ValueError, naming the argument, for what `stream` does not accept."""
-    check_whole("max_new_tokens", max_new_tokens)
+    check_int("max_new_tokens", max_new_tokens)
     check_positive("temperature", temperature)
     check_flag("do_sample", do_sample)
     if top_k is not None:

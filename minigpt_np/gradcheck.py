@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .checks import check_choice, check_generator, check_not_negative, check_size, is_masked, refuse, show
+from .checks import check_choice, check_generator, check_not_negative, check_size, is_masked, raise_value_error, show
 
 COMPLEX_STEP = 1e-20  # its square, the truncation error, is far below any eps
 NOISE_POINTS = 14     # calls of f that measure its rounding noise, once for each array
@@ -457,28 +457,28 @@ def _eps_of(arrays):
 def _number(f):
     value = f()
     if not isinstance(value, (int, float, complex, np.number, np.ndarray)) or np.ndim(value) != 0:
-        refuse("f", value, "one number")
+        raise_value_error("f", value, "one number")
     return value
 
 
 def _real(f):
     value = _number(f)
     if np.iscomplexobj(value):
-        refuse("f", value, "a real number from real arrays")
+        raise_value_error("f", value, "a real number from real arrays")
     return float(value)
 
 
 def _imaginary(f):
     value = _number(f)
     if not np.iscomplexobj(value):
-        refuse("f", value, "a complex number from complex arrays: something in f drops the imaginary part "
+        raise_value_error("f", value, "a complex number from complex arrays: something in f drops the imaginary part "
                            "(abs, .real, float, a cast)")
     return float(value.imag) if np.isfinite(value.real) else np.nan
 
 
 def _need_callable(name, function):
     if not callable(function):
-        refuse(name, function, "a function")
+        raise_value_error(name, function, "a function")
 
 
 def _need_tolerances(**tolerances):
@@ -510,7 +510,7 @@ def _need_indices(coordinates, x):
     except (TypeError, ValueError, OverflowError):
         fits = False
     if not fits:
-        refuse("coordinates", coordinates, f"one index for each axis of shape {x.shape}")
+        raise_value_error("coordinates", coordinates, f"one index for each axis of shape {x.shape}")
     return indices
 
 
@@ -519,11 +519,11 @@ def _need_pairs(arrays, gradients, method):
     check_choice("method", method, ("differences", "complex"))
     for name, value in (("arrays", arrays), ("gradients", gradients)):
         if not isinstance(value, dict):
-            refuse(name, value, "a dict of name -> array")
+            raise_value_error(name, value, "a dict of name -> array")
     if not arrays:
-        refuse("arrays", arrays, "at least one array")
+        raise_value_error("arrays", arrays, "at least one array")
     if set(arrays) != set(gradients):
-        refuse("gradients", list(gradients), f"the names of arrays, {show(list(arrays))}")
+        raise_value_error("gradients", list(gradients), f"the names of arrays, {show(list(arrays))}")
     checked = {}
     for name, x in arrays.items():
         _need_array(f"arrays[{name!r}]", x, complex_=method == "complex")
@@ -535,7 +535,7 @@ def _need_pairs(arrays, gradients, method):
             raise ValueError(f"gradients[{name!r}]: shape {checked[name].shape} given, expected {x.shape}, "
                              f"that of arrays[{name!r}]")
         if checked[name].dtype.kind not in "iuf" or is_masked(gradients[name]):
-            refuse(f"gradients[{name!r}]", gradients[name], "real numbers")
+            raise_value_error(f"gradients[{name!r}]", gradients[name], "real numbers")
     return checked
 
 

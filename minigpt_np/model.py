@@ -6,13 +6,13 @@ import numpy as np
 from . import generation, layers
 from .checks import check_dtype, check_ids, check_seed, check_targets
 from .config import GPTConfig
-from .described import Described
+from .reprs import ShapeRepr
 from .files import pretrained
 from .parameters import Parameters, check_shapes, initialize
 
 
 @dataclass(repr=False)
-class Cache(Described):
+class Cache(ShapeRepr):
     """What backward needs from a forward pass. It belongs to that pass alone."""
     shape: tuple                            # (B, T)
     lookup: layers.lookup.Cache

@@ -9,37 +9,37 @@ from math import prod
 
 import numpy as np
 
-from .checks import refuse
-from .described import Described, Words, block
+from .checks import raise_value_error
+from .reprs import ShapeRepr, Verbatim, layout
 from .files.names import state_dict
 
 
 @dataclass(repr=False)
-class Linear(Described):
+class Linear(ShapeRepr):
     W: np.ndarray           # (D_in, D_out): y = x W + b
     b: np.ndarray           # (D_out,)
 
 
 @dataclass(repr=False)
-class LayerNorm(Described):
+class LayerNorm(ShapeRepr):
     gain: np.ndarray        # (D,)
     bias: np.ndarray        # (D,)
 
 
 @dataclass(repr=False)
-class Attention(Described):
+class Attention(ShapeRepr):
     qkv: Linear             # D -> 3D: queries, keys and values of all heads
     out: Linear             # D -> D
 
 
 @dataclass(repr=False)
-class MLP(Described):
+class MLP(ShapeRepr):
     up: Linear              # D -> 4D
     down: Linear            # 4D -> D
 
 
 @dataclass(repr=False)
-class Block(Described):
+class Block(ShapeRepr):
     norm1: LayerNorm
     attention: Attention
     norm2: LayerNorm
@@ -157,9 +157,9 @@ class Parameters(NamedArrays):
         return f"{self.flat.size:,} numbers, {self.flat.dtype}, {tie}"
 
     def __repr__(self):
-        head = Words("E") if self.head is self.E else self.head
+        head = Verbatim("E") if self.head is self.E else self.head
         fields = {"E": self.E, "P": self.P, "blocks": self.blocks, "norm": self.norm, "head": head}
-        return "\n".join(block(f"Parameters[{self.summary()}]", fields.items()))
+        return "\n".join(layout(f"Parameters[{self.summary()}]", fields.items()))
 
     def __reduce__(self):
         return from_flat, (self.config, np.array(self.flat))
@@ -171,7 +171,7 @@ def check_shapes(name, params, config=None, dtype=None, tied_alike=True):
     tied_alike   False: one may be tied and the other not
     """
     if not isinstance(params, NamedArrays):
-        refuse(name, params, "Parameters")
+        raise_value_error(name, params, "Parameters")
     if not tied_alike and params.config.tie_embeddings != config.tie_embeddings:
         config = replace(config, tie_embeddings=params.config.tie_embeddings)
     if config is not None and params.config is not config and shapes(params.config) != shapes(config):

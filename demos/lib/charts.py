@@ -11,7 +11,7 @@ import numpy as np
 
 from lib.matrices import part
 from lib.terminal import COLUMNS, pad
-from minigpt_np.files.atomic import whole_file
+from minigpt_np.files.atomic import atomic_write
 
 MARKS = "●○▲+x◇"             # one for each line, in characters
 COLOURS = [("#1d5fbf", "#7db4ff"), ("#b85c00", "#ffab57"), ("#167a4a", "#63d39b"),
@@ -255,5 +255,5 @@ def style():
 
 def save(path, text):
     """Write the text to `path`; the file is the new one, whole, or still the old one."""
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(text.encode())

@@ -23,7 +23,7 @@ from lib.instruments import compare_contributions, sublayers
 from lib.statistics import norm
 from lib.texts import DOCUMENTATION, read_prose
 from minigpt_np import GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Parameters, WarmupCosine, evaluate
-from minigpt_np.files.atomic import whole_file
+from minigpt_np.files.atomic import atomic_write
 from minigpt_np.parameters import count
 from minigpt_np.training.blas import blas_threads
 from minigpt_np.training.data import check_length, consecutive_batches, random_batch, split
@@ -482,7 +482,7 @@ def save_run(folder, task, run):
                for name, values in getattr(run, group).items()}
     held = BytesIO()
     np.savez(held, **arrays)
-    with whole_file(Path(folder) / task.name) as file:
+    with atomic_write(Path(folder) / task.name) as file:
         file.write(held.getbuffer())
 
 

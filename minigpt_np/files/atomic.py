@@ -1,6 +1,6 @@
 """Files that are whole: written beside their place, then moved into it.
 
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(...)
 
 At any moment `path` is what was there before or the new file, never a part of one: also after
@@ -21,7 +21,7 @@ except ImportError:                     # Windows: no locks, so nothing is known
 
 
 @contextmanager
-def whole_file(path):
+def atomic_write(path):
     """A binary file to write; it takes the name `path` only when the `with` block has ended well.
 
     Raises ValueError, before anything is written, where `path` is a device, a FIFO or a symbolic link,
@@ -68,7 +68,7 @@ def whole_files(*paths):
 
 
 def check_writable(path):
-    """Raise as whole_file would where it cannot write `path`; nothing is left behind."""
+    """Raise as atomic_write would where it cannot write `path`; nothing is left behind."""
     path = Path(path)
     if os.path.lexists(path):
         check_regular(path, os.lstat(path).st_mode)

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import check_array, show
-from .atomic import whole_file
+from .atomic import atomic_write
 from .regular import open_regular, read_bytes
 
 # NumPy has no bfloat16. To NumPy these are two bytes without a meaning, so it refuses to compute
@@ -315,7 +315,7 @@ def write(path, tensors, metadata=None):
     old file or the new one, whole. Raises ValueError for a masked array, and for a name, dtype or
     metadata that the format cannot hold; then nothing is written.
     """
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         write_into(file, path, tensors, metadata)
 
 

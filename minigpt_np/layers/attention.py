@@ -3,12 +3,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..described import Described
+from ..reprs import ShapeRepr
 from . import causal, dropout, linear
 
 
 @dataclass(repr=False)
-class Cache(Described):
+class Cache(ShapeRepr):
     qkv: linear.Cache
     causal: causal.Cache
     out: linear.Cache

@@ -5,12 +5,12 @@
 """
 from dataclasses import dataclass
 
-from ..described import Described
+from ..reprs import ShapeRepr
 from . import attention, layernorm, mlp
 
 
 @dataclass(repr=False)
-class Cache(Described):
+class Cache(ShapeRepr):
     norm1: layernorm.Cache
     attention: attention.Cache
     norm2: layernorm.Cache

@@ -4,7 +4,7 @@ from math import sqrt
 
 import numpy as np
 
-from ..described import Described
+from ..reprs import ShapeRepr
 from . import dropout, softmax
 from .constants import causal_mask, ones
 
@@ -12,7 +12,7 @@ QUERY_BLOCK = 64            # queries that are processed together
 
 
 @dataclass(repr=False)
-class QueryBlock(Described):
+class QueryBlock(ShapeRepr):
     """How the queries start <= t < stop attended to the keys s < stop."""
     start: int
     stop: int
@@ -21,7 +21,7 @@ class QueryBlock(Described):
 
 
 @dataclass(repr=False)
-class Cache(Described):
+class Cache(ShapeRepr):
     scaled_q: np.ndarray    # (B, H, T, K) queries / sqrt(K)
     k: np.ndarray           # (B, H, T, K)
     v: np.ndarray           # (B, H, T, K)

@@ -3,12 +3,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..described import Described
+from ..reprs import ShapeRepr
 from . import softmax
 
 
 @dataclass(repr=False)
-class Cache(Described):
+class Cache(ShapeRepr):
     exp_logits: np.ndarray  # (N, V) exp(logits - shift)
     total: np.ndarray       # (N, 1) sums of its rows
     targets: np.ndarray     # (N,) -1 where not scored

@@ -4,7 +4,7 @@ from math import pi, sqrt
 
 import numpy as np
 
-from ..described import Described
+from ..reprs import ShapeRepr
 
 C = sqrt(2 / pi)
 A = 0.044715
@@ -12,7 +12,7 @@ MAX_EXPONENT = 60.0         # exp(-60) = 1e-26: such a gate is as good as 0
 
 
 @dataclass(repr=False)
-class Cache(Described):
+class Cache(ShapeRepr):
     x: np.ndarray           # any shape
     gate: np.ndarray        # in 0..1, of x's shape
     y: np.ndarray           # x · gate

@@ -12,7 +12,7 @@ from math import pi, sqrt
 
 import numpy as np
 
-from ..described import Described
+from ..reprs import ShapeRepr
 
 # a, and the coefficients of f, highest power first: to the precision of float32, and of float64.
 SHORT = 2.5, (
@@ -28,7 +28,7 @@ LONG = 4.0, (
 
 
 @dataclass(repr=False)
-class Cache(Described):
+class Cache(ShapeRepr):
     x: np.ndarray           # any shape
     gate: np.ndarray        # Φ(x), of x's shape
 

@@ -3,12 +3,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..described import Described
+from ..reprs import ShapeRepr
 from .constants import mean_weights, ones
 
 
 @dataclass(repr=False)
-class Cache(Described):
+class Cache(ShapeRepr):
     xhat: np.ndarray        # (N, D) normalised rows: mean 0, variance 1
     inv_std: np.ndarray     # (N, 1)
     gain: np.ndarray        # (D,)

@@ -3,13 +3,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..described import Described
+from ..reprs import ShapeRepr
 from .constants import ones
 from .deferred import Deferred
 
 
 @dataclass(repr=False)
-class Cache(Described):
+class Cache(ShapeRepr):
     x: np.ndarray           # (N, D_in)
     W: np.ndarray           # (D_in, D_out)
 

@@ -3,12 +3,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..described import Described
+from ..reprs import ShapeRepr
 from .deferred import Deferred
 
 
 @dataclass(repr=False)
-class Cache(Described):
+class Cache(ShapeRepr):
     h: np.ndarray           # (N, D)
     head: np.ndarray        # (V, D)
 

@@ -3,14 +3,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..described import Described
+from ..reprs import ShapeRepr
 from . import dropout, gelu, gelu_exact, linear
 
 ACTIVATIONS = {"gelu_tanh": gelu, "gelu_exact": gelu_exact}
 
 
 @dataclass(repr=False)
-class Cache(Described):
+class Cache(ShapeRepr):
     up: linear.Cache
     gelu: gelu.Cache        # or gelu_exact's
     down: linear.Cache

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checks import check_text, check_whole, is_whole, show
+from ..checks import check_text, check_int, is_whole, show
 from ..files.atomic import whole_files
-from . import saved
+from . import tokenizer_files
 
 END_OF_TEXT = "<|endoftext|>"
 MAX_CACHED_WORDS = 1 << 16
@@ -270,7 +270,7 @@ class BPETokenizer(MergingTokenizer):
         """
         check_utf8(text)
         smallest = len(CHAR_OF_BYTE) + 1
-        check_whole("vocab_size", vocab_size, smallest)         # 256 bytes and the mark
+        check_int("vocab_size", vocab_size, smallest)         # 256 bytes and the mark
 
         tokens = [bytes([byte]) for byte in CHAR_OF_BYTE]
         merges = learn_merges(text, tokens, vocab_size - 1)
@@ -304,7 +304,7 @@ class BPETokenizer(MergingTokenizer):
         FileNotFoundError where it has none of these; ValueError as for `from_files`, and for a
         tokenizer.json whose ids would differ from those here.
         """
-        return cls.from_saved(saved.read_folder(folder))
+        return cls.from_saved(tokenizer_files.read_folder(folder))
 
     @classmethod
     def from_files(cls, vocab, merges):
@@ -317,7 +317,7 @@ class BPETokenizer(MergingTokenizer):
         before; a token is made by no line, and is not in brackets as <|endoftext|> and <pad> are, nor in
         an added_tokens.json beside `vocab`. OSError: a file cannot be read.
         """
-        return cls.from_saved(saved.read_pair(vocab, merges))
+        return cls.from_saved(tokenizer_files.read_pair(vocab, merges))
 
     @classmethod
     def from_saved(cls, files):

@@ -13,9 +13,9 @@ Source: Radford et al., "Improving Language Understanding by Generative Pre-Trai
 """
 import unicodedata
 
-from . import saved
+from . import tokenizer_files
 from .bpe import MergingTokenizer
-from .saved import END_OF_WORD, UNKNOWN
+from .tokenizer_files import END_OF_WORD, UNKNOWN
 
 # Ideographs, each of which is a word of its own: first and last code points of Unicode's blocks.
 CJK = [(0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
@@ -81,7 +81,7 @@ class GPT1Tokenizer(MergingTokenizer):
         they are not as GPT-1's, where a line of merges has a part that is neither a letter nor made above
         or makes what the vocabulary lacks or has already, or there is no <unk>.
         """
-        return cls.from_saved(saved.read_folder(folder))
+        return cls.from_saved(tokenizer_files.read_folder(folder))
 
     @classmethod
     def from_saved(cls, files):

@@ -6,9 +6,9 @@ from math import prod
 
 import numpy as np
 
-from ..checks import check_positive, check_size, check_whole, refuse, show
+from ..checks import check_positive, check_size, check_int, raise_value_error, show
 from ..config import GPTConfig
-from ..files.atomic import whole_file
+from ..files.atomic import atomic_write
 from ..files.regular import open_regular
 from .optim import WarmupCosine
 
@@ -89,7 +89,7 @@ def save(path, trainer, generators=(), notes=None):
     notes        anything JSON can hold: what the caller needs to go on (the tokenizer, the options)
     Raises ValueError for what cannot be saved, RuntimeError after half an update.
     """
-    trainer.check_whole()
+    trainer.refuse_half_updated()
     trainer.check_settings()
     if trainer.schedule is not None and not isinstance(trainer.schedule, WarmupCosine):
         raise ValueError(f"trainer.schedule: {trainer.schedule!r} given, expected a WarmupCosine or None")
@@ -97,7 +97,7 @@ def save(path, trainer, generators=(), notes=None):
     state = {
         "format": FORMAT,
         "config": asdict(trainer.model.config),
-        "steps": check_whole("trainer.steps", trainer.steps),
+        "steps": check_int("trainer.steps", trainer.steps),
         "clip": trainer.clip, "micro_batches": trainer.micro_batches,
         "schedule": asdict(trainer.schedule) if trainer.schedule else None,
         "optimizer": {"kind": type(optimizer).__name__, "settings": optimizer.settings()},
@@ -111,7 +111,7 @@ def save(path, trainer, generators=(), notes=None):
         raise ValueError(f"notes: what JSON cannot hold given ({error})") from error
     if len(text) > MAX_STATE:
         raise ValueError(f"notes: {len(text):,} bytes of JSON given, expected at most {MAX_STATE:,}")
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         np.savez(file, state=np.frombuffer(text, np.uint8), **_arrays(trainer))
 
 
@@ -185,7 +185,7 @@ def checked_plain(state):
     """Attribute -> value of what a Trainer has besides, or ValueError."""
     schedule, clip = state["schedule"], state["clip"]
     return {
-        "steps": check_whole("steps", state["steps"]),
+        "steps": check_int("steps", state["steps"]),
         "clip": None if clip is None else check_positive("clip", clip),
         "micro_batches": check_size("micro_batches", state["micro_batches"]),
         "schedule": None if schedule is None else WarmupCosine(**schedule),
@@ -207,9 +207,9 @@ def set_state(bit_generator, saved):
         if isinstance(value, dict):
             return {name: arrays(inner, name) for name, inner in value.items()}
         if isinstance(value, list):             # NumPy 1 makes of a negative number another one
-            return np.array([check_whole(name, number) for number in value], np.uint64)
-        if (isinstance(value, int) or name in LAST_PLACE) and check_whole(name, value) > LAST_PLACE.get(name, value):
-            refuse(name, value, f"at most {LAST_PLACE[name]}")
+            return np.array([check_int(name, number) for number in value], np.uint64)
+        if (isinstance(value, int) or name in LAST_PLACE) and check_int(name, value) > LAST_PLACE.get(name, value):
+            raise_value_error(name, value, f"at most {LAST_PLACE[name]}")
         return value
     bit_generator.state = arrays(saved, None)
 

@@ -1,7 +1,7 @@
 """Batches from one long row of token ids."""
 import numpy as np
 
-from ..checks import check_array, check_generator, check_share, check_size, show
+from ..checks import check_array, check_generator, check_fraction, check_size, show
 
 
 def random_batch(tokens, B, T, rng):
@@ -29,7 +29,7 @@ def consecutive_batches(tokens, B, T):
 
 def split(tokens, held_out=0.1):
     """(training tokens, validation tokens): the last part, a share of `held_out`, is for validation."""
-    cut = len(tokens) - int(len(tokens) * check_share("held_out", held_out))
+    cut = len(tokens) - int(len(tokens) * check_fraction("held_out", held_out))
     return tokens[:cut], tokens[cut:]
 
 

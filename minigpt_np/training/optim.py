@@ -8,7 +8,8 @@ from math import cos, pi, sqrt
 
 import numpy as np
 
-from ..checks import check_flag, check_not_negative, check_number, check_positive, check_rate, check_whole, refuse
+from ..checks import (
+    check_flag, check_int, check_not_negative, check_number, check_positive, check_rate, raise_value_error)
 from ..parameters import check_shapes, whole_pages
 
 CHUNK = 1 << 17             # numbers that are updated together: few enough to stay in the cache from pass to pass
@@ -17,7 +18,7 @@ CHUNK = 1 << 17             # numbers that are updated together: few enough to s
 def check_betas(name, value):
     """Two floats in [0, 1), as a tuple."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        refuse(name, value, "two numbers in [0, 1)")
+        raise_value_error(name, value, "two numbers in [0, 1)")
     return tuple(check_rate(name, beta) for beta in value)
 
 
@@ -27,7 +28,7 @@ class Optimizer:
     Its settings are attributes that may be set between steps; SETTINGS has a check for each, which
     makes it a plain number (or a tuple of them) or raises ValueError.
     """
-    SETTINGS = {"steps": check_whole}
+    SETTINGS = {"steps": check_int}
 
     def __init__(self, params, **settings):
         self.params = check_shapes("params", params)
@@ -89,7 +90,7 @@ class AdamW(Optimizer):
     m, v          the moments, flat like params.flat
     Raises ValueError for numbers outside these ranges.
     """
-    SETTINGS = {"steps": check_whole, "lr": check_positive, "betas": check_betas, "eps": check_positive,
+    SETTINGS = {"steps": check_int, "lr": check_positive, "betas": check_betas, "eps": check_positive,
                 "weight_decay": check_not_negative, "decay_embeddings": check_flag}
 
     def __init__(self, params, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, decay_embeddings=False):
@@ -127,7 +128,7 @@ class SGD(Optimizer):
 
     lr > 0; momentum in [0, 1). Raises ValueError otherwise.
     """
-    SETTINGS = {"steps": check_whole, "lr": check_positive, "momentum": check_rate}
+    SETTINGS = {"steps": check_int, "lr": check_positive, "momentum": check_rate}
 
     def __init__(self, params, lr=0.1, momentum=0.0):
         super().__init__(params, lr=lr, momentum=momentum)
@@ -179,11 +180,11 @@ class WarmupCosine:
     minimum: float
 
     def __post_init__(self):
-        lr, total = check_positive("lr", self.lr), check_whole("total", self.total)
+        lr, total = check_positive("lr", self.lr), check_int("total", self.total)
         minimum = check_number("minimum", self.minimum, lambda x: 0 <= x <= lr, f"a number in 0..lr = {lr}")
-        warmup = check_whole("warmup", self.warmup)
+        warmup = check_int("warmup", self.warmup)
         if warmup > total:
-            refuse("warmup", warmup, f"a whole number in 0..total = {total}")
+            raise_value_error("warmup", warmup, f"a whole number in 0..total = {total}")
         for name, value in {"lr": lr, "warmup": warmup, "total": total, "minimum": minimum}.items():
             object.__setattr__(self, name, value)       # NumPy's numbers become Python's
 

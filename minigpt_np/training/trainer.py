@@ -4,7 +4,8 @@ from threading import Lock
 
 import numpy as np
 
-from ..checks import check_generator, check_ids, check_not_negative, check_positive, check_size, check_targets, refuse
+from ..checks import (
+    check_generator, check_ids, check_not_negative, check_positive, check_size, check_targets, raise_value_error)
 from ..model import GPT
 from ..parameters import Parameters
 from . import memory, parallel
@@ -37,14 +38,14 @@ class Trainer:
 
     def __init__(self, model, optimizer, schedule=None, clip=1.0, threads=None, micro_batches=1, rng=None):
         if not isinstance(model, GPT):
-            refuse("model", model, "a GPT")
+            raise_value_error("model", model, "a GPT")
         check_trainable(model.params.flat.dtype)
         if not isinstance(optimizer, Optimizer):
-            refuse("optimizer", optimizer, "an optimizer, such as AdamW(model.params)")
+            raise_value_error("optimizer", optimizer, "an optimizer, such as AdamW(model.params)")
         if optimizer.params is not model.params:
             raise ValueError("optimizer: one of other parameters given, expected the model's own, model.params")
         if schedule is not None and not callable(schedule):
-            refuse("schedule", schedule, "a function of the step's number, such as a WarmupCosine, or None")
+            raise_value_error("schedule", schedule, "a function of the step's number, such as a WarmupCosine, or None")
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.clip, self.micro_batches = clip, micro_batches
         self.check_settings()
@@ -68,7 +69,7 @@ class Trainer:
             raise RuntimeError("step: called while another thread's step of this trainer is running")
         dropout = None if self.rng is None else self.rng.bit_generator.state
         try:
-            self.check_whole()
+            self.refuse_half_updated()
             self.check_settings()
             lr, settings = self.learning_rate(), self.optimizer.settings()
             with blas_threads(1):
@@ -94,7 +95,7 @@ class Trainer:
             return check_positive("lr", self.optimizer.lr)
         return check_not_negative(f"schedule({self.steps})", self.schedule(self.steps))
 
-    def check_whole(self):
+    def refuse_half_updated(self):
         """Raise RuntimeError after a step that was stopped in the middle of its update."""
         if self.half_updated:
             raise RuntimeError("an earlier step was stopped in the middle of its update: some parameters have moved, "

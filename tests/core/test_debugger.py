@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minigpt_np import GPT, GPTConfig, Parameters
-from minigpt_np.described import COLUMNS, Described
+from minigpt_np.reprs import COLUMNS, ShapeRepr
 from minigpt_np.parameters import whole_pages
 from strategies import cases, configs
 
@@ -117,7 +117,7 @@ def test_every_cache_names_its_layer_and_shows_each_field_once():
     def caches(value):
         if isinstance(value, list):
             return [cache for entry in value for cache in caches(entry)]
-        return [value, *caches(list(vars(value).values()))] if isinstance(value, Described) else []
+        return [value, *caches(list(vars(value).values()))] if isinstance(value, ShapeRepr) else []
 
     _, _, cache = GPT(CONFIG).forward(IDS, IDS)
     found = caches(cache)
@@ -131,7 +131,7 @@ def test_every_cache_names_its_layer_and_shows_each_field_once():
 
 
 @dataclass(repr=False)
-class Pair(Described):
+class Pair(ShapeRepr):
     left: object
     right: object
 

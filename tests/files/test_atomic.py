@@ -13,7 +13,7 @@ import time
 import pytest
 
 from minigpt_np.files import atomic
-from minigpt_np.files.atomic import whole_file, whole_files
+from minigpt_np.files.atomic import atomic_write, whole_files
 from minigpt_np.files.regular import open_regular, read_bytes
 from strategies import examples_of
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, FIFOs and sig
 
 
 def write(path, raw):
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(raw)
 
 
@@ -52,7 +52,7 @@ def test_what_is_no_file_is_refused_before_anything_is_written(tmp_path, kind):
     special(kind, path)
     before = sorted(os.listdir(tmp_path)), os.lstat(path)
     with pytest.raises((ValueError, OSError), match=KINDS[kind]) as caught:
-        with whole_file(path):
+        with atomic_write(path):
             raise AssertionError("opened")
     assert str(path) in str(caught.value)
     assert (sorted(os.listdir(tmp_path)), os.lstat(path)) == before
@@ -138,7 +138,7 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
     abandoned, others = tmp_path / f"run.npz.{'a' * 16}.tmp", tmp_path / "run.npz.tmp"
     abandoned.write_bytes(b"part")
     others.write_bytes(b"not ours")
-    with whole_file(path) as slow:
+    with atomic_write(path) as slow:
         slow.write(b"slow")
         write(path, b"quick")
         assert path.read_bytes() == b"quick" and not abandoned.exists()
@@ -195,11 +195,11 @@ def test_files_that_belong_together_are_moved_by_one_writer_at_a_time(tmp_path, 
 
 WRITER = """
 import sys
-from minigpt_np.files.atomic import whole_file
+from minigpt_np.files.atomic import atomic_write
 print("ready", flush=True)
 while True:
     for letter in (b"a", b"b"):
-        with whole_file(sys.argv[1]) as file:
+        with atomic_write(sys.argv[1]) as file:
             for _ in range(100):
                 file.write(letter * 1000)
 """

@@ -15,7 +15,7 @@ from minigpt_np import GPT, GPTConfig
 from minigpt_np.training import blas, checkpoint, parallel
 from minigpt_np.text.characters import CharacterTokenizer
 from minigpt_np.training.data import consecutive_batches, random_batch, split
-from minigpt_np.files.atomic import whole_file
+from minigpt_np.files.atomic import atomic_write
 from minigpt_np.training.optim import SGD, AdamW, WarmupCosine
 from minigpt_np.training.trainer import Trainer, evaluate
 
@@ -342,7 +342,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     checkpoint.save(path, make_trainer())
     old = path.read_bytes()
     with pytest.raises(RuntimeError):
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             file.write(b"half")
             raise RuntimeError
     assert path.read_bytes() == old and os.listdir(tmp_path) == ["run.npz"]

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from lib.terminal import cut
-from minigpt_np.files.atomic import whole_file
+from minigpt_np.files.atomic import atomic_write
 
 COLUMNS = 80
 HERE = Path(__file__).resolve().parents[1]          # where a learner's files are, unless told otherwise
@@ -75,7 +75,7 @@ def reset(name, folder):
 
 
 def write_statement(name, folder):
-    with whole_file(folder / f"{name}.py") as file:
+    with atomic_write(folder / f"{name}.py") as file:
         file.write((STATEMENTS / f"{name}.py").read_bytes())
 
 

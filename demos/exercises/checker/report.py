@@ -2,7 +2,7 @@
 import json
 from xml.etree import ElementTree
 
-from minigpt_np.files.atomic import whole_file
+from minigpt_np.files.atomic import atomic_write
 
 from . import examine, show
 
@@ -12,7 +12,7 @@ def write(path, exercises, folder):
     begun = [examine.begin(exercise.name, folder) for exercise in exercises]
     verdicts = [examine.finish(exercise.name, process) for exercise, process in zip(exercises, begun)]
     make = junit if path.suffix == ".xml" else as_json
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(make(exercises, verdicts, folder))
     done = sum(verdict.done for verdict in verdicts)
     print(f"{done} of {len(exercises)} done; {path} written.")

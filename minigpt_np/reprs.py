@@ -5,7 +5,7 @@ COLUMNS = 100               # what does not fit in them is shown a field a line
 ALIKE = 3                   # of a longer list only the first entry is shown
 
 
-class Described:
+class ShapeRepr:
     """A base for plain dataclasses: caches, groups of parameters. The repr of a Cache names its layer."""
 
     def __repr__(self):
@@ -16,13 +16,13 @@ def lines(value):
     """What `value` is, as a list of lines."""
     if isinstance(value, np.ndarray):
         return [f"{value.dtype} {value.shape}"]
-    if isinstance(value, Described):
+    if isinstance(value, ShapeRepr):
         module, name = type(value).__module__.split(".")[-1], type(value).__qualname__
-        return block(f"{module}.Cache" if name == "Cache" else name, vars(value).items())     # every layer has a Cache
+        return layout(f"{module}.Cache" if name == "Cache" else name, vars(value).items())     # every layer has a Cache
     return [repr(value)]
 
 
-def block(title, fields):
+def layout(title, fields):
     """title(name: field, ...) of (name, field) pairs: on one line if it fits, else indented, a field a line."""
     shown = [(name, lines(field)) for name, field in entries(fields)]
     one_line = f"{title}({', '.join(f'{name}: {text[0]}' for name, text in shown)})"
@@ -33,17 +33,17 @@ def block(title, fields):
 
 
 def entries(fields):
-    """The (name, field) pairs, a list of Described as name[0], name[1], ...: all, or the first and how many more."""
+    """The (name, field) pairs, a list of ShapeRepr as name[0], name[1], ...: all, or the first and how many more."""
     for name, field in fields:
-        if not (isinstance(field, list) and field and isinstance(field[0], Described)):
+        if not (isinstance(field, list) and field and isinstance(field[0], ShapeRepr)):
             yield name, field
             continue
         for i, entry in enumerate(field if len(field) <= ALIKE else field[:1]):
             yield f"{name}[{i}]", entry
         if len(field) > ALIKE:
-            yield f"{name}[1:]", Words(f"{len(field) - 1} more like it")
+            yield f"{name}[1:]", Verbatim(f"{len(field) - 1} more like it")
 
 
-class Words(str):
+class Verbatim(str):
     """Shown as it is, without quotes."""
     __repr__ = str.__str__
