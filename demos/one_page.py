@@ -1,4 +1,4 @@
-"""The whole on one page: a GPT whose one matrix E is lookup and head, forwards, backwards, and trained.
+"""A whole GPT on one page, its one matrix E both lookup and head: forwards, backwards, and trained.
 
     python demos/one_page.py                # read it from top to bottom, run it, then step through it
 
@@ -9,8 +9,8 @@ the loss with respect to x. E is used twice, so two lines accumulate into dE: â‘
 """
 import numpy as np
 
-TEXT = "the dog saw the cat and the cat saw the bird fly"
-L, H, D, STEPS, LEARNING_RATE = 1, 2, 6, 100, 0.1
+TEXT, NEVER = "the dog saw the cat and the cat saw the bird fly", "fish"  # NEVER: a token that never comes
+L, H, D, STEPS, LEARNING_RATE, SEED = 1, 2, 6, 200, 0.1, 0
 EPS, C, A = 1e-5, np.sqrt(2 / np.pi), 0.044715                          # LayerNorm's; GELU's two
 
 
@@ -97,14 +97,18 @@ def loss_and_gradient(ids, targets, params, H):
 
 
 if __name__ == "__main__":
-    vocabulary, row = np.unique(TEXT.split(), return_inverse=True)
+    np.set_printoptions(precision=3, suppress=True, linewidth=79)       # few digits, for `p` in pdb
+    vocabulary = list(dict.fromkeys([*TEXT.split(), NEVER]))            # row v of E is that of the token vocabulary[v]
+    row = np.array([vocabulary.index(token) for token in TEXT.split()])
     ids, targets, V, T = row[:-1], row[1:], len(vocabulary), len(row) - 1
-    params = new_parameters(V, T, D, L, np.random.default_rng(0))
+    params = new_parameters(V, T, D, L, np.random.default_rng(SEED))
     print(f"{TEXT}\nT = {T}, V = {V}, D = {D}, H = {H}, K = {D // H}, L = {L}")
     for i in range(STEPS + 1):                                          # ../training/trainer.py
         loss, grads = loss_and_gradient(ids, targets, params, H)
-        if i % 20 == 0:
+        if i % 40 == 0:
             print(f"step {i:3}  loss {loss:.4f}: the right token gets about {np.exp(-loss):.0%}")
+        if i == STEPS:
+            break
         for array, grad in zip(params, grads):                          # ../training/optim.py
             array -= LEARNING_RATE * grad
 
@@ -113,7 +117,6 @@ if __name__ == "__main__":
     for theirs, ours in zip(model.params.named().values(), params):
         theirs[...] = ours
     expected = model.backward(model.forward(ids[None], targets[None])[2]).named().values()
-    _, grads = loss_and_gradient(ids, targets, params, H)
     worst = max(np.max(np.abs(a - b)) / np.max(np.abs(b)) for a, b in zip(grads, expected, strict=True))
     print(f"The package's gradient is the same: all within {worst:.0e} of an array's largest.")
     assert worst < 1e-12

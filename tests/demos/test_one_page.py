@@ -52,7 +52,7 @@ def test_large_scores_and_logits_give_a_finite_gradient():
 def test_it_learns_its_sentence_and_finds_the_packages_gradient():
     done = subprocess.run([sys.executable, PAGE], capture_output=True, text=True, encoding="utf-8", check=True)
     losses = [float(text) for text in re.findall(r"loss ([\d.]+)", done.stdout)]
-    V = len(set(one_page.TEXT.split()))
+    V = len({*one_page.TEXT.split(), one_page.NEVER})
     assert abs(losses[0] - np.log(V)) < 0.1 and losses[-1] < 0.1        # from a guess to knowing it
     assert losses == sorted(losses, reverse=True)
     assert "The package's gradient is the same" in done.stdout
@@ -62,7 +62,7 @@ def test_it_learns_its_sentence_and_finds_the_packages_gradient():
 
 def test_it_is_a_page_of_plain_numpy():
     tree = ast.parse("\n".join(LINES))
-    assert len(LINES) <= 120 and max(map(len, LINES)) <= 120
+    assert len(LINES) <= 122 and max(map(len, LINES)) <= 120
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     imports = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     assert imports == ["import numpy as np", "from minigpt_np import GPT, GPTConfig"]

@@ -45,5 +45,5 @@ def test_no_two_axes_have_one_length(demo, arguments, monkeypatch, tmp_path):
 
 def test_no_two_axes_of_the_one_page_have_one_length():
     words, D, H = one_page.TEXT.split(), one_page.D, one_page.H
-    axes = len(words) - 1, len(set(words)), D, H, D // H, 4 * D
+    axes = len(words) - 1, len({*words, one_page.NEVER}), D, H, D // H, 4 * D
     assert len(set(axes)) == 6, axes
