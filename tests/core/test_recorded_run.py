@@ -1,0 +1,68 @@
+"""What commit c587e12 trained and wrote, by the code as it is now: equal to rounding, and its files open.
+
+tests/reference/run.json and tests/reference/files/ are made by tests/reference/make_reference_run.py.
+"""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigpt_np import GPT, BPETokenizer
+from minigpt_np.training import checkpoint
+from reference.make_reference_run import (
+    FILE_CONFIG, FILES, MODELS, TEXT, WITH_DROPOUT, file_batch, file_trainer, record)
+from strategies import assert_same
+
+REFERENCE = json.loads((Path(FILES).parent / "run.json").read_text(encoding="utf-8"))
+
+
+def assert_recorded(found, name):
+    """losses, norms and projections are those recorded, to gradcheck's allowance for sums in another order.
+
+    A step adds its rounding to all that follow; small steps of AdamW, as here, do not magnify it.
+    """
+    expected = REFERENCE["runs"][name]
+    for step, (loss, norm) in enumerate(zip(expected["losses"], expected["norms"], strict=True)):
+        assert_same(found["losses"][step], loss, what=f"losses at step {step}")
+        assert_same(found["norms"][step], norm, what=f"norms at step {step}")
+    assert found["projections"].keys() == expected["projections"].keys()
+    for kind in ("params", "m", "v"):
+        ours, theirs = ({array: value for array, value in run["projections"].items() if array.startswith(f"{kind} ")}
+                        for run in (found, expected))
+        largest = max(map(abs, theirs.values()))
+        for array in theirs:
+            assert_same(ours[array], theirs[array], scale=largest, what=array)
+
+
+@pytest.mark.parametrize("threads, micro_batches", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("model", MODELS)
+def test_twenty_steps_are_those_recorded(model, threads, micro_batches):
+    assert_recorded(record(model, threads, micro_batches), model)
+
+
+def test_twenty_steps_of_eight_workers_are_those_recorded():
+    assert_recorded(record("pre, tied", threads=8), "pre, tied")
+
+
+@pytest.mark.parametrize("model, threads", WITH_DROPOUT)
+def test_twenty_steps_with_dropout_are_those_recorded_and_the_same_bits_again(model, threads):
+    runs = [record(model, threads, micro_batches=2, dropout=True) for _ in range(1 if threads == 8 else 2)]
+    assert_recorded(runs[0], f"{model}, dropout, {threads}")
+    assert runs[0] == runs[-1]
+
+
+def test_a_checkpoint_opens_and_its_next_step_is_the_one_that_followed():
+    expected, trainer, generator = REFERENCE["files"], file_trainer(), np.random.default_rng(0)
+    run = checkpoint.load(FILES / "run.npz")
+    run.restore(trainer, {"batches": generator})
+    assert run.config == FILE_CONFIG and run.notes == {"text": TEXT} and trainer.steps == 3
+    assert trainer.model.params.flat.tolist() == expected["params"]
+    assert int(generator.integers(2**62)) == expected["next draw"]
+    assert_same(np.float32(trainer.step(*file_batch(3))[0]), expected["next loss"])
+
+
+def test_a_saved_model_and_a_saved_tokenizer_open():
+    model = GPT.from_pretrained(FILES)
+    assert model.params.flat.tolist() == REFERENCE["files"]["params"] and model.params.head is model.params.E
+    assert BPETokenizer.from_folder(FILES).encode(TEXT).tolist() == REFERENCE["files"]["ids"]
