@@ -413,12 +413,12 @@ def show_contributions(lesson, style):
     lookup, logits, total = (f"norm {norm(array)}" for array in
                              (lesson.from_lookup, lesson.from_logits, lesson.total))
     if lesson.tied:
-        panels = [Panel(("from the lookup", "one_hotᵀ dx", lookup), lesson.from_lookup, lesson.scale),
-                  Panel(("from the logits", "dlogitsᵀ h", logits), lesson.from_logits, lesson.scale, "+"),
-                  Panel(("their sum", "dE", total), lesson.total, lesson.scale, "=")]
+        panels = [Panel(("from the lookup", "one_hotᵀ dx", lookup), lesson.from_lookup, lesson.scale, use="lookup"),
+                  Panel(("from the logits", "dlogitsᵀ h", logits), lesson.from_logits, lesson.scale, "+", use="logits"),
+                  Panel(("their sum", "dE", total), lesson.total, lesson.scale, "=", use="sum")]
     else:
-        panels = [Panel(("dE, from lookup", "one_hotᵀ dx", lookup), lesson.from_lookup, lesson.scale),
-                  Panel(("dhead, from logits", "dlogitsᵀ h", logits), lesson.from_logits, lesson.scale)]
+        panels = [Panel(("dE, from lookup", "one_hotᵀ dx", lookup), lesson.from_lookup, lesson.scale, use="lookup"),
+                  Panel(("dhead, from logits", "dlogitsᵀ h", logits), lesson.from_logits, lesson.scale, use="logits")]
     lines = picture(labels(lesson), panels, style.colour, style.numbers) + [""]
     lines += below(lesson.scale, style) + paragraph(where_added(lesson))
     return lines + (["", *paragraph(never(lesson))] if never(lesson) else [])

@@ -6,7 +6,7 @@ import shutil
 import sys
 import traceback
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,16 @@ NARROWEST = 40          # columns that anything is fitted into, at least
 LABEL = 12              # columns of a row's label, at most
 NUMBER = 8              # columns that a number takes
 
-# From small to large, as indices into xterm's 256 colours: towards orange and towards blue.
-ORANGE = (235, 52, 88, 130, 166, 202, 208, 214)
-BLUE = (235, 17, 18, 25, 26, 33, 39, 45)
+# What a shade of colour says: whose number it is. From small to large, like ink on paper: each shade sets its
+# foreground too, so it looks the same on a dark and on a light terminal. Indices into xterm's 256 colours.
+SHADES = {
+    "lookup": (189, 117, 75, 33, 27, 18),           # blue
+    "logits": (230, 223, 215, 208, 130, 94),        # orange
+    "sum": (225, 183, 177, 135, 129, 55),           # violet
+    "": (254, 250, 246, 244, 241, 236),             # grey: no gradient
+}
+PAPER, BLACK, WHITE = 231, 16, 231
+DEEP = 4                                            # from this shade on, white is read better than black
 # The same without colour: a solid for positive numbers, strokes like a minus for negative ones.
 SOLID, STROKES = "·░▒▓█", "·-=≡≣"
 
@@ -39,15 +46,15 @@ def run(main):
     What is wrong with the user's input (see is_of_input) is one message on stderr and exit status 2.
     Ctrl-C is status 130; that a pipe was closed, as by `| head`, is no error.
     """
-    debugged = debugger_attached()
+    status, debugged = 0, debugger_attached()
+    replace_missing_streams()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")        # the shades, whatever the locale
     try:
         status = main()
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+        pass
     except KeyboardInterrupt:
         status = 130
     except bdb.BdbQuit:                                 # q at a breakpoint() of the reader's
@@ -57,9 +64,21 @@ def run(main):
     except (ValueError, OSError, MemoryError) as error:
         if not is_of_input(error):
             raise
-        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
-        status = 2
+        if not status:
+            print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
+            status = 2
+    try:
+        sys.stdout.flush()
+    except OSError:                                     # the interpreter would try again, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
+
+
+def replace_missing_streams():
+    """Let a process that has no stdin, stdout or stderr (`>&-`, pythonw) read nothing and write to nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
 
 
 def is_of_input(error):
@@ -172,12 +191,14 @@ class Panel:
              of its own if None
     joint    the sign between this panel and the one before
     heads    a number above each column; its last digit, if there is no room for all of it
+    use      "lookup", "logits" or "sum" for their colours, "" for grey
     """
     title: tuple
     values: object
     scale: float | None = None
     joint: str = ""
     heads: tuple = ()
+    use: str = ""
 
     @property
     def text(self):
@@ -202,7 +223,7 @@ class Panel:
             return list(self.values)
         scale = self.scale or float(np.max(np.abs(self.values), initial=0)) or 1.0
         draw = number if numbers else shade
-        return ["".join(draw(v, scale, cell, colour) for v in row) for row in self.values]
+        return ["".join(draw(v, scale, cell, colour, self.use) for v in row) for row in self.values]
 
 
 def picture(labels, panels, colour=False, numbers=False):
@@ -239,7 +260,7 @@ def fitting(panel, room, cell):
     elif values.shape[1] * cell > room:
         values = values[:, :room // cell]
     heads = panel.heads[:room // cell]
-    return Panel(title, values, panel.scale, panel.joint, heads)
+    return replace(panel, title=title, values=values, heads=heads)
 
 
 def beside(labels, margin, panels, cell, colour, numbers):
@@ -247,6 +268,8 @@ def beside(labels, margin, panels, cell, colour, numbers):
     columns = [panel.columns(cell) for panel in panels]
     lines = []
     above = [*zip(*(panel.title for panel in panels))]
+    if above and colour:
+        above[0] = tuple(inked(text, panel.use, 3) if panel.use else text for text, panel in zip(above[0], panels))
     if any(panel.heads for panel in panels):
         above.append([panel.head(cell) for panel in panels])
     for texts in above:
@@ -261,36 +284,54 @@ def beside(labels, margin, panels, cell, colour, numbers):
     return [line.rstrip(" ") for line in lines]
 
 
-def shade(value, scale, cell, colour):
-    """`cell` columns for a number, its magnitude relative to `scale`; exactly 0 is left blank."""
-    if value == 0:
-        return " " * cell
-    ramp = (ORANGE if value > 0 else BLUE) if colour else (SOLID if value > 0 else STROKES)
+def inked(text, use, level):
+    """The text on a shade of a use's colour, in black or white."""
+    ink = WHITE if level >= DEEP else BLACK
+    return f"\x1b[38;5;{ink};48;5;{SHADES[use][level]}m{text}\x1b[0m"
+
+
+def level_of(value, scale, n):
+    """Which of n shades, 0 to n - 1, shows a number of this magnitude relative to `scale`."""
+    return min(int(min(abs(value) / scale, 1) * n), n - 1)
+
+
+def shade(value, scale, cell, colour, use=""):
+    """`cell` columns for a number, its magnitude relative to `scale`.
+
+    In colour a negative number is hatched and exactly 0 is a dot; without, strokes and a blank.
+    """
     if not np.isfinite(value):
         return "?" * cell
-    level = ramp[min(int(abs(value) / scale * len(ramp)), len(ramp) - 1)]
-    return f"\x1b[48;5;{level}m{' ' * cell}\x1b[0m" if colour else level * cell
-
-
-def number(value, scale, cell, colour):
-    """A number in `cell` columns, with the decimals that `scale` calls for; exactly 0 is a dot."""
+    if colour:
+        if value == 0:
+            return f"\x1b[38;5;{BLACK};48;5;{PAPER}m{'·'.rjust(cell)}\x1b[0m"
+        return inked((" " if value > 0 else "/") * cell, use, level_of(value, scale, len(SHADES[use])))
     if value == 0:
-        return "·".rjust(cell)
+        return " " * cell
+    ramp = SOLID if value > 0 else STROKES
+    return ramp[level_of(value, scale, len(ramp))] * cell
+
+
+def number(value, scale, cell, colour, use=""):
+    """A number in `cell` columns, with the decimals that `scale` calls for; exactly 0 is a dot."""
     digits = f"{value:.4f}" if 0.001 < scale < 10 else f"{value:.2f}" if 10 <= scale < 1000 else f"{value:.0e}"
-    text = digits.rjust(cell)
-    return f"\x1b[38;5;{214 if value > 0 else 39}m{text}\x1b[0m" if colour else text
+    text = (digits if value else "·").rjust(cell)
+    if colour and value and np.isfinite(value):
+        return inked(text, use, level_of(value, scale, len(SHADES[use])))
+    return text
 
 
-def legend(scale, colour, numbers=False):
+def legend(scale, colour, numbers=False, use=""):
     """What the shades mean, in one line if there is room; nothing to say about numbers."""
     if numbers:
         return []
-    n = len(ORANGE if colour else SOLID)
+    n = len(SHADES[use] if colour else SOLID)
     steps = [(i + 0.5) / n for i in range(n)]
+    zero = f"exactly 0 is {'a dot' if colour else 'blank'}"
     for cell in (2, 1):
-        left = "".join(shade(-s, 1, cell, colour) for s in reversed(steps))
-        right = "".join(shade(s, 1, cell, colour) for s in steps)
-        line, blank = f"{-scale:.2g} {left}{right} +{scale:.2g}", "exactly 0 is blank"
-        if width(line) + width(blank) + 2 <= room():
-            return [f"{line}; {blank}"]
-    return [f"{line};", blank]
+        left = "".join(shade(-s, 1, cell, colour, use) for s in reversed(steps))
+        right = "".join(shade(s, 1, cell, colour, use) for s in steps)
+        line = f"{-scale:.2g} {left}{right} +{scale:.2g}"
+        if width(line) + width(zero) + 2 <= room():
+            return [f"{line}; {zero}"]
+    return [f"{line};", zero]

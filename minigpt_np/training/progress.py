@@ -1,4 +1,6 @@
-"""What long work shows while it runs, and how it is stopped without losing anything."""
+"""Progress display, and interruption between steps."""
+import os
+import shutil
 import signal
 import sys
 import time
@@ -8,17 +10,20 @@ class Progress:
     """One line that renews itself on a terminal; a line now and then in a pipe.
 
     total      steps in all; update(done, text) tells how many are done
+    stream     sys.stdout unless given. Lines that cannot be written (a closed pipe, a full disk) are lost,
+               `lost` is then the error, and the work goes on
     every      seconds between lines: 0.1 on a terminal, else 10, unless given
     patience   seconds before the first line: short work shows nothing; unless it is 0, the end forces no last line
     """
 
     def __init__(self, total, stream=None, every=None, patience=0):
         self.total, self.patience = total, patience
-        self.stream = stream or sys.stdout
-        self.terminal = self.stream.isatty()
+        self.stream, self.lost = stream or sys.stdout, None
+        self.terminal = self.stream is not None and self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self.every = every if every is not None else 0.1 if self.terminal else 10
         self.begin = self.shown = time.monotonic()
         self.first = None           # steps that were done before the first update: a resumed run's
+        self.columns = 0            # of the line that renews itself, as it stands there now
 
     def update(self, done, text):
         """Show `text` after `done` of the steps, with the time left, if it is time to show something."""
@@ -31,20 +36,32 @@ class Progress:
         self.shown = now
         left = (now - self.begin) / (done - self.first) * (self.total - done)
         line = f"{done}/{self.total}  {text}  {clock(left)} left"
-        self.stream.write(f"\r{line}\x1b[K" if self.terminal else line + "\n")
-        self.stream.flush()
+        if not self.terminal:
+            return self.write(line + "\n")
+        line = line[:shutil.get_terminal_size().columns - 1]        # a longer one would begin a line below
+        self.write("\r" + line.ljust(self.columns))
+        self.columns = len(line)
 
     def line(self, text):
         """A line that stays."""
         self.clear()
-        self.stream.write(text + "\n")
-        self.stream.flush()
+        self.write(text + "\n")
 
     def clear(self):
         """Wipe the line that renews itself."""
-        if self.terminal:
-            self.stream.write("\r\x1b[K")
+        if self.columns:
+            self.write("\r" + " " * self.columns + "\r")
+            self.columns = 0
+
+    def write(self, text):
+        """Write and flush, or lose the text, where there is no stream or it fails."""
+        if self.stream is None or self.lost:
+            return
+        try:
+            self.stream.write(text)
             self.stream.flush()
+        except OSError as error:
+            self.lost = error
 
 
 def clock(seconds):
@@ -55,15 +72,21 @@ def clock(seconds):
 
 
 class Interruptible:
-    """While the `with` block runs, Ctrl-C (SIGINT) or SIGTERM sets `.asked` instead of raising.
+    """While the `with` block runs, Ctrl-C (SIGINT), SIGTERM or SIGHUP (a terminal that closes) sets `.asked`
+    instead of raising or killing.
 
-    The loop inside looks at it where everything is whole, between two steps. A second signal raises
+    The loop inside looks at it where everything is whole, between two steps. A second SIGINT or SIGTERM raises
     KeyboardInterrupt at once. Only the main thread may use it: no other gets signals.
     """
+    ASK_TWICE = signal.SIGINT, signal.SIGTERM
+    SIGNALS = (*ASK_TWICE, signal.SIGHUP) if hasattr(signal, "SIGHUP") else ASK_TWICE
 
     def __enter__(self):
-        self.asked = False
-        self._before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        self.asked, self._before = False, {}
+        for number in self.SIGNALS:
+            self._before[number] = signal.signal(number, self._ask)
+            if number not in self.ASK_TWICE and self._before[number] == signal.SIG_IGN:      # under nohup
+                signal.signal(number, signal.SIG_IGN)
         return self
 
     def __exit__(self, *_):
@@ -71,6 +94,6 @@ class Interruptible:
             signal.signal(number, handler)
 
     def _ask(self, number, frame):
-        if self.asked:
+        if self.asked and number in self.ASK_TWICE:
             raise KeyboardInterrupt
         self.asked = True

@@ -2,9 +2,7 @@
 import json
 import os
 import re
-import subprocess
 import sys
-import types
 from pathlib import Path
 from unittest import mock
 
@@ -174,16 +172,6 @@ def test_a_wide_terminal_is_used_for_numbers_and_not_for_prose(monkeypatch):
     assert all(terminal.width(line) <= 80 for line in terminal.paragraph(" ".join(["word"] * 99)))
 
 
-@pytest.mark.parametrize("columns, lines", [
-    (40, ["   one      two   three", "   longer   2     3"]),
-    (22, ["   one", "      two   three", "   longer", "      2   3"]),
-    (12, ["   one", "      two", "      three", "   longer", "      2   3"])])
-def test_a_table_goes_below_itself_where_it_is_too_wide(columns, lines, monkeypatch):
-    monkeypatch.setattr(terminal, "NARROWEST", 0)
-    monkeypatch.setenv("COLUMNS", str(columns))
-    assert terminal.table(("one", "two", "three"), ("longer", "2", "3")) == lines
-
-
 def test_the_lesson_as_it_is_read(capsys):
     assert demo.main([]) == 0
     out = capsys.readouterr().out
@@ -224,76 +212,6 @@ def test_after_training_the_repeated_row_is_still_shown_in_shades():
     assert any("█" in line or "≣" in line for line in lines if "dE[" in line or "dx[" in line)
 
 
-@given(st.floats(-1, 1), st.floats(-1, 1), st.booleans(), st.sampled_from([1, 2]))
-def test_shades_grow_with_magnitude_and_only_zero_is_blank(a, b, colour, cell):
-    def level(value):
-        drawn = terminal.shade(value, 1.0, cell, colour)
-        assert terminal.width(drawn) == cell
-        if colour:
-            ramp = terminal.ORANGE if value > 0 else terminal.BLUE
-            return ramp.index(int(drawn.split(";")[2].split("m")[0])) if value else -1
-        ramp = terminal.SOLID if value > 0 else terminal.STROKES
-        return ramp.index(drawn[0]) if value else -1
-
-    assert (plain(terminal.shade(a, 1.0, cell, colour)) == " " * cell) == (colour or a == 0)
-    small, large = sorted((a, b), key=abs)
-    assert level(small) <= level(large)
-    assert level(1.0) == level(-1.0) > level(0.01) == level(-0.01) > level(0)
-
-
-@given(st.floats(-9.9, 9.9), st.floats(1e-12, 1e12))
-def test_numbers_are_the_numbers(value, scale):
-    value *= scale / 10
-    text = terminal.number(value, scale, 8, False)
-    assert terminal.width(text) == 8 and text[0] == " "
-    if value:
-        # half of the last digit: of the fourth decimal, or of the only one, relative to it
-        last = 0.51e-4 if 0.001 < scale < 10 else 0.51 * max(abs(float(text)), abs(value))
-        assert abs(float(text) - value) <= last
-
-
-def test_what_is_not_finite_is_shown_as_such():
-    for value in (np.nan, np.inf, -np.inf):
-        for colour in (True, False):
-            assert terminal.shade(value, 1.0, 2, colour) == "??"
-
-
-@pytest.mark.parametrize("colour", [True, False])
-def test_the_legend_runs_from_the_most_negative_to_the_most_positive(colour):
-    line, = terminal.legend(0.25, colour)
-    steps = [terminal.shade(s, 1, 2, colour) for s in (-1, 1)]
-    assert line.startswith(f"-0.25 {steps[0]}") and f"{steps[1]} +0.25; exactly 0 is blank" in line
-    assert line.count("·") == (0 if colour else 4)
-    assert terminal.legend(0.25, colour, numbers=True) == []
-
-
-def test_a_picture_that_does_not_fit_says_so():
-    wide = terminal.Panel(("wide",), np.ones((1, 200)))
-    lines = terminal.picture(["row"], [wide])
-    assert lines[-1] == "Only 75 of 200 columns fit."
-    assert lines[1] == "row  " + "█" * 75
-
-
-def test_panels_stand_side_by_side_with_their_sign_and_heads():
-    a = terminal.Panel(("a", ""), np.array([[1.0, 0.0], [0.0, -1.0]]), heads=("8", "10"))
-    b = terminal.Panel(("b", "(V, D)"), ["one", "two"], joint="=")
-    assert terminal.picture(["x", "yy"], [a, b]) == [
-        "    a      b",
-        "           (V, D)",
-        "     8 0",
-        "x   ██     one",
-        "yy    ≣≣ = two"]
-
-
-@pytest.mark.parametrize("token, shown", [
-    ("cat", "cat"), ("a b", "a␣b"), ("\n", "\\n"), ("\x1b[31m", "\\x1b[31m"),
-    ("abcdefghijklm", "abcdefghijk…"),
-    ("漢字漢字漢字漢字", "漢字漢字漢…"), ("e\u0301", "e\u0301"), ("\u200d", "\\u200d"), ("\udcff", "\\udcff")])
-def test_labels(token, shown):
-    assert terminal.label(token) == shown
-    assert terminal.width(shown) <= 12
-
-
 # ---- the program ---------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("options, named", [
@@ -327,38 +245,6 @@ def test_measure_refuses_what_is_too_large_and_training_that_diverges():
     with mock.patch.object(demo, "LEARNING_RATE", 1e308), np.errstate(all="ignore"):
         with pytest.raises(ValueError, match="steps: 9 given, but after . the weights are not"):
             demo.measure(ROSE, steps=9)
-
-
-@pytest.mark.parametrize("outcome, status, said", [
-    (0, 0, ""), (1, 1, ""),
-    (FileNotFoundError(2, "No such file", "x.txt"), 2, "No such file: 'x.txt'"),
-    (MemoryError("too much"), 2, "error: too much"), (KeyboardInterrupt(), 130, "")])
-def test_run_turns_errors_into_a_message_and_a_status(outcome, status, said, capsys):
-    main = mock.Mock(side_effect=[outcome])
-    with pytest.raises(SystemExit) as left:
-        terminal.run(main)
-    err = capsys.readouterr().err
-    assert left.value.code == status
-    assert said in err and bool(said) == bool(err) and "Traceback" not in err
-
-
-def test_a_real_run_into_a_pipe_that_closes_early():
-    command = [sys.executable, str(DEMOS / "tied_gradients.py"), "--width", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env={"PYTHONPATH": str(DEMOS.parent), "PYTHONIOENCODING": "ascii"})
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    assert process.wait() == 0
-
-
-@pytest.mark.parametrize("tty, environment, wanted", [
-    (True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False),
-    (True, {"NO_COLOR": ""}, True),
-    (True, {"TERM": "dumb"}, False)])
-def test_colours_only_where_they_are_wanted(tty, environment, wanted):
-    with mock.patch.dict(terminal.os.environ, environment, clear=True):
-        assert bool(terminal.colours(types.SimpleNamespace(isatty=lambda: tty))) is wanted
 
 
 # ---- the page ------------------------------------------------------------------------------------

@@ -33,8 +33,52 @@ def shown(clocks, bar, *seconds):
 
 def test_on_a_terminal_a_line_renews_itself_ten_times_a_second(clocks):
     assert shown(clocks, Progress(4, Terminal()), 0.0625, 0.125, 0.1875, 60) == (
-        "\r2/4  x  0:00 left\x1b[K\r4/4  x  0:00 left\x1b[K")         # the last is always shown
-    assert shown(clocks, Progress(3, Terminal()), 0.105, 0.3) == "\r1/3  x  0:00 left\x1b[K\r2/3  x  0:00 left\x1b[K"
+        "\r2/4  x  0:00 left\r4/4  x  0:00 left")         # the last is always shown
+    assert shown(clocks, Progress(3, Terminal()), 0.105, 0.3) == "\r1/3  x  0:00 left\r2/3  x  0:00 left"
+
+
+def test_a_renewed_line_covers_the_last_and_stays_within_the_terminal(clocks, monkeypatch):
+    """Without an escape sequence, which NO_COLOR and plain terminals would show as such."""
+    monkeypatch.setenv("COLUMNS", "20")
+    bar = Progress(4, Terminal(), every=0)
+    for done, text in enumerate(["long " * 9, "x", ""], 1):
+        bar.update(done, text)
+    bar.clear()
+    assert bar.stream.getvalue() == (
+        "\r1/4  long long long" "\r2/4  x  0:00 left  " "\r3/4    0:00 left " "\r" + 16 * " " + "\r")
+
+
+def test_on_a_dumb_terminal_no_line_renews_itself(clocks, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    assert shown(clocks, Progress(9, Terminal()), 9.75, 10) == "2/9  x  0:35 left\n"
+
+
+class Failing(Terminal):
+    """A stream that cannot be written to: when something is written, or once it is flushed."""
+
+    def __init__(self, when):
+        super().__init__()
+        setattr(self, when, self.fail)
+
+    def fail(self, *_):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("when", ["write", "flush"])
+def test_output_that_cannot_be_written_is_lost_and_the_work_goes_on(when):
+    bar = Progress(2, Failing(when), every=0)
+    bar.update(1, "x")
+    bar.line("y")
+    bar.update(2, "x")
+    assert bar.lost.errno == 28
+
+
+def test_without_any_stream_nothing_is_shown(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    bar = Progress(1, every=0)
+    bar.update(1, "x")
+    bar.line("y")
+    assert bar.lost is None
 
 
 def test_in_a_pipe_there_is_a_line_every_ten_seconds(clocks):
@@ -47,7 +91,7 @@ def test_work_that_is_done_sooner_than_patience_shows_nothing(clocks):
     for stream in (Terminal(), io.StringIO()):
         assert shown(clocks, Progress(3, stream, patience=5), 1, 2, 4.75) == ""
     assert shown(clocks, Progress(3, Terminal(), patience=5), 1, 5, 7.5) == (
-        "\r2/3  x  0:02 left\x1b[K\r3/3  x  0:00 left\x1b[K")
+        "\r2/3  x  0:02 left\r3/3  x  0:00 left")
     assert shown(clocks, Progress(3, io.StringIO(), patience=5), 1, 10, 11) == "2/3  x  0:05 left\n"      # and no last line
 
 
@@ -59,11 +103,13 @@ def test_the_time_of_steps_that_an_earlier_run_took_does_not_count(clocks):
 
 
 def test_a_line_that_stays_takes_the_place_of_the_one_that_renews_itself():
-    terminal, pipe = Progress(1, Terminal()), Progress(1, io.StringIO())
+    terminal, pipe = Progress(1, Terminal(), every=0), Progress(1, io.StringIO(), every=0)
     for bar in (terminal, pipe):
+        bar.update(1, "x")
         bar.line("done")
         bar.clear()
-    assert terminal.stream.getvalue() == "\r\x1b[Kdone\n\r\x1b[K" and pipe.stream.getvalue() == "done\n"
+    assert terminal.stream.getvalue() == "\r1/1  x  0:00 left\r" + 17 * " " + "\rdone\n"
+    assert pipe.stream.getvalue() == "1/1  x  0:00 left\ndone\n"
     assert Progress(1).stream is sys.stdout
 
 
@@ -75,7 +121,7 @@ def test_what_is_shown_is_seen_at_once():
             self.flushed = self.getvalue()
 
     bar = Progress(1, Stream())
-    for show in (lambda: bar.update(1, "x"), lambda: bar.line("y"), bar.clear):
+    for show in (lambda: bar.update(1, "x"), bar.clear, lambda: bar.line("y")):
         show()
         assert bar.stream.flushed == bar.stream.getvalue()
 
@@ -84,8 +130,9 @@ def test_clock():
     assert [clock(s) for s in (0, 59.6, 75, 3600, 7325)] == ["0:00", "1:00", "1:15", "1:00:00", "2:02:05"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", Interruptible.SIGNALS)
 def test_interruptible_asks_first_and_raises_then(number):
+    """But for SIGHUP: a shell that ends sends it again, after the terminal's own."""
     before = signal.getsignal(number)
     with Interruptible() as interrupt:
         assert not interrupt.asked
@@ -93,4 +140,18 @@ def test_interruptible_asks_first_and_raises_then(number):
         assert interrupt.asked
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
+            assert number == signal.SIGHUP
+            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a POSIX signal")
+def test_a_hangup_that_is_ignored_as_under_nohup_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruptible() as interrupt:
+            signal.raise_signal(signal.SIGHUP)
+            assert not interrupt.asked
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
