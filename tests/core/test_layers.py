@@ -427,6 +427,16 @@ def test_gelu_is_the_papers_equation(seed, scale):
     assert_same(gelu.forward(x)[0], expected, terms=32)
 
 
+@pytest.mark.parametrize("layer", [gelu, gelu_exact])
+@given(x=st.lists(st.floats(40, 2.0**60, width=32), min_size=1), dtype=st.sampled_from([np.float32, np.float64]))
+def test_far_from_0_a_gelu_passes_what_is_positive_and_stops_what_is_negative(layer, x, dtype):
+    x = np.array(x + [-size for size in x], dtype)
+    with np.errstate(over="ignore"):            # x³ may be infinite
+        y, cache = layer.forward(x)
+        dx = layer.backward(np.ones_like(x), cache)
+    assert (y == np.maximum(x, 0)).all() and (dx == (x > 0)).all()
+
+
 def normal_distribution(x):
     """Φ of each number of x (n,), by the C library's erfc: accurate in both tails."""
     return np.array([erfc(-float(a) / 2**0.5) / 2 for a in x])
