@@ -21,7 +21,7 @@ from lib import terminal
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.training import parallel
 from minigpt_np.training.blas import blas_threads
-from minigpt_np.layers import attention, causal, cross_entropy, layernorm, logits, lookup, mlp
+from minigpt_np.layers import attention, cross_entropy, layernorm, logits, lookup, mlp
 from minigpt_np.training.optim import AdamW
 from minigpt_np.training.progress import Progress
 from minigpt_np.training.trainer import Trainer
@@ -105,11 +105,8 @@ class Products:
     def __init__(self, config, B):
         T, D, H, K, V = config.block_size, config.n_embd, config.n_head, config.head_size, config.vocab_size
         linear = [triple(B * T, d_in, d_out) for d_in, d_out in ((D, 3 * D), (D, D), (D, 4 * D), (4 * D, D))]
-        pieces = [(min(start + causal.QUERY_BLOCK, T) - start, min(start + causal.QUERY_BLOCK, T))
-                  for start in range(0, T, causal.QUERY_BLOCK)]
-        scores = [triple(n, K, S, (B, H)) for n, S in pieces]          # q kᵀ and its two gradients
-        mixes = [triple(n, S, K, (B, H)) for n, S in pieces]           # w v and its two gradients
-        self.block = [product for three in linear + scores + mixes for product in three]
+        scores, mixes = triple(T, K, T, (B, H)), triple(T, T, K, (B, H))        # q kᵀ, weights v
+        self.block = [product for three in [*linear, scores, mixes] for product in three]
         self.head = triple(B * T, D, V)
         self.L = config.n_layer
 

@@ -180,14 +180,13 @@ AXES = {name: axes.split(" | ") for names, axes in (
     ("x dx", "N D | B T D"),
     ("h dh x1 x2 dx1 dx2 normed1 normed2 dnormed1 dnormed2 branch1 branch2", "N D"),
     ("mixed dmixed projected dprojected y_rows dy_rows centred xhat dy_xhat", "N D"),
-    ("gain bias", "D"),
+    ("gain bias dx_n", "D"),
+    ("dx_b", "T D"),
     ("variance inv_std mean_dxhat mean_dxhat_xhat row_scale", "N 1"),
     ("to_mean gain_over_D", "D 1"),
     ("ones_N log_sum scored order", "N"),
-    ("unique_ids first", "M"),
-    ("dx_sums", "M D"),
     ("qkv dqkv", "N 3D"),
-    ("q k v dq dk dv scaled_q dy_block", "B H T K"),
+    ("q k v dq dk dv scaled_q", "B H T K"),
     ("weights kept_weights scores dscores dweights", "B H T S"),
     ("y_dy", "B H T"),
     ("y dy", "N D | B H T K"),
@@ -203,9 +202,7 @@ AXES |= {(file, name): axes.split(" | ") for file, names, axes in (
     ("layers/gelu.py", "x dx y dy", "N 4D"),
     ("layers/dropout.py", "x dy", "N D | B T D | B H T S"),
     ("layers/softmax.py", "x", "N V | B H T S"),
-    ("layers/causal.py", "rows", "N C"), ("layers/causal.py", "a", "B H S T"),
-    ("layers/causal.py", "b total", "B H T K"),
-    ("layers/lookup.py", "rows", "N D"),
+    ("layers/causal.py", "rows", "N C"),
 ) for name in names.split()}
 
 # What is returned without having a name: the name it is known by, with its axes.
@@ -220,7 +217,6 @@ RETURNS = {
     ("layers/softmax.py", "softmax"): ("probs", "N V | B H T S"),
     ("layers/softmax.py", "backward"): ("dz", "N V | B H T S"),
     ("layers/softmax.py", "row_sums"): ("total", "N 1 | B H T 1"),
-    ("layers/lookup.py", "sum_by_id"): ("dx_sums", "M D"),
     ("layers/causal.py", "attention_weights"): ("weights", "B H T S"),
     ("model.py", "forward"): ("logits", "B T V"),
 }
@@ -437,6 +433,8 @@ def statements(file):
     for node in ast.walk(ast.parse("\n".join(source(file)))):       # outer ones first
         if isinstance(node, ast.stmt):
             found = read_statement(node)
+            if found.first in table and table[found.first].simple:      # it is the body of a loop that is one step
+                continue
             table |= dict.fromkeys(range(found.first, found.last + 1), found)
     return table
 
@@ -447,10 +445,12 @@ def statement(file, line):
 
 def read_statement(node):
     body = getattr(node, "body", None)
+    if isinstance(node, ast.For) and "dx" in ast.unparse(node.iter):        # the rows of dE, or of dP: one step
+        body = None
     last = node.end_lineno if body is None else max(node.lineno, body[0].lineno - 1)
     is_definition = isinstance(node, (ast.FunctionDef, ast.ClassDef))
     heads = [] if is_definition else [
-        part for name, value in ast.iter_fields(node) if name not in ("body", "orelse", "finalbody")
+        part for name, value in ast.iter_fields(node) if body is None or name not in ("body", "orelse", "finalbody")
         for part in (value if isinstance(value, list) else [value]) if isinstance(part, ast.AST)]
     inner = [n for head in heads for n in ast.walk(head)]
     nodes = [n for n in inner if isinstance(n, (ast.Name, ast.Attribute))]

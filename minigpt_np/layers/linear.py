@@ -5,7 +5,6 @@ import numpy as np
 
 from ..reprs import ShapeRepr
 from .constants import ones
-from .deferred import Deferred
 
 
 @dataclass(repr=False)
@@ -29,10 +28,6 @@ def backward(dy, cache, grads):
         db[j]    = sum_n dy[n, j]                db = 1ᵀ dy
         dx[n, i] = sum_j dy[n, j] W[i, j]        dx = dy Wᵀ
     """
-    x, W, dW, db = cache.x, cache.W, grads.W, grads.b
-    if isinstance(dW, Deferred):                # one of several workers: added up later
-        dW.products.append((x, dy))
-    else:
-        dW += x.T @ dy
-    db += ones(len(dy), dy.dtype) @ dy
-    return dy @ W.T
+    grads.W += cache.x.T @ dy
+    grads.b += ones(len(dy), dy.dtype) @ dy
+    return dy @ cache.W.T

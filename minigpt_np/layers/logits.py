@@ -4,7 +4,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..reprs import ShapeRepr
-from .deferred import Deferred
 
 
 @dataclass(repr=False)
@@ -23,12 +22,9 @@ def backward(dlogits, cache, dhead):
 
     logits = h headᵀ, so
         dhead = dlogitsᵀ h,     that is   dhead[v] = sum over n of dlogits[n, v] h[n].
-    Every row v gets something from every position, for softmax gives every token some
+    Every row v gets something from every position, because softmax gives every token a nonzero
     probability: this is dense where the lookup's gradient is sparse. When embeddings are tied
     the array given as dhead *is* dE, and what is added here stays there for the lookup to add to.
     """
-    if isinstance(dhead, Deferred):             # one of several workers: added up later
-        dhead.products.append((dlogits, cache.h))
-    else:
-        dhead += dlogits.T @ cache.h            # tied: dE += dlogitsᵀ h
+    dhead += dlogits.T @ cache.h                # tied: dE += dlogitsᵀ h
     return dlogits @ cache.head

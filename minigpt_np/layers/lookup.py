@@ -4,7 +4,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..reprs import ShapeRepr
-from .deferred import Deferred
 
 
 @dataclass(repr=False)
@@ -30,20 +29,11 @@ def backward(dx, cache, dE, dP):
     E[ids] = one_hot @ E is a product, so as in every product y = x W, where dW = xᵀ dy,
         dE = one_hotᵀ @ dx,     that is   dE[v] = sum of dx[n] over all n with ids[n] == v.
     A row that was looked up three times gets three gradients, added; a row that was not gets none.
+    `dE[ids] += dx` would lose some: of a repeated id NumPy keeps only the last addition.
+    x[b, t] = ... + P[t] for every sequence b alike, so  dP[t] = sum over b of dx[b, t].
     """
-    unique_ids, dx_sums = sum_by_id(cache.ids.ravel(), dx.reshape(-1, dx.shape[2]))
-    if isinstance(dE, Deferred):                # one of several workers: added up later
-        dE.rows.append((unique_ids, dx_sums))
-    else:
-        # Safe, for each id is there once. `dE[ids] += dx` would lose gradients:
-        # of a repeated id NumPy keeps only the last addition.
-        dE[unique_ids] += dx_sums               # dE += one_hotᵀ dx
-    # x[b, t] = ... + P[t] for every sequence b alike:  dP[t] = sum over b of dx[b, t]
-    dP[:dx.shape[1]] += dx.sum(axis=0)
-
-
-def sum_by_id(ids, rows):
-    """ids (N,), rows (N, D) -> the distinct ids (M,), in order, and for each the sum of its rows (M, D)."""
-    order = np.argsort(ids, kind="stable")
-    unique_ids, first = np.unique(ids[order], return_index=True)
-    return unique_ids, np.add.reduceat(rows[order], first, axis=0)
+    B, T, D = dx.shape
+    for v, dx_n in zip(cache.ids.ravel().tolist(), dx.reshape(B * T, D)):
+        dE[v] += dx_n                           # dE += one_hotᵀ dx, row by row
+    for dx_b in dx:
+        dP[:T] += dx_b

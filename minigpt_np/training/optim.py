@@ -12,7 +12,7 @@ from ..checks import (
     check_flag, check_int, check_not_negative, check_number, check_positive, check_rate, raise_value_error)
 from ..parameters import check_shapes, whole_pages
 
-CHUNK = 1 << 17             # numbers that are updated together: few enough to stay in the cache from pass to pass
+CHUNK = 1 << 15             # numbers that are updated together: few enough to stay in the cache from pass to pass
 
 
 def check_betas(name, value):

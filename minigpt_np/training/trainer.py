@@ -12,7 +12,7 @@ from . import memory, parallel
 from .blas import blas_threads, openblas
 from .data import consecutive_batches
 from .optim import Optimizer, chunks, clip_factor, squares_of
-from .worker import LocalGradients, Worker, accumulate
+from .worker import Worker, accumulate
 
 
 class Trainer:
@@ -152,11 +152,8 @@ class Trainer:
             shards = [(ids[part], targets[part]) for part in parallel.even_slices(len(ids), len(team))]
             shards += [(ids[:0], targets[:0])] * (len(team) - len(shards))
             arguments = [(*shard, n_scored, seed, i == 0) for shard, seed in zip(shards, self.seeds(len(team)))]
-            losses, squares = zip(*team.call_each("gradients", arguments))
-            for round in range(1, len(team)):
-                squares = team.call("add", round, i == 0)
-            loss += sum(losses)
-        return loss, sqrt(sum(squares))
+            loss += sum(team.call_each("gradients", arguments))
+        return loss, sqrt(sum(team.call("add")))
 
     def seeds(self, n):
         """n seeds of dropout, or n times None."""
@@ -168,7 +165,7 @@ class Trainer:
         members = [self.model, self.model.params, self.grads, self.optimizer, *arrays]
         if self._team is None or not self._team.alive or any(a is not b for a, b in zip(members, self._members)):
             config, dtype = self.model.config, self.model.params.flat.dtype
-            local_gradients = [LocalGradients(config, dtype) for _ in range(self.threads)]
+            local_gradients = [Parameters(config, dtype, memory.zeros) for _ in range(self.threads)]
             workers = [Worker(self.model, self.grads, self.optimizer, i, local_gradients) for i in range(self.threads)]
             self._team = parallel.team(workers, [*arrays, *(local.flat for local in local_gradients)])
             self._members = members

@@ -10,16 +10,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from layer_strategies import LAYERS, Layer, Named
-from minigpt_np import GPTConfig, Parameters, parameters
+from minigpt_np import GPTConfig, Parameters
 from minigpt_np.gradcheck import adjoint, check
 from minigpt_np.layers import (
     causal, constants, cross_entropy, dropout, gelu, gelu_exact, layernorm, linear, logits, lookup, softmax)
-from minigpt_np.layers.deferred import Deferred
 from strategies import (
     assert_bits, assert_same, assert_unmoved, cases, examples, ids_arrays, normal, rounding, seeds, sizes, targets_arrays)
 
 every_layer = pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
-query_blocks = st.sampled_from([1, 2, 3, 64])
 
 
 def weights_like(y, seed):
@@ -31,9 +29,8 @@ def weights_like(y, seed):
 
 @every_layer
 @examples(1 / 3)
-@given(data=st.data(), seed=seeds, queries=query_blocks)
-def test_backward_is_the_complex_step_derivative(layers, data, seed, queries):
-    causal.QUERY_BLOCK = queries
+@given(data=st.data(), seed=seeds)
+def test_backward_is_the_complex_step_derivative(layers, data, seed):
     layer = data.draw(layers)
     y, cache = layer.forward(layer.arrays)
     u = weights_like(y, seed)
@@ -45,9 +42,8 @@ def test_backward_is_the_complex_step_derivative(layers, data, seed, queries):
 
 @every_layer
 @examples(1 / 6)
-@given(data=st.data(), seed=seeds, queries=query_blocks)
-def test_backward_is_the_extrapolated_difference(layers, data, seed, queries):
-    causal.QUERY_BLOCK = queries
+@given(data=st.data(), seed=seeds)
+def test_backward_is_the_extrapolated_difference(layers, data, seed):
     layer = data.draw(layers)
     y, cache = layer.forward(layer.arrays)
     u = weights_like(y, seed)
@@ -60,9 +56,8 @@ def test_backward_is_the_extrapolated_difference(layers, data, seed, queries):
 
 @every_layer
 @examples(1 / 3)
-@given(data=st.data(), seed=seeds, queries=query_blocks)
-def test_backward_is_the_adjoint_of_forwards_derivative(layers, data, seed, queries):
-    causal.QUERY_BLOCK = queries
+@given(data=st.data(), seed=seeds)
+def test_backward_is_the_adjoint_of_forwards_derivative(layers, data, seed):
     layer = data.draw(layers)
     cache = layer.forward(layer.arrays)[1]
     moved = layer.of(complex)
@@ -84,9 +79,8 @@ def test_backward_is_linear_in_its_input_gradient(layers, data, seed, a, b):
 
 
 @every_layer
-@given(data=st.data(), seed=seeds, start=st.floats(-9, 9), queries=query_blocks)
-def test_gradients_accumulate_and_a_cache_serves_twice(layers, data, seed, start, queries):
-    causal.QUERY_BLOCK = queries
+@given(data=st.data(), seed=seeds, start=st.floats(-9, 9))
+def test_gradients_accumulate_and_a_cache_serves_twice(layers, data, seed, start):
     layer = data.draw(layers)
     y, cache = layer.forward(layer.arrays)
     dy = weights_like(y, seed)
@@ -164,43 +158,7 @@ def test_a_gradient_that_is_wrong_is_named_with_its_layer():
     layer = Layer("double", {"x": np.ones(2)}, lambda a: (2 * a["x"], None), lambda dy, cache, g: {"x": 3 * dy})
     with pytest.raises(AssertionError, match=r"worst at +double: x\[[01]\]"):
         test_backward_is_the_complex_step_derivative.hypothesis.inner_test(
-            st.just(layer), types.SimpleNamespace(draw=lambda _: layer), 0, 1)
-
-
-# ---- linear --------------------------------------------------------------------------------------
-
-@given(I=sizes(5), J=sizes(3), cut=st.integers(0, 5), terms=st.lists(st.booleans(), max_size=4),
-       overwrite=st.booleans(), seed=seeds)
-def test_deferred_terms_add_up_band_by_band(I, J, cut, terms, overwrite, seed):
-    """Some rows, then the others: as all of them at once; of products as of looked-up rows."""
-    rng = np.random.default_rng(seed)
-    before, deferred = rng.normal(size=(I, J)), Deferred()
-    expected = 0 * before if overwrite else before.copy()
-    for is_product in terms:
-        dy = rng.normal(size=(3, J))
-        if is_product:
-            x = rng.normal(size=(3, I))
-            linear.backward(dy, linear.Cache(x, before), parameters.Linear(deferred, np.zeros(J)))
-            expected += x.T @ dy
-        else:
-            ids = rng.integers(0, I, (1, 3))
-            lookup.backward(dy[None], lookup.Cache(ids), deferred, np.zeros((3, J)))
-            expected += np.eye(I)[ids[0]].T @ dy
-    dW = before.copy()
-    for band in (slice(0, min(cut, I)), slice(min(cut, I), I)):
-        deferred.add_to(dW[band], band, overwrite)
-    assert_same(dW, expected)
-    deferred.clear()
-    deferred.add_to(dW, slice(0, I), False)
-    assert_same(dW, expected)
-
-
-def test_deferred_logits_keep_the_factors_of_their_product():
-    dlogits, h, deferred = normal(0, 2, 5), normal(1, 2, 3), Deferred()
-    logits.backward(dlogits, logits.Cache(h, normal(2, 5, 3)), deferred)
-    dhead = np.zeros((5, 3))
-    deferred.add_to(dhead, slice(0, 5), True)
-    assert_same(dhead, dlogits.T @ h)
+            st.just(layer), types.SimpleNamespace(draw=lambda _: layer), 0)
 
 
 # ---- lookup --------------------------------------------------------------------------------------
@@ -337,32 +295,20 @@ def attended(qkv, B, T, H):
     return y, weights
 
 
-@given(B=sizes(2), T=sizes(5), H=sizes(2), K=sizes(3), seed=seeds, queries=query_blocks,
+@given(B=sizes(2), T=sizes(5), H=sizes(2), K=sizes(3), seed=seeds,
        scale=st.sampled_from([0.5, 2.0, 30.0]))
-def test_attention_is_the_papers_equation(B, T, H, K, seed, queries, scale):
-    causal.QUERY_BLOCK = queries
+def test_attention_is_the_papers_equation(B, T, H, K, seed, scale):
     qkv = normal(seed, B * T, 3 * H * K, scale=scale)
     y, cache = causal.forward(qkv, B, T, H)
     expected, weights = attended(qkv, B, T, H)
     size = np.max(np.abs(qkv)) * (1 + K * np.max(np.abs(qkv)) ** 2)      # a score, times v
     assert_same(y, expected, scale=size, terms=16)
-    assert [(p.start, p.stop) for p in cache.query_blocks] == [
-        (start, min(start + queries, T)) for start in range(0, T, queries)]
-    for p in cache.query_blocks:
-        assert_same(p.weights, weights[:, :, p.start:p.stop, :p.stop], scale=size, terms=16)
-        assert p.weights.shape == (B, H, p.stop - p.start, p.stop)
+    assert_same(cache.weights, weights, scale=size, terms=16)
 
 
-def test_attention_query_blocks_are_64_queries_long_and_nothing_drops_unless_asked():
-    _, cache = causal.forward(normal(0, 130, 3), 1, 130, 1, rng=np.random.default_rng(0))
-    assert all(piece.mask is None for piece in cache.query_blocks)
-    assert [(p.start, p.stop) for p in cache.query_blocks] == [(0, 64), (64, 128), (128, 130)]
-
-
-@given(T=sizes(5), K=sizes(3), seed=seeds, size=st.sampled_from([10.0, 1e2]), queries=query_blocks)
-def test_attention_scores_of_1e4_are_finite_in_float32(T, K, seed, size, queries):
+@given(T=sizes(5), K=sizes(3), seed=seeds, size=st.sampled_from([10.0, 1e2]))
+def test_attention_scores_of_1e4_are_finite_in_float32(T, K, seed, size):
     """q and k of ±size: scores are up to K size² / sqrt(K), 1e4 and more."""
-    causal.QUERY_BLOCK = queries
     qkv = np.random.default_rng(seed).choice([-size, size], (T, 3 * K)).astype(np.float32)
     y, cache = causal.forward(qkv, 1, T, 1)
     dqkv = causal.backward(np.ones_like(y), cache)

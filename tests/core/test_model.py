@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 
 from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.gradcheck import check, directional
-from minigpt_np.layers import causal
 from strategies import (
     assert_bits, assert_same, assert_unmoved, cases, examples, NORMS, rounding, seeds, with_large_weights)
 
-query_blocks = st.sampled_from([1, 2, 64])
 
 
 # ---- the gradient --------------------------------------------------------------------------------
@@ -22,9 +20,8 @@ query_blocks = st.sampled_from([1, 2, 64])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("tied", [True, False])
 @examples(1 / 5)
-@given(data=st.data(), seed=seeds, queries=query_blocks)
-def test_backward_is_the_complex_step_derivative(norm, tied, data, seed, queries):
-    causal.QUERY_BLOCK = queries
+@given(data=st.data(), seed=seeds)
+def test_backward_is_the_complex_step_derivative(norm, tied, data, seed):
     case = data.draw(cases(norm=norm, tie_embeddings=tied, dropout=True))
     moved = case.of(complex)
     directional(moved.loss, moved.model.params.named(), case.gradient().named(),
@@ -33,9 +30,8 @@ def test_backward_is_the_complex_step_derivative(norm, tied, data, seed, queries
 
 @pytest.mark.parametrize("norm", NORMS)
 @examples(1 / 10)
-@given(data=st.data(), seed=seeds, queries=query_blocks)
-def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed, queries):
-    causal.QUERY_BLOCK = queries
+@given(data=st.data(), seed=seeds)
+def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed):
     case = data.draw(cases(norm=norm, n_layer=1, dropout=True))
     moved = case.of(complex)
     check(moved.loss, moved.model.params.named(), case.gradient().named(), "complex", limit=2,
@@ -43,9 +39,8 @@ def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed,
 
 
 @examples(1 / 3)
-@given(case=cases(dropout=True), seed=seeds, queries=query_blocks)
-def test_backward_is_the_extrapolated_difference(case, seed, queries):
-    causal.QUERY_BLOCK = queries
+@given(case=cases(dropout=True), seed=seeds)
+def test_backward_is_the_extrapolated_difference(case, seed):
     assume(case.model.config.vocab_size > 1)        # or the loss is 0, and all that moves in it is rounding
     report = directional(case.loss, case.model.params.named(), case.gradient().named(),
                          np.random.default_rng(seed))
@@ -53,10 +48,8 @@ def test_backward_is_the_extrapolated_difference(case, seed, queries):
     assert report.difference <= 1e-7 * max(1, abs(report.numerical))
 
 
-@given(case=cases(dropout=True), start=st.floats(-9, 9), dloss=st.floats(-3, 3), queries=query_blocks)
-def test_backward_adds_dloss_times_the_gradient_and_only_reads_its_cache(
-        case, start, dloss, queries):
-    causal.QUERY_BLOCK = queries
+@given(case=cases(dropout=True), start=st.floats(-9, 9), dloss=st.floats(-3, 3))
+def test_backward_adds_dloss_times_the_gradient_and_only_reads_its_cache(case, start, dloss):
     _, loss, cache = case.model.forward(case.ids, case.targets, case.generator())
     weights = case.model.params.flat.copy()
     before = copy.deepcopy(cache)
@@ -73,9 +66,8 @@ def test_backward_adds_dloss_times_the_gradient_and_only_reads_its_cache(
 
 # ---- what a logit depends on ---------------------------------------------------------------------
 
-@given(case=cases(), data=st.data(), queries=query_blocks)
-def test_no_logit_depends_on_a_later_token(case, data, queries):
-    causal.QUERY_BLOCK = queries
+@given(case=cases(), data=st.data())
+def test_no_logit_depends_on_a_later_token(case, data):
     T = case.ids.shape[1]
     last = data.draw(st.integers(0, T - 1))
     changed = case.ids.copy()
@@ -87,9 +79,8 @@ def test_no_logit_depends_on_a_later_token(case, data, queries):
     assert_same(shorter, logits[:, :last + 1])
 
 
-@given(case=cases(), queries=query_blocks)
-def test_every_sequence_is_by_itself_and_the_batch_their_scored_weighted_mean(case, queries):
-    causal.QUERY_BLOCK = queries
+@given(case=cases())
+def test_every_sequence_is_by_itself_and_the_batch_their_scored_weighted_mean(case):
     logits, loss, _ = case.model.forward(case.ids, case.targets)
     scored = (case.targets >= 0).sum(axis=1)
     total = Parameters(case.model.config, np.float64)

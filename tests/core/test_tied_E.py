@@ -2,11 +2,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt_np import GPT, Parameters
-from minigpt_np.layers import cross_entropy
+from minigpt_np import GPT, AdamW, GPTConfig, Parameters, Trainer
+from minigpt_np.layers import cross_entropy, logits, lookup
 from strategies import assert_bits, assert_same, cases, configs, seeds
 
 tied_cases = cases(tie_embeddings=True, dropout=True)
@@ -113,3 +114,18 @@ def test_untied_gradients_of_a_tied_model_are_its_two_contributions(case):
     untied = case.model.untied()
     expected = untied.backward(untied.forward(case.ids, case.targets, case.generator())[2])
     assert_bits(apart.flat, expected.flat)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_gradient_of_E_is_an_ordinary_array_in_every_worker(threads, tied, monkeypatch):
+    """Of E with more than a million numbers, too."""
+    for layer in (logits, lookup):
+        def checked(dy, cache, gradient, *others, backward=layer.backward):
+            assert type(gradient) is np.ndarray and gradient.shape == (70_000, 16)
+            return backward(dy, cache, gradient, *others)
+        monkeypatch.setattr(layer, "backward", checked)
+    model = GPT(GPTConfig(70_000, 2, n_layer=0, n_head=1, n_embd=16, tie_embeddings=tied))
+    trainer = Trainer(model, AdamW(model.params), threads=threads)
+    trainer.step([[1, 2]] * threads, [[2, 3]] * threads)
+    assert (trainer.grads.head is trainer.grads.E) == tied

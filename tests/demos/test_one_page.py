@@ -80,7 +80,7 @@ def test_every_file_it_names_is_there_and_every_layer_is_named():
     for name in named:
         assert (PACKAGE / "layers" / name).resolve().is_file(), name
     layers = {path.name for path in (PACKAGE / "layers").glob("*.py")}
-    assert layers - named == {"__init__.py", "constants.py", "deferred.py", "dropout.py", "gelu_exact.py"}    # the page drops nothing
+    assert layers - named == {"__init__.py", "constants.py", "dropout.py", "gelu_exact.py"}    # the page drops nothing
 
 
 def test_the_shape_beside_each_line_is_the_shape_it_makes():

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minigpt_np import GPT, GPTConfig, Parameters
-from minigpt_np.training import memory, parallel, worker
+from minigpt_np.training import memory, parallel
 from minigpt_np.training.blas import openblas
 from minigpt_np.training.optim import SGD, AdamW
 from minigpt_np.training.trainer import Trainer
@@ -280,41 +280,14 @@ def trainer_of(kind=AdamW, tie=True, **options):
 IDS = np.random.default_rng(0).integers(0, 7, (5, 4))
 
 
-@given(threads=st.integers(1, 6), large=st.sampled_from([0, 16, 20, 60, 1 << 20]), tie=st.booleans())
-def test_every_number_is_in_one_share_and_shares_are_even(threads, large, tie):
-    before, worker.LARGE = worker.LARGE, large
-    try:
-        params = Parameters(config(tie))
-        params.flat[:] = np.arange(params.flat.size)
-        shares = worker.partition(params, threads)
-        parts = [part for share in shares for part, _, _ in share]
-        covered = sorted((part.start, part.stop) for part in parts)
-        assert [i for start, stop in covered for i in range(start, stop)] == list(range(params.flat.size))
-        for part, name, rows in (item for share in shares for item in share):
-            if name is not None:
-                assert (params.flat[part] == params.arrays[name][rows].ravel()).all()
-        assert {name for share in shares for _, name, _ in share if name} == {
-            name for name in params.slices
-            if params.arrays[name].size > large and name.split(".")[-1] in ("W", "E", "head")}
-        for share in shares:            # what lies side by side is one part
-            plain = sorted((part.start, part.stop) for part, name, _ in share if name is None)
-            assert all(start < stop for start, stop in plain)
-            assert all(before[1] < after[0] for before, after in zip(plain, plain[1:]))
-        largest = max([params.arrays[name].size for share in shares for _, name, _ in share if name], default=1)
-        sizes = [sum(part.stop - part.start for part, _, _ in share) for share in shares]
-        assert max(sizes) - min(sizes) <= 2 * largest
-    finally:
-        worker.LARGE = before
-
-
-@given(threads=st.integers(1, 4), micro_batches=st.integers(1, 2), large=st.sampled_from([0, 20, 60]),
+@given(threads=st.integers(1, 4), micro_batches=st.integers(1, 2),
        processes=st.booleans(), tie=st.booleans(), kind=st.sampled_from([AdamW, SGD]))
-def test_workers_of_every_kind_take_the_same_step(threads, micro_batches, large, processes, tie, kind):
-    """Large arrays deferred or not, processes or threads: alone and together, the same to rounding."""
+def test_workers_of_every_kind_take_the_same_step(threads, micro_batches, processes, tie, kind):
+    """Processes or threads: alone and together, the same to rounding."""
     alone = trainer_of(kind, tie, threads=1, micro_batches=micro_batches)
     expected = [alone.step(IDS, IDS) for _ in range(3)]
-    before = memory.FORKS, worker.LARGE
-    memory.FORKS, worker.LARGE = before[0] and processes, large
+    before = memory.FORKS
+    memory.FORKS = before and processes
     try:
         runs = []
         for _ in range(2):
@@ -323,7 +296,7 @@ def test_workers_of_every_kind_take_the_same_step(threads, micro_batches, large,
             if threads > 1:
                 assert type(trainer.team()) is (parallel.Processes if memory.FORKS else parallel.Threads)
     finally:
-        memory.FORKS, worker.LARGE = before
+        memory.FORKS = before
     np.testing.assert_allclose(runs[0], expected, rtol=1e-12)
     # AdamW divides by sqrt(v), so a gradient near 0 counts as much as a large one
     np.testing.assert_allclose(trainer.model.params.flat, alone.model.params.flat, rtol=1e-9, atol=1e-9)
