@@ -1,0 +1,171 @@
+"use strict";
+// The GPT of ../one_page.py, line for line: a forward pass, a backward pass, and a step of gradient descent.
+// A matrix is an array of rows, a vector (D,) a matrix of one row, and an array (H, T, K) a list of H matrices.
+
+const EPS = 1e-5, C = Math.sqrt(2 / Math.PI), A = 0.044715;
+
+// ---- matrices
+
+function matrix(rows, columns, f) {
+  const out = [];
+  for (let i = 0; i < rows; i++) {
+    const r = [];
+    for (let j = 0; j < columns; j++) r.push(f(i, j));
+    out.push(r);
+  }
+  return out;
+}
+const zerosLike = a => a.map(r => r.map(() => 0));
+const copy = a => a.map(r => r.slice());
+const transposed = a => a[0].map((_, j) => a.map(r => r[j]));
+const columns = (a, from, to) => a.map(r => r.slice(from, to));
+
+function each(f, a, b = 0) {            // f(a[i][j], b[i][j]); b: of a's shape, a row, a column, or a number
+  if (typeof b === "number") b = [[b]];
+  const tall = b.length > 1, wide = b[0].length > 1, n = a[0].length, out = [];
+  for (let i = 0; i < a.length; i++) {
+    const x = a[i], y = b[tall ? i : 0], r = new Array(n);
+    for (let j = 0; j < n; j++) r[j] = f(x[j], y[wide ? j : 0]);
+    out.push(r);
+  }
+  return out;
+}
+const plus = (a, b) => each((x, y) => x + y, a, b);
+const minus = (a, b) => each((x, y) => x - y, a, b);
+const times = (a, b) => each((x, y) => x * y, a, b);
+const over = (a, b) => each((x, y) => x / y, a, b);
+const square = a => each(x => x * x, a);
+const sqrt = a => each(Math.sqrt, a);
+const exp = a => each(Math.exp, a);
+
+function product(a, b) {                // a @ b
+  const n = b[0].length, out = [];
+  for (const x of a) {
+    const r = new Array(n).fill(0);
+    for (let k = 0; k < x.length; k++) {
+      const y = b[k], xk = x[k];
+      for (let j = 0; j < n; j++) r[j] += xk * y[j];
+    }
+    out.push(r);
+  }
+  return out;
+}
+function accumulate(total, a) {         // total[:len(a)] += a, in place
+  a.forEach((r, i) => { for (let j = 0; j < r.length; j++) total[i][j] += r[j]; });
+}
+const reduced = (a, f, first) => a.map(r => [r.reduce(f, first)]);      // (R, C) -> (R, 1)
+const rowMax = a => reduced(a, (x, y) => Math.max(x, y), -Infinity);
+const rowSum = a => reduced(a, (x, y) => x + y, 0);
+const rowMean = a => over(rowSum(a), a[0].length);                      // a @ mean
+const sum0 = a => product([a.map(() => 1)], a);                         // a.sum(0)
+const beside = list => list[0].map((_, i) => list.flatMap(a => a[i]));
+
+const normalized = (x, std) => over(minus(x, rowMean(x)), std);
+const deviation = x => sqrt(plus(rowMean(square(minus(x, rowMean(x)))), EPS));
+const softmaxOf = exps => over(exps, rowSum(exps));
+const layerNormBackward = (dxhat, xhat, std) =>
+  over(minus(minus(dxhat, rowMean(dxhat)), times(xhat, rowMean(times(dxhat, xhat)))), std);
+
+// ---- the two passes
+
+/* ids, targets: T tokens each. params: [E, P, 12 arrays a block, gain, bias], as one_page.py's. H heads.
+   head: E itself (tied), or a matrix of its own.
+   Returns the loss, the gradients in the order of params (dhead beside them), and made: [name, array] for
+   everything a line of one_page.py makes, in its order. */
+function lossAndGradient(ids, targets, params, H, head = params[0]) {
+  const [E, P, ...arrays] = params, [gain, bias] = arrays.splice(-2);
+  const blocks = Array.from({length: arrays.length / 12}, (_, i) => arrays.slice(12 * i, 12 * i + 12));
+  const T = ids.length, V = E.length, D = E[0].length, K = D / H, heads = [...Array(H).keys()];
+  const made = [], saved = [];
+  const keep = (name, array) => { made.push([name, array]); return array; };
+  const oneHotOf = tokens => matrix(T, V, (t, v) => +(tokens[t] === v));
+  const split = (a, from) => heads.map(h => columns(a, from + h * K, from + h * K + K));
+
+  // forwards
+  const one_hot = keep("one_hot", oneHotOf(ids));
+  let x = keep("x", plus(product(one_hot, E), P.slice(0, T)));
+  for (const [gain1, bias1, Wqkv, bqkv, Wout, bout, gain2, bias2, Wup, bup, Wdown, bdown] of blocks) {
+    const std1 = keep("std1", deviation(x));
+    const xhat1 = keep("xhat1", normalized(x, std1));
+    const n1 = keep("n1", plus(times(xhat1, gain1), bias1));
+    const qkv = keep("qkv", plus(product(n1, Wqkv), bqkv));
+    const q = keep("q", split(qkv, 0)), k = keep("k", split(qkv, D)), v = keep("v", split(qkv, 2 * D));
+    const scores = keep("scores", heads.map(h => product(q[h], transposed(k[h])).map((r, t) =>
+      r.map((score, s) => s > t ? -Infinity : score / Math.sqrt(K)))));         // causal_mask
+    const exp_scores = keep("exp_scores", scores.map(s => exp(minus(s, rowMax(s)))));
+    const weights = keep("weights", exp_scores.map(softmaxOf));
+    const y = keep("y", heads.map(h => product(weights[h], v[h])));
+    const mixed = keep("mixed", beside(y));
+    x = keep("x", plus(plus(x, product(mixed, Wout)), bout));
+    const std2 = keep("std2", deviation(x));
+    const xhat2 = keep("xhat2", normalized(x, std2));
+    const n2 = keep("n2", plus(times(xhat2, gain2), bias2));
+    const hidden = keep("hidden", plus(product(n2, Wup), bup));
+    const inner = keep("inner", each(u => C * (u + A * u ** 3), hidden));
+    const tanh = keep("tanh", each(Math.tanh, inner));
+    const active = keep("active", each((u, th) => u * (1 + th) / 2, hidden, tanh));
+    x = keep("x", plus(plus(x, product(active, Wdown)), bdown));
+    saved.push([std1, xhat1, n1, q, k, v, weights, mixed, std2, xhat2, n2, hidden, tanh, active]);
+  }
+  const std = keep("std", deviation(x));
+  const xhat = keep("xhat", normalized(x, std));
+  const h = keep("h", plus(times(xhat, gain), bias));
+  const logits = keep("logits", product(h, transposed(head)));
+  const exp_logits = keep("exp_logits", exp(minus(logits, rowMax(logits))));
+  const probs = keep("probs", softmaxOf(exp_logits));
+  const loss = -targets.reduce((total, target, t) => total + Math.log(probs[t][target]), 0) / T;
+  keep("loss", [[loss]]);
+
+  // backwards
+  const dE = zerosLike(E), dP = zerosLike(P), dhead = head === E ? dE : zerosLike(head);
+  keep("dE", zerosLike(E));
+  keep("dP", zerosLike(P));
+  const dlogits = keep("dlogits", over(minus(probs, oneHotOf(targets)), T));
+  accumulate(dhead, product(transposed(dlogits), h));                           // ①
+  keep("dE", copy(dhead));
+  const dh = keep("dh", product(dlogits, head));
+  const dgain = keep("dgain", sum0(times(dh, xhat))), dbias = keep("dbias", sum0(dh));
+  const dxhat = keep("dxhat", times(dh, gain));
+  let dx = keep("dx", layerNormBackward(dxhat, xhat, std)), dblocks = [];
+  for (const [i, block] of [...blocks.entries()].reverse()) {
+    const [gain1, bias1, Wqkv, bqkv, Wout, bout, gain2, bias2, Wup, bup, Wdown, bdown] = block;
+    const [std1, xhat1, n1, q, k, v, weights, mixed, std2, xhat2, n2, hidden, tanh, active] = saved[i];
+    const dWdown = keep("dWdown", product(transposed(active), dx)), dbdown = keep("dbdown", sum0(dx));
+    const dactive = keep("dactive", product(dx, transposed(Wdown)));
+    const dtanh = keep("dtanh", each((d, u) => d * u / 2, dactive, hidden));
+    const dinner = keep("dinner", each((d, th) => d * (1 - th * th), dtanh, tanh));
+    const dhidden = keep("dhidden", plus(each((d, th) => d * (1 + th) / 2, dactive, tanh),
+      each((d, u) => d * C * (1 + 3 * A * u * u), dinner, hidden)));
+    const dWup = keep("dWup", product(transposed(n2), dhidden)), dbup = keep("dbup", sum0(dhidden));
+    const dn2 = keep("dn2", product(dhidden, transposed(Wup)));
+    const dgain2 = keep("dgain2", sum0(times(dn2, xhat2))), dbias2 = keep("dbias2", sum0(dn2));
+    const dxhat2 = keep("dxhat2", times(dn2, gain2));
+    dx = keep("dx", plus(dx, layerNormBackward(dxhat2, xhat2, std2)));
+    const dWout = keep("dWout", product(transposed(mixed), dx)), dbout = keep("dbout", sum0(dx));
+    const dmixed = keep("dmixed", product(dx, transposed(Wout)));
+    const dy = keep("dy", split(dmixed, 0));
+    const dweights = keep("dweights", heads.map(h => product(dy[h], transposed(v[h]))));
+    const dv = keep("dv", heads.map(h => product(transposed(weights[h]), dy[h])));
+    const dscores = keep("dscores", heads.map(h =>
+      times(minus(dweights[h], rowSum(times(weights[h], dweights[h]))), weights[h])));
+    const dq = keep("dq", heads.map(h => over(product(dscores[h], k[h]), Math.sqrt(K))));
+    const dk = keep("dk", heads.map(h => over(product(transposed(dscores[h]), q[h]), Math.sqrt(K))));
+    const dqkv = keep("dqkv", beside([...dq, ...dk, ...dv]));
+    const dWqkv = keep("dWqkv", product(transposed(n1), dqkv)), dbqkv = keep("dbqkv", sum0(dqkv));
+    const dn1 = keep("dn1", product(dqkv, transposed(Wqkv)));
+    const dgain1 = keep("dgain1", sum0(times(dn1, xhat1))), dbias1 = keep("dbias1", sum0(dn1));
+    const dxhat1 = keep("dxhat1", times(dn1, gain1));
+    dx = keep("dx", plus(dx, layerNormBackward(dxhat1, xhat1, std1)));
+    dblocks = [dgain1, dbias1, dWqkv, dbqkv, dWout, dbout, dgain2, dbias2, dWup, dbup, dWdown, dbdown, ...dblocks];
+  }
+  accumulate(dP, dx);
+  keep("dP", copy(dP));
+  accumulate(dE, product(transposed(one_hot), dx));                             // ②
+  keep("dE", copy(dE));
+  return {loss, grads: [dE, dP, ...dblocks, dgain, dbias], dhead, made};
+}
+
+// One step of plain gradient descent, in place: against the gradient.
+function step(params, grads, rate) {
+  params.forEach((array, i) => accumulate(array, times(grads[i], -rate)));
+}
