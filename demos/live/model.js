@@ -62,6 +62,7 @@ const beside = list => list[0].map((_, i) => list.flatMap(a => a[i]));
 
 const normalized = (x, std) => over(minus(x, rowMean(x)), std);
 const deviation = x => sqrt(plus(rowMean(square(minus(x, rowMean(x)))), EPS));
+const minusMax = a => minus(a, rowMax(a));
 const softmaxOf = exps => over(exps, rowSum(exps));
 const layerNormBackward = (dxhat, xhat, std) =>
   over(minus(minus(dxhat, rowMean(dxhat)), times(xhat, rowMean(times(dxhat, xhat)))), std);
@@ -70,8 +71,8 @@ const layerNormBackward = (dxhat, xhat, std) =>
 
 /* ids, targets: T tokens each. params: [E, P, 12 arrays a block, gain, bias], as one_page.py's. H heads.
    head: E itself (tied), or a matrix of its own.
-   Returns the loss, the gradients in the order of params (dhead beside them), and made: [name, array] for
-   everything a line of one_page.py makes, in its order. */
+   Returns the loss, the gradients in the order of params (dhead beside them), the two contributions to dE, and
+   made: [name, array] for everything a line of one_page.py makes, in its order. */
 function lossAndGradient(ids, targets, params, H, head = params[0]) {
   const [E, P, ...arrays] = params, [gain, bias] = arrays.splice(-2);
   const blocks = Array.from({length: arrays.length / 12}, (_, i) => arrays.slice(12 * i, 12 * i + 12));
@@ -92,7 +93,7 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
     const q = keep("q", split(qkv, 0)), k = keep("k", split(qkv, D)), v = keep("v", split(qkv, 2 * D));
     const scores = keep("scores", heads.map(h => product(q[h], transposed(k[h])).map((r, t) =>
       r.map((score, s) => s > t ? -Infinity : score / Math.sqrt(K)))));         // causal_mask
-    const exp_scores = keep("exp_scores", scores.map(s => exp(minus(s, rowMax(s)))));
+    const exp_scores = keep("exp_scores", scores.map(s => exp(minusMax(s))));
     const weights = keep("weights", exp_scores.map(softmaxOf));
     const y = keep("y", heads.map(h => product(weights[h], v[h])));
     const mixed = keep("mixed", beside(y));
@@ -111,7 +112,7 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
   const xhat = keep("xhat", normalized(x, std));
   const h = keep("h", plus(times(xhat, gain), bias));
   const logits = keep("logits", product(h, transposed(head)));
-  const exp_logits = keep("exp_logits", exp(minus(logits, rowMax(logits))));
+  const exp_logits = keep("exp_logits", exp(minusMax(logits)));
   const probs = keep("probs", softmaxOf(exp_logits));
   const loss = -targets.reduce((total, target, t) => total + Math.log(probs[t][target]), 0) / T;
   keep("loss", [[loss]]);
@@ -121,7 +122,8 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
   keep("dE", zerosLike(E));
   keep("dP", zerosLike(P));
   const dlogits = keep("dlogits", over(minus(probs, oneHotOf(targets)), T));
-  accumulate(dhead, product(transposed(dlogits), h));                           // ①
+  const fromLogits = product(transposed(dlogits), h);
+  accumulate(dhead, fromLogits);                                                // ①
   keep("dE", copy(dhead));
   const dh = keep("dh", product(dlogits, head));
   const dgain = keep("dgain", sum0(times(dh, xhat))), dbias = keep("dbias", sum0(dh));
@@ -160,9 +162,10 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
   }
   accumulate(dP, dx);
   keep("dP", copy(dP));
-  accumulate(dE, product(transposed(one_hot), dx));                             // ②
+  const fromLookup = product(transposed(one_hot), dx);
+  accumulate(dE, fromLookup);                                                   // ②
   keep("dE", copy(dE));
-  return {loss, grads: [dE, dP, ...dblocks, dgain, dbias], dhead, made};
+  return {loss, grads: [dE, dP, ...dblocks, dgain, dbias], dhead, fromLogits, fromLookup, made};
 }
 
 // One step of plain gradient descent, in place: against the gradient.

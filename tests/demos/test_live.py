@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+import live
 import one_page
 from minigpt_np import GPT, GPTConfig
 from strategies import examples, ids_arrays, seeds, sizes
@@ -38,10 +39,20 @@ GRADIENT = """({ids, targets, params, H, head}) => {
   const {loss, grads, dhead} = lossAndGradient(ids, targets, params, H, head || params[0]);
   return {loss, grads, dhead};
 }"""
-TRAINED = """({ids, targets, params, H, steps}) => {
-  for (let i = 0; i < steps; i++) step(params, lossAndGradient(ids, targets, params, H).grads, 0.1);
-  return params;
+LEARNED = """({text, tied, seed}) => {
+  const run = learn(text, tied, seed), [first, last] = [run.saved[0], run.saved.at(-1)];
+  const {made, rungs} = look(run, DATA.steps, false, null);
+  const said = rungs.map(({readings}) => readings.map(({probs}) => [run.ids, run.targets].map(ids => count({probs}, ids))));
+  return {first: [...first.params, first.head], last: [...last.params, last.head],
+          losses: run.saved.map(({loss}) => loss), made, said};
 }"""
+COPIED = """({text, tied, at, silent, moved, cell}) => {
+  const run = learn(text, tied, 0), o = look(run, at, silent, moved), W = cell.matrix === "E" ? o.E : o.head;
+  const d = cell.matrix === "E" ? o.grads[0] : o.dhead;
+  return {program: asPython(run, at, silent, moved, cell), numbers: [o.loss, W[cell.v][cell.j], d[cell.v][cell.j]]};
+}"""
+SCRIPTS = "data.js", "model.js", "random.js", "experiment.js"
+words = st.lists(st.sampled_from("the cat saw a bird dog and fly fish fishy \" \\ {x} é".split()), min_size=2, max_size=16)
 
 
 def rows(array):
@@ -104,3 +115,105 @@ def test_untied_loss_and_every_gradient_are_the_packages(batch):
         assert_close(answer["dhead"], expected["head"], 1e-12, "head")
         for name, ours in zip(order, answer["grads"], strict=True):
             assert_close(ours, expected[name], 1e-12, name)
+
+
+def same_sentence(words, seed):
+    """As one_page.py does it: vocabulary, ids, targets, params."""
+    never = "fish"
+    while never in words:
+        never += "y"
+    vocabulary = list(dict.fromkeys([*words, never]))
+    row = np.array([vocabulary.index(word) for word in words])
+    return row[:-1], row[1:], one_page.new_parameters(
+        len(vocabulary), len(row) - 1, one_page.D, one_page.L, np.random.default_rng(seed))
+
+
+@needs_node
+@given(batch=st.lists(st.tuples(words, seeds), min_size=2, max_size=3))
+@examples(0.1)
+def test_after_200_steps_from_numpys_start_all_parameters_are_one_pages(batch):
+    answers = node(LEARNED, [{"text": " ".join(text), "tied": True, "seed": seed} for text, seed in batch], *SCRIPTS)
+    for (text, seed), answer in zip(batch, answers, strict=True):
+        ids, targets, params = same_sentence(text, seed)
+        for ours, expected in zip(answer["first"], params):
+            assert_close(ours, expected, 1e-13)
+        for i in range(one_page.STEPS + 1):
+            if i == one_page.STEPS:
+                break
+            loss, gradients = one_page.loss_and_gradient(ids, targets, params, one_page.H)
+            assert abs(loss - answer["losses"][i]) <= 1e-9 * (1 + loss)
+            for array, gradient in zip(params, gradients):
+                array -= one_page.LEARNING_RATE * gradient
+        for ours, expected in zip(answer["last"], params):
+            assert_close(ours, expected, 1e-9)
+
+
+def made_by_one_page(ids, targets, params):
+    """[(name, array)] of what the lines of loss_and_gradient bind, in their order; the function is traced."""
+    lines = {live.first_line() + n: names for n, (_, names) in enumerate(live.lines())}
+    made, last = [], None
+
+    def trace(frame, event, _):
+        nonlocal last
+        if frame.f_code is not one_page.loss_and_gradient.__code__:
+            return None
+        for name in lines.get(last, []):
+            if isinstance(frame.f_locals[name], (np.ndarray, float)):
+                made.append((name, np.array(frame.f_locals[name])))
+        last = frame.f_lineno
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        one_page.loss_and_gradient(ids, targets, params, one_page.H)
+    finally:
+        sys.settrace(before)
+    return made
+
+
+@pytest.fixture(scope="module")
+def opened():
+    """What the page shows as it opens."""
+    answer, = node(LEARNED, [{"text": one_page.TEXT, "tied": True, "seed": one_page.SEED}], *SCRIPTS)
+    return answer
+
+
+@needs_node
+def test_every_array_that_a_line_of_one_page_binds_is_the_pages(opened):
+    ids, targets, shapes = same_sentence(one_page.TEXT.split(), one_page.SEED)
+    params = [np.reshape(array, like.shape) for array, like in zip(opened["last"], shapes)]
+    expected = made_by_one_page(ids, targets, params)
+    assert [name for name, _ in opened["made"]] == [name for name, _ in expected]
+    for (name, ours), (_, array) in zip(opened["made"], expected):
+        ours = np.array(ours, float).reshape(array.shape)                   # JSON has null for -inf
+        ours, array = np.nan_to_num(ours, nan=0), np.nan_to_num(array, neginf=0)
+        assert_close(ours, array, 1e-12, name)
+
+
+@needs_node
+def test_the_ladder_of_the_page_as_it_opens_reads_tokens_below_and_predicts_them_above(opened):
+    T = len(one_page.TEXT.split()) - 1
+    (looked_up,), _, (after_mlp,) = opened["said"]                          # tied: one reading of each rung
+    assert looked_up == [T, 0] and after_mlp == [0, T]
+
+
+@needs_node
+@given(text=words, tied=st.booleans(), at=st.integers(0, 3), silent=st.booleans(), moved=st.booleans(), pick=st.data())
+@examples(0.1)
+def test_the_copied_python_prints_the_pages_digits(text, tied, at, silent, moved, pick):
+    matrix = "E" if tied else pick.draw(st.sampled_from(["E", "head"]), label="matrix")
+    cell = {"matrix": matrix, "v": 0, "j": pick.draw(st.integers(0, 5), label="j")}
+    case = {"text": " ".join(text), "tied": tied, "at": at, "silent": silent, "cell": cell,
+            "moved": {**cell, "value": 0.25} if moved else None}
+    answer, = node(COPIED, [case], *SCRIPTS)
+    done = subprocess.run([sys.executable, "-c", answer["program"]], cwd=LIVE.parents[1], text=True, encoding="utf-8",
+                          env={**os.environ, "PYTHONPATH": str(LIVE.parents[1])}, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    printed = [float(line.split()[-1]) for line in done.stdout.splitlines()]
+    assert_close(printed, answer["numbers"], 1e-11)
+
+
+def test_data_js_is_what_the_script_writes():
+    written = (LIVE / "data.js").read_text(encoding="utf-8")
+    assert written == live.data(), "run: python demos/live.py --data"

@@ -1,0 +1,115 @@
+"""The page in live/ as one file, and the data that it computes with.
+
+    python demos/live.py out/live.html      # index.html with its scripts and style in it, for a course site
+    python demos/live.py --data             # write live/data.js, after one_page.py has changed
+
+The page itself needs neither: live/index.html opens in a browser from this folder.
+"""
+import argparse
+import ast
+import inspect
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+import one_page
+from lib.terminal import run
+from minigpt_np.files.atomic import atomic_write
+
+LIVE = Path(__file__).parent / "live"
+DIGITS = 8                  # of reference numbers: fewer than what rounding leaves alone in 200 steps
+
+
+def data():
+    """What data.js holds, as text."""
+    values = {
+        "text": one_page.TEXT, "never": one_page.NEVER, "D": one_page.D, "H": one_page.H,
+        "steps": one_page.STEPS, "rate": one_page.LEARNING_RATE, "first": first_line(), "lines": lines(),
+        "reference": reference()}
+    body = ",\n".join(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
+    return ("// Written by `python demos/live.py --data`: one_page.py's text and sizes, its two halves with the names that\n"
+            "// each line binds, and the numbers that NumPy computes with it.\n"
+            f"const DATA = {{\n{body}}};\n")
+
+
+def lines():
+    """[line, names of the arrays that it makes] of the two halves of one_page.py's loss_and_gradient."""
+    text = Path(one_page.__file__).read_text(encoding="utf-8")
+    names = {}
+    for node in ast.walk(ast.parse(text)):
+        computes = isinstance(node, ast.Assign) and not isinstance(node.value, (ast.Name, ast.List))
+        if computes or isinstance(node, ast.AugAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            target = target.value if isinstance(target, ast.Subscript) else target          # dP[:T]
+            names[node.lineno] = [name.id for name in getattr(target, "elts", [target])]
+    first = first_line()
+    half = inspect.getsource(one_page.loss_and_gradient).splitlines()
+    start = inspect.getsourcelines(one_page.loss_and_gradient)[1]
+    return [[re.sub("^    ", "", line), names.get(n, [])] for n, line in enumerate(half, start) if n >= first]
+
+
+def first_line():
+    """The number, in one_page.py, of the line with which its forward half begins."""
+    text = Path(one_page.__file__).read_text(encoding="utf-8").splitlines()
+    return next(n for n, line in enumerate(text, 1) if line.strip().startswith("# forwards"))
+
+
+def reference():
+    """What one_page.py computes for its own sentence: losses, and E and dE after its last step."""
+    words = one_page.TEXT.split()
+    vocabulary = list(dict.fromkeys([*words, one_page.NEVER]))
+    row = np.array([vocabulary.index(word) for word in words])
+    ids, targets = row[:-1], row[1:]
+    params = one_page.new_parameters(len(vocabulary), len(ids), one_page.D, one_page.L,
+                                     np.random.default_rng(one_page.SEED))
+    losses = []
+    for _ in range(one_page.STEPS + 1):
+        E = params[0].copy()
+        loss, gradients = one_page.loss_and_gradient(ids, targets, params, one_page.H)
+        losses.append(loss)
+        for array, gradient in zip(params, gradients):
+            array -= one_page.LEARNING_RATE * gradient
+    return {"losses": rounded(losses[::40]), "E": rounded(E), "dE": rounded(gradients[0])}
+
+
+def rounded(array):
+    return [float(f"{x:.{DIGITS}g}") for x in np.ravel(array).tolist()]
+
+
+def in_one_file():
+    """index.html with the text of its stylesheet and scripts in place of the references to them."""
+    def script(match):
+        text = (LIVE / match[1]).read_text(encoding="utf-8").replace("</script", "<\\/script")
+        return f"<script>\n{text}</script>"
+
+    html = (LIVE / "index.html").read_text(encoding="utf-8")
+    html = re.sub(r'<script src="([\w.]+)"></script>', script, html)
+    return re.sub(r'<link rel="stylesheet" href="([\w.]+)">',
+                  lambda match: f"<style>\n{(LIVE / match[1]).read_text(encoding='utf-8')}</style>", html)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("file", nargs="?", help="where to write the page as one file")
+    parser.add_argument("--data", action="store_true", help="write live/data.js")
+    args = parser.parse_args(argv)
+    if not args.file and not args.data:
+        parser.error("expected FILE.html or --data")
+    if args.data:
+        write(LIVE / "data.js", data())
+    if args.file:
+        Path(args.file).parent.mkdir(parents=True, exist_ok=True)
+        write(args.file, in_one_file())
+    return 0
+
+
+def write(path, text):
+    with atomic_write(path) as file:
+        file.write(text.encode())
+    print(f"{len(text.encode()):,} bytes: {path}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,132 @@
+"use strict";
+// One sentence, learned: vocabulary, start, training, and what each rung of the ladder spells. No drawing.
+
+function vocabularyOf(words) {          // the different words in their order, and one that never comes
+  let never = DATA.never;
+  while (words.includes(never)) never += "y";
+  return [...new Set([...words, never])];
+}
+
+// one_page.py's new_parameters(V, T, D, L, np.random.default_rng(seed)), and a separate head drawn after them.
+function newParameters(V, T, D, L, seed) {
+  const numbers = normals(seed), drawn = (rows, columns) => matrix(rows, columns, () => 0.2 * numbers.next().value);
+  const ones = n => matrix(1, n, () => 1), zeros = n => matrix(1, n, () => 0);
+  const params = [drawn(V, D), drawn(T, D)];
+  for (let i = 0; i < L; i++) params.push(
+    ones(D), zeros(D), drawn(D, 3 * D), zeros(3 * D), drawn(D, D), zeros(D),
+    ones(D), zeros(D), drawn(D, 4 * D), zeros(4 * D), drawn(4 * D, D), zeros(D));
+  params.push(ones(D), zeros(D));
+  return {params, head: drawn(V, D)};
+}
+
+// A run: all steps of training on a sentence. saved[i]: parameters, loss and the two norms before step i.
+function learn(text, tied, seed) {
+  const words = text.split(" "), vocabulary = vocabularyOf(words), row = words.map(w => vocabulary.indexOf(w));
+  const run = {words, vocabulary, tied, seed, ids: row.slice(0, -1), targets: row.slice(1), saved: []};
+  const {params, head} = newParameters(vocabulary.length, run.ids.length, DATA.D, 1, seed);
+  for (let i = 0; i <= DATA.steps; i++) {
+    const kept = {params: params.map(copy)};
+    kept.head = tied ? kept.params[0] : copy(head);
+    const pass = lossAndGradient(run.ids, run.targets, params, DATA.H, tied ? params[0] : head);
+    run.saved.push(Object.assign(kept, {loss: pass.loss, lookup: norm(pass.fromLookup), logits: norm(pass.fromLogits)}));
+    step(params, pass.grads, DATA.rate);
+    if (!tied) step([head], [pass.dhead], DATA.rate);
+  }
+  return run;
+}
+const norm = a => Math.sqrt(a.flat().reduce((total, x) => total + x * x, 0));
+
+/* Both passes at one step. silent: without the block. moved: {matrix: "E" or "head", v, j, value} or null. */
+function look(run, at, silent, moved) {
+  const {params, head} = parametersAt(run, at, silent, moved);
+  const pass = lossAndGradient(run.ids, run.targets, params, DATA.H, head);
+  return Object.assign(pass, {params, head, E: params[0], rungs: rungsOf(pass, params, head)});
+}
+function parametersAt(run, at, silent, moved) {
+  const saved = run.saved[at], params = silent ? [...saved.params.slice(0, 2), ...saved.params.slice(-2)] : [...saved.params];
+  let head = saved.head;
+  if (moved) {
+    const changed = copy(moved.matrix === "E" ? params[0] : head);
+    changed[moved.v][moved.j] = moved.value;
+    if (moved.matrix === "E") params[0] = changed;
+    if (moved.matrix === "head" || run.tied) head = changed;
+  }
+  return {params, head};
+}
+
+/* The residual stream at three places, each read with E (and with the head, if that is another matrix):
+   the final LayerNorm, then a product with its rows, then softmax. */
+function rungsOf(pass, params, head) {
+  const [gain, bias] = params.slice(-2), stream = pass.made.filter(([name]) => name === "x").map(([, x]) => x);
+  const spelled = (x, W) => softmaxOf(exp(minusMax(product(plus(times(normalized(x, deviation(x)), gain), bias), transposed(W)))));
+  return ["looked up", "after attention", "after the MLP"].map((name, i) => {
+    const x = stream[Math.min(i, stream.length - 1)], readings = [{by: "E", probs: spelled(x, params[0])}];
+    if (head !== params[0]) readings.push({by: "head", probs: spelled(x, head)});
+    return {name, x, readings};
+  });
+}
+const best = probs => probs.indexOf(Math.max(...probs));
+const count = (reading, tokens) => tokens.filter((v, t) => best(reading.probs[t]) === v).length;
+
+// The loss with one number of a matrix set to each of these values.
+function lossesAt(run, at, silent, moved, values) {
+  return values.map(value => {
+    const {params, head} = parametersAt(run, at, silent, {...moved, value});
+    return lossAndGradient(run.ids, run.targets, params, DATA.H, head).loss;
+  });
+}
+function slope(run, at, silent, moved) {        // by central differences: good to about ten digits
+  const e = 1e-5, [up, down] = lossesAt(run, at, silent, moved, [moved.value + e, moved.value - e]);
+  return (up - down) / (2 * e);
+}
+
+/* A Python program that prints the digits of the screen: by one_page.py if tied, by the package if not. */
+function asPython(run, at, silent, moved, cell) {
+  const words = JSON.stringify(run.words.join(" ")), never = JSON.stringify(run.vocabulary.at(-1));
+  const token = JSON.stringify(run.vocabulary[cell.v]), place = `vocabulary.index(${token}), ${cell.j}`;
+  const label = d => JSON.stringify(`${d}${cell.matrix}[${run.vocabulary[cell.v]}, ${cell.j}] =`);
+  const setup = `# Run it from the repository's folder.
+import sys
+sys.path.insert(0, "demos")
+import numpy as np
+from one_page import D, H, L, LEARNING_RATE, loss_and_gradient, new_parameters
+${run.tied ? "" : "from minigpt_np import GPT, GPTConfig\n"}
+words = ${words}.split()
+vocabulary = list(dict.fromkeys([*words, ${never}]))
+row = np.array([vocabulary.index(word) for word in words])
+ids, targets, V, T = row[:-1], row[1:], len(vocabulary), len(row) - 1
+rng = np.random.default_rng(${run.seed})
+params = new_parameters(V, T, D, L, rng)
+`;
+  const move = array => moved ? `${array}[${place}] = ${moved.value}                # moved by hand\n` : "";
+  if (run.tied) return `${setup}for _ in range(${at}):
+    for array, gradient in zip(params, loss_and_gradient(ids, targets, params, H)[1]):
+        array -= LEARNING_RATE * gradient
+${silent ? "params[2:-2] = []                       # the block silenced\n" : ""}${move("params[0]")}
+loss, gradients = loss_and_gradient(ids, targets, params, H)
+print("loss", loss)
+print(${label("")}, params[0][${place}])
+print(${label("d")}, gradients[0][${place}])
+`;
+  return `${setup}params.append(rng.normal(0, 0.2, (V, D)))       # the head
+model = GPT(GPTConfig(V, T, L, H, D, tie_embeddings=False), dtype=np.float64)
+for theirs, ours in zip(model.params.named().values(), params, strict=True):
+    theirs[...] = ours
+
+def loss_and_gradients(model):
+    _, loss, cache = model.forward(ids[None], targets[None])
+    return loss, model.backward(cache)
+
+for _ in range(${at}):
+    model.params.flat -= LEARNING_RATE * loss_and_gradients(model)[1].flat
+${silent ? `silent = GPT(GPTConfig(V, T, 0, H, D, tie_embeddings=False), dtype=np.float64)   # the block silenced
+for name, array in silent.params.named().items():
+    array[...] = model.params.named()[name]
+model = silent
+` : ""}${move(`model.params.${cell.matrix}`)}
+loss, gradients = loss_and_gradients(model)
+print("loss", loss)
+print(${label("")}, model.params.${cell.matrix}[${place}])
+print(${label("d")}, gradients.${cell.matrix}[${place}])
+`;
+}
