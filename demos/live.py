@@ -92,8 +92,9 @@ def in_one_file():
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("file", nargs="?", help="where to write the page as one file")
-    parser.add_argument("--data", action="store_true", help="write live/data.js")
+    parser.add_argument("file", nargs="?", help="where to write the page as one file, with its style and its scripts in it; it needs nothing else "
+                        "and opens from disk, from any web server, or in a frame of another page")
+    parser.add_argument("--data", action="store_true", help="write live/data.js: one_page.py's lines, and the numbers that the page compares its own with")
     args = parser.parse_args(argv)
     if not args.file and not args.data:
         parser.error("expected FILE.html or --data")
