@@ -6,10 +6,11 @@
     python demos/train_text.py --resume out/run.npz  # goes on, bit for bit
     python demos/train_text.py --recipe nanogpt      # just as nanoGPT does it
     python demos/train_text.py --export out/model    # for transformers, too
-    python demos/train_text.py --html out/run.html   # the film of the training
+
+The line of progress has the norms of what the lookup and the logits each add
+to the gradient of E.
 """
 import argparse
-import copy
 import os
 import shlex
 import sys
@@ -20,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import film, terminal, writing
-from lib.charts import save as save_page
+from lib import terminal, writing
+from lib.contributions import contributions_of
 from lib.texts import read_text
-from minigpt_np import GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Trainer, WarmupCosine, evaluate
+from minigpt_np import (
+    GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Trainer, WarmupCosine, evaluate)
 from minigpt_np.checks import is_whole
 from minigpt_np.files.atomic import check_writable
 from minigpt_np.parameters import count
@@ -35,20 +37,20 @@ from minigpt_np.training.progress import Interruptible, Progress
 
 EVALUATE_EVERY = 500        # steps between two evaluations of the validation loss
 SAVE_EVERY = 60             # seconds between two saves
-LEAD = {
-    True: "A GPT looks its tokens up in E, and predicts with the same E. Both uses add to one gradient: watch E learn.",
-    False: "Here the tie is cut: a GPT looks its tokens up in E and predicts with another matrix, head. Watch both.",
-}
-SAMPLE = 60                 # tokens that a frame of the film shows the model writing
+SHARE = 1 / 20              # of the time may be spent on the two norms
+OF_A_RUN = ("tie", "tokenizer", "vocab_size", "layers", "heads", "width", "block", "batch", "steps",
+            "recipe", "lr", "weight_decay", "dropout", "micro_batches", "seed")
+ANEW = "threads", "samples", "prompt"           # saved with a run too, but may be given anew
 
 
 def main(argv=None):
     args = parse(argv)
     saved = checkpoint.load(args.resume) if args.resume else None
     if saved:
-        args = resumed(args, saved)
+        args = resumed(args, saved, argv)
     text = read_text(args.text)
     tokenizer = make_tokenizer(text, args)
+    prompt = tokenizer.encode(args.prompt or text[:1])
     tokens = tokenizer.encode(text)
     training, validation = split(tokens)
     for part in (training, validation):
@@ -61,70 +63,74 @@ def main(argv=None):
     optimizer = AdamW(model.params, args.lr, betas=(0.9, 0.99), weight_decay=args.weight_decay,
                       decay_embeddings=args.recipe == "nanogpt")
     schedule = WarmupCosine(args.lr, min(100, args.steps), args.steps, args.lr / 10)
-    trainer = Trainer(model, optimizer, schedule, threads=args.threads, micro_batches=args.micro_batches,
-                      rng=np.random.default_rng([args.seed, 1]))
-    run = Run(args, text, trainer, np.random.default_rng([args.seed, 2]), training, tokenizer)
+    trainer = Trainer(model, optimizer, schedule, threads=args.threads,
+                      micro_batches=args.micro_batches, rng=np.random.default_rng([args.seed, 1]))
+    session = Session(args, text, trainer)
     if saved:
-        run.restore(saved)
+        session.restore(saved)
+    say = session.progress.line
     about = (f"{len(text):,} characters, {len(tokens):,} tokens, {tokenizer.vocab_size} distinct; "
              f"{model.params.flat.size:,} parameters, E {'tied' if args.tie else 'and head apart'}; "
              f"{trainer.threads} thread{'s' * (trainer.threads != 1)}")
     try:
-        done = train(run, validation, about)
+        done = train(session, training, validation, about)
     except FloatingPointError as error:
         kept = f"; {args.out} has what was last saved" if args.out else ""
         print(f"train_text.py: {error}{kept}. Nothing was exported.", file=sys.stderr)
         return 1
     if not done:
-        run.show()
-        text_again = f" --text {shlex.quote(args.text)}" if args.text else ""
-        print(f"stopped after step {trainer.steps}" + (
-            "; it could not be saved" if run.save_failed
-            else f"; go on with:  python demos/train_text.py --resume {shlex.quote(str(args.out))}{text_again}" if args.out
-            else "; nothing was saved, for want of --out FILE"))
+        say(f"stopped after step {trainer.steps}{session.how_to_go_on()}")
         return 130
     loss = evaluate(model, validation, args.batch, args.block, trainer.threads)
-    print(f"validation loss {loss:.4f} per token")
-    run.validation.append((trainer.steps, loss))
-    run.show()
+    say(f"validation loss {loss:.4f} per token")
     if args.export:
         model.save_pretrained(args.export)
         if args.tokenizer == "bpe":
             tokenizer.save(args.export)
-        print(f"exported to {args.export}")
-    show_samples(run)
-    return int(run.save_failed)
+        say(f"exported to {args.export}")
+    if session.progress.lost:
+        print(f"train_text.py: its output could not be written: {session.progress.lost}. The training was "
+              "finished without it.", file=sys.stderr)
+        return 1
+    for i in range(args.samples):
+        print(f"\n--- sample {i + 1}")
+        writing.write(model, prompt, 300, tokenizer, temperature=0.8, do_sample=True, seed=args.seed + i)
+    return int(session.save_failed)
 
+
+# ---- options -------------------------------------------------------------------------------------
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--text", metavar="FILE", help="UTF-8 text to train on (default: pydoc_data.topics)")
     add("--tokenizer", choices=("characters", "bpe"), default="characters")
-    add("--vocab-size", type=int, default=1024, help="of --tokenizer bpe (default 1024)")
-    add("--tie", action=argparse.BooleanOptionalAction, default=True, help="one matrix E for both ends (default)")
+    add("--vocab-size", type=int, default=1024, help="of --tokenizer bpe (default %(default)s)")
+    add("--tie", action="store_true", default=True, help="one matrix E for both ends (default)")
     add("--untie", dest="tie", action="store_false", help="two matrices")
-    add("--layers", type=int, default=4, help="L (default 4)")
-    add("--heads", type=int, default=4, help="H (default 4)")
-    add("--width", type=int, default=128, help="D (default 128)")
-    add("--block", type=int, default=64, help="T (default 64)")
-    add("--batch", type=int, default=12, help="B (default 12)")
+    add("--layers", type=int, default=4, help="L (default %(default)s)")
+    add("--heads", type=int, default=4, help="H (default %(default)s)")
+    add("--width", type=int, default=128, help="D (default %(default)s)")
+    add("--block", type=int, default=64, help="T (default %(default)s)")
+    add("--batch", type=int, default=12, help="B (default %(default)s)")
     add("--steps", type=int, default=2000)
-    add("--recipe", choices=("ours", "nanogpt"), default="ours",
-        help="nanogpt: its exact GELU, no biases, weight decay on E and P too, and its learning rate, 0.001")
+    add("--recipe", choices=("ours", "nanogpt"), default="ours", help="nanogpt: its exact GELU, no "
+        "biases, weight decay on E and P too, and its learning rate, 0.001")
     add("--lr", type=float, help="highest learning rate (default 0.002)")
     add("--weight-decay", type=float, default=0.1)
     add("--dropout", type=float, default=0.0)
-    add("--micro-batches", type=int, default=1, help="pieces a batch goes through the model in (default 1)")
+    add("--micro-batches", type=int, default=1,
+        help="pieces a batch goes through the model in (default %(default)s)")
     add("--seed", type=int, default=0)
     add("--threads", type=int, help="default: one per core; one under a debugger")
-    add("--samples", type=int, default=2, help="texts to write at the end (default 2)")
+    add("--samples", type=int, default=2, help="texts to write at the end (default %(default)s)")
     add("--prompt", help="how the samples begin (default: as the text does)")
     add("--out", metavar="FILE.npz", help="save the run here as it goes")
-    add("--resume", metavar="FILE.npz",
-        help="go on with a saved run; give its --text again; of the others --out, --export, --html and --threads count")
-    add("--export", metavar="FOLDER", help="save the trained model as config.json and model.safetensors")
-    add("--html", metavar="FILE", help="the film of the training, a page")
+    add("--resume", metavar="FILE.npz", help="go on with a saved run, which has decided the options above but "
+        "--threads, --samples and --prompt; give its --text again")
+    add("--export", metavar="FOLDER",
+        help="save the trained model as config.json and model.safetensors")
     args = parser.parse_args(argv)
     if args.lr is None:
         args.lr = 1e-3 if args.recipe == "nanogpt" else 2e-3
@@ -132,23 +138,26 @@ def parse(argv):
     return args
 
 
-def resumed(args, saved):
-    """The options of a saved run. What a file says is data: no paths, and no more workers than there are cores."""
-    given = saved.notes["args"] if isinstance(saved.notes, dict) else None
-    if not isinstance(given, dict):
+def resumed(args, saved, argv):
+    """The options of a saved run and, after them, those of argv, which may change none that the run has decided.
+
+    What a file says is data: no paths, and no more workers than there are cores.
+    """
+    notes = saved.notes["args"] if isinstance(saved.notes, dict) else None
+    if not isinstance(notes, dict):
         raise ValueError(f"--resume: {args.resume} is no run of this program's")
-    argv = [f"--{name.replace('_', '-')}={given[name]}" for name in OF_A_RUN if given.get(name) is not None]
-    options = parse(["--tie" if given.get("tie") else "--no-tie", *argv])
-    for name in ("resume", "text", "export", "html"):
-        setattr(options, name, getattr(args, name))
-    threads = given.get("threads")
-    options.threads = args.threads or (min(threads, cores()) if is_whole(threads) and threads >= 1 else None)
+    notes = {name: notes[name] for name in (*OF_A_RUN, *ANEW) if notes.get(name) is not None}
+    if is_whole(notes.get("threads")):
+        notes["threads"] = min(notes["threads"], cores())
+    of_the_run = ["--tie" if notes.pop("tie", False) else "--untie"]
+    of_the_run += [f"--{name.replace('_', '-')}={value}" for name, value in notes.items()]
+    decided, options = parse(of_the_run), parse([*of_the_run, *(sys.argv[1:] if argv is None else argv)])
+    for name in OF_A_RUN:
+        if getattr(options, name) != getattr(decided, name):
+            raise ValueError(f"--{name.replace('_', '-')}: {getattr(options, name)} given, expected what "
+                             f"{args.resume} was begun with, {getattr(decided, name)}, or nothing")
     options.out = args.out or args.resume
     return options
-
-
-OF_A_RUN = ("tokenizer", "vocab_size", "layers", "heads", "width", "block", "batch", "steps", "recipe", "lr", "weight_decay",
-            "dropout", "micro_batches", "seed", "samples", "prompt")
 
 
 def make_tokenizer(text, args):
@@ -165,24 +174,26 @@ def config_of(args, vocab_size):
 
 
 def check_memory(config):
-    """Raise ValueError for a model that does not fit the machine's memory: weights, gradient and AdamW's two moments."""
+    """Raise ValueError for a model of which weights, gradient and AdamW's two moments do not fit the memory."""
     one, two = (count(replace(config, n_layer=n)) for n in (1, 2))
     needed = 4 * 4 * (one + (config.n_layer - 1) * (two - one))
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else needed
     if needed > there:
-        raise ValueError(f"--layers, --width: {config.n_layer} and {config.n_embd} given, {needed / 1e9:,.0f} GB to train; "
-                         f"expected a model that fits {there / 1e9:,.0f} GB of memory")
+        raise ValueError(f"--layers, --width: {config.n_layer} and {config.n_embd} given, {needed / 1e9:,.0f} GB "
+                         f"to train; expected a model that fits {there / 1e9:,.0f} GB of memory")
 
 
 def make_folders(args):
     """Make the folders of what will be written, and find out now whether it can be."""
-    for path in filter(None, (args.out, args.html)):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        check_writable(path)
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        check_writable(args.out)
     if args.export:
         Path(args.export).mkdir(parents=True, exist_ok=True)
         check_writable(Path(args.export) / "config.json")
 
+
+# ---- training ------------------------------------------------------------------------------------
 
 class WithoutBiases(GPT):
     """nanoGPT's bias=False, in linear layers and LayerNorms: biases begin at 0, and with no gradient stay there."""
@@ -195,108 +206,81 @@ class WithoutBiases(GPT):
         return grads
 
 
-class Run:
-    """A trainer, the Generator that draws its batches from `tokens`, the film, and where all of it is saved."""
+class Session:
+    """A trainer, the Generator that draws its batches, and where both are saved."""
 
-    def __init__(self, args, text, trainer, rng, tokens, tokenizer):
-        self.args, self.trainer, self.rng, self.tokens, self.tokenizer = args, trainer, rng, tokens, tokenizer
+    def __init__(self, args, text, trainer):
+        self.args, self.trainer, self.rng = args, trainer, np.random.default_rng([args.seed, 2])
         self.checksum = zlib.crc32(text.encode("utf-8", "surrogatepass"))
-        self.prompt = tokenizer.encode(args.prompt or text[:1])
-        self.counts = np.bincount(tokens, minlength=tokenizer.vocab_size)
-        self.film = film.Film(args.steps, film.watched(self.counts, args.width))
-        self.validation = []
+        self.progress = Progress(args.steps)
         self.save_failed = False        # the last time
 
-    def batch(self, rng):
-        return random_batch(self.tokens, self.args.batch, self.args.block, rng)
-
-    def save(self, progress):
+    def save(self):
         """Write the run, if it is to be written; a full disk is no reason to stop training."""
         if not self.args.out:
             return
+        notes = {"args": {name: getattr(self.args, name) for name in (*OF_A_RUN, *ANEW)}, "checksum": self.checksum}
         try:
-            checkpoint.save(self.args.out, self.trainer, {"batches": self.rng},
-                            notes={"args": {name: getattr(self.args, name) for name in ("tie", "threads", *OF_A_RUN)},
-                                   "checksum": self.checksum, "film": self.film.notes(), "validation": self.validation})
+            checkpoint.save(self.args.out, self.trainer, {"batches": self.rng}, notes)
             self.save_failed = False
         except OSError as error:
             self.save_failed = True
-            progress.line(f"warning: the run is not saved: {error}; training goes on")
-
-    def record(self, film, ids, targets):
-        """A frame of the model as it is now, with what this batch adds to dE."""
-        with blas_threads(1):
-            film.record(self.trainer.steps, self.trainer.model, ids, targets, self.sample)
-
-    def sample(self):
-        return self.tokenizer.decode(self.trainer.model.generate(
-            self.prompt[None], SAMPLE, temperature=0.8, do_sample=True, seed=self.args.seed)[0])
-
-    def show(self):
-        """Write the page: of all frames, and of the model as it is now beside the batch that would be next."""
-        if not self.args.html:
-            return
-        now = replace(self.film, frames=[*self.film.frames])
-        if not now.frames or now.frames[-1]["step"] < self.trainer.steps:
-            self.record(now, *self.batch(copy.deepcopy(self.rng)))
-        if not now.frames:
-            print("no page was written: the loss is not finite")
-            return
-        a, p = self.args, self.counts[self.counts > 0] / self.counts.sum()
-        shown = film.scenes(now, lambda v: self.tokenizer.decode([v]), len(self.counts), validation=self.validation,
-                            references=[("a blind guess", np.log(len(self.counts))),
-                                        (film.ONLY_HOW_COMMON, -p @ np.log(p))])
-        save_page(a.html, film.document(
-            "One matrix E learns from both ends" if a.tie else "Two matrices learn, E and head", LEAD[a.tie],
-            f"{self.trainer.steps} of {a.steps} steps on {len(self.tokens):,} tokens of text; V = {len(self.counts)}, "
-            f"L = {a.layers}, H = {a.heads}, D = {a.width}, T = {a.block}, B = {a.batch}; AdamW; seed {a.seed}. The "
-            f"contributions are those of the first {film.PASSAGES} sequences of each batch, at most.", shown))
+            self.progress.line(f"warning: the run is not saved: {error}; training goes on")
 
     def restore(self, saved):
         if saved.notes["checksum"] != self.checksum:
             raise ValueError(f"--resume: {self.args.resume} is of another text than "
                              f"{self.args.text or 'the default'} is now (give its --text again)")
         saved.restore(self.trainer, {"batches": self.rng})
-        self.film, self.validation = film.Film(**saved.notes["film"]), saved.notes["validation"]
+
+    def how_to_go_on(self):
+        if not self.args.out:
+            return "; nothing was saved, for want of --out FILE"
+        if self.save_failed:
+            return "; it could not be saved"
+        text = f" --text {shlex.quote(self.args.text)}" if self.args.text else ""
+        return f"; go on with:  python demos/train_text.py --resume {shlex.quote(str(self.args.out))}{text}"
 
 
-def train(run, validation, about):
-    """Steps until args.steps are done; False if Ctrl-C came first. Saves on the way, and then."""
-    args, trainer = run.args, run.trainer
-    progress = Progress(args.steps)
-    last_save, last_step = time.monotonic(), None
+def train(session, training, validation, about):
+    """Print `about`, then take steps until args.steps are done; False if Ctrl-C or another signal came first. Saves on the way, and then.
+
+    Output that cannot be written ends a run of which nothing else is kept; any other goes on without.
+    """
+    args, trainer, progress = session.args, session.trainer, session.progress
+    last_save, next_norms, last_step = time.monotonic(), 0.0, None
     with Interruptible() as interrupt:
         progress.line("\n".join(terminal.paragraph(about)))
         while trainer.steps < args.steps and not interrupt.asked:
             start = time.perf_counter()
-            ids, targets = run.batch(run.rng)
-            if args.html and run.film.due(trainer.steps):
-                run.record(run.film, ids, targets)
-            loss, norm = trainer.step(ids, targets)
-            run.film.count(trainer.steps, loss, ids, targets)
+            ids, targets = random_batch(training, args.batch, args.block, session.rng)
+            if start >= next_norms:
+                lookup, logits = norms(trainer.model, ids, targets)
+                now = time.perf_counter()
+                next_norms, start = now + (now - start) / SHARE, now
+            loss, _ = trainer.step(ids, targets)
             seconds = time.perf_counter() - start
             last_step = seconds if last_step is None else 0.9 * last_step + 0.1 * seconds
-            progress.update(trainer.steps,
-                            f"loss {loss:.3f}  |gradient| {norm:.2f}  {ids.size / last_step:,.0f} tokens/s")
+            progress.update(trainer.steps, f"loss {loss:.3f}  |dE| lookup {lookup:.2f} logits {logits:.2f}  "
+                                           f"{ids.size / last_step:,.0f} tok/s")
+            if progress.lost and not (args.out or args.export):
+                raise progress.lost
             if trainer.steps % EVALUATE_EVERY == 0 and trainer.steps < args.steps:
                 held_out = evaluate(trainer.model, validation, args.batch, args.block, trainer.threads)
-                run.validation.append((trainer.steps, held_out))
                 progress.line(f"step {trainer.steps}: training loss {loss:.3f} (this batch), "
                               f"validation loss {held_out:.3f}")
             if time.monotonic() - last_save > SAVE_EVERY:
-                run.save(progress)
+                session.save()
                 last_save = time.monotonic()
         progress.line(f"{trainer.steps} steps in {time.monotonic() - progress.begin:.1f} s")
-        run.save(progress)
+        session.save()
     return trainer.steps == args.steps
 
 
-def show_samples(run):
-    """Texts that the model writes, each token as it comes."""
-    for i in range(run.args.samples):
-        print(f"\n--- sample {i + 1}")
-        writing.write(run.trainer.model, run.prompt, 300, run.tokenizer,
-                      temperature=0.8, do_sample=True, seed=run.args.seed + i)
+def norms(model, ids, targets):
+    """The norms of what the lookup and the logits each add to the gradient of E, without dropout."""
+    with blas_threads(1):
+        return [float(np.sqrt(np.vdot(array, array))) for array in contributions_of(model, ids, targets)]
 
 
 if __name__ == "__main__":

@@ -14,11 +14,14 @@ def documentation():
 
 
 def read_text(path):
-    """The text of a file; `documentation` if there is no path. Raises ValueError if it is not UTF-8, or too long."""
+    """The text of a UTF-8 file without its byte-order mark; `documentation` if there is no path.
+
+    Raises ValueError if it is not UTF-8, or too long.
+    """
     if path is None:
         return documentation()
     try:
-        return read_bytes(path, MAX_TEXT).decode("utf-8")
+        return read_bytes(path, MAX_TEXT).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"--text: {path}: not UTF-8: {error}") from None
 

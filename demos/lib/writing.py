@@ -1,31 +1,37 @@
-"""A model writes, and each token is shown as it comes."""
+"""A model writes, and its text is shown as it comes."""
 import codecs
 import sys
+import time
 import unicodedata
 from contextlib import nullcontext
 
 from minigpt_np.training.blas import blas_threads
 
 CACHE = 32 << 20        # bytes: weights that fit are multiplied with before a second thread has woken up
+OFTEN = 0.05            # seconds between two flushes, at least: in a notebook each is a message
 
 
 def write(model, ids, n, tokenizer, stream=None, **options):
-    """Print ids (T,) and n tokens that continue them, each at once -> the new ones up to an end of text, a list.
+    """Print ids (T,) and n tokens that continue them as they come -> the new ones up to an end of text, a list.
 
     tokenizer   one of characters, or of bytes: then a character is shown once it is whole
     options     of model.stream
     """
     stream = stream or sys.stdout
     text = codecs.getincrementaldecoder("utf-8")("replace")     # a token can end within a character
+    flushed = -OFTEN
 
     def show(token):
+        nonlocal flushed
         stream.write(spelled_out(text.decode(bytes_of(token, tokenizer))))
-        stream.flush()
+        if time.monotonic() - flushed >= OFTEN:
+            stream.flush()
+            flushed = time.monotonic()
 
     for token in ids:
         show(token)
     new = []
-    with one_thread_if_small(model):
+    with blas_threads(1) if model.params.flat.nbytes <= CACHE else nullcontext():
         for token, in model.stream(ids[None], n, **options):
             if token == getattr(tokenizer, "end_of_text", None):
                 break
@@ -33,11 +39,6 @@ def write(model, ids, n, tokenizer, stream=None, **options):
             show(token)
     stream.write(spelled_out(text.decode(b"", final=True)) + "\n")
     return new
-
-
-def one_thread_if_small(model):
-    """A context in which the BLAS uses one thread if the weights fit the cache: two would wait for each other."""
-    return blas_threads(1) if model.params.flat.nbytes <= CACHE else nullcontext()
 
 
 def bytes_of(v, tokenizer):

@@ -3,6 +3,8 @@ import errno
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,13 +17,11 @@ import numpy as np
 import pytest
 
 import train_text
-from html_page import Page
 from lib import terminal, writing
 from minigpt_np import GPT, CharacterTokenizer, GPTConfig
 from minigpt_np.training import checkpoint
 from minigpt_np.training.data import random_batch, split
 from minigpt_np.training.parallel import cores
-from minigpt_np.training.progress import Interruptible
 
 DEMO = Path(__file__).resolve().parents[2] / "demos" / "train_text.py"
 SMALL = ["--layers", "1", "--heads", "1", "--width", "8", "--block", "8", "--batch", "2", "--samples", "1", "--threads", "1"]
@@ -85,11 +85,62 @@ def test_ctrl_c_saves_and_the_resumed_run_ends_as_the_whole_one(text, tmp_path):
     (["--lr", "-1"], "lr: -1.0 given"),
     (["--block", "100000"], "tokens: "),
     (["--seed", "-1"], "--seed: -1 given"),
+    (["--prompt", "€"], "'€' given at 0"),
 ])
 def test_bad_input_is_a_message_and_status_2(text, options, message):
     done = run("--text", text, *SMALL, *options)
     assert done.returncode == 2
-    assert message in done.stderr and "Traceback" not in done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_a_byte_order_mark_is_no_token(text, tmp_path):
+    marked = tmp_path / "marked.txt"
+    marked.write_bytes(b"\xef\xbb\xbf" + text.read_bytes())
+    with_mark, without = (run("--text", path, "--steps", 1, *SMALL).stdout for path in (marked, text))
+    assert with_mark.splitlines()[0] == without.splitlines()[0] and "\ufeff" not in with_mark
+
+
+def test_the_line_of_progress_has_the_norms_of_both_contributions(text, tmp_path, monkeypatch):
+    """They are those of the tied gradient's two parts: E's and head's of an untied model with the same weights."""
+    model = GPT(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=1, n_embd=4), seed=0)
+    ids, targets = np.array([[1, 2, 1, 1]]), np.array([[2, 1, 1, 8]])
+    untied = model.untied()
+    grads = untied.backward(untied.forward(ids, targets)[2])
+    found = train_text.norms(model, ids, targets)
+    np.testing.assert_allclose(found, [np.linalg.norm(grads.E), np.linalg.norm(grads.head)], rtol=1e-5)
+    assert re.search(r"2/2  loss [\d.]+  \|dE\| lookup [\d.]+ logits [\d.]+  [\d,]+ tok/s  0:00 left\n",
+                     run("--text", text, "--steps", 2, *SMALL).stdout)
+
+
+def test_an_option_that_the_run_has_decided_is_not_ignored(text, tmp_path):
+    out, begin = tmp_path / "run.npz", ["--text", text, "--steps", 2, *SMALL]
+    assert run(*begin, "--out", out).returncode == 0
+    for options in (["--steps", 61], ["--untie"], ["--lr", "0.1"], ["--tokenizer", "bpe"]):
+        done = run("--resume", out, "--text", text, *options)
+        assert done.returncode == 2 and f"{options[0]}: " in done.stderr.replace("--tie", "--untie") and str(out) in done.stderr
+    again = run("--resume", out, *begin, "--samples", 2, "--prompt", "dog", "--threads", 1)
+    assert again.returncode == 0 and again.stdout.count("--- sample") == 2 and "\ndog" in again.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's /dev/full")
+@pytest.mark.parametrize("redirection, status", [("| true", 1), ("> /dev/full", 1), (">&- 2>&-", 0)])
+def test_output_that_cannot_be_written_loses_no_run(text, tmp_path, redirection, status):
+    out, model = tmp_path / "run.npz", tmp_path / "model"
+    command = [sys.executable, DEMO, "--text", text, "--steps", 5, "--out", out, "--export", model, *SMALL]
+    done = subprocess.run(["bash", "-c", f"{shlex.join(map(str, command))} {redirection}; exit ${{PIPESTATUS[0]}}"],
+                          capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(DEMO.parents[1])})
+    assert done.returncode == status and done.stderr.count("its output could not be written") == status
+    assert checkpoint.load(out).state["steps"] == 5 and (model / "config.json").is_file()
+
+
+class Broken(io.StringIO):
+    def flush(self):
+        raise BrokenPipeError
+
+
+def test_without_anything_to_keep_a_closed_pipe_ends_the_run(text):
+    with redirect_stdout(Broken()), pytest.raises(BrokenPipeError):
+        train_text.main([*map(str, ["--text", text, "--steps", 10**9, *SMALL])])
 
 
 def test_another_text_is_not_resumed(text, tmp_path):
@@ -106,7 +157,7 @@ def test_a_saved_run_is_data(text, tmp_path):
     out, other = tmp_path / "run.npz", tmp_path / "other"
     assert run("--text", text, "--steps", 2, "--out", out, *SMALL).returncode == 0
     saved = checkpoint.load(out)
-    assert not {"text", "html", "export", "out"} & saved.notes["args"].keys()
+    assert not {"text", "export", "out"} & saved.notes["args"].keys()
 
     def forged(**args):
         notes = {**saved.notes, "args": {**saved.notes["args"], **args}}
@@ -115,7 +166,7 @@ def test_a_saved_run_is_data(text, tmp_path):
             np.savez(file, state=state, **saved.arrays)
         return run("--resume", tmp_path / "forged.npz", "--text", text)
 
-    done = forged(html=str(other), export=str(other), out=str(other), text="/etc/passwd", threads=300)
+    done = forged(export=str(other), out=str(other), text="/etc/passwd", threads=300)
     assert done.returncode == 0 and not other.exists() and f"; {cores()} thread" in " ".join(done.stdout.split())
     for args in ({"layers": [1]}, {"lr": "x"}, {"samples": -1}, {"recipe": "a cake"}):
         assert forged(**args).returncode == 2
@@ -145,11 +196,10 @@ def test_a_run_that_cannot_be_saved_goes_on_and_ends_with_status_1(text, tmp_pat
     assert run("--text", text, "--steps", 1, "--out", out, *SMALL).returncode == 0
 
 
-@pytest.mark.parametrize("option", ["--out", "--html"])
-def test_what_cannot_be_written_is_noticed_before_training(text, tmp_path, option):
+def test_what_cannot_be_written_is_noticed_before_training(text, tmp_path):
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "folder", "/dev/null"):
-        done = run("--text", text, "--steps", 1, option, path, *SMALL)
+        done = run("--text", text, "--steps", 1, "--out", path, *SMALL)
         assert done.returncode == 2 and str(path) in done.stderr and "loss" not in done.stdout
 
 
@@ -207,67 +257,7 @@ def test_nanogpts_recipe_is_what_nanogpt_does(text, tmp_path):
     assert np.linalg.norm(found - params) < 1e-3 * moved
 
 
-# ---- the page ----------------------------------------------------------------------------------------
-
-class StopAfterFive(Interruptible):
-    """Ctrl-C after five steps."""
-    steps = -1
-
-    @property
-    def asked(self):
-        self.steps += 1
-        return self.steps == 5
-
-    @asked.setter
-    def asked(self, value):
-        pass
-
-
-def test_the_film_goes_on_where_the_run_does_and_changes_nothing(text, tmp_path, monkeypatch):
-    """Stopped in the middle and resumed: the same page, and the weights of a run without one."""
-    command = ["--text", text, "--steps", 12, "--dropout", "0.1", *SMALL]
-    whole, plain, part = tmp_path / "whole.npz", tmp_path / "plain.npz", tmp_path / "part.npz"
-    pages = tmp_path / "pages" / "whole.html", tmp_path / "pages" / "part.html"
-    assert run(*command, "--out", whole, "--html", pages[0]).returncode == 0
-    assert run(*command, "--out", plain).returncode == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(train_text, "Interruptible", StopAfterFive)
-        stopped = run(*command, "--out", part, "--html", pages[1])
-    assert stopped.returncode == 130 and "stopped after step 5" in stopped.stdout
-    half = json.loads(Page(pages[1].read_text(encoding="utf-8")).scripts[0])
-    assert [frame["step"] for frame in half["frames"]] == [0, 1, 2, 3, 4, 5] and half["steps"] == 12
-    assert run("--resume", part, "--text", text, "--html", pages[1]).returncode == 0
-    texts = [path.read_text(encoding="utf-8") for path in pages]
-    assert texts[0] == texts[1] and "12 of 12 steps" in texts[0]
-    page = Page(texts[0])
-    shown = json.loads(page.scripts[0])
-    assert page.open == [] and shown["frames"][-1]["step"] == 12 and len(shown["validation"]) == 1
-    assert shown["names"][str(shown["rows"][0])] == " "                     # the commonest
-    assert all(frame["text"].startswith("t") and len(frame["text"]) == 61 for frame in shown["frames"])
-    for name, array in checkpoint.load(plain).arrays.items():
-        assert (array == checkpoint.load(whole).arrays[name]).all()
-
-
-def test_a_prompt_that_cannot_be_encoded_is_refused_before_training(text):
-    done = run("--text", text, *SMALL, "--prompt", "€")
-    assert done.returncode == 2 and "'€' given at 0" in done.stderr and done.stdout == ""
-
-
 # ---- writing -----------------------------------------------------------------------------------------
-
-class Pieces:
-    """A stream that keeps what came between two flushes."""
-
-    def __init__(self):
-        self.pieces, self.now = [], ""
-
-    def write(self, text):
-        self.now += text
-
-    def flush(self):
-        self.pieces.append(self.now)
-        self.now = ""
-
 
 class Bytes:
     """A tokenizer whose tokens are the two bytes of é, an end of text, and what a terminal would obey."""
@@ -277,12 +267,36 @@ class Bytes:
         return [*("é".encode()[i:i + 1] for i in range(2)), b"", b"\x1b"][v]
 
 
+class Pieces(io.StringIO):
+    """A stream that keeps what came between two flushes."""
+
+    def __init__(self):
+        super().__init__()
+        self.pieces = []
+
+    def flush(self):
+        self.pieces.append(self.getvalue()[len("".join(self.pieces)):])
+
+
+def written(ids, seconds, monkeypatch):
+    """The new ids and the stream when a model writes these, one every so many seconds."""
+    model, stream = GPT(GPTConfig(vocab_size=6, block_size=4, n_layer=1, n_head=1, n_embd=2)), Pieces()
+    model.stream = lambda prompt, n, **options: iter(np.array([[v] for v in ids[:n]]))
+    times = iter(np.arange(10**4) * seconds / 2)            # looked at twice for each token
+    monkeypatch.setattr(writing.time, "monotonic", lambda: next(times))
+    return writing.write(model, np.array([0, 1]), len(ids), Bytes(), stream), stream
+
+
 @pytest.mark.parametrize("ids, pieces, rest", [
     ([0, 1, 0], ["", "é", ""], "\ufffd\n"), ([0, 1, 2, 0], ["", "é"], "\n"), ([5], ["\ufffd"], "\n"),
     ([3], ["\\x1b"], "\n")])
-def test_each_token_is_shown_as_it_comes_and_a_character_once_it_is_whole(ids, pieces, rest):
-    model, stream = GPT(GPTConfig(vocab_size=6, block_size=4, n_layer=1, n_head=1, n_embd=2)), Pieces()
-    model.stream = lambda prompt, n, **options: iter(np.array([[v] for v in ids[:n]]))
-    new = writing.write(model, np.array([0, 1]), len(ids), Bytes(), stream)
-    assert stream.pieces == ["", "é", *pieces] and stream.now == rest
+def test_each_token_is_shown_as_it_comes_and_a_character_once_it_is_whole(ids, pieces, rest, monkeypatch):
+    new, stream = written(ids, 1.0, monkeypatch)
+    assert stream.pieces == ["", "é", *pieces] and stream.getvalue() == "".join(stream.pieces) + rest
     assert new == ids[:len(pieces)]
+
+
+def test_a_fast_model_does_not_flush_for_every_token(monkeypatch):
+    """In a notebook each flush is a message."""
+    _, stream = written([0, 1] * 500, 0.001, monkeypatch)
+    assert stream.getvalue() == "é" * 501 + "\n" and len(stream.pieces) <= 1 + 1 / writing.OFTEN
