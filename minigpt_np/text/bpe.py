@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import check_text, check_int, is_whole, show
-from ..files.atomic import whole_files
-from . import tokenizer_files
+from ..files.atomic import atomic_write
+from .tokenizer_files import TokenizerFiles
 
 END_OF_TEXT = "<|endoftext|>"
 MAX_CACHED_WORDS = 1 << 16
@@ -72,14 +72,16 @@ def byte_alphabet():
 
 CHAR_OF_BYTE = byte_alphabet()
 BYTE_OF_CHAR = {char: byte for byte, char in CHAR_OF_BYTE.items()}
+# How tokenizer.json says that words are split as here, and that their bytes are written in this alphabet.
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 
 
 def learn_merges(text, tokens, size):
-    """The merges learned from `text`. `tokens`, the 256 bytes, grows by one for each, up to `size`.
+    """The merges learned from `text`: {(left id, right id): id of the merged token}, in the order learned.
 
-    Each merge changes only the words it occurs in and the counts of the pairs in those, so the
-    text is counted once. Pairs wait in a heap of (-count, left id, right id), least first, pushed
-    when they come into being; later their counts only fall.
+    `tokens`, the 256 bytes, grows by one for each, up to `size`. Each merge changes only the words it occurs in
+    and the counts of the pairs in those, so the text is counted once. Pairs wait in a heap of (-count, left id,
+    right id), least first, pushed when they come into being; later their counts only fall.
     """
     id_of = {token: v for v, token in enumerate(tokens)}
     counted = Counter(split_words(text))
@@ -93,7 +95,7 @@ def learn_merges(text, tokens, size):
             count[pair] += times[w]
             words_with[pair].add(w)
 
-    merges = []
+    merges = {}
     heap = [(-count[pair], pair) for pair in count]
     heapq.heapify(heap)
     while heap and len(tokens) < size:
@@ -103,9 +105,8 @@ def learn_merges(text, tokens, size):
             continue
         if count[pair] < 2:
             break
-        new = len(tokens)
+        new = merges[pair] = len(tokens)
         tokens.append(tokens[pair[0]] + tokens[pair[1]])
-        merges.append(pair)
         new_pairs = set()
         for w in words_with.pop(pair):
             for old in zip(words[w], words[w][1:]):
@@ -136,18 +137,18 @@ class MergingTokenizer:
     """Text to ids and back by merging; its subclasses say how text becomes words, and words letters.
 
     tokens       list of bytes: tokens[v] is what id v stands for
-    merges       list of pairs of ids, in the order in which they were learned
-    special      text -> id of the tokens that stand for themselves and are in no merge
+    merges       {(left id, right id): id of the merged token}, in the order in which they were learned
+    letters      letter -> id of the tokens that merging begins with
+    special      text -> id of the tokens that stand for themselves
     end_of_text  the id of "<|endoftext|>", None where it is not among those
     """
 
-    def __init__(self, tokens, merges, special):
-        self.tokens, self.merges, self.special = tokens, merges, special
+    def __init__(self, tokens, merges, letters, special):
+        self.tokens, self.merges, self.letters, self.special = tokens, merges, letters, special
         self.end_of_text = special.get(END_OF_TEXT)
-        self._marks = re.compile("(" + "|".join(map(re.escape, sorted(special, key=len, reverse=True))) + ")")
-        self._id_of = {token: v for v, token in enumerate(tokens) if v not in special.values()}
+        longest_first = sorted(special, key=len, reverse=True)
+        self._marks = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
         self._rank = {pair: rank for rank, pair in enumerate(merges)}
-        self._made = [self._id_of[tokens[left] + tokens[right]] for left, right in merges]
         self._ids_of_word = {}
 
     @property
@@ -187,74 +188,44 @@ class MergingTokenizer:
         and the vocabulary has no special token.
         """
         check_utf8(text)
-        if not special:
-            return np.array(self._encode(text), dtype=np.int64)
-        if not self.special:
+        if special and not self.special:
             raise ValueError(f"special: True given, but this vocabulary has no {END_OF_TEXT} or the like")
         ids = []
-        for n, piece in enumerate(self._marks.split(text)):         # text, mark, text, mark, ..., text
-            ids.extend(self._encode(piece) if n % 2 == 0 else [self.special[piece]])
+        for n, piece in enumerate(self._marks.split(text) if special else [text]):
+            ids += [self.special[piece]] if n % 2 else self._encode(piece)      # text, mark, text, ..., text
         return np.array(ids, dtype=np.int64)
 
     def _encode(self, text):
         """The list of ids of `text`. A word is merged once and then remembered."""
         words = self._words(text)
         known = self._ids_of_word
+        if len(known) > MAX_CACHED_WORDS:
+            known = self._ids_of_word = {}      # a new dict: another thread may still read the old one
         for word in set(words).difference(known):
             known[word] = self._merge(self._letters(word))
-        if len(known) > MAX_CACHED_WORDS:
-            self._ids_of_word = {}        # a new dict: another thread may still read the old one
         return [v for word in words for v in known[word]]
 
     def _merge(self, ids):
-        """The list of ids of one word, given as those of its letters.
-
-        The rule: of all pairs of neighbours take the one learned first, and of those the leftmost;
-        merge it; again, until no pair was ever learned. Here a heap of (rank, position) hands out
-        the pairs, so that n letters take n log n steps and not n squared. Where i and j are merged,
-        the new token stands at i, and at j None; `after` and `before` lead past it.
+        """The list of ids of one word, given as those of its letters: of all pairs of neighbours merge
+        the one learned first, wherever it stands; again, until no pair was ever learned.
         """
-        n = len(ids)
-        after = list(range(1, n + 1))
-        before = list(range(-1, n - 1))
-        heap = []
-
-        def note_pair(i, j):
-            if 0 <= i and j < n and (ids[i], ids[j]) in self._rank:
-                heapq.heappush(heap, (self._rank[ids[i], ids[j]], i))
-
-        for i in range(n):
-            note_pair(i, i + 1)
-        while heap:
-            rank, i = heapq.heappop(heap)
-            j = after[i]
-            if j == n or (ids[i], ids[j]) != self.merges[rank]:
-                continue                  # one of the two has been merged since it was pushed
-            ids[i], ids[j] = self._made[rank], None
-            after[i] = after[j]
-            if after[i] < n:
-                before[after[i]] = i
-            note_pair(before[i], i)
-            note_pair(i, after[i])
-        return [v for v in ids if v is not None]
+        while pairs := [pair for pair in zip(ids, ids[1:]) if pair in self._rank]:
+            first = min(pairs, key=self._rank.get)
+            ids = replace_pair(ids, first, self.merges[first])
+        return ids
 
 
 class BPETokenizer(MergingTokenizer):
     """GPT-2's: the letters are bytes, so that `decode` gives back any text that was encoded.
 
-    Made by `train`, `from_folder` or `from_files`. Its fields are MergingTokenizer's.
+    Made by `train` or `from_folder`. Its fields are MergingTokenizer's.
     """
-
-    def __init__(self, tokens, merges, special=None):
-        if special is None:             # tokens as `train` lays them out
-            special = {token.decode(): v for v, token in enumerate(tokens) if token == END_OF_TEXT.encode()}
-        super().__init__(tokens, merges, special)
 
     def _words(self, text):
         return split_words(text)
 
     def _letters(self, word):
-        return [self._id_of[bytes([byte])] for byte in word.encode()]
+        return [self.letters[byte] for byte in word.encode()]
 
     @classmethod
     def train(cls, text, vocab_size):
@@ -269,69 +240,63 @@ class BPETokenizer(MergingTokenizer):
         or not an integer.
         """
         check_utf8(text)
-        smallest = len(CHAR_OF_BYTE) + 1
-        check_int("vocab_size", vocab_size, smallest)         # 256 bytes and the mark
+        check_int("vocab_size", vocab_size, least=257)          # 256 bytes and the mark
 
         tokens = [bytes([byte]) for byte in CHAR_OF_BYTE]
+        letters = {byte: v for v, byte in enumerate(CHAR_OF_BYTE)}
         merges = learn_merges(text, tokens, vocab_size - 1)
         tokens.append(END_OF_TEXT.encode())
         if len(tokens) < vocab_size:
             warnings.warn(f"vocab_size: {vocab_size} given, {len(tokens)} reached, where no pair "
                           "of neighbours in the text occurs twice", stacklevel=2)
-        return cls(tokens, merges)
+        return cls(tokens, merges, letters, {END_OF_TEXT: len(tokens) - 1})
 
     def save(self, folder):
-        """Write vocab.json and merges.txt into `folder`, created if needed. `from_folder` and
-        transformers' GPT2Tokenizer read them. Both are written in full beside their place, and
-        then moved into it. OSError where that cannot be done.
+        """Write tokenizer.json into `folder`, created if needed; `from_folder` and transformers open it.
+
+        It is written beside its place, and then moved into it. OSError where that cannot be done.
         """
-        written = ["".join(CHAR_OF_BYTE[byte] for byte in token) for token in self.tokens]
-        for text, v in self.special.items():
-            written[v] = text
-        vocab = {token: v for v, token in enumerate(written)}
-        lines = [f"{written[left]} {written[right]}\n" for left, right in self.merges]
+        made, text_of = {*self.letters.values(), *self.merges.values()}, {v: text for text, v in self.special.items()}
+        written = ["".join(CHAR_OF_BYTE[byte] for byte in token) if v in made else text_of[v]
+                   for v, token in enumerate(self.tokens)]
+        added = [{"id": v, "content": text, "single_word": False, "lstrip": False, "rstrip": False,
+                  "normalized": False, "special": True} for text, v in self.special.items()]
+        content = {
+            "version": "1.0", "added_tokens": added, "normalizer": None, "post_processor": None,
+            "pre_tokenizer": BYTE_LEVEL, "decoder": BYTE_LEVEL,
+            "model": {"type": "BPE", "vocab": {token: v for v, token in enumerate(written)},
+                      "merges": [[written[left], written[right]] for left, right in self.merges]}}
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_files(folder / "merges.txt", folder / "vocab.json") as (merges_file, vocab_file):
-            merges_file.write(("#version: 0.2\n" + "".join(lines)).encode())
-            vocab_file.write(json.dumps(vocab, ensure_ascii=False).encode())
+        with atomic_write(folder / "tokenizer.json") as file:
+            file.write(json.dumps(content, ensure_ascii=False, indent=0).encode())
 
     @classmethod
     def from_folder(cls, folder):
-        """The tokenizer of the folder's vocab.json and merges.txt, or of its encoder.json and
-        vocab.bpe, OpenAI's names for them, or of its tokenizer.json, which transformers 5 saves.
+        """The tokenizer of the folder's tokenizer.json, or of its vocab.json and merges.txt, or of its
+        encoder.json and vocab.bpe, OpenAI's names for them; beside these, the tokens that were added.
 
-        FileNotFoundError where it has none of these; ValueError as for `from_files`, and for a
-        tokenizer.json whose ids would differ from those here.
+        FileNotFoundError where it has none of these; ValueError, naming the file and the token, line or field,
+        where they are not byte-level BPE as GPT-2's, do not fit together, or would give a text other ids than here.
         """
-        return cls.from_saved(tokenizer_files.read_folder(folder))
+        return cls.from_files(TokenizerFiles(folder))
 
     @classmethod
-    def from_files(cls, vocab, merges):
-        """The tokenizer of two files like GPT-2's, in UTF-8, their tokens in `byte_alphabet`:
-        `vocab`, a JSON object of token: id, and `merges`, a line of two tokens for each merge.
-
-        ValueError, naming the file and the token or line: `vocab` is no such object, its ids are
-        not 0 to V-1, each once, or a byte has no token; a line of `merges` is not two tokens that
-        are bytes or made by lines above, or makes a token that `vocab` lacks or that was made
-        before; a token is made by no line, and is not in brackets as <|endoftext|> and <pad> are, nor in
-        an added_tokens.json beside `vocab`. OSError: a file cannot be read.
-        """
-        return cls.from_saved(tokenizer_files.read_pair(vocab, merges))
-
-    @classmethod
-    def from_saved(cls, files):
+    def from_files(cls, files):
+        """The tokenizer of TokenizerFiles."""
         if files.kind != "byte-level":
-            raise ValueError(f"{files.vocab}: a tokenizer of {files.kind} kind given, "
+            raise ValueError(f"{files.path}: a tokenizer of {files.kind} kind given, "
                              "expected byte-level BPE as GPT-2's")
         for byte, char in CHAR_OF_BYTE.items():
             if char not in files.id_of:
-                raise ValueError(f"{files.vocab}: no token {char!r}, which is byte {byte}; "
+                raise ValueError(f"{files.path}: no token {char!r}, which is byte {byte}; "
                                  "expected byte-level BPE as GPT-2's")
-        pairs = files.pairs(BYTE_OF_CHAR.__contains__)
-        tokens = [token.encode() if token in files.special else bytes(BYTE_OF_CHAR[char] for char in token)
-                  for token in sorted(files.id_of, key=files.id_of.get)]
-        return cls(tokens, pairs, {token: files.id_of[token] for token in files.special})
+        merges = files.merged(BYTE_OF_CHAR)
+        letters = {byte: files.id_of[char] for byte, char in CHAR_OF_BYTE.items()}
+        made = {*letters.values(), *merges.values()}
+        tokens = [bytes(BYTE_OF_CHAR[char] for char in token) if v in made else token.encode()
+                  for token, v in sorted(files.id_of.items(), key=lambda item: item[1])]
+        return cls(tokens, merges, letters, files.special)
 
 
 def check_utf8(text):

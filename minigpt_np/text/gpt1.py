@@ -13,9 +13,9 @@ Source: Radford et al., "Improving Language Understanding by Generative Pre-Trai
 """
 import unicodedata
 
-from . import tokenizer_files
+from ..checks import show
 from .bpe import MergingTokenizer
-from .tokenizer_files import END_OF_WORD, UNKNOWN
+from .tokenizer_files import END_OF_WORD, UNKNOWN, TokenizerFiles
 
 # Ideographs, each of which is a word of its own: first and last code points of Unicode's blocks.
 CJK = [(0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
@@ -67,7 +67,7 @@ class GPT1Tokenizer(MergingTokenizer):
 
     def _letters(self, word):
         unknown = self.special[UNKNOWN]
-        return [self._id_of.get(letter.encode(), unknown) for letter in [*word[:-1], word[-1] + " "]]
+        return [self.letters.get(letter, unknown) for letter in [*word[:-1], word[-1] + END_OF_WORD]]
 
     def decode(self, ids):
         """The text of `ids`, a sequence of integers. ValueError as for `token`."""
@@ -75,20 +75,22 @@ class GPT1Tokenizer(MergingTokenizer):
 
     @classmethod
     def from_folder(cls, folder):
-        """The tokenizer of a folder's vocab.json and merges.txt, or of its tokenizer.json.
+        """The tokenizer of a folder's tokenizer.json, or of its vocab.json and merges.txt.
 
-        FileNotFoundError where it has none of these; ValueError, naming file and token or line, where
-        they are not as GPT-1's, where a line of merges has a part that is neither a letter nor made above
-        or makes what the vocabulary lacks or has already, or there is no <unk>.
+        FileNotFoundError where it has none of these; ValueError, naming file and token, line or field, where
+        they are not as GPT-1's, there is no <unk>, or another token was added.
         """
-        return cls.from_saved(tokenizer_files.read_folder(folder))
+        return cls.from_files(TokenizerFiles(folder))
 
     @classmethod
-    def from_saved(cls, files):
+    def from_files(cls, files):
+        """The tokenizer of TokenizerFiles."""
         if files.kind != "GPT-1's" or UNKNOWN not in files.id_of:
-            raise ValueError(f"{files.vocab}: expected a vocabulary as GPT-1's, "
+            raise ValueError(f"{files.path}: expected a vocabulary as GPT-1's, "
                              f"with words that end in {END_OF_WORD}, and {UNKNOWN}")
-        pairs = files.pairs(lambda token: len(token.removesuffix(END_OF_WORD)) == 1)
-        tokens = [(token if token in files.special else token.replace(END_OF_WORD, " ")).encode()
-                  for token in sorted(files.id_of, key=files.id_of.get)]
-        return cls(tokens, pairs, {token: files.id_of[token] for token in files.special})
+        letters = {token: v for token, v in files.id_of.items() if len(token.removesuffix(END_OF_WORD)) == 1}
+        merges = files.merged(letters)
+        if others := files.special.keys() - {UNKNOWN}:
+            raise ValueError(f"{files.path}: added token {show(min(others))} given, expected no other than {UNKNOWN}")
+        tokens = [token.replace(END_OF_WORD, " ").encode() for token in sorted(files.id_of, key=files.id_of.get)]
+        return cls(tokens, merges, letters, files.special)

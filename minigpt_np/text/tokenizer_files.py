@@ -1,136 +1,198 @@
-"""What a tokenizer's files say: vocab.json and merges.txt, or tokenizer.json, in which transformers 5 has both.
+"""Tokenizer files: what a folder says about tokens, merges and special tokens.
 
-    vocab.json      {token: id, ...}
-    merges.txt      #version: 0.2, and a line "left right" for each merge, in the order learned
-    tokenizer.json  {"model": {"type": "BPE", "vocab": ..., "merges": ...}, "added_tokens": [...],
-                     and how text becomes words: "normalizer", "pre_tokenizer", ...}
+    tokenizer.json           everything in one file: {"model": {"type": "BPE", "vocab": ..., "merges": ...},
+                             "added_tokens": [...], and how text becomes words: "pre_tokenizer", ...}
+    vocab.json, merges.txt   where there is no tokenizer.json: {token: id, ...}; "#version: 0.2" and a line
+                             "left right" for each merge. OpenAI calls them encoder.json and vocab.bpe
+    added_tokens.json        beside those two: {token: id, ...}
+    tokenizer_config.json, special_tokens_map.json   beside either: more special tokens, and options
+
+All of them are read, as transformers does. What would give a text other ids than here is refused by name.
 """
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..checks import is_whole, show
 from ..files.regular import read_bytes
 
-MOST = 1 << 25              # bytes of a file; GPT-2's tokenizer.json has a tenth of that
-PAIRS = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]      # transformers' names, OpenAI's names
+MAX_BYTES = 1 << 25         # of a file; GPT-2's tokenizer.json has a tenth of that
+PAIRS = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]
 BRACKETED = re.compile(r"<.+>|\[.+\]", re.DOTALL)
 END_OF_WORD, UNKNOWN = "</w>", "<unk>"          # as GPT-1's files write them
 
+# Fields of a tokenizer.json that decide which ids a text gets, each with the values under which they are
+# the ids given here. Where a field is missing, the first value is meant.
+BOTH = {"model.type": ("BPE",), "model.dropout": (None, 0.0), "model.byte_fallback": (False,),
+        "model.ignore_merges": (False,), "model.continuing_subword_prefix": (None, "")}
+RECIPES = {
+    "byte-level": BOTH | {
+        "normalizer.type": (None,), "pre_tokenizer.type": ("ByteLevel",),
+        "pre_tokenizer.add_prefix_space": (False,), "pre_tokenizer.use_regex": (True,),
+        "model.end_of_word_suffix": (None, "")},
+    "GPT-1's": BOTH | {
+        "normalizer.type": ("BertNormalizer",), "normalizer.clean_text": (True,),
+        "normalizer.handle_chinese_chars": (True,), "normalizer.strip_accents": (None, True),
+        "normalizer.lowercase": (True,), "pre_tokenizer.type": ("BertPreTokenizer",),
+        "model.end_of_word_suffix": (END_OF_WORD,), "model.unk_token": (UNKNOWN,), "model.fuse_unk": (False,)}}
+# Options of a tokenizer_config.json that are not supported.
+OPTIONS = "add_prefix_space", "add_bos_token", "add_eos_token", "split_special_tokens"
+# Tokenizers that vocab.json and merges.txt are enough for: others add tokens of their own.
+CLASSES = ["GPT2Tokenizer", "GPT2TokenizerFast", "OpenAIGPTTokenizer", "OpenAIGPTTokenizerFast",
+           "PreTrainedTokenizerFast", "TokenizersBackend"]
 
-@dataclass
-class Saved:
-    """id_of    token as it is written -> id, 0 to V-1, each once
-    merges      list of (where it stands, [left, right])
-    special     the tokens in id_of that stand for themselves, letter by letter, and are in no merge
-    kind        of the tokenizer: "byte-level" or "GPT-1's"
-    vocab, merged    what the two are called in messages
+
+class TokenizerFiles:
+    """The tokenizer of a folder, as its files write it.
+
+    path      the file that has the vocabulary
+    id_of     token -> id; the ids are 0 to V-1, each once
+    merges    list of (where it stands, [left, right])
+    special   text -> id of the tokens that stand for themselves, in the order of their ids
+    kind      "byte-level" (GPT-2's) or "GPT-1's"
+
+    Raises FileNotFoundError where the folder has no such files, ValueError naming file and token or field.
     """
-    id_of: dict
-    merges: list
-    special: set
-    kind: str
-    vocab: str
-    merged: str
 
-    def pairs(self, is_letter):
-        """The merges as pairs of ids; `is_letter` tells the tokens that merging begins with.
+    def __init__(self, folder):
+        folder = Path(folder)
+        self.id_of, self.special = {}, {}
+        self.path = folder / "tokenizer.json"
+        pair = next((names for names in PAIRS if all((folder / name).exists() for name in names)), None)
+        if self.path.exists():
+            self._read_tokenizer_json()
+        elif pair:
+            self._read_pair(*(folder / name for name in pair))
+        else:
+            raise FileNotFoundError(f"{folder}: no tokenizer here, expected tokenizer.json, or vocab.json and "
+                                    "merges.txt, or encoder.json and vocab.bpe")
+        for name in ("tokenizer_config.json", "special_tokens_map.json"):
+            if (folder / name).exists():
+                fields = read_object(folder / name)
+                self._read_options(folder / name, fields)
+                if "added_tokens_decoder" in fields:        # then transformers reads no special_tokens_map.json
+                    break
+        check_ids(self.id_of, self.path)
 
-        Every line must have two tokens that are letters or made by lines above, and make one that is in
-        the vocabulary. A token that no line makes is special if it is marked as that, or in brackets:
-        <pad>, [MASK]. Raises ValueError naming file and line for anything else.
+    def _read_tokenizer_json(self):
+        whole = read_object(self.path)
+        model = expect(self.path, "model", whole.get("model"), dict)
+        self._set_vocabulary(expect(self.path, "model.vocab", model.get("vocab"), dict))
+        check_recipe(self.path, whole, self.kind)
+        for token in expect(self.path, "added_tokens", whole.get("added_tokens") or [], list):
+            self._add(self.path, token, expect(self.path, "added token", token, dict).get("id"))
+        pairs = expect(self.path, "model.merges", model.get("merges"), list)
+        parts = [pair.split(" ") if isinstance(pair, str) else pair for pair in pairs]      # older versions: str
+        self.merges = [(f"{self.path}, merge {n}", part) for n, part in enumerate(parts, start=1)]
+
+    def _read_pair(self, vocab, merges):
+        self.path = vocab
+        self._set_vocabulary(read_object(vocab))
+        added = vocab.with_name("added_tokens.json")
+        for token, v in (read_object(added) if added.exists() else {}).items():
+            self._add(added, token, v)
+        lines = decoded(merges).replace("\r\n", "\n").split("\n")
+        self.merges = [(f"{merges}, line {n}", line.split(" ")) for n, line in enumerate(lines, start=1)
+                       if line and not (n == 1 and line.startswith("#version"))]
+
+    def _set_vocabulary(self, id_of):
+        self.id_of = dict(id_of)
+        self.kind = "GPT-1's" if any(token.endswith(END_OF_WORD) for token in id_of) else "byte-level"
+
+    def _read_options(self, path, fields):
+        """The special tokens that a tokenizer_config.json names, after its options."""
+        for name in OPTIONS:
+            if fields.get(name):
+                raise ValueError(f"{path}: {name} is {show(fields[name])}, expected false, the only value supported")
+        kind = fields.get("tokenizer_class")
+        if self.path.name != "tokenizer.json" and kind is not None and kind not in CLASSES:
+            raise ValueError(f"{path}: tokenizer_class is {show(kind)}, expected one of {', '.join(CLASSES)}, "
+                             "or a tokenizer.json that says what it does")
+        for v, token in expect(path, "added_tokens_decoder", fields.get("added_tokens_decoder", {}), dict).items():
+            self._add(path, token, int(v) if v.isascii() and v.isdigit() else v)
+        named = {name: fields[name] for name in sorted(fields) if name.endswith("_token")}
+        for name in ("additional_special_tokens", "extra_special_tokens"):
+            more = fields.get(name) or []
+            named |= more if isinstance(more, dict) else {
+                f"{name} {n}": token for n, token in enumerate(expect(path, name, more, list))}
+        for name, token in named.items():
+            if token is None or token is False:             # add_bos_token, an option, ends in _token, too
+                continue
+            text = token.get("content") if isinstance(token, dict) else token
+            if isinstance(text, str) and text not in self.id_of:
+                raise ValueError(f"{path}: {name} {show(text)} is not in the vocabulary, {self.path}")
+            self._add(path, token, self.id_of[text] if isinstance(text, str) else None)
+
+    def _add(self, path, token, v):
+        """Make `token`, a text or an object with its traits, one that stands for itself."""
+        text = token.get("content") if isinstance(token, dict) else token
+        if not isinstance(text, str) or not text:
+            raise ValueError(f"{path}: added token {show(token)} given, expected its text and id")
+        for trait in ("single_word", "lstrip", "rstrip"):
+            if isinstance(token, dict) and token.get(trait):
+                raise ValueError(f"{path}: added token {show(text)} has {trait} {show(token[trait])}, expected false")
+        if self.id_of.setdefault(text, v) != v:
+            raise ValueError(f"{path}: added token {show(text)} has id {show(v)}, but {show(self.id_of[text])} "
+                             f"in {self.path}")
+        self.special[text] = v
+
+    def merged(self, letters):
+        """The merges as {(left id, right id): id}, in the order learned; `letters` are the tokens they begin with.
+
+        Raises ValueError unless every line has two tokens that are letters or made by lines above, and makes
+        one that is in the vocabulary. A token that no line makes is special if a file says so, or if it is in
+        brackets: <pad>, [MASK]; any other is a sign that merges are missing.
         """
-        if "" in self.special:
-            raise ValueError(f"{self.vocab}: an added token without a letter given")
-        pairs, made = [], {token for token in self.id_of if is_letter(token)} - self.special
+        made, merges = set(letters), {}
         for where, parts in self.merges:
+            if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
+                raise ValueError(f"{where}: {show(parts)} given, expected two tokens")
             token = "".join(parts)
-            if len(parts) != 2 or not made.issuperset(parts):
+            if not made.issuperset(parts):
                 raise ValueError(f"{where}: {show(' '.join(parts))} given, expected two tokens, "
                                  "each a single one or made by a line above")
             if token in made:
                 raise ValueError(f"{where}: {show(token)} is made by a line above, too")
             if token not in self.id_of:
-                raise ValueError(f"{where}: {show(token)} is not in {self.vocab}")
+                raise ValueError(f"{where}: {show(token)} is not in {self.path}")
             made.add(token)
-            pairs.append((self.id_of[parts[0]], self.id_of[parts[1]]))
-        for token in self.id_of.keys() - made - self.special:
+            merges[self.id_of[parts[0]], self.id_of[parts[1]]] = self.id_of[token]
+        for token in self.id_of.keys() - made - self.special.keys():
             if not BRACKETED.fullmatch(token):
-                raise ValueError(f"{self.vocab}: token {show(token)} is made by no line of {self.merged}; is a part "
-                                 "of that missing? (A token added later is expected in brackets, <like this>, "
-                                 "or in added_tokens.json)")
-            self.special.add(token)
-        return pairs
+                raise ValueError(f"{self.path}: token {show(token)} is made by no merge; are some missing? (A token "
+                                 "added later is expected in brackets, <like this>, or in added_tokens.json)")
+            self.special[token] = self.id_of[token]
+        self.special = dict(sorted(self.special.items(), key=lambda item: item[1]))
+        return merges
 
 
-def read_folder(folder):
-    """The Saved of a folder. Raises FileNotFoundError where it has no such files, ValueError as the others."""
-    folder = Path(folder)
-    for names in PAIRS:
-        vocab, merges = (folder / name for name in names)
-        if vocab.exists() and merges.exists():
-            return read_pair(vocab, merges)
-    if (folder / "tokenizer.json").exists():
-        return read_tokenizer_json(folder / "tokenizer.json")
-    expected = "expected vocab.json and merges.txt, or encoder.json and vocab.bpe, or tokenizer.json"
-    for name, kind in [("vocab.txt", "BERT's WordPiece"), ("tokenizer.model", "SentencePiece"),
-                       ("spiece.model", "SentencePiece")]:
-        if (folder / name).exists():
-            raise ValueError(f"{folder / name}: {kind} given, which is not read here; {expected}")
-    raise FileNotFoundError(f"{folder}: {expected}")
+def check_recipe(path, whole, kind):
+    """Raise ValueError, naming the field, unless a tokenizer.json gives a text the ids given here."""
+    for name, values in RECIPES[kind].items():
+        part, trait = name.split(".")
+        traits = whole.get(part) or {"type": None}
+        given = traits.get(trait, values[0]) if isinstance(traits, dict) else traits
+        if given not in values:
+            raise ValueError(f"{path}: {name} is {show(given)}, expected {' or '.join(map(json.dumps, values))}, "
+                             f"as {kind} BPE has it")
+    after = whole.get("post_processor") or {"type": "ByteLevel"}
+    if (not isinstance(after, dict) or after.get("special_tokens")
+            or after.get("type") not in ("ByteLevel", "TemplateProcessing")):
+        raise ValueError(f"{path}: post_processor is {show(after)}, expected one that adds no tokens to a text")
 
 
-def read_pair(vocab, merges):
-    """The Saved of two files like GPT-2's or GPT-1's, in UTF-8; beside them, added_tokens.json if it is there."""
-    id_of = read_object(vocab)
-    added = Path(vocab).with_name("added_tokens.json")
-    special = read_object(added) if added.exists() else {}
-    for token, v in special.items():
-        if id_of.setdefault(token, v) != v:
-            raise ValueError(f"{added}: token {show(token)} has id {show(v)}, but {show(id_of[token])} in {vocab}")
-    check_ids(id_of, vocab)
-    raw = read_bytes(merges, MOST)
-    try:
-        lines = raw.decode().replace("\r\n", "\n").rstrip("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{merges}: not UTF-8: {error}") from None
-    first = 1 if lines[0].startswith("#version") else 0
-    if lines[first:] == [""] and first:
-        lines.pop()                         # no merges at all
-    parts = [(f"{merges}, line {n + 1}", lines[n].split(" ")) for n in range(first, len(lines))]
-    return Saved(id_of, parts, set(special), kind_of(id_of, vocab), str(vocab), str(merges))
-
-
-def read_tokenizer_json(path):
-    """The Saved of a tokenizer.json that does to text what GPT-2's or GPT-1's does; others are refused by name."""
-    whole = read_object(path)
-    model = whole.get("model")
-    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
-        kind = model.get("type") if isinstance(model, dict) else None
-        raise ValueError(f"{path}: a tokenizer of type {show(kind)} given, expected BPE with a vocab")
-    id_of, kind = dict(model["vocab"]), kind_of(model["vocab"], path)
-    check_recipe(path, whole, kind)
-    special = set()
-    for token in expect(path, "added_tokens", whole.get("added_tokens") or [], list):
-        if not isinstance(token, dict) or not isinstance(token.get("content"), str) or not token["content"]:
-            raise ValueError(f"{path}: added_tokens has {show(token)}, expected content and id")
-        text = token["content"]
-        for trait in ("single_word", "lstrip", "rstrip"):
-            if token.get(trait):
-                raise ValueError(f"{path}: added token {show(text)} has {trait} {show(token[trait])}, expected false")
-        if id_of.setdefault(text, token.get("id")) != token.get("id"):
-            raise ValueError(f"{path}: added token {show(text)} has id {show(token.get('id'))}, "
-                             f"but {show(id_of[text])} in its vocab")
-        special.add(text)
-    check_ids(id_of, path)
-    merges = []
-    for n, pair in enumerate(expect(path, "merges", model.get("merges"), list)):
-        parts = pair.split(" ") if isinstance(pair, str) else pair          # as older versions wrote it
-        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-            raise ValueError(f"{path}, merge {n + 1}: {show(pair)} given, expected two tokens")
-        merges.append((f"{path}, merge {n + 1}", parts))
-    return Saved(id_of, merges, special, kind, str(path), "its merges")
+def check_ids(id_of, path):
+    """Raise ValueError unless the ids are 0 to V-1, each once, of tokens that UTF-8 can write."""
+    token_of = {}
+    for token, v in id_of.items():
+        if token.encode(errors="ignore").decode() != token:
+            raise ValueError(f"{path}: token {show(token)} is not Unicode")
+        if not is_whole(v) or not 0 <= v < len(id_of):
+            raise ValueError(f"{path}: token {show(token)} has id {show(v)}, expected an integer "
+                             f"from 0 to V-1 = {len(id_of) - 1}")
+        if v in token_of:
+            raise ValueError(f"{path}: tokens {show(token_of[v])} and {show(token)} have id {v}")
+        token_of[v] = token
 
 
 def expect(path, name, value, kind):
@@ -139,70 +201,18 @@ def expect(path, name, value, kind):
     return value
 
 
-# What in a tokenizer.json decides which ids a text gets, each with the values under which it does what is done here;
-# where it is missing, the first one is meant. (Whole parts, such as the normalizer, must be there: see check_recipe.)
-GPT2S = {"normalizer.type": (None,), "pre_tokenizer.type": ("ByteLevel",),
-         "pre_tokenizer.add_prefix_space": (False,), "pre_tokenizer.use_regex": (True,),
-         "model.continuing_subword_prefix": (None, ""), "model.end_of_word_suffix": (None, "")}
-GPT1S = {"normalizer.type": ("BertNormalizer",), "normalizer.clean_text": (True,),
-         "normalizer.handle_chinese_chars": (True,), "normalizer.strip_accents": (None, True),
-         "normalizer.lowercase": (True,), "pre_tokenizer.type": ("BertPreTokenizer",),
-         "model.continuing_subword_prefix": (None, ""), "model.end_of_word_suffix": (END_OF_WORD,),
-         "model.unk_token": (UNKNOWN,), "model.fuse_unk": (False,)}
-BOTH = {"model.type": ("BPE",), "model.dropout": (None, 0.0), "model.byte_fallback": (False,),
-        "model.ignore_merges": (False,)}
-
-
-def check_recipe(path, whole, kind):
-    """Raise ValueError, naming the field, unless text becomes ids as it does here."""
-    for name, values in (BOTH | (GPT2S if kind == "byte-level" else GPT1S)).items():
-        part, trait = name.split(".")
-        traits = whole.get(part) or {"type": None}
-        given = traits.get(trait, values[0]) if isinstance(traits, dict) else traits
-        if given not in values:
-            raise ValueError(f"{path}: {name} is {show(given)}, expected {' or '.join(map(json.dumps, values))}, "
-                             f"as {kind} BPE has it")
-    after = whole.get("post_processor")
-    if after and (not isinstance(after, dict) or after.get("special_tokens")
-                  or after.get("type") not in ("ByteLevel", "TemplateProcessing")):
-        after = after.get("type") if isinstance(after, dict) else after
-        raise ValueError(f"{path}: post_processor is {show(after)}, which adds tokens to a text; "
-                         "expected one that adds none")
-
-
-def kind_of(id_of, path):
-    """Which tokenizer the tokens are of, by how they are written."""
-    ends = any(token.endswith(END_OF_WORD) for token in id_of)
-    spaces = "Ġ" in id_of               # a space, as the byte-level alphabet writes it
-    if ends and not spaces:
-        return "GPT-1's"
-    if ends:
-        raise ValueError(f"{path}: bytes and words that end in {END_OF_WORD} given, as CLIP's tokenizer has them; "
-                         "expected byte-level BPE as GPT-2's, or GPT-1's")
-    return "byte-level"
+def decoded(path):
+    """The text of a file in UTF-8, without the byte-order mark that some editors put first."""
+    try:
+        return read_bytes(path, MAX_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8: {error}") from None
 
 
 def read_object(path):
     """The JSON object in a file."""
-    raw = read_bytes(path, MOST)
     try:
-        value = json.loads(raw.decode())
-    except (ValueError, RecursionError) as error:
+        value = json.loads(decoded(path))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: {type(value).__name__} given, expected a JSON object")
-    return value
-
-
-def check_ids(id_of, path):
-    """Raise ValueError unless the ids are 0 to V-1, each once, of tokens that UTF-8 can write."""
-    token_of = {}
-    for token, v in id_of.items():
-        if not token.isascii() and token.encode(errors="ignore").decode() != token:
-            raise ValueError(f"{path}: token {show(token)} is not Unicode")
-        if not is_whole(v) or not 0 <= v < len(id_of):
-            raise ValueError(f"{path}: token {show(token)} has id {show(v)}, expected an integer "
-                             f"from 0 to V-1 = {len(id_of) - 1}")
-        if v in token_of:
-            raise ValueError(f"{path}: tokens {show(token_of[v])} and {show(token)} have id {v}")
-        token_of[v] = token
+    return expect(path, "the content", value, dict)

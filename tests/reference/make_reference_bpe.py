@@ -1,16 +1,21 @@
-"""Write reference/bpe.json: a vocabulary, ids and texts from the `tokenizers` library.
+"""Write reference/bpe.json: a vocabulary, ids and texts from the `tokenizers` library, and from transformers.
 
-    pip install tokenizers && python tests/reference/make_reference_bpe.py
+    pip install tokenizers transformers && python tests/reference/make_reference_bpe.py
 
 The library's own trainer learns the merges from TEXT and its own encoder gives the ids, so the
 file judges `BPETokenizer.train`, `encode` and `decode` from outside. Every character below is in
 Unicode 12 or older, so all libraries and all Pythons see the same letters, numbers and signs.
+
+transformers opens the same vocabulary beside each of FOLDERS: files that add special tokens, new ones and
+ones that the vocabulary has already. The ids that it gives to SPECIAL_TEXT judge `from_folder` and `save`.
 """
 import json
 import random
+import tempfile
 from pathlib import Path
 
 import tokenizers
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 END_OF_TEXT = "<|endoftext|>"
@@ -47,6 +52,45 @@ EXAMPLES = [
     "<|endoftext|", "\uffff\U00010000\U0001d7d9\U0001d538\U0010ffff", "aaaaaaaaaaaaaaa" * 5,
 ]
 
+ADDED = ["USER:", "\n\n", " ", "<pad>", "日本", "the mat"]
+KNOWN = ["!", "the", "Ġthe", "é", "he", "Ã©"]
+SPECIAL_TEXT = ("USER: the matrix!! Ġthe matrix\n\nis été, USER:USER:<pad>日本 the mat<|endoftext|>é!  the\n \ntoken")
+
+
+def added_token(text):
+    return {"content": text, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+
+
+def folders(id_of):
+    """Files beside a vocabulary {token: id}, as {file name: object}. The tokenizer.json has no vocabulary yet."""
+    known = {text: id_of[text] for text in KNOWN if text in id_of}
+    new = {text: len(id_of) + n for n, text in enumerate(ADDED)}
+    for added in (new, known, new | known):
+        yield {"added_tokens.json": added}
+        yield {"tokenizer_config.json": {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False,
+                                         "added_tokens_decoder": {v: added_token(text) for text, v in added.items()}}}
+        yield {"tokenizer.json": {"added_tokens": [{"id": v} | added_token(text) for text, v in added.items()]}}
+    yield {"tokenizer_config.json": {"pad_token": "!", "bos_token": {"__type": "AddedToken"} | added_token("the")}}
+    yield {"special_tokens_map.json": {"pad_token": "ok", "additional_special_tokens": ["!"]}}
+
+
+def folder_ids(vocab, merges):
+    """What transformers makes of SPECIAL_TEXT: [{"files": those of folders, "ids": ...}, ...]."""
+    cases = []
+    for files in folders(vocab):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
+            Path(folder, "merges.txt").write_text("".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")
+            for name, content in files.items():
+                if name == "tokenizer.json":
+                    content = content | {
+                        "model": {"type": "BPE", "vocab": vocab, "merges": merges},
+                        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}}
+                Path(folder, name).write_text(json.dumps(content), encoding="utf-8")
+            ids = transformers.GPT2Tokenizer.from_pretrained(folder).encode(SPECIAL_TEXT)
+        cases.append({"files": files, "ids": ids})
+    return cases
+
 
 def main():
     tokenizer = Tokenizer(models.BPE())
@@ -74,7 +118,9 @@ def main():
     reference = {"tokenizers": tokenizers.__version__, "train_text": TEXT,
                  "vocab_size": VOCAB_SIZE, "vocab": tokenizer.get_vocab(),
                  "merges": json.loads(tokenizer.to_str())["model"]["merges"],
-                 "encoded": encoded, "decoded": decoded}
+                 "encoded": encoded, "decoded": decoded,
+                 "transformers": transformers.__version__, "special_text": SPECIAL_TEXT}
+    reference["folders"] = folder_ids(reference["vocab"], reference["merges"])
     reference["vocab"] = sorted(reference["vocab"], key=reference["vocab"].get)
     sections = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in reference.items()]
     path = Path(__file__).parent / "bpe.json"

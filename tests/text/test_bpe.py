@@ -1,7 +1,6 @@
-"""Byte-level BPE against the rules spelled out slowly, and against the `tokenizers` library."""
+"""Byte-level BPE against the rules spelled out slowly, and against the numbers of `tokenizers` and transformers."""
 import codecs
 import json
-import os
 import random
 import re
 import tempfile
@@ -45,16 +44,15 @@ def gpt2_pattern():
 
 
 def naive_encode(tokenizer, text):
-    """Merge the pair learned first wherever it stands, again and again, word by word."""
-    id_of = {token: v for v, token in enumerate(tokenizer.tokens)}
+    """In the order in which the merges were learned, each wherever it stands, word by word."""
     all_ids = []
     for word in gpt2_pattern().findall(text):
-        ids = [id_of[bytes([byte])] for byte in word.encode()]
-        for left, right in tokenizer.merges:        # in the order in which they were learned
+        ids = [tokenizer.letters[byte] for byte in word.encode()]
+        for pair, new in tokenizer.merges.items():
             i = 0
             while i < len(ids) - 1:
-                if (ids[i], ids[i + 1]) == (left, right):
-                    ids[i:i + 2] = [id_of[tokenizer.tokens[left] + tokenizer.tokens[right]]]
+                if (ids[i], ids[i + 1]) == pair:
+                    ids[i:i + 2] = [new]
                 i += 1
         all_ids += ids
     return all_ids
@@ -66,28 +64,33 @@ def naive_train(text, vocab_size):
     bytes_in_order += [v for v in range(256) if v not in bytes_in_order]
     words = [[bytes_in_order.index(byte) for byte in word.encode()]
              for word in gpt2_pattern().findall(text)]
-    merges = []
+    merges = {}
     while 256 + len(merges) + 1 < vocab_size:
         count = Counter(pair for ids in words for pair in zip(ids, ids[1:]))
         if not count or max(count.values()) < 2:
             break
         pair = min(count, key=lambda pair: (-count[pair], pair))
+        new = merges[pair] = 256 + len(merges)
         for ids in words:
             i = 0
             while i < len(ids) - 1:
                 if (ids[i], ids[i + 1]) == pair:
-                    ids[i:i + 2] = [256 + len(merges)]
+                    ids[i:i + 2] = [new]
                 i += 1
-        merges.append(pair)
     return merges
 
 
 def train(text, vocab_size):
-    """The tokenizer and whether it said that it fell short of `vocab_size`."""
+    """The tokenizer, and what it said where it fell short of `vocab_size`."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         tokenizer = BPETokenizer.train(text, vocab_size)
     return tokenizer, [str(warning.message) for warning in caught]
+
+
+def assert_same_tokenizer(a, b):
+    assert (a.tokens, list(a.merges.items()), a.letters) == (b.tokens, list(b.merges.items()), b.letters)
+    assert list(a.special.items()) == sorted(b.special.items(), key=lambda item: item[1])
 
 
 # Encoding and decoding
@@ -122,13 +125,6 @@ def test_long_words_are_merged_by_the_rules(word, text):
 
 
 @given(unicode_text, unicode_text)
-def test_texts_that_meet_between_words_are_encoded_apart(left, right):
-    left, right = left + "a", " a" + right
-    apart = [*TOKENIZER.encode(left), *TOKENIZER.encode(right)]
-    assert TOKENIZER.encode(left + right).tolist() == apart
-
-
-@given(unicode_text, unicode_text)
 def test_end_of_text_is_text_unless_asked_for(left, right):
     assume(END_OF_TEXT not in left + right)
     text = left + END_OF_TEXT + right
@@ -138,32 +134,12 @@ def test_end_of_text_is_text_unless_asked_for(left, right):
     assert V - 1 not in TOKENIZER.encode(text)
 
 
-def test_the_words_remembered_are_few_and_change_nothing(monkeypatch):
-    text = REFERENCE["train_text"]
-    once = TOKENIZER.encode(text)
-    monkeypatch.setattr(bpe, "MAX_CACHED_WORDS", 5)
-    tokenizer = BPETokenizer(TOKENIZER.tokens, TOKENIZER.merges)
-    assert np.array_equal(tokenizer.encode("a b c d e"), TOKENIZER.encode("a b c d e"))
-    assert len(tokenizer._ids_of_word) == 5
-    assert np.array_equal(tokenizer.encode(text), once)
-    assert len(tokenizer._ids_of_word) == 0
-    assert np.array_equal(tokenizer.encode(text), once)
-
-
-def test_a_word_is_merged_once(monkeypatch):
-    merged = []
-    monkeypatch.setattr(BPETokenizer, "_merge", lambda self, ids: merged.append(self.decode(ids)) or [0])
-    tokenizer = BPETokenizer(TOKENIZER.tokens, TOKENIZER.merges)
-    for text in ("one one two", "one two"):
-        tokenizer.encode(text)
-    assert sorted(merged) == [" one", " two", "one"]
-
-
-def test_threads_may_share_a_tokenizer(monkeypatch):
+def test_a_word_is_merged_once_and_few_are_remembered(monkeypatch):
+    """Four threads share the memory; what is in it changes no id."""
     monkeypatch.setattr(bpe, "MAX_CACHED_WORDS", 5)
     lines = REFERENCE["train_text"].splitlines()
     expected = [TOKENIZER.encode(line).tolist() for line in lines]
-    tokenizer = BPETokenizer(TOKENIZER.tokens, TOKENIZER.merges)
+    tokenizer = BPETokenizer(TOKENIZER.tokens, TOKENIZER.merges, TOKENIZER.letters, TOKENIZER.special)
     found = {}
 
     def encode(n):
@@ -175,29 +151,34 @@ def test_threads_may_share_a_tokenizer(monkeypatch):
     for thread in threads:
         thread.join()
     assert all(found[n] == expected for n in range(4))
+    tokenizer._ids_of_word = {}
+    merged = []
+    monkeypatch.setattr(tokenizer, "_merge", lambda ids: merged.append(tokenizer.decode(ids)) or [0])
+    for text in ("a b c b", "a b c d e"):
+        tokenizer.encode(text)
+    assert sorted(merged) == [" b", " c", " d", " e", "a"]
+    tokenizer.encode("f")
+    tokenizer.encode("g")
+    assert tokenizer._ids_of_word.keys() == {"g"}
 
 
 @given(st.lists(st.integers(0, V - 1)))
 def test_bytes_that_are_not_text_are_replaced(ids):
     data = b"".join(TOKENIZER.token(v) for v in ids)
     assert TOKENIZER.decode(ids) == data.decode("utf-8", errors="replace")
-    for dtype in (np.uint16, np.int32, np.int64):
-        assert TOKENIZER.decode(np.array(ids, dtype=dtype)) == TOKENIZER.decode(ids)
+    assert TOKENIZER.decode(np.array(ids, dtype=np.uint16)) == TOKENIZER.decode(ids)
 
 
 def test_tokens_of_a_part_of_a_character():
     ids = TOKENIZER.encode("字!")
-    assert TOKENIZER.decode(ids[:1]) == "\ufffd"
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     assert [decoder.decode(TOKENIZER.token(v)) for v in ids] == ["", "", "字", "!"]
 
 
 def test_the_alphabet_is_gpt2s():
     assert len(bpe.BYTE_OF_CHAR) == 256
-    assert not any(char.isspace() for char in bpe.BYTE_OF_CHAR)
     # Known of GPT-2: "!" 0, "~" 93, "¡" 94, byte 0 188, line feed 198, space 220
-    ids = {byte: v for v, byte in enumerate(bpe.CHAR_OF_BYTE)}
-    assert [ids[byte] for byte in (ord("!"), ord("~"), 0xA1, 0, ord("\n"), ord(" "))] == [
+    assert [TOKENIZER.letters[byte] for byte in (ord("!"), ord("~"), 0xA1, 0, ord("\n"), ord(" "))] == [
         0, 93, 94, 188, 198, 220]
     assert bpe.CHAR_OF_BYTE[ord("\n")] == "Ċ" and bpe.CHAR_OF_BYTE[ord(" ")] == "Ġ"
 
@@ -227,76 +208,113 @@ def test_the_library_gives_the_same_text():
 @example("aaaa aaa aa a aaaaa", 270)
 def test_training_follows_the_rules_and_says_where_it_ends(text, vocab_size):
     tokenizer, said = train(text, vocab_size)
-    assert tokenizer.merges == naive_train(text, vocab_size)
+    assert list(tokenizer.merges.items()) == list(naive_train(text, vocab_size).items())
     assert tokenizer.vocab_size == len(set(tokenizer.tokens)) == 257 + len(tokenizer.merges)
     if tokenizer.vocab_size < vocab_size:
         assert len(said) == 1 and f"{vocab_size} given, {tokenizer.vocab_size} reached" in said[0]
     else:
         assert tokenizer.vocab_size == vocab_size and not said
-    again, _ = train(text, vocab_size)
-    assert (again.tokens, again.merges) == (tokenizer.tokens, tokenizer.merges)
-
-
-def test_learned_from_a_text_it_shortens_that_text():
-    text = REFERENCE["train_text"]
-    assert len(TOKENIZER.encode(text)) < len(BPETokenizer.train(text, 300).encode(text))
-    assert len(BPETokenizer.train(text, 257).encode(text)) == len(text.encode())
 
 
 # Files
 
 SMALL = "the then the then these there other other"
+TRAINED = BPETokenizer.train(SMALL, 262)
+WRITTEN = ["".join(bpe.CHAR_OF_BYTE[byte] for byte in token) for token in TRAINED.tokens]
+VOCAB = {token: v for v, token in enumerate(WRITTEN)}
+MERGES = "#version: 0.2\nh e\nt he\nĠ the\no the\nĠ othe\n"
 
 
-def write(folder, vocab, merges, names=("vocab.json", "merges.txt")):
-    for name, content in zip(names, (vocab, merges)):
-        content = content if isinstance(content, bytes) else content.encode()
-        Path(folder, name).write_bytes(content)
+def write(folder, vocab=VOCAB, merges=MERGES, names=("vocab.json", "merges.txt"), **others):
+    """The files, each as bytes, text or an object; others by name without .json."""
+    contents = dict(zip(names, (vocab, merges))) | {f"{name}.json": content for name, content in others.items()}
+    for name, content in contents.items():
+        Path(folder, name).write_bytes(as_bytes(content))
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """(vocab.json as an object, merges.txt as text) of a small vocabulary."""
-    folder = tmp_path_factory.mktemp("saved")
-    BPETokenizer.train(SMALL, 262).save(folder)
-    return (json.loads(Path(folder, "vocab.json").read_bytes()),
-            Path(folder, "merges.txt").read_text(encoding="utf-8"))
+def as_bytes(content):
+    if not isinstance(content, (bytes, str)):
+        content = json.dumps(content)
+    return content if isinstance(content, bytes) else content.encode()
 
 
-@given(repetitive_text, st.integers(257, 275), unicode_text)
-def test_saved_and_read_again_it_is_the_same(text, vocab_size, probe):
+def whole_json(change=lambda whole: None):
+    """A tokenizer.json as transformers 5 writes it, with <pad> added, after change(whole)."""
+    added = {END_OF_TEXT: 261, "<pad>": 262}
+    whole = {
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [{"id": v, "content": token, "single_word": False, "lstrip": False, "rstrip": False,
+                          "normalized": False, "special": True} for token, v in added.items()],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+                           "special_tokens": {}},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "",
+                  "end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+                  "vocab": VOCAB, "merges": [line.split(" ") for line in MERGES.splitlines()[1:]]}}
+    whole = json.loads(json.dumps(whole))           # a copy that may be changed
+    change(whole)
+    return whole
+
+
+special_texts = st.one_of(
+    st.sampled_from(["USER:", "\n\n", " ", "!", "the", "Ġthe", "é", "<pad>", "the then", "日本", "Ġ", "zé", "zÃ©"]),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4))
+
+
+@given(repetitive_text, st.integers(257, 275), st.sets(special_texts, max_size=4), st.data())
+def test_saved_and_opened_it_is_the_same(text, vocab_size, special, data):
+    """With special tokens of any text: new ones, and ones that are in the vocabulary already."""
     tokenizer, _ = train(text, vocab_size)
+    id_of = {"".join(bpe.CHAR_OF_BYTE[byte] for byte in token): v for v, token in enumerate(tokenizer.tokens)}
+    new = [token for token in special if token not in id_of]
+    all_special = tokenizer.special | {token: id_of[token] for token in special if token in id_of} | {
+        token: tokenizer.vocab_size + n for n, token in enumerate(new)}
+    tokenizer = BPETokenizer(tokenizer.tokens + [token.encode() for token in new], tokenizer.merges,
+                             tokenizer.letters, all_special)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save(Path(folder, "new", "folder"))
-        assert sorted(os.listdir(Path(folder, "new", "folder"))) == ["merges.txt", "vocab.json"]
-        read = BPETokenizer.from_folder(Path(folder, "new", "folder"))
-    assert (read.tokens, read.merges) == (tokenizer.tokens, tokenizer.merges)
-    assert read.encode(probe, special=True).tolist() == tokenizer.encode(
-        probe, special=True).tolist()
+        opened = BPETokenizer.from_folder(Path(folder, "new", "folder"))
+    assert_same_tokenizer(opened, tokenizer)
+    probe = "".join(data.draw(st.lists(st.sampled_from([*sorted(all_special), "the ab", "  "]), max_size=6)))
+    assert opened.encode(probe).tolist() == naive_encode(tokenizer, probe)
+    longest = "|".join(map(re.escape, sorted(all_special, key=len, reverse=True)))
+    expected = [v for part in re.split(f"({longest})", probe)
+                for v in ([all_special[part]] if part in all_special else naive_encode(tokenizer, part))]
+    assert opened.encode(probe, special=True).tolist() == expected
 
 
-def test_the_files_are_gpt2s_kind(saved):
-    vocab, merges = saved
-    assert merges == "#version: 0.2\nh e\nt he\nĠ the\no the\nĠ othe\n"
-    assert vocab["!"] == 0 and vocab["he"] == 256 and vocab[END_OF_TEXT] == 261
-    assert list(vocab.values()) == list(range(262))
+@pytest.mark.parametrize("case", REFERENCE["folders"], ids=lambda case: ",".join(case["files"]))
+def test_transformers_gives_the_same_ids_beside_these_files(tmp_path, case):
+    """Tokens that were added in any of the files that can say so."""
+    vocab = {token: v for v, token in enumerate(REFERENCE["vocab"])}
+    files = {name.removesuffix(".json"): content for name, content in case["files"].items()}
+    if "tokenizer" in files:
+        files["tokenizer"] |= {"model": {"vocab": vocab, "merges": REFERENCE["merges"]},
+                               "pre_tokenizer": {"type": "ByteLevel"}}
+    write(tmp_path, vocab, "".join(f"{a} {b}\n" for a, b in REFERENCE["merges"]), **files)
+    opened = BPETokenizer.from_folder(tmp_path)
+    assert opened.encode(REFERENCE["special_text"], special=True).tolist() == case["ids"]
+    assert list(opened.special.values()) == sorted(opened.special.values())
+    opened.save(tmp_path / "again")
+    assert_same_tokenizer(BPETokenizer.from_folder(tmp_path / "again"), opened)
 
 
 @pytest.mark.parametrize("names", [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")])
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-def test_either_pair_of_names_and_either_line_end(tmp_path, saved, names, line_end):
-    vocab, merges = saved
-    write(tmp_path, json.dumps(vocab), merges.replace("\n", line_end), names)
-    assert BPETokenizer.from_folder(str(tmp_path)).encode(" the").tolist() == [vocab["Ġthe"]]
+@pytest.mark.parametrize("change", [
+    lambda text: text, lambda text: text.replace("\n", "\r\n"), lambda text: "\ufeff" + text,
+    lambda text: text.removeprefix("#version: 0.2\n"), lambda text: text.replace("\n", "\n\n")])
+def test_either_pair_of_names_line_ends_and_a_byte_order_mark(tmp_path, names, change):
+    write(tmp_path, json.dumps(VOCAB), change(MERGES), names)
+    assert_same_tokenizer(BPETokenizer.from_folder(str(tmp_path)), TRAINED)
 
 
-def test_ids_may_stand_in_any_order_and_the_mark_be_absent(tmp_path, saved):
-    vocab, merges = saved
-    size = len(vocab) - 1
-    shuffled = {token: (v + 100) % size for token, v in vocab.items() if token != END_OF_TEXT}
-    write(tmp_path, json.dumps(shuffled), merges.split("\n", 1)[1])       # no #version line either
+def test_ids_may_stand_in_any_order_and_the_mark_be_absent(tmp_path):
+    shuffled = {token: (v + 100) % 261 for token, v in VOCAB.items() if token != END_OF_TEXT}
+    write(tmp_path, shuffled)
     tokenizer = BPETokenizer.from_folder(tmp_path)
-    assert tokenizer.vocab_size == size and tokenizer.end_of_text is None
+    assert tokenizer.vocab_size == 261 and tokenizer.end_of_text is None
     text = "the other thing <|endoftext|>"
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.encode(text).tolist() == naive_encode(tokenizer, text)
@@ -305,28 +323,34 @@ def test_ids_may_stand_in_any_order_and_the_mark_be_absent(tmp_path, saved):
         tokenizer.encode(text, special=True)
 
 
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch, step):
-    old = BPETokenizer.train(SMALL, 262)
-    old.save(tmp_path)
+@pytest.mark.parametrize("token", ["<pad>", "[MASK]", "<|日本|>", "< two words >"])
+def test_a_token_in_brackets_needs_no_other_file(tmp_path, token):
+    write(tmp_path, {**VOCAB, token: 262})
+    opened = BPETokenizer.from_folder(tmp_path)
+    assert opened.token(262) == token.encode() and opened.decode([262, 0]) == token + "!"
+    assert 262 not in opened.encode(token) and opened.encode(token, special=True).tolist() == [262]
 
-    def failing(*_):
-        raise OSError("no space left")
 
-    monkeypatch.setattr(os, step, failing)
-    with pytest.raises(OSError, match="no space left"):
-        TOKENIZER.save(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == ["merges.txt", "vocab.json"]
-    assert BPETokenizer.from_folder(tmp_path).merges == old.merges
+@pytest.mark.parametrize("change", [
+    lambda whole: None,
+    lambda whole: whole["model"].update(merges=[" ".join(pair) for pair in whole["model"]["merges"]]),
+    lambda whole: [whole["model"].pop(name) for name in ("type", "dropout", "byte_fallback", "ignore_merges")],
+    lambda whole: whole.update(post_processor={"type": "ByteLevel", "trim_offsets": False}),
+    lambda whole: whole.update(post_processor=None),
+], ids=["as version 5", "merges as text", "an older one", "ByteLevel", "no post-processor"])
+def test_a_tokenizer_json_is_believed_before_the_others(tmp_path, change):
+    write(tmp_path, {"a": 0}, "", tokenizer=whole_json(change))
+    opened = BPETokenizer.from_folder(tmp_path)
+    expected = BPETokenizer([*TRAINED.tokens, b"<pad>"], TRAINED.merges, TRAINED.letters,
+                            {END_OF_TEXT: 261, "<pad>": 262})
+    assert_same_tokenizer(opened, expected)
 
 
 # Bad input
 
 @pytest.mark.parametrize("text, message", [
     (b"abc", "text: bytes given"),
-    (None, "text: NoneType given"),
     ("ab\ud800c", r"lone surrogate '\\ud800' given at position 2"),
-    ("\U0001f44d\udfff", r"lone surrogate '\\udfff' given at position 1"),
 ])
 def test_text_that_cannot_be_encoded_is_refused(text, message):
     for use in (TOKENIZER.encode, lambda text: BPETokenizer.train(text, 300)):
@@ -342,283 +366,146 @@ def test_ids_outside_the_vocabulary_are_refused(v):
     with pytest.raises(ValueError, match=message):
         TOKENIZER.decode([0, v])
     assert TOKENIZER.decode([0, V - 1]) == "!<|endoftext|>"
+    with pytest.raises(ValueError, match="ids: 5 given, expected a sequence of integers"):
+        TOKENIZER.decode(5)
 
 
-@pytest.mark.parametrize("ids", [5, np.int64(5), np.array(5), None])
-def test_ids_that_are_not_a_sequence_are_refused(ids):
-    with pytest.raises(ValueError, match="ids: .*given, expected a sequence of integers"):
-        TOKENIZER.decode(ids)
-
-
-@pytest.mark.parametrize("vocab_size", [256, 0, -1, 300.0, True, "300", None])
+@pytest.mark.parametrize("vocab_size", [256, 300.0, True, None])
 def test_impossible_vocabulary_sizes_are_refused(vocab_size):
     with pytest.raises(ValueError, match=f"vocab_size: {vocab_size!r} given.*at least 257"):
         BPETokenizer.train("abc", vocab_size)
 
 
-def without(vocab, *tokens):
-    """The vocabulary without these tokens, its other ids moved up."""
-    kept = [token for token in vocab if token not in tokens]
-    return {token: v for v, token in enumerate(kept)}
-
-
-VOCABULARIES = {
-    "empty file": (lambda vocab: "", "not JSON"),
-    "cut short": (lambda vocab: json.dumps(vocab)[:-9], "not JSON"),
-    "not UTF-8": (lambda vocab: b'{"\xff": 1}', "not JSON"),
-    "nested without end": (lambda vocab: "[" * 10**6, "not JSON"),
-    "a list": (lambda vocab: json.dumps(list(vocab)), "list given, expected a JSON object"),
-    "no object": (lambda vocab: "7", "int given, expected a JSON object"),
-    "nothing in it": (lambda vocab: "{}", "no token '!', which is byte 33"),
-    "no id": (lambda vocab: {**vocab, "he": None}, "token 'he' has id None, expected an integer"),
-    "id as text": (lambda vocab: {**vocab, "he": "256"}, "token 'he' has id '256'"),
-    "id with a point": (lambda vocab: {**vocab, "he": 256.0}, r"token 'he' has id 256\.0"),
-    "id true": (lambda vocab: {**vocab, '"': True}, "token '\"' has id True"),
-    "id below 0": (lambda vocab: {**vocab, "he": -1}, "token 'he' has id -1"),
-    "id V": (lambda vocab: {**vocab, END_OF_TEXT: 262}, r"has id 262, .* 0 to V-1 = 261"),
-    "id beyond all memory": (lambda vocab: {**vocab, END_OF_TEXT: 10**18}, "has id 10000000"),
-    "id twice": (lambda vocab: {**vocab, "he": 7}, r"tokens '\(' and 'he' have id 7"),
-    "byte missing": (lambda vocab: without(vocab, "Ġ"), "no token 'Ġ', which is byte 32"),
-    "token too many": (lambda vocab: {**vocab, "zzz": 262}, "'zzz' is made by no line of .*merges"),
-    "added token without brackets": (lambda vocab: {**vocab, "PAD": 262},
-                                     "'PAD' is made by no line.*expected in brackets"),
-    "token outside the alphabet": (lambda vocab: {**vocab, "a b": 262}, "'a b' is made by no line"),
-    "empty token": (lambda vocab: {**vocab, "": 262}, "token '' is made by no line"),
-}
-
-
-@pytest.mark.parametrize("name", VOCABULARIES)
-def test_invalid_vocabulary_files_are_refused(tmp_path, saved, name):
-    spoil, message = VOCABULARIES[name]
-    spoiled = spoil(dict(saved[0]))
-    write(tmp_path, json.dumps(spoiled) if isinstance(spoiled, dict) else spoiled, saved[1])
+@pytest.mark.parametrize("vocab, message", [
+    ("", "not JSON"), (b'{"\xff": 1}', "not UTF-8"), ("[" * 10**6, "not JSON"), ([], "content is .*expected a dict"),
+    (VOCAB | {"he": "256"}, "token 'he' has id '256', expected an integer from 0"),
+    (VOCAB | {"he": 256.0}, r"token 'he' has id 256\.0"), (VOCAB | {'"': True}, "token '\"' has id True"),
+    (VOCAB | {"he": -1}, "token 'he' has id -1"), (VOCAB | {END_OF_TEXT: 262}, r"has id 262, .* 0 to V-1 = 261"),
+    (VOCAB | {"he": 7}, r"tokens '\(' and 'he' have id 7"), (VOCAB | {"<\ud800>": 262}, "'<.ud800>' is not Unicode"),
+    ({token: v for v, token in enumerate(token for token in VOCAB if token != "Ġ")}, "no token 'Ġ', which is byte 32"),
+    (VOCAB | {"PAD": 262}, "'PAD' is made by no merge.*expected in brackets"),
+    (VOCAB | {"": 262}, "token '' is made by no merge"),
+])
+def test_invalid_vocabulary_files_are_refused(tmp_path, vocab, message):
+    write(tmp_path, vocab)
     with pytest.raises(ValueError, match=r"vocab\.json: .*" + message):
         BPETokenizer.from_folder(tmp_path)
 
 
-MERGES = {
-    "empty file": (lambda text: "", "line 1: '' given, expected two tokens"),
-    "not UTF-8": (lambda text: text.encode() + b"\xff", "not UTF-8"),
-    "one token": (lambda text: text.replace("\nh e\n", "\nhe\n"), "line 2: 'he' given"),
-    "three tokens": (lambda text: text.replace("\nh e\n", "\nh e r\n"), "line 2: 'h e r' given"),
-    "no token": (lambda text: text.replace("\nh e\n", "\n\nh e\n"), "line 2: '' given"),
-    "an empty token": (lambda text: text.replace("\nh e\n", "\nh e \n"), "line 2: 'h e ' given"),
-    "made further down": (lambda text: text.replace("\nh e\n", "\n") + "h e\n",
-                          "line 2: 't he' given"),
-    "no such part": (lambda text: text + "zz e\n", "line 7: 'zz e' given.* made by a line above"),
-    "not in the vocabulary": (lambda text: text + "z z\n", "line 7: 'zz' is not in .*vocab.json"),
-    "made twice": (lambda text: text + "h e\n", "line 7: 'he' is made by a line above, too"),
-}
-
-
-@pytest.mark.parametrize("name", MERGES)
-def test_invalid_merges_files_are_refused(tmp_path, saved, name):
-    spoil, message = MERGES[name]
-    write(tmp_path, json.dumps(saved[0]), spoil(saved[1]))
-    with pytest.raises(ValueError, match=r"merges\.txt(: |, )" + message):
+@pytest.mark.parametrize("merges, message", [
+    (MERGES.encode() + b"\xff", "not UTF-8"),
+    (MERGES.replace("\nh e\n", "\nhe\n"), "line 2: .'he'. given, expected two tokens"),
+    (MERGES.replace("\nh e\n", "\nh e \n"), "line 2: .'h', 'e', ''. given, expected two tokens"),
+    (MERGES.replace("\nh e\n", "\n") + "h e\n", "line 2: 't he' given, .* made by a line above"),
+    (MERGES + "z z\n", "line 7: 'zz' is not in .*vocab.json"), (MERGES + "h e\n", "line 7: 'he' is made by a line above"),
+    (MERGES[:-7], "token 'Ġothe' is made by no merge; are some missing"),
+])
+def test_invalid_merges_files_are_refused(tmp_path, merges, message):
+    write(tmp_path, merges=merges)
+    with pytest.raises(ValueError, match=message):
         BPETokenizer.from_folder(tmp_path)
-
-
-def test_a_merges_file_cut_short(tmp_path, saved):
-    write(tmp_path, json.dumps(saved[0]), saved[1][:saved[1].rindex("\n", 0, -1) + 1])
-    with pytest.raises(ValueError, match="made by no line of .*merges.txt; .* missing"):
-        BPETokenizer.from_folder(tmp_path)
-
-
-@given(data=st.data())
-def test_spoiled_files_are_refused_by_name_or_work(saved, data):
-    files = [bytearray(json.dumps(saved[0]).encode()), bytearray(saved[1].encode())]
-    for _ in range(data.draw(st.integers(1, 3))):
-        content = files[data.draw(st.integers(0, 1))]
-        start = data.draw(st.integers(0, len(content)))
-        end = start + data.draw(st.sampled_from([0, 1, 2, 10, 10**6]))
-        content[start:end] = data.draw(st.one_of(
-            st.binary(max_size=3), st.sampled_from([b"\n", b" ", b'"', b"e", b"h e\n", b"9"])))
-    with tempfile.TemporaryDirectory() as folder:
-        write(folder, *map(bytes, files))
-        try:
-            tokenizer = BPETokenizer.from_folder(folder)
-        except ValueError as error:
-            assert "vocab.json" in str(error) or "merges.txt" in str(error)
-            assert len(str(error)) < 1000 + 2 * len(folder)
-        else:
-            assert tokenizer.decode(tokenizer.encode(SMALL)) == SMALL
-            assert tokenizer.encode(SMALL).tolist() == naive_encode(tokenizer, SMALL)
-
-
-# tokenizer.json, and tokens that were added
-
-def as_json(saved, change=lambda whole: None):
-    """The same tokenizer as transformers 5 saves it, with <pad> added, after change(whole)."""
-    vocab, merges = saved
-    added = {END_OF_TEXT: len(vocab) - 1, "<pad>": len(vocab)}
-    whole = {
-        "version": "1.0", "truncation": None, "padding": None,
-        "added_tokens": [{"id": v, "content": token, "single_word": False, "lstrip": False, "rstrip": False,
-                          "normalized": False, "special": True} for token, v in added.items()],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
-        "post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
-                           "special_tokens": {}},
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "",
-                  "end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
-                  "vocab": dict(vocab), "merges": [line.split(" ") for line in merges.splitlines()[1:]]}}
-    change(whole)
-    return json.dumps(whole)
 
 
 def set_to(part, **traits):
     return lambda whole: whole[part].update(traits)
 
 
-@pytest.mark.parametrize("change", [
-    lambda whole: None,
-    lambda whole: whole["model"].update(merges=[" ".join(pair) for pair in whole["model"]["merges"]]),
-    lambda whole: [whole["model"].pop(name) for name in ("type", "dropout", "byte_fallback", "ignore_merges")],
-    lambda whole: whole.update(post_processor={"type": "ByteLevel", "trim_offsets": False}),
-    lambda whole: whole.update(post_processor=None),
-], ids=["as version 5", "merges as text", "an older one", "ByteLevel", "no post-processor"])
-def test_a_tokenizer_json_is_the_same_tokenizer(tmp_path, saved, change):
-    BPETokenizer.train(SMALL, 262).save(tmp_path)
-    pair = BPETokenizer.from_folder(tmp_path)
-    for name in ("vocab.json", "merges.txt"):
-        (tmp_path / name).unlink()
-    (tmp_path / "tokenizer.json").write_text(as_json(saved, change), encoding="utf-8")
-    read = BPETokenizer.from_folder(tmp_path)
-    assert read.merges == pair.merges and read.tokens == [*pair.tokens, b"<pad>"]
-    assert read.special == {END_OF_TEXT: 261, "<pad>": 262} and read.end_of_text == 261
-    text = f"the <pad>other{END_OF_TEXT}"
-    assert read.encode(text).tolist() == pair.encode(text).tolist()
-    assert read.encode(text, special=True).tolist() == [*pair.encode("the "), 262, *pair.encode("other"), 261]
-    assert read.decode(read.encode(text, special=True)) == text
-
-
 @pytest.mark.parametrize("change, message", [
-    (lambda whole: whole.pop("model"), "a tokenizer of type None given, expected BPE"),
-    (lambda whole: whole.update(model={"type": "Unigram", "vocab": []}), "a tokenizer of type 'Unigram' given"),
-    (lambda whole: whole.update(model={"type": "WordPiece", "vocab": {}}), "model.type is 'WordPiece', expected"),
+    (lambda whole: whole.pop("model"), "model is None, expected a dict"),
+    (set_to("model", vocab=[]), r"model.vocab is \[\], expected a dict"),
+    (set_to("model", type="WordPiece"), "model.type is 'WordPiece', expected \"BPE\", as byte-level BPE has it"),
     (set_to("model", dropout=0.1), "model.dropout is 0.1, expected null or 0.0"),
-    (set_to("model", byte_fallback=True), "model.byte_fallback is True, expected false"),
     (set_to("model", ignore_merges=True), "model.ignore_merges is True, expected false"),
     (set_to("model", end_of_word_suffix="</w>"), "model.end_of_word_suffix is '</w>', expected null or"),
     (lambda whole: whole.update(normalizer={"type": "NFC"}), "normalizer.type is 'NFC', expected null"),
-    (lambda whole: whole.update(pre_tokenizer={"type": "Metaspace"}), "pre_tokenizer.type is 'Metaspace'"),
     (lambda whole: whole.update(pre_tokenizer=None), "pre_tokenizer.type is None, expected \"ByteLevel\""),
     (set_to("pre_tokenizer", add_prefix_space=True), "pre_tokenizer.add_prefix_space is True, expected false"),
-    (set_to("pre_tokenizer", use_regex=False), "pre_tokenizer.use_regex is False, expected true"),
-    (lambda whole: whole.update(post_processor={"type": "RobertaProcessing"}), "'RobertaProcessing', which adds"),
-    (set_to("post_processor", special_tokens={"<s>": {}}), "post_processor is 'TemplateProcessing', which adds"),
+    (lambda whole: whole.update(post_processor={"type": "RobertaProcessing"}), "expected one that adds no tokens"),
+    (set_to("post_processor", special_tokens={"<s>": {}}), "post_processor is .*expected one that adds no tokens"),
     (lambda whole: whole["added_tokens"][1].update(lstrip=True), "added token '<pad>' has lstrip True"),
     (lambda whole: whole["added_tokens"][1].update(id=7), "id 7, expected an integer|have id 7"),
-    (lambda whole: whole["added_tokens"][0].update(id=7), "added token '<.endoftext.>' has id 7, but 261 in its"),
-    (lambda whole: whole["added_tokens"][1].pop("content"), "added_tokens has .*expected content and id"),
+    (lambda whole: whole["added_tokens"][0].update(id=7), "added token '<.endoftext.>' has id 7, but 261 in "),
+    (lambda whole: whole["added_tokens"][1].pop("content"), "added token .*expected its text"),
     (lambda whole: whole.update(added_tokens=7), "added_tokens is 7, expected a list"),
-    (set_to("model", merges=None), "merges is None, expected a list"),
-    (set_to("model", merges=[["t", "h", "e"]]), "merge 1: 't h e' given, expected two tokens"),
+    (set_to("model", merges=None), "model.merges is None, expected a list"),
+    (set_to("model", merges=[["t", "h", "e"]]), "merge 1: .* given, expected two tokens"),
     (set_to("model", merges=[7]), "merge 1: 7 given, expected two tokens"),
-    (lambda whole: whole["model"]["merges"].pop(), "'Ġothe' is made by no line of its merges"),
 ])
-def test_a_tokenizer_json_of_other_rules_is_refused_by_name(tmp_path, saved, change, message):
-    (tmp_path / "tokenizer.json").write_text(as_json(saved, change), encoding="utf-8")
+def test_a_tokenizer_json_of_other_rules_is_refused_by_name(tmp_path, change, message):
+    write(tmp_path, tokenizer=whole_json(change))
     with pytest.raises(ValueError, match=f"tokenizer.json[:,] .*{message}"):
         BPETokenizer.from_folder(tmp_path)
 
 
-@pytest.mark.parametrize("token", ["<pad>", "[MASK]", "<|日本|>", "< two words >"])
-def test_a_vocabulary_with_added_tokens_just_works(tmp_path, saved, token):
-    vocab, merges = saved
-    write(tmp_path, json.dumps({**vocab, token: 262}), merges)
-    read = BPETokenizer.from_folder(tmp_path)
-    assert read.vocab_size == 263 and read.token(262) == token.encode() and read.special[token] == 262
-    assert read.decode([262, 0]) == token + "!"
-    assert 262 not in read.encode(token) and read.encode(token, special=True).tolist() == [262]
-    read.save(tmp_path / "again")
-    again = BPETokenizer.from_folder(tmp_path / "again")
-    assert (again.tokens, again.merges, again.special) == (read.tokens, read.merges, read.special)
-
-
-def test_of_special_tokens_the_longest_is_found(tmp_path, saved):
-    vocab, merges = saved
-    write(tmp_path, json.dumps({**vocab, "<a>": 262, "<a><b>": 263}), merges)
-    read = BPETokenizer.from_folder(tmp_path)
-    assert read.encode("<a><b><a>", special=True).tolist() == [263, 262]
-
-
-def test_added_tokens_may_have_a_file_of_their_own(tmp_path, saved):
-    """As transformers 4 has it; in that file they need no brackets."""
-    vocab, merges = saved
-    write(tmp_path, json.dumps(vocab), merges)
-    (tmp_path / "added_tokens.json").write_text(json.dumps({"PAD": 262}))
-    assert BPETokenizer.from_folder(tmp_path).encode("PAD!", special=True).tolist() == [262, 0]
-    (tmp_path / "added_tokens.json").write_text(json.dumps({"he": 7}))
-    with pytest.raises(ValueError, match="added_tokens.json: token 'he' has id 7, but 256 in .*vocab.json"):
-        BPETokenizer.from_folder(tmp_path)
-    for token, message in [("", "an added token without a letter"), ("<\ud800>", "token '<.ud800>' is not Unicode")]:
-        (tmp_path / "added_tokens.json").write_text(json.dumps({token: 262}))
-        with pytest.raises(ValueError, match=f"vocab.json: {message}"):
-            BPETokenizer.from_folder(tmp_path)
-
-
-@pytest.mark.parametrize("name, kind", [("vocab.txt", "BERT's WordPiece"), ("tokenizer.model", "SentencePiece")])
-def test_a_tokenizer_of_another_kind_is_named(tmp_path, name, kind):
-    (tmp_path / name).write_bytes(b"[PAD]")
-    with pytest.raises(ValueError, match=f"{name}: {kind} given, which is not read here; expected vocab.json"):
+@pytest.mark.parametrize("name, content, message", [
+    ("tokenizer_config", {"add_prefix_space": True}, "add_prefix_space is True, expected false"),
+    ("tokenizer_config", {"add_bos_token": True}, "add_bos_token is True, expected false"),
+    ("tokenizer_config", {"tokenizer_class": "RobertaTokenizer"}, "tokenizer_class is 'RobertaTokenizer', expected"),
+    ("tokenizer_config", {"tokenizer_class": []}, r"tokenizer_class is \[\], expected"),
+    ("tokenizer_config", {"pad_token": "<pad>"}, "pad_token '<pad>' is not in the vocabulary, .*vocab.json"),
+    ("tokenizer_config", {"pad_token": {"content": "!", "rstrip": True}}, "added token '!' has rstrip True"),
+    ("tokenizer_config", {"pad_token": 7}, "added token 7 given, expected its text"),
+    ("tokenizer_config", {"extra_special_tokens": ["!", "<x>"]}, "extra_special_tokens 1 '<x>' is not in the voc"),
+    ("tokenizer_config", {"added_tokens_decoder": {"256": {"content": "the"}}}, "'the' has id 256, but 257 in .*vocab"),
+    ("tokenizer_config", {"added_tokens_decoder": []}, r"added_tokens_decoder is \[\], expected a dict"),
+    ("special_tokens_map", {"additional_special_tokens": 7}, "additional_special_tokens is 7, expected a list"),
+    ("special_tokens_map", {"mask_token": "<mask>"}, "mask_token '<mask>' is not in the vocabulary"),
+    ("added_tokens", {"he": 7}, "'he' has id 7, but 256 in .*vocab.json"), ("added_tokens", {"": 262}, "added token ''"),
+])
+def test_files_that_say_otherwise_are_refused_by_name(tmp_path, name, content, message):
+    write(tmp_path, **{name: content})
+    with pytest.raises(ValueError, match=f"{name}.json: .*{message}"):
         BPETokenizer.from_folder(tmp_path)
 
 
-def test_bytes_with_ends_of_words_are_clips(tmp_path, saved):
-    vocab, merges = saved
-    write(tmp_path, json.dumps({**vocab, "a</w>": 262}), merges)
-    with pytest.raises(ValueError, match="vocab.json: .* as CLIP's tokenizer has them; expected byte-level"):
+def test_what_a_config_says_of_a_tokenizer_json(tmp_path):
+    """The class does not matter, since the file says what it does; the options do."""
+    write(tmp_path, tokenizer=whole_json(), tokenizer_config={
+        "tokenizer_class": "CodeGenTokenizer", "add_bos_token": False, "pad_token": "<pad>", "cls_token": None})
+    assert BPETokenizer.from_folder(tmp_path).special == {END_OF_TEXT: 261, "<pad>": 262}
+    write(tmp_path, tokenizer=whole_json(), tokenizer_config={"add_prefix_space": True})
+    with pytest.raises(ValueError, match="tokenizer_config.json: add_prefix_space is True"):
         BPETokenizer.from_folder(tmp_path)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="has no FIFOs")
-@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer.json", "added_tokens.json"])
-def test_what_hangs_or_has_no_end_is_refused(tmp_path, saved, name, monkeypatch):
-    if name != "tokenizer.json":
-        write(tmp_path, json.dumps(saved[0]), saved[1])
-    (tmp_path / name).unlink(missing_ok=True)
-    os.mkfifo(tmp_path / name)
-    with pytest.raises(ValueError, match=f"{name}: a FIFO given, expected a regular file"):
+def test_a_folder_without_a_tokenizer(tmp_path):
+    with pytest.raises(FileNotFoundError, match="tokenizer.json, or vocab.json and merges.txt, or encoder.json"):
         BPETokenizer.from_folder(tmp_path)
-    (tmp_path / name).unlink()
-    with open(tmp_path / name, "wb") as file:
-        file.truncate(2**40)            # a sparse file: no disk holds as much
-    with pytest.raises(ValueError, match=f"{name}: longer than 33,554,432 bytes"):
+    write(tmp_path, names=("vocab.json", "vocab.bpe"))
+    with pytest.raises(FileNotFoundError, match="no tokenizer here"):
         BPETokenizer.from_folder(tmp_path)
+    with pytest.raises(OSError):
+        TOKENIZER.save(tmp_path / "vocab.json")
 
 
-def test_hundreds_of_corrupted_tokenizer_json_are_refused_or_right(tmp_path, saved):
+def test_hundreds_of_corrupted_folders_are_refused_or_right(tmp_path):
+    """Torn files, or such that say something else: an error that names one, or a tokenizer that follows the rules."""
     rng = random.Random(0)
-    path, whole = tmp_path / "tokenizer.json", json.loads(as_json(saved))
-    raw, accepted, n = json.dumps(whole).encode(), 0, examples_of(400, 20_000)
+    entry = {"content": "PAD", "lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
+    files = {"vocab.json": VOCAB, "merges.txt": MERGES, "added_tokens.json": {"PAD": 262, "he": 256},
+             "tokenizer.json": whole_json(), "special_tokens_map.json": {"pad_token": "he"},
+             "tokenizer_config.json": {"pad_token": "the", "add_prefix_space": False, "extra_special_tokens": ["!"],
+                                       "added_tokens_decoder": {"262": entry}}}
+    accepted, n = 0, examples_of(150, 20_000)
     for _ in range(n):
-        some = json.dumps(with_another_value(whole, rng)).encode() if rng.random() < 0.7 else corrupted(raw, rng)
-        path.write_bytes(some)
+        spoilt = dict(files)
+        del spoilt[rng.choice(["tokenizer.json", "tokenizer_config.json"])]
+        name = rng.choice(list(spoilt))
+        if name != "merges.txt" and rng.random() < 0.7:
+            spoilt[name] = json.dumps(with_another_value(spoilt[name], rng))
+        else:
+            spoilt[name] = corrupted(as_bytes(spoilt[name]), rng)
+        for name in files:
+            (tmp_path / name).unlink(missing_ok=True)
+        for name, content in spoilt.items():
+            (tmp_path / name).write_bytes(as_bytes(content))
         try:
             tokenizer = open_tokenizer(tmp_path)
         except ValueError as error:
-            assert "tokenizer.json" in str(error) and "\n" not in str(error) and len(str(error)) < 1500
+            assert str(error).startswith(str(tmp_path)) and "\n" not in str(error) and len(str(error)) < 1500
         else:
             accepted += 1
             assert tokenizer.decode(tokenizer.encode(SMALL)) == SMALL
             assert tokenizer.encode(SMALL).tolist() == naive_encode(tokenizer, SMALL)
-            vocab = json.loads(some)["model"]["vocab"]
-            assert all(tokenizer.token(v) == token.encode() for token, v in vocab.items() if token.isascii())
+            assert all(v < tokenizer.vocab_size for v in tokenizer.special.values())
     assert 0 < accepted < n
-
-
-def test_files_that_are_not_there(tmp_path, saved):
-    with pytest.raises(FileNotFoundError, match="vocab.json and merges.txt, or encoder.json"):
-        BPETokenizer.from_folder(tmp_path)
-    write(tmp_path, json.dumps(saved[0]), saved[1], ("vocab.json", "vocab.bpe"))
-    with pytest.raises(FileNotFoundError, match="expected vocab.json and merges.txt"):
-        BPETokenizer.from_folder(tmp_path)
-    with pytest.raises(FileNotFoundError, match="merges.txt"):
-        BPETokenizer.from_files(tmp_path / "vocab.json", tmp_path / "merges.txt")
-    with pytest.raises(FileNotFoundError, match="none.json"):
-        BPETokenizer.from_files(tmp_path / "none.json", tmp_path / "vocab.bpe")
-    with pytest.raises(OSError):
-        TOKENIZER.save(tmp_path / "vocab.json")

@@ -103,7 +103,7 @@ def test_a_folder_is_opened_as_what_it_is(tmp_path, tokenizer):
         BPETokenizer.from_folder(tmp_path)
     BPETokenizer.train("aa aa", 258).save(tmp_path)
     assert isinstance(open_tokenizer(tmp_path), BPETokenizer)
-    with pytest.raises(ValueError, match="vocab.json: expected a vocabulary as GPT-1's"):
+    with pytest.raises(ValueError, match="tokenizer.json: expected a vocabulary as GPT-1's"):
         GPT1Tokenizer.from_folder(tmp_path)
 
 
@@ -156,7 +156,7 @@ def test_a_tokenizer_json_of_other_rules_is_refused_by_name(tmp_path, changes, c
 
 @pytest.mark.parametrize("vocab, merges, complaint", [
     (REFERENCE["vocab"][1:], REFERENCE["merges"], "vocab.json: expected a vocabulary as GPT-1's.*<unk>"),
-    (REFERENCE["vocab"], REFERENCE["merges"][:-1], "made by no line of .*merges.txt; is a part of that missing"),
+    (REFERENCE["vocab"], REFERENCE["merges"][:-1], "made by no merge; are some missing"),
     (REFERENCE["vocab"], [["a", "zzz"]], "merges.txt, line 2: 'a zzz' given, expected two tokens"),
 ])
 def test_invalid_files_are_refused(tmp_path, vocab, merges, complaint):
