@@ -5,7 +5,7 @@ and see what E has to do with what it writes.
     python demos/gpt2.py                  # a small model, trained on the spot
 
 FOLDER holds config.json, model.safetensors (or shards and their index), and
-the tokenizer: vocab.json and merges.txt, or tokenizer.json: what Hugging
+the tokenizer: tokenizer.json, or vocab.json and merges.txt: what Hugging
 Face's hub has of GPT-2 and GPT-1 (openai-gpt), what transformers saves, and
 what demos/train_text.py --tokenizer bpe --export writes.
 """

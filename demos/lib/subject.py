@@ -20,7 +20,7 @@ SCORES = 1 << 24            # logits at a time that instruments look at
 class Subject:
     """The model in `folder`, and what the findings look at.
 
-    text    path of a UTF-8 text; its tokens are those of vocab.json and merges.txt in the folder.
+    text    path of a UTF-8 text; its tokens are those of the folder's tokenizer.
             None: GENERATED sequences, sampled from the model at temperature 1 from the token `start`
             (None: config.json's bos_token_id), each cut after its first eos_token_id
     ids, targets    (B, T), as many sequences as SCORES allows; a target of -1 is not looked at
@@ -59,13 +59,12 @@ class Subject:
 def from_text(folder, path, block, V):
     """tokens, ids, targets, what to call them."""
     text = read_prose(path)
-    missing = [name for name in ("vocab.json", "merges.txt") if not (Path(folder) / name).exists()]
-    if missing:
-        raise ValueError(f"--text: {path} given, but {folder} has no {missing[0]} that says what its tokens are; "
-                         "without --text the model generates its own")
-    tokens = BPETokenizer.from_folder(folder).encode(text)
+    try:
+        tokens = BPETokenizer.from_folder(folder).encode(text)
+    except FileNotFoundError as error:
+        raise ValueError(f"--text: {path} given, but {error}; without --text the model generates its own") from None
     if len(tokens) and tokens.max() >= V:
-        raise ValueError(f"{folder}: vocab.json has a token {tokens.max()}, expected less than the model's V = {V}")
+        raise ValueError(f"{folder}: the tokenizer has a token {tokens.max()}, expected less than the model's V = {V}")
     check_length(tokens, block)
     ids, targets = next(consecutive_batches(tokens, len(tokens), block))
     return tokens, ids, targets, path

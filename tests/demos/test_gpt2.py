@@ -151,18 +151,15 @@ def test_gpt1_opens_and_speaks(tmp_path, capsys):
         output(capsys, tmp_path, "--prompt", " ")
 
 
-def test_a_tokenizer_json_alone_will_do(tmp_path, capsys):
-    """As transformers 5 leaves a folder."""
+def test_vocab_json_and_merges_txt_will_do(tmp_path, capsys):
+    """As OpenAI released GPT-2, and Hugging Face's hub has it."""
     _, tokenizer = checkpoint(tmp_path)
     expected = output(capsys, tmp_path, "--greedy")
-    vocab = json.loads((tmp_path / "vocab.json").read_text(encoding="utf-8"))
-    merges = (tmp_path / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
-    for name in ("vocab.json", "merges.txt"):
-        (tmp_path / name).unlink()
-    (tmp_path / "tokenizer.json").write_text(json.dumps({
-        "added_tokens": [{"id": 259, "content": "<|endoftext|>", "special": True}],
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
-        "model": {"type": "BPE", "vocab": vocab, "merges": [line.split(" ") for line in merges]}}))
+    model = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"]))
+    (tmp_path / "merges.txt").write_text(
+        "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in model["merges"]), encoding="utf-8")
 
     def without_times(text):
         return re.sub(r"\d+\.\d\d s", "", text)

@@ -557,7 +557,7 @@ def test_what_cannot_be_looked_at_is_refused_before_anything_is_written(folder, 
             (["--model", str(post)], "norms after the sums"),
             (["--model", str(bare)], "--start: None given, expected a token of 0 to 4"),
             (["--model", str(bare), "--start", "5"], "--start: 5 given, expected a token of 0 to 4"),
-            (["--model", str(bare), "--text", text], "has no vocab.json"),
+            (["--model", str(bare), "--text", text], "no tokenizer here"),
             (["--model", str(folder), "--text", str(short)], "tokens: .* given, expected more than the block"),
             (["--from", str(other)], "expected a file that --json has written"),
             (["--from", str(binary)], "expected a file that --json has written")]:

@@ -48,7 +48,7 @@ def test_it_trains_exports_and_writes(text, tmp_path, options):
     assert done.returncode == 0, done.stderr
     assert "validation loss" in done.stdout and "--- sample 1" in done.stdout and done.stderr == ""
     assert "\r" not in done.stdout                                  # quiet lines in a pipe
-    files = {"config.json", "model.safetensors"} | ({"vocab.json", "merges.txt"} if "bpe" in options else set())
+    files = {"config.json", "model.safetensors"} | ({"tokenizer.json"} if "bpe" in options else set())
     assert {p.name for p in (tmp_path / "model").iterdir()} == files
     model = GPT.from_pretrained(tmp_path / "model")
     assert model.config.tie_embeddings == ("--tie" in options)
