@@ -18,7 +18,7 @@ Two ways to a derivative that know nothing of backpropagation:
 
 - differences: (f(x + h) - f(x - h)) / 2h at h, h/2, h/4, extrapolated to h = 0. Takes any f, and
   is good to 10 or 11 digits in float64, because nearly equal numbers are subtracted.
-- complex step: Im f(x + ih) / h with h = 1e-20. Nothing is subtracted, so nothing is lost: 15 or
+- complex step: Im f(x + ih) / h with h = 1e-20 (less where |x| is below 1). Nothing is subtracted, so nothing is lost: 15 or
   16 digits. Takes complex arrays and an f that is analytic throughout: x * x, never abs(x),
   x.real, np.var or np.linalg.norm. Branches on x must look at the real part, as np.maximum does.
 
@@ -71,7 +71,7 @@ def differences(f, x, coordinates=None):
 
 
 def complex_step(f, x, coordinates=None):
-    """Gradient of f() with respect to the real part of x: Im f(x + ih) / h, h = 1e-20.
+    """Gradient of f() with respect to the real part of x: Im f(x + ih) / h, h = 1e-20 min(1, |x_i|).
 
     f: no arguments -> one complex number, an analytic function of x.
     x: complex array of any shape with zero imaginary part; moved in place, and restored.
@@ -97,15 +97,14 @@ def _filled(method, f, x, coordinates):
 def _differences(f, x, indices):
     eps, scales, sizes = _eps(x), _scales(x), _sizes(x)
     noise, smooth = _noise(lambda: _real(f), {"x": x})
-    pairs = [_extrapolated(_slope_at(f, x, i), _first_step(eps, scales[i]),
-                           eps**0.5 * smooth * sizes[i], noise, eps) for i in indices]
+    pairs = [_extrapolated(_slope_at(f, x, i), scales[i], smooth * sizes[i], noise, eps) for i in indices]
     return [value for value, _ in pairs], [error for _, error in pairs]
 
 
 def _complex_steps(f, x, indices):
-    signs = _signs(x.shape)
-    noise, _ = _noise(lambda: _imaginary_slope(f, {"x": x}, {"x": signs}), {"x": x})
-    values = [_imaginary_slope_at(f, x, index) for index in indices]
+    signs, sizes = _signs(x.shape), _sizes(x)
+    noise, _ = _noise(lambda: _imaginary_slope(f, {"x": x}, {"x": signs}, np.min(sizes)), {"x": x})
+    values = [_imaginary_slope_at(f, x, index, sizes[index]) for index in indices]
     return values, [noise + _eps(x) * abs(value) for value in values]
 
 
@@ -115,16 +114,23 @@ def _slope_at(f, x, index):
 
     def slope(h):
         try:
-            x[index] = start + h
+            _set(x, index, start, h)
             right, f_right = float(x[index]), _real(f)
-            x[index] = start - h
+            _set(x, index, start, -h)
             left, f_left = float(x[index]), _real(f)
         finally:
             x[index] = start
         # x + h is rounded as well: divide by the distance moved, not by the one intended
-        return (f_right - f_left) / (right - left), max(abs(f_right), abs(f_left))
+        moved = right - left            # inf or NaN where x has no room for h: no slope there
+        return (f_right - f_left) / moved if 0 < moved < np.inf else np.nan, max(abs(f_right), abs(f_left))
 
     return slope
+
+
+def _set(x, index, start, h):
+    """x[index] = start + h; inf beyond the largest number of x's dtype."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        x[index] = start + h
 
 
 def _slope_along(f, arrays, direction):
@@ -137,8 +143,8 @@ def _slope_along(f, arrays, direction):
     return slope
 
 
-def _extrapolated(slope, h, smallest_h, noise, eps):
-    """The limit of slope(h) as h -> 0, and a bound of its error. No step is below `smallest_h`.
+def _extrapolated(slope, scale, size, noise, eps):
+    """The limit of slope(h) as h -> 0, and a bound of its error, with h from eps^(1/5) scale to eps^(1/2) size.
 
     A central difference is f' + c2 h^2 + c4 h^4 + ..., so combining those at h and h/2 removes c2,
     and combining two such combinations removes c4:
@@ -148,8 +154,9 @@ def _extrapolated(slope, h, smallest_h, noise, eps):
     h is halved until the last step changed T2 less than rounding does: beyond that only rounding
     grows. T0 carries at most noise / h of it, T1 1.5 times and T2 1.65 times that: 2 covers it.
     """
-    value, row = np.nan, []
-    for _ in range(round(math.log2(h / smallest_h))):
+    value, row, last = np.nan, [], math.log2(eps**0.5 * size)
+    h = 2.0 ** round(math.log2(eps**0.2 * scale))       # a power of two: x ± h then loses as few bits as it can
+    for _ in range(round(math.log2(h) - last)):
         t0, magnitude = slope(h)
         coarser, row = row, [t0]
         for order, t in zip((4, 16), coarser):
@@ -166,17 +173,24 @@ def _extrapolated(slope, h, smallest_h, noise, eps):
     return value, np.inf
 
 
-def _imaginary_slope_at(f, x, index):
-    start = x[index].copy()
+def _imaginary_slope_at(f, x, index, size):
+    start, h = x[index].copy(), _imaginary_step({"x": x}, size)
     try:
-        x[index] = start + 1j * COMPLEX_STEP
-        return _imaginary(f) / COMPLEX_STEP
+        x[index] = start + 1j * h
+        return _imaginary(f) / h
     finally:
         x[index] = start
 
 
-def _imaginary_slope(f, arrays, direction):
-    return _moved(lambda: _imaginary(f), arrays, direction, 1j * COMPLEX_STEP) / COMPLEX_STEP
+def _imaginary_slope(f, arrays, direction, size):
+    h = _imaginary_step(arrays, size)
+    return _moved(lambda: _imaginary(f), arrays, direction, 1j * h) / h
+
+
+def _imaginary_step(arrays, size):
+    """1e-20, or less in proportion to a `size` below 1, within which f may turn; no less than a normal number."""
+    least = max(float(np.finfo(x.dtype).tiny) for x in arrays.values())
+    return max(COMPLEX_STEP * min(1.0, float(size)), least)
 
 
 # ---- questions -----------------------------------------------------------------------------------
@@ -250,7 +264,7 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, rtol
     shapes that do not match, for an f whose value is not one number or changes from call to call.
     """
     _need_callable("f", f)
-    gradients = _need_pairs(arrays, gradients, method)
+    arrays, gradients = _need_pairs(arrays, gradients, method)
     _need_tolerances(rtol=rtol, atol=atol)
     if limit is not None:
         check_size("limit", limit)
@@ -276,31 +290,33 @@ def directional(f, arrays, gradients, rng, method="differences", rtol=None, atol
 
     The price does not grow with the arrays: about 20 calls of f. A gradient that is wrong anywhere
     is wrong along almost every direction; this cannot say where, but `check` can, and so can this
-    with fewer arrays. v is normal, each coordinate in proportion to max(|x_i|, median |x|).
+    with fewer arrays. v is normal, each coordinate in proportion to max(|x_i|, median |x|), and then
+    divided by its largest.
     f, arrays, gradients, method, rtol, atol and ValueError as for `check`, with sqrt(sum (g v)^2)
     in place of max|gradient|; also if two arrays share memory, for v would move it twice.
     """
     _need_callable("f", f)
-    gradients = _need_pairs(arrays, gradients, method)
+    arrays, gradients = _need_pairs(arrays, gradients, method)
     _need_tolerances(rtol=rtol, atol=atol)
     check_generator("rng", rng)
     _need_separate(arrays)
     _need_deterministic(f, arrays, method)
     v = {name: _scales(x) * rng.standard_normal(x.shape) for name, x in arrays.items()}
-    eps = _eps_of(arrays)
+    eps, largest = _eps_of(arrays), max(np.max(np.abs(part)) for part in v.values())
+    v = {name: part / largest for name, part in v.items()}
+    with np.errstate(divide="ignore", over="ignore"):
+        nearest = min(np.min(_sizes(x) / (_scales(x) / largest)) for x in arrays.values())
     if method == "differences":
         noise, smooth = _noise(lambda: _real(f), arrays)
-        nearest = min(np.min(_sizes(x) / _scales(x)) for x in arrays.values())
-        value, error = _extrapolated(_slope_along(f, arrays, v), _first_step(eps, 1.0),
-                                     eps**0.5 * smooth * nearest, noise, eps)
+        value, error = _extrapolated(_slope_along(f, arrays, v), largest, smooth * nearest, noise, eps)
     else:
-        noise, _ = _noise(lambda: _imaginary_slope(f, arrays, v), arrays)
-        value = _imaginary_slope(f, arrays, v)
+        noise, _ = _noise(lambda: _imaginary_slope(f, arrays, v, nearest), arrays)
+        value = _imaginary_slope(f, arrays, v, nearest)
         error = noise + eps * abs(value)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported as wrong
-        products = [gradients[name] * v[name] for name in arrays]
-        analytic = float(sum(np.sum(p) for p in products))
-        size = float(sum(np.sum(p * p) for p in products)) ** 0.5
+        products = np.concatenate([np.ravel(gradients[name] * v[name]) for name in arrays])
+        analytic, most = float(np.sum(products)), float(np.max(np.abs(products)))
+        size = most * float(np.sum((products / (most or 1.0)) ** 2)) ** 0.5         # sqrt(sum (g v)^2) without overflow
     tolerance = 2 * error + _slack(size, eps, rtol, atol)
     place = "a random direction in " + ", ".join(arrays)
     return _report(method, [(place, None, analytic, value, error, tolerance,
@@ -318,8 +334,9 @@ def adjoint(forward, backward, arrays, rng, method="differences", rtol=None, ato
     _need_callable("forward", forward)
     _need_callable("backward", backward)
     check_generator("rng", rng)
+    arrays = _need_arrays(arrays, method)
     u = rng.standard_normal(np.shape(forward()))
-    return directional(lambda: np.sum(u * forward()), arrays, backward(u), rng, method, rtol, atol)
+    return directional(lambda: np.sum(u * forward()), arrays, backward(u.copy()), rng, method, rtol, atol)
 
 
 def assert_gradients(f, arrays, gradients, **options):
@@ -405,9 +422,12 @@ def _residual(value, arrays, directions, step):
     samples = np.array([_moved(value, arrays, directions, step * distance) for distance in t])
     if not np.all(np.isfinite(samples)):
         return np.inf, np.inf
-    powers, rise = np.vander(t, 6), samples - samples[0]
+    magnitude = float(np.max(np.abs(samples)))
+    powers, rise = np.vander(t, 6), samples / (magnitude or 1.0)
+    rise -= rise[0]
     residuals = rise - powers @ np.linalg.lstsq(powers, rise, rcond=None)[0]
-    return SIGMAS * float(np.sqrt(np.sum(residuals * residuals) / (NOISE_POINTS - 6))), np.max(np.abs(samples))
+    deviation = math.sqrt(np.sum(residuals * residuals) / (NOISE_POINTS - 6))
+    return SIGMAS * deviation * magnitude, magnitude
 
 
 def _moved(value, arrays, direction, distance):
@@ -415,7 +435,7 @@ def _moved(value, arrays, direction, distance):
     start = {name: x.copy() for name, x in arrays.items()}
     try:
         for name, x in arrays.items():
-            x[...] = start[name] + distance * direction[name]
+            _set(x, ..., start[name], distance * direction[name])
         return value()
     finally:
         for name, x in arrays.items():
@@ -424,24 +444,28 @@ def _moved(value, arrays, direction, distance):
 
 def _scales(x):
     """The size against which a step in each coordinate is small: max(|x_i|, median |x|), or 1."""
-    size = np.abs(x).astype(float)
+    size = _finite_sizes(x)
     size = np.maximum(size, np.median(size))
     return np.where(size > 0, size, 1.0)
 
 
 def _sizes(x):
     """The size of each coordinate itself, or where that is 0, as _scales has it."""
-    size = np.abs(x).astype(float)
+    size = _finite_sizes(x)
     return np.where(size > 0, size, _scales(x))
+
+
+def _finite_sizes(x):
+    """|x|; no smaller, but for 0, and no larger than that the smallest step from there and the longest are numbers
+    of x's dtype; 1 where x is not finite."""
+    limits = np.finfo(x.dtype)
+    size = np.abs(x).astype(float)
+    size = np.where(np.isfinite(size), np.minimum(size, float(limits.max) / 64), 1.0)
+    return np.where(size > 0, np.maximum(size, float(limits.tiny / limits.eps)), 0.0)
 
 
 def _signs(shape):
     return np.random.default_rng(0).choice([-1.0, 1.0], shape)
-
-
-def _first_step(eps, scale):
-    """eps^(1/5) scale, as a power of two: x ± h then loses as few bits of x as it can."""
-    return 2.0 ** round(math.log2(eps ** 0.2 * scale))
 
 
 def _eps(x):
@@ -456,7 +480,8 @@ def _eps_of(arrays):
 
 def _number(f):
     value = f()
-    if not isinstance(value, (int, float, complex, np.number, np.ndarray)) or np.ndim(value) != 0:
+    plain = isinstance(value, (int, float, complex, np.number, np.ndarray)) and np.ndim(value) == 0
+    if not plain or np.asarray(value).dtype.kind not in "biufc":        # an int too long for NumPy is an object to it
         raise_value_error("f", value, "one number")
     return value
 
@@ -498,8 +523,16 @@ def _need_array(name, x, complex_):
         raise ValueError(f"{name}: shape {x.shape} given, expected at least one number")
     if not x.flags.writeable:
         raise ValueError(f"{name}: a read-only array given, expected one to move in place")
+    if _overlaps_itself(x):
+        raise ValueError(f"{name}: an array that overlaps itself given, strides {x.strides}, expected each number once")
     if complex_ and np.any(x.imag != 0):
         raise ValueError(f"{name}: imaginary parts given, expected them to be 0 before the step")
+
+
+def _overlaps_itself(x):
+    """Whether several indices are the same place in memory, as after np.lib.stride_tricks.as_strided."""
+    places = np.ix_(*(step * np.arange(n) for step, n in zip(x.strides, x.shape)))
+    return not x.flags.forc and np.unique(sum(places)).size < x.size
 
 
 def _need_indices(coordinates, x):
@@ -514,21 +547,29 @@ def _need_indices(coordinates, x):
     return indices
 
 
-def _need_pairs(arrays, gradients, method):
-    """The gradients as a dict of real arrays."""
+def _need_arrays(arrays, method):
+    """The arrays, in a dict that f cannot change."""
     check_choice("method", method, ("differences", "complex"))
-    for name, value in (("arrays", arrays), ("gradients", gradients)):
-        if not isinstance(value, dict):
-            raise_value_error(name, value, "a dict of name -> array")
+    if not isinstance(arrays, dict):
+        raise_value_error("arrays", arrays, "a dict of name -> array")
     if not arrays:
         raise_value_error("arrays", arrays, "at least one array")
+    for name, x in arrays.items():
+        _need_array(f"arrays[{name!r}]", x, complex_=method == "complex")
+    return dict(arrays)
+
+
+def _need_pairs(arrays, gradients, method):
+    """The arrays, and copies of the gradients as arrays: an f that runs backward may write into the very gradients."""
+    arrays = _need_arrays(arrays, method)
+    if not isinstance(gradients, dict):
+        raise_value_error("gradients", gradients, "a dict of name -> array")
     if set(arrays) != set(gradients):
         raise_value_error("gradients", list(gradients), f"the names of arrays, {show(list(arrays))}")
     checked = {}
     for name, x in arrays.items():
-        _need_array(f"arrays[{name!r}]", x, complex_=method == "complex")
         try:
-            checked[name] = np.asarray(gradients[name])
+            checked[name] = np.array(gradients[name])
         except ValueError:              # rows of unequal lengths
             checked[name] = np.array(None)
         if checked[name].shape != x.shape:
@@ -536,7 +577,7 @@ def _need_pairs(arrays, gradients, method):
                              f"that of arrays[{name!r}]")
         if checked[name].dtype.kind not in "iuf" or is_masked(gradients[name]):
             raise_value_error(f"gradients[{name!r}]", gradients[name], "real numbers")
-    return checked
+    return arrays, checked
 
 
 def _need_separate(arrays):
@@ -550,8 +591,7 @@ def _need_separate(arrays):
 
 def _need_deterministic(f, arrays, method):
     number = _real if method == "differences" else _number
-    first, second = number(f), number(f)
-    first, second = complex(first), complex(second)  # in plain Python, where inf - inf is a quiet NaN
+    first, second = complex(number(f)), complex(number(f))  # in plain Python, where inf - inf is a quiet NaN
     apart, size = (max(abs(z.real), abs(z.imag)) for z in (first - second, first))
     if apart > _eps_of(arrays) ** 0.5 * size:
         raise ValueError(f"f: {first} given, then {second}, expected the same number at every call: "

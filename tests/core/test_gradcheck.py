@@ -294,6 +294,91 @@ def test_views_are_moved_where_they_live():
     assert directional(f, views, gradients, np.random.default_rng(1)).ok
 
 
+@given(functions, methods, seeds)
+def test_what_f_writes_into_its_callers_arguments_changes_no_report(f, method, seed):
+    """f may run backward into the gradients under test; whatever else it was called with may be overwritten, too."""
+    gradient, arrays = f.gradient(), f.made(method)
+
+    def reports(scribble):
+        for ask in (check, directional, adjoint):
+            given, rng = [{**arrays}, {"x": gradient.copy()}], np.random.default_rng(seed)
+
+            def g():
+                if scribble:
+                    given[0]["other"], given[1]["x"][...] = None, np.nan
+                return f()
+
+            def backward(u):
+                given[1] = {"x": np.array(gradient * u[0])}
+                u[...] = np.nan if scribble else u
+                return given[1]
+
+            yield (check(g, *given, method) if ask is check else directional(g, *given, rng, method)
+                   if ask is directional else adjoint(lambda: g() * np.ones(1), backward, given[0], rng, method))
+
+    assert [*reports(True)] == [*reports(False)]
+    assert all(report.ok for report in reports(True))
+
+
+# ---- any floats, anywhere in memory --------------------------------------------------------------
+
+# name -> f of x, which turns nowhere within less than a part of x, and its gradient
+ANYWHERE = {"sum": (np.sum, np.ones_like), "square": (lambda x: np.sum(x * x), lambda x: 2 * x),
+            "log": (lambda x: np.sum(np.log(np.where(x.real > 0, x, np.nan))), lambda x: 1 / x)}
+
+
+@given(st.sampled_from(sorted(ANYWHERE)), st.sampled_from(["f4", "f8"]), methods, seeds, st.data())
+def test_of_any_floats_there_is_a_report(name, dtype, method, seed, data):
+    """Subnormal, infinite and NaN, too: a right gradient is right, or not found, and then the report says why."""
+    width = 8 * np.dtype(dtype).itemsize
+    values = data.draw(st.lists(st.floats(width=width), min_size=1, max_size=4))
+    x, (f, gradient) = np.array(values, dtype), ANYWHERE[name]
+    with np.errstate(all="ignore"):
+        right = gradient(x)
+    if method == "complex":
+        x = x.astype({"f4": "c8", "f8": "c16"}[dtype])
+    before = x.tobytes()
+
+    def g():
+        with np.errstate(all="ignore"):
+            return f(x)
+
+    for report in (check(g, {"x": x}, {"x": right}, method),
+                   directional(g, {"x": x}, {"x": right}, np.random.default_rng(seed), method)):
+        assert x.tobytes() == before and str(report)
+        assert report.ok or not np.isfinite([report.numerical, report.error, report.analytic]).all()
+        assert report.ok or report.hint or not np.isfinite(report.analytic)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("values", [[1.0, 5e-324], [1.0, 1e-310], [5e-324, 5e-324], [1e308, 1.0], [1e-250]])
+def test_of_extreme_floats_the_right_gradient_is_found_and_a_wrong_one_is_not_right(values, method):
+    x = np.array(values, complex if method == "complex" else float)
+    for f, gradient in (ANYWHERE["sum"], (lambda x: np.sum(np.tanh(x)), lambda x: 1 - np.tanh(x) ** 2)):
+        right = gradient(x.real)
+        for wrong in (0, 0.5):
+            given = lambda: f(x), {"x": x}, {"x": right + wrong}
+            assert check(*given, method).ok == directional(*given, np.random.default_rng(0), method).ok == (not wrong)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(-3, 3)), min_size=1, max_size=3), methods)
+def test_an_array_that_overlaps_itself_is_refused_and_no_other(axes, method):
+    """axes: of each its size and its stride, in numbers of `flat`."""
+    flat = np.ones(31, complex if method == "complex" else float)
+    shape, strides = zip(*axes)
+    x = np.lib.stride_tricks.as_strided(flat[15:], shape, [step * flat.itemsize for step in strides])
+    places = [15 + sum(i * step for i, step in zip(index, strides)) for index in np.ndindex(shape)]
+    asks = [lambda: (complex_step if method == "complex" else differences)(lambda: np.sum(flat * flat), x),
+            lambda: check(lambda: np.sum(flat * flat), {"x": x}, {"x": 2 * x.real}, method).raise_if_wrong(),
+            lambda: directional(lambda: np.sum(flat * flat), {"x": x}, {"x": 2 * x.real}, np.random.default_rng(0),
+                                method).raise_if_wrong()]
+    for ask in asks:
+        if len(set(places)) < len(places):
+            raises("x.*: an array that overlaps itself given", ask)
+        else:
+            ask()
+
+
 # ---- what is right is accepted -------------------------------------------------------------------
 
 @given(functions, methods, seeds)
@@ -335,8 +420,9 @@ STEEP = {
 
 
 @pytest.mark.parametrize("name", STEEP)
-@pytest.mark.parametrize("small", [[1e-2], [1e-4], [1e-6], [1e-6, 2e-6], [1e-9], [1e-12]])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("small, method", [
+    *itertools.product([[1e-2], [1e-4], [1e-6], [1e-6, 2e-6], [1e-9], [1e-12]], METHODS),
+    ([1e-30], "complex"), ([1e-100], "complex")])
 def test_an_entry_a_million_times_smaller_than_the_others_is_no_obstacle(name, small, method):
     """log x turns within x of 0, be x as small as it may: every probe keeps within that."""
     f, gradient = STEEP[name]
@@ -576,6 +662,7 @@ def test_the_derived_tolerance():
 def test_the_tolerance_of_a_direction_is_that_of_a_random_sum():
     x, g = np.array([3.0, -1.0, 0.5]), np.array([2.0, 5.0, -4.0])
     v = np.array([3.0, 1.0, 1.0]) * np.random.default_rng(0).standard_normal(3)
+    v = v / np.max(np.abs(v))
     for method, x in (("differences", x), ("complex", x.astype(complex))):
         report = directional(lambda: x @ g, {"x": x}, {"x": g}, np.random.default_rng(0), method,
                              rtol=10.0, atol=1.0)
