@@ -35,6 +35,10 @@ class Optimizer:
         vars(self).update(settings, steps=0)
         self.settings()
 
+    def __repr__(self):
+        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.SETTINGS)
+        return f"{type(self).__name__}[{self.params.flat.size:,} numbers]({settings})"
+
     def settings(self):
         """Attribute name -> plain number, or tuple of them: with `arrays`, all that the next step depends on.
 

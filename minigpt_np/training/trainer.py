@@ -31,7 +31,8 @@ class Trainer:
 
     With several threads the model's weights are shared memory from the first step until the trainer
     is gone: a process that you fork meanwhile writes into the same weights (copy.deepcopy(model) has
-    weights of its own).
+    weights of its own). Workers run the code as it was at the first step: a layer that is edited and
+    loaded again while they live (an editor's autoreload) is the old one in them. Make a new Trainer.
 
     Raises ValueError for an optimizer of other parameters, and for arguments other than described.
     """
@@ -56,6 +57,11 @@ class Trainer:
         self.steps, self.half_updated = 0, False
         self.grads = Parameters(model.config, model.params.flat.dtype)
         self._team, self._lock = None, Lock()
+
+    def __repr__(self):
+        names = ["threads", "micro_batches", "clip", "schedule", "optimizer"]
+        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"Trainer[{self.steps:,} steps]({settings})"
 
     def step(self, ids, targets):
         """One step on ids, targets (B, T) -> loss before it, global norm of its gradient before clipping.

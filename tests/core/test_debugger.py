@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minigpt_np import GPT, GPTConfig, Parameters
+from minigpt_np import GPT, AdamW, GPTConfig, Parameters, Trainer
 from minigpt_np.reprs import COLUMNS, ShapeRepr
 from minigpt_np.parameters import whole_pages
+from minigpt_np.training.optim import SGD
 from strategies import cases, configs
 
 CONFIG = GPTConfig(vocab_size=8, block_size=11, n_layer=1, n_head=2, n_embd=6)
@@ -111,6 +112,16 @@ def test_a_whole_cache_and_the_arguments_of_backward_fit_a_screen():
         for text in (repr(cache), arguments):
             assert len(text.splitlines()) <= 60 and len(text) <= characters
     assert "blocks[1:]: 11 more like it" in repr(cache) and "blocks[1:]: 11 more like it" in repr(model.params)
+
+
+@pytest.mark.parametrize("make", [AdamW, SGD])
+def test_an_optimizer_and_a_trainer_are_one_line_with_what_is_set(make):
+    optimizer = make(Parameters(CONFIG), lr=0.25)
+    trainer = Trainer(GPT(CONFIG, params=optimizer.params), optimizer, clip=0.5, threads=3)
+    assert repr(optimizer).startswith(f"{make.__name__}[{optimizer.params.flat.size:,} numbers](")
+    assert all(f"{name}={getattr(optimizer, name)!r}" in repr(optimizer) for name in make.SETTINGS)
+    for part in ("0 steps", "threads=3", "clip=0.5", "micro_batches=1", "schedule=None", repr(optimizer)):
+        assert part in repr(trainer) and "\n" not in repr(trainer)
 
 
 def test_every_cache_names_its_layer_and_shows_each_field_once():
