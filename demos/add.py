@@ -13,26 +13,16 @@ sees them before it is scored.
 import numpy as np
 
 from lib import terminal
-from lib.tasks import Exercise, answers, check, few, hold_out, options, solve
+from lib.tasks import Problem, hold_out, options, parse, solve
 
 
 def main(argv=None):
-    parser = options(__doc__, steps=2000, batch=64, lr=2e-3)
-    parser.add_argument("--digits", type=int, default=2,
-                        help="digits of a number, 1 to 3 (default 2)")
-    args = parser.parse_args(argv)
-    check(parser, args)
+    parser = options(__doc__, steps=2000, lr=2e-3)
+    parser.add_argument("--digits", type=int, default=2, help="digits of a number, 1 to 3 (default %(default)s)")
+    args = parse(parser, argv)
     if not 1 <= args.digits <= 3:
         parser.error(f"--digits: {args.digits} given, expected 1 to 3")
-
-    exercise = addition(args.digits, args.seed)
-
-    def show(model):
-        rows = few(exercise)
-        for written in answers(model, exercise, rows):
-            print("  ", sentence(written, args.digits))
-
-    solve(exercise, args, show)
+    solve(addition(args.digits, args.seed), args)
     return 0
 
 
@@ -43,14 +33,13 @@ def addition(digits, seed):
     powers = 10 ** np.arange(digits + 1)
     cases = np.concatenate([a[:, None] // powers[-2::-1] % 10, b[:, None] // powers[-2::-1] % 10,
                             (a + b)[:, None] // powers % 10], axis=1)
-    return Exercise(cases, 2 * digits, 10, hold_out(len(cases), min(1 / 5, 500 / len(cases)), seed))
 
+    def read(row):
+        a, b, total = np.split(np.asarray(row), [digits, 2 * digits])
+        a, b, total = ("".join(map(str, part)) for part in (a, b, total[::-1]))
+        return f"{a} + {b} = {total.lstrip('0') or '0'}"
 
-def sentence(row, digits):
-    """A case as it is read: '85 + 50 = 135'."""
-    a, b, total = np.split(np.asarray(row), [digits, 2 * digits])
-    text = ["".join(map(str, part)) for part in (a, b, total[::-1])]
-    return f"{text[0]} + {text[1]} = {text[2].lstrip('0') or '0'}"
+    return Problem(cases, 2 * digits, 10, hold_out(len(cases), min(1 / 5, 500 / len(cases)), seed), read)
 
 
 if __name__ == "__main__":

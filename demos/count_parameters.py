@@ -10,7 +10,7 @@ import argparse
 from dataclasses import replace
 from math import prod
 
-from lib import terminal
+from lib.terminal import number_table, paragraph, run
 from minigpt_np import PRESETS, GPTConfig
 from minigpt_np.parameters import count, shapes
 
@@ -19,14 +19,15 @@ BYTES = 16      # a parameter in training: itself, its gradient and AdamW's two 
 
 
 def main(argv=None):
-    args = parse(argv)
-    sizes = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
-    changes = {name: getattr(args, name) for name in sizes if getattr(args, name) is not None}
-    models = {name: GPTConfig.preset(name, **changes) for name in args.models or PRESETS}
+    args = vars(parse(argv))
+    names = args.pop("models") or PRESETS
+    changes = {name: value for name, value in args.items() if value is not None}
+    models = {name: GPTConfig.preset(name, **changes) for name in names}
     parts = [numbers(models), share(models), training(models)]
     if not changes and LABELS.keys() & models.keys():
         parts.append(labels(models))
-    print("\n\n".join("\n".join(lines) for lines in parts))
+    print("\n\n".join("\n".join([*paragraph(title), "", *number_table(*rows), "", *paragraph(text)]).rstrip()
+                      for title, rows, text in parts))
     return 0
 
 
@@ -45,12 +46,9 @@ def parse(argv):
 
 # ---- counting ------------------------------------------------------------------------------------
 
-def tied(config):
-    return replace(config, tie_embeddings=True)
-
-
-def untied(config):
-    return replace(config, tie_embeddings=False)
+def both(config):
+    """How many numbers it has tied, and how many untied."""
+    return [count(replace(config, tie_embeddings=tie)) for tie in (True, False)]
 
 
 def size_of_E(config):
@@ -74,30 +72,26 @@ def multiply_adds(config):
     return weights, attention, size_of_E(config)
 
 
-# ---- what is printed -----------------------------------------------------------------------------
+# ---- the four parts, each a title, the rows of a table, and a text ----------------------------------
 
 def numbers(models):
     """How large each model is."""
     rows = [("", "L", "H", "D", "V", "T", "E tied", "untied")]
     for name, c in models.items():
-        rows.append((name, c.n_layer, c.n_head, c.n_embd, c.vocab_size, c.block_size,
-                     f"{count(tied(c)):,}", f"{count(untied(c)):,}"))
-    return ["Numbers in a model: with one matrix E (V x D) for both ends, and with two", "",
-            *table(rows)]
+        rows.append((name, c.n_layer, c.n_head, c.n_embd, c.vocab_size, c.block_size, *map("{:,}".format, both(c))))
+    return "Numbers in a model: with one matrix E (V x D) for both ends, and with two", rows, ""
 
 
 def share(models):
     """What a second matrix takes of small models and of large ones."""
     rows = [("", "E", "of all", "as much as", "untied, E and head")]
     for name, c in models.items():
-        E, one, two = size_of_E(c), count(tied(c)), count(untied(c))
-        blocks = f"{E / size_of_block(c):.1f} of {c.n_layer} blocks"
-        rows.append((name, f"{E:,}", percent(E / one), blocks, percent(2 * E / two)))
-    return ["E's share", "", *table(rows), "",
-            "E grows as V D, the blocks as 12 L D²: the wider and deeper a model, the smaller",
-            "E's part. Untied, it holds E's numbers once more: many blocks of a small model,",
-            "few of a large one. What they are worth is measured, not counted: see part 8 of",
-            "one_matrix.py."]
+        E, (one, two) = size_of_E(c), both(c)
+        rows.append((name, f"{E:,}", f"{E / one:.1%}", f"{E / size_of_block(c):.1f} of {c.n_layer} blocks", f"{2 * E / two:.1%}"))
+    return "E's share", rows, (
+        "E grows as V D, the blocks as 12 L D²: the wider and deeper a model, the smaller E's part. Untied, it "
+        "holds E's numbers once more: many blocks of a small model, few of a large one. What they are worth is "
+        "measured, not counted: see one_matrix.py.")
 
 
 def training(models):
@@ -105,16 +99,13 @@ def training(models):
     rows = [("", "tied", "untied", "multiply-adds", "attention", "logits")]
     for name, c in models.items():
         work = multiply_adds(c)
-        rows.append((name, gigabytes(BYTES * count(tied(c))), gigabytes(BYTES * count(untied(c))),
-                     f"{sum(work):,}", percent(work[1] / sum(work)),
-                     percent(work[2] / sum(work))))
-    return ["To train it: memory for the parameters, and multiply-adds a token, forward", "",
-            *table(rows), "",
-            f"Memory: {BYTES} bytes a number, float32: weight, gradient, AdamW's two moments. What",
-            "backward needs from forward comes on top and grows with the batch.",
-            "Work: mean over a sequence of T tokens; backward takes twice as much again.",
-            "Tied or untied is the same work: E is multiplied with once, at the output, and",
-            "only looked up at the input."]
+        rows.append((name, *(gigabytes(BYTES * n) for n in both(c)), f"{sum(work):,}",
+                     *(f"{part / sum(work):.1%}" for part in work[1:])))
+    return "To train it: memory for the parameters, and multiply-adds a token, forward", rows, (
+        f"Memory: {BYTES} bytes a number, float32: weight, gradient, AdamW's two moments. What backward needs from "
+        "forward comes on top and grows with the batch. Work: mean over a sequence of T tokens; backward takes "
+        "twice as much again. Tied or untied is the same work: E is multiplied with once, at the output, and only "
+        "looked up at the input.")
 
 
 def labels(models):
@@ -123,20 +114,8 @@ def labels(models):
     for name in (name for name in LABELS if name in models):
         small = replace(models[name], vocab_size=PRESETS["openai-gpt"]["vocab_size"])
         rows.append((name, f"{LABELS[name]}M", f"{count(models[name]):,}", f"{count(small):,}"))
-    return ["The GPT-2 paper's own labels (Radford et al., 2019, table 2)", "", *table(rows), "",
-            "Each label is the count with GPT-1's 40,478 tokens: what it lacks is rows of E."]
-
-
-def table(rows):
-    """Lines of columns two apart, the first flush left, the others flush right."""
-    rows = [[str(text) for text in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return ["  ".join([row[0].ljust(widths[0]), *(text.rjust(n) for text, n in
-                                                  zip(row[1:], widths[1:]))]) for row in rows]
-
-
-def percent(part):
-    return f"{100 * part:.1f} %"
+    return "The GPT-2 paper's own labels (Radford et al., 2019, table 2)", rows, (
+        "Each label is the count with GPT-1's 40,478 tokens: what it lacks is rows of E.")
 
 
 def gigabytes(n):
@@ -144,4 +123,4 @@ def gigabytes(n):
 
 
 if __name__ == "__main__":
-    terminal.run(main)
+    run(main)

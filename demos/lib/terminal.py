@@ -148,9 +148,10 @@ def cut(text, columns):
     return text + "…"
 
 
-def pad(text, columns):
-    """The text, padded with blanks to `columns`."""
-    return text + " " * (columns - width(text))
+def pad(text, columns, right=False):
+    """The text, padded with blanks to `columns`, in front if it goes to the right."""
+    blanks = " " * (columns - width(text))
+    return blanks + text if right else text + blanks
 
 
 def paragraph(text, indent=0):
@@ -176,6 +177,23 @@ def table(*rows):
         lines += paragraph(first, indent=3)
         fits = width(beside) <= room()
         lines += [beside] if fits else [line for text in others for line in paragraph(text, indent=6)]
+    return lines
+
+
+def number_table(*rows):
+    """The rows in columns, the first to the left and the others, numbers, to the right.
+
+    Columns that do not fit beside one another go below, after the first again.
+    """
+    columns = [[str(cell) for cell in column] for column in zip(*rows)]
+    widths, lines, end = [max(map(width, column)) for column in columns], [], 1
+    while end < len(columns):
+        start, end = end, end + 1
+        while end < len(columns) and widths[0] + sum(widths[start:end + 1]) + 2 * (end + 1 - start) <= room():
+            end += 1
+        lines += [""] if lines else []
+        lines += ["  ".join([pad(first, widths[0]), *(pad(cell, n, True) for cell, n in zip(others, widths[start:end]))])
+                  for first, *others in zip(columns[0], *columns[start:end])]
     return lines
 
 
