@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minigpt_np import gradcheck
 from minigpt_np.gradcheck import (
-    adjoint, assert_gradients, check, complex_step, differences, directional)
+    adjoint, check, complex_step, differences, directional)
 from strategies import ODD, seeds
 
 EPS = float(np.finfo(float).eps)
@@ -385,7 +385,6 @@ def test_an_array_that_overlaps_itself_is_refused_and_no_other(axes, method):
 def test_right_gradients_are_right(f, method, seed):
     gradients, arrays = {"x": f.gradient()}, f.made(method)
     rng = np.random.default_rng(seed)
-    assert_gradients(f, arrays, gradients, method=method)
     directional(f, arrays, gradients, rng, method).raise_if_wrong()
     report = check(f, arrays, gradients, method)
     assert report.ok and report.wrong == 0 and report.hint == "" and report.method == method
@@ -637,7 +636,7 @@ def test_every_coordinate_can_be_drawn_and_none_twice():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_rtol_and_atol_replace_the_derived_ones(method):
+def test_atol_replaces_the_derived_one(method):
     x = np.array([3.0, 1.0]).astype(complex if method == "complex" else float)
     arrays, gradients = {"x": x}, {"x": np.array([6.0, 2.0 + 1e-4])}
 
@@ -647,8 +646,6 @@ def test_rtol_and_atol_replace_the_derived_ones(method):
                 directional(lambda: np.sum(x * x), arrays, gradients, rng, method, **options).ok)
 
     assert verdicts() == (False, False)
-    assert verdicts(rtol=1e-4) == (True, True)    # 6e-4 against 1e-4 in the second coordinate
-    assert verdicts(rtol=1e-7) == (False, False)
     assert verdicts(atol=1e-3) == (True, True)
     assert verdicts(atol=1e-7) == (False, False)
 
@@ -665,11 +662,12 @@ def test_the_tolerance_of_a_direction_is_that_of_a_random_sum():
     v = v / np.max(np.abs(v))
     for method, x in (("differences", x), ("complex", x.astype(complex))):
         report = directional(lambda: x @ g, {"x": x}, {"x": g}, np.random.default_rng(0), method,
-                             rtol=10.0, atol=1.0)
+                             atol=1.0)
         assert report.ok and report.analytic == pytest.approx(g @ v)
         assert report.error >= EPS * abs(report.numerical)
-        # 10 times the length of g v, whose three parts differ: not its sum, nor its largest
-        assert report.tolerance == pytest.approx(10 * np.sqrt(np.sum((g * v) ** 2)) + 1)
+        # 4096 eps times the length of g v, whose three parts differ: not its sum, nor its largest
+        slack = report.tolerance - 2 * report.error - 1
+        assert slack == pytest.approx(4096 * EPS * np.sqrt(np.sum((g * v) ** 2)), abs=4 * EPS)
 
 
 def test_the_worst_is_the_one_farthest_out_of_its_own_tolerance():
@@ -694,24 +692,16 @@ def test_the_first_of_equals_is_named_and_what_cannot_be_bounded_before_what_is_
     assert report.name == "y" and report.wrong == 3 and "did not settle" in report.hint
 
 
-def test_assert_gradients_raises_what_check_reports():
-    x = np.array([1.0, 2.0])
-    arrays, wrong = {"x": x}, {"x": np.array([2.0, 5.0])}
-    with pytest.raises(AssertionError) as error:
-        assert_gradients(lambda: np.sum(x * x), arrays, wrong)
-    assert str(error.value) == str(check(lambda: np.sum(x * x), arrays, wrong))
-
-
 def test_no_difference_is_within_no_tolerance():
     x = np.ones(2, complex)
-    report = check(lambda: 0 * x[0], {"x": x}, {"x": np.zeros(2)}, "complex", rtol=0, atol=0)
+    report = check(lambda: 0 * x[0], {"x": x}, {"x": np.zeros(2)}, "complex", atol=0)
     assert report.ok and report.difference == report.tolerance == 0
 
 
-def test_with_rtol_and_atol_zero_twice_the_error_is_left():
+def test_with_atol_zero_and_no_gradient_twice_the_error_is_left():
     x, rng = np.array([3.0, 1.0]), np.random.default_rng(0)
-    given = lambda: np.sum(x * x), {"x": x}, {"x": 2 * x}
-    for report in (check(*given, rtol=0, atol=0), directional(*given, rng, rtol=0, atol=0)):
+    given = lambda: np.sum(x) * 0 + 1, {"x": x}, {"x": 0 * x}
+    for report in (check(*given, atol=0), directional(*given, rng, atol=0)):
         assert 0 < report.tolerance == 2 * report.error
 
 
@@ -827,9 +817,9 @@ CALLS = {
     "differences": (differences, dict(f=lambda: 1.0, x=np.ones(2), coordinates=[(0,)])),
     "complex_step": (complex_step, dict(f=lambda: 1j, x=np.ones(2, complex), coordinates=[(0,)])),
     "check": (check, dict(f=lambda: 1.0, arrays={"x": np.ones(2)}, gradients={"x": np.zeros(2)}, method="differences",
-                          limit=1, rng=np.random.default_rng(0), rtol=0.0, atol=0.0)),
+                          limit=1, rng=np.random.default_rng(0), atol=0.0)),
     "directional": (directional, dict(f=lambda: 1.0, arrays={"x": np.ones(2)}, gradients={"x": np.zeros(2)},
-                                      rng=np.random.default_rng(0), method="differences", rtol=0.0, atol=0.0)),
+                                      rng=np.random.default_rng(0), method="differences", atol=0.0)),
     "adjoint": (adjoint, dict(forward=lambda: np.ones(2), backward=lambda u: {"x": np.zeros(2)},
                               arrays={"x": np.ones(2)}, rng=np.random.default_rng(0))),
 }

@@ -240,7 +240,7 @@ def weights_of_model(n, floats):
 # ---- the table -----------------------------------------------------------------------------------
 
 EXERCISES = [
-    Exercise("slope", "f'(x), by hand and by difference", "", {}, {}, None, "gradcheck:_slope_at", parts=PARTS),
+    Exercise("slope", "f'(x), by hand and by difference", "", {}, {}, None, "gradcheck:_by_differences", parts=PARTS),
     Exercise("linear", "y = x W + b", "y", dict(N=(1, 3), D_in=(1, 3), D_out=(1, 3)), dict(N=7, D_in=6, D_out=5),
              lambda n, ids, floats: dict(x=floats(n.N, n.D_in), W=floats(n.D_in, n.D_out), b=floats(n.D_out)),
              "layers.linear:backward", mistakes.LINEAR),
