@@ -1,1 +1,1 @@
-"""The world outside: checkpoints in Hugging Face's layout, safetensors, files that are always whole."""
+"""Checkpoint input and output: Hugging Face's layout, safetensors, atomic writes."""

@@ -14,8 +14,8 @@ Sources: transformers' models/gpt2 and models/openai, minGPT's and nanoGPT's mod
 """
 import hashlib
 import json
+import os
 import re
-import time
 import warnings
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from . import safetensors
 from ..checks import check_dtype, check_flag, check_rate, show
 from ..config import PRESETS, GPTConfig
 from ..parameters import Parameters, shapes
-from .atomic import folder_lock, whole_files
+from .atomic import atomic_write
 from .names import MODEL_TYPES, NORMS, short_name, state_dict
 from .regular import read_bytes
 
@@ -42,20 +42,16 @@ ACTIVATIONS = {
     "openai-gpt": ("afn", {"gelu": "gelu_tanh"}),
 }
 
-# Other fields that change the arithmetic, and the values under which it is ours; the first one is meant
-# where the field is missing.
-ARITHMETIC = {
-    "gpt2": {"scale_attn_weights": (True,), "scale_attn_by_inverse_layer_idx": (False,),
-             "reorder_and_upcast_attn": (False,), "add_cross_attention": (False,)},
-    "openai-gpt": {},
-}
+# Fields of a gpt2 that change the arithmetic, and the value under which it is ours, meant where there is none.
+ARITHMETIC = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False,
+              "reorder_and_upcast_attn": False, "add_cross_attention": False}
 ALIASES = {"max_position_embeddings": "n_positions", "block_size": "n_positions", "hidden_size": "n_embd",
            "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}
 DROPOUTS = ("embd_pdrop", "attn_pdrop", "resid_pdrop")
 
 MAX_CONFIG = 1 << 20        # bytes of config.json
 STAMP = "minigpt_np"        # in config.json and in the weights' metadata: which of them belong together
-WAITS = (0.01, 0.03, 0.1, 0.3, 0.6)     # seconds that another program is given to finish saving
+HEAD = "lm_head.weight"
 
 
 # Writing
@@ -69,16 +65,15 @@ def save(params, folder):
     folder.mkdir(parents=True, exist_ok=True)
     tensors = state_dict(params)
     if params.config.tie_embeddings:
-        del tensors["lm_head.weight"]       # each number once
+        del tensors[HEAD]                   # each number once
 
-    # Two programs may write this folder at once, and one may be stopped between the two files. The stamp
-    # is of the config: where it is the same, either's weights are right under it.
+    # What is stopped between the two files leaves weights beside a config that may be of another model.
+    # The stamp is of the config: where it is the same, the weights are right under it.
     fields = config_to_json(params.config)
     stamp = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
-    weights = folder / "model.safetensors"
-    with whole_files(weights, folder / "config.json") as (weights_file, config_file):
-        config_file.write(json.dumps(fields | {STAMP: stamp}, indent=2).encode() + b"\n")
-        safetensors.write_into(weights_file, weights, tensors, {"format": "pt", STAMP: stamp})
+    with atomic_write(folder / "config.json") as file:
+        file.write(json.dumps(fields | {STAMP: stamp}, indent=2).encode() + b"\n")
+        safetensors.write(folder / "model.safetensors", tensors, {"format": "pt", STAMP: stamp})
 
 
 def config_to_json(config):
@@ -111,119 +106,174 @@ def config_to_json(config):
 def load(folder, n_head=None, dtype=np.float32):
     """The Parameters in `folder`: see GPT.from_pretrained."""
     dtype = check_dtype("dtype", dtype)
-    folder = Path(folder)
-    tensors, fields = open_folder(folder)
-    file_names = find_weights(tensors)
-    single = folder / "model.safetensors"
-    source = single if single.exists() else folder / "model.safetensors.index.json"
-    config = find_config(folder / "config.json", fields, source, tensors, file_names, n_head)
-    names = match_names(folder / "config.json", fields, source, tensors, file_names, config)
-    transposed = find_transposed(source, tensors, names, config)
-
-    if fields.get("tie_word_embeddings") and not config.tie_embeddings:
-        warnings.warn(f"{folder / 'config.json'}: tie_word_embeddings is true, but {source} has two matrices of "
+    files = ModelFiles(Path(folder))
+    config = files.config(n_head)
+    tensors = files.tensors_of(config)
+    transposed = files.is_transposed(tensors, config)
+    if files.fields.get("tie_word_embeddings") and not config.tie_embeddings:
+        warnings.warn(f"{files.config_path}: tie_word_embeddings is true, but {files.path} has two matrices of "
                       "different numbers: both are used", stacklevel=3)
     params = Parameters(config, dtype)
-    for name, array in params.named().items():
-        if name not in names:       # a bias that the file does without
-            continue
-        tensors.copy_into(names[name], array.T if transposed and name.endswith(".W") else array)
+    for name, tensor in tensors.items():        # a bias that the file does without stays 0
+        array = params.arrays[name]
+        with np.errstate(over="ignore"):
+            (array.T if transposed and name.endswith(".W") else array)[...] = safetensors.widened(tensor)
         if not is_finite(array):
-            warnings.warn(f"{tensors.files[names[name]]}: tensor {show(names[name])}: "
-                          "holds NaN or infinity", stacklevel=3)
+            warnings.warn(f"{files.path}: tensor {show(files.short_name(name))}: holds NaN or infinity", stacklevel=3)
     return params
 
 
-def open_folder(folder):
-    """The Tensors in a folder and the fields of its config.json, {} where there is none: both of one save."""
-    path = folder / "config.json"
-    for wait in (*WAITS, None):
-        with folder_lock(folder):           # nobody moves a file into the folder between the two openings
-            tensors = safetensors.read_folder(folder)
-            fields = read_config(path) if path.exists() else {}
-        stamps = tensors.metadata.get(STAMP), fields.get(STAMP)
-        if None in stamps or stamps[0] == stamps[1]:
-            return tensors, fields
-        if wait is not None:                # where there are no locks, or a writer is between its two files
-            time.sleep(wait)
-    raise ValueError(f"{path}: is of another model than {folder / 'model.safetensors'}: two programs save to this "
-                     f"folder, or one was stopped while it did. Expected the two files of one saving: save again "
-                     f"(or delete {STAMP!r} from config.json, if you know that they belong together)")
+class ModelFiles:
+    """The files of a folder.
 
-
-def find_weights(tensors):
-    """Short name -> name in the file, of all tensors that are weights."""
-    file_names = {}
-    for name in tensors:
-        short = shortened(name)
-        if short in file_names:
-            raise ValueError(f"{tensors.files[name]}: tensor {show(name)}: there is "
-                             f"{show(file_names[short])} too, expected one of them")
-        if not BUFFERS.fullmatch(short):
-            file_names[short] = name
-    # safetensors' save_model keeps one name of a tied matrix, and notes: the other -> the one it kept
-    for name, kept in tensors.metadata.items():
-        if kept in tensors:
-            file_names.setdefault(shortened(name), kept)
-    return file_names
-
-
-def shortened(name):
-    """A tensor's name without what PyTorch and nanoGPT's compiled models put before it."""
-    return name.removeprefix("_orig_mod.").removeprefix("transformer.")
-
-
-def find_config(path, fields, source, tensors, file_names, n_head):
-    """The GPTConfig that the file's shapes and config.json, if any, agree on."""
-    model_type = fields.get("model_type", "openai-gpt" if "tokens_embed.weight" in file_names else "gpt2")
-    if model_type not in ("gpt2", "openai-gpt"):
-        raise ValueError(f"{path}: model_type is {show(model_type)}, "
-                         "expected 'gpt2' or 'openai-gpt', or the name of one of minGPT's presets")
-
-    E, P = (short_name(name, model_type) for name in "EP")
-    V, D = matrix_shape(source, tensors, file_names, E)
-    positions, _ = matrix_shape(source, tensors, file_names, P)
-    blocks = len({name.split(".")[1] for name in file_names if re.match(r"h\.[0-9]+\.", name)})
-    L = fields.get("n_layer", blocks)
-    if type(L) is not int or not 0 <= L <= len(file_names):      # before there is a loop to L
-        raise ValueError(f"{path}: n_layer is {show(L)}, but {source} has {blocks} blocks")
-    expected = {"vocab_size": (V,), "n_positions": (positions,), "n_embd": (D,),
-                "n_inner": (None, 4 * D), **ARITHMETIC[model_type]}
-    field, names = ACTIVATIONS[model_type]
-    expected[field] = (default_activation(model_type, fields, file_names), *names)
-    for field, values in expected.items():
-        if fields.get(field, values[0]) not in values:
-            raise ValueError(f"{path}: {field} is {show(fields[field])}, "
-                             f"expected {' or '.join(map(repr, values))} (to read {source})")
-    try:
-        return GPTConfig(
-            vocab_size=V, block_size=positions, n_layer=L, n_embd=D, norm=NORMS[model_type],
-            n_head=find_n_head(fields, n_head), activation=names[fields.get(field, expected[field][0])],
-            tie_embeddings=is_tied(source, tensors, file_names, E, fields),
-            layer_norm_eps=fields.get("layer_norm_epsilon", 1e-5),
-            **{name: fields.get(name, 0.0) for name in DROPOUTS})
-    except ValueError as error:
-        raise ValueError(f"{path if fields else source}: {error}") from None
-
-
-def default_activation(model_type, fields, file_names):
-    """config.json's name for the activation of a file that does not name one.
-
-    nanoGPT's, recognised by the field `bias` of its model_args or by having no biases, is the exact GELU.
+    path          the weights, or the index of their shards
+    tensors       name -> array of all weights, by transformers' names without what may stand before them
+    config_path   config.json
+    fields        what that says, {} where there is none
+    model_type    "gpt2" or "openai-gpt"
     """
-    is_nanogpt = model_type == "gpt2" and ("bias" in fields or not any(name.endswith(".bias") for name in file_names))
-    return "gelu" if is_nanogpt or model_type == "openai-gpt" else "gelu_new"
+
+    def __init__(self, folder):
+        self.path, self.config_path = safetensors.find_weights(folder), folder / "config.json"
+        tensors = safetensors.read_folder(folder)
+        self.fields = read_config(self.config_path) if self.config_path.exists() else {}
+        stamps = tensors.metadata.get(STAMP), self.fields.get(STAMP)
+        if None not in stamps and stamps[0] != stamps[1]:
+            raise ValueError(f"{self.config_path}: is of another model than {self.path}: two programs save to this "
+                             "folder, or one was stopped while it did. Expected the two files of one saving: save "
+                             f"again (or delete {STAMP!r} from config.json, if you know that they belong together)")
+        # "_orig_mod." of compiled models, "module." of DistributedDataParallel, "transformer." of transformers
+        shared = os.path.commonprefix(list(tensors)).rpartition(".")[0] + "."
+        self.tensors = {name.removeprefix(shared).removeprefix("transformer."): tensors[name] for name in tensors}
+        if len(self.tensors) < len(tensors):
+            raise ValueError(f"{self.path}: some tensors are there with and without 'transformer.' before the name")
+        self.tensors = {name: tensor for name, tensor in self.tensors.items() if not BUFFERS.fullmatch(name)}
+        self.model_type = self.fields.get(
+            "model_type", "openai-gpt" if "positions_embed.weight" in self.tensors else "gpt2")
+        if self.model_type not in ("gpt2", "openai-gpt"):
+            raise ValueError(f"{self.config_path}: model_type is {show(self.model_type)}, "
+                             "expected 'gpt2' or 'openai-gpt', or the name of one of minGPT's presets")
+        E = self.short_name("E")
+        if E not in self.tensors and HEAD in self.tensors and self.fields.get("tie_word_embeddings") is not False:
+            self.tensors[E] = self.tensors.pop(HEAD)        # a tied matrix under its other name
+
+    def short_name(self, name):
+        return short_name(name, self.model_type)
+
+    def shape(self, name):
+        """The two sizes of an embedding."""
+        self.refuse_missing([name])
+        shape = self.tensors[self.short_name(name)].shape
+        if len(shape) != 2:
+            raise ValueError(f"{self.path}: tensor {show(self.short_name(name))}: shape {shape}, expected a matrix")
+        return shape
+
+    def refuse_missing(self, names):
+        missing = [name for name in map(self.short_name, names) if name not in self.tensors]
+        if missing:
+            others = sorted(name for name in self.tensors if not name.startswith("h."))
+            raise ValueError(f"{self.path}: tensor {show(missing[0])}: missing{and_more(missing)}; "
+                             f"besides blocks, h.*, it has {show(others)}")
+
+    def config(self, n_head):
+        """The GPTConfig that the tensors' shapes and config.json, if any, agree on."""
+        (V, D), (block_size, _) = self.shape("E"), self.shape("P")
+        L = len({name.split(".")[1] for name in self.tensors if re.match(r"h\.[0-9]+\.", name)})
+        field, activations = ACTIVATIONS[self.model_type]
+        expected = {"vocab_size": (V,), "n_positions": (block_size,), "n_embd": (D,), "n_layer": (L,),
+                    "n_inner": (None, 4 * D), field: (self.default_activation(), *activations)}
+        if self.model_type == "gpt2":
+            expected |= {name: (value,) for name, value in ARITHMETIC.items()}
+        for name, values in expected.items():
+            if self.fields.get(name, values[0]) not in values:
+                raise ValueError(f"{self.config_path}: {name} is {show(self.fields[name])}, "
+                                 f"expected {' or '.join(map(repr, values))} (to read {self.path})")
+        tied, H = self.is_tied(), self.n_head(n_head)
+        try:
+            return GPTConfig(
+                vocab_size=V, block_size=block_size, n_layer=L, n_head=H, n_embd=D, norm=NORMS[self.model_type],
+                tie_embeddings=tied, activation=activations[self.fields.get(field, expected[field][0])],
+                layer_norm_eps=self.fields.get("layer_norm_epsilon", 1e-5),
+                **{name: self.fields.get(name, 0.0) for name in DROPOUTS})
+        except ValueError as error:
+            raise ValueError(f"{self.config_path if self.fields else self.path}: {error}") from None
+
+    def default_activation(self):
+        """config.json's name for the activation of a file that does not name one.
+
+        nanoGPT's, recognised by the field `bias` of its model_args or by having no biases, is the exact GELU.
+        """
+        is_nanogpt = self.model_type == "gpt2" and ("bias" in self.fields or not self.has_biases())
+        return "gelu" if is_nanogpt or self.model_type == "openai-gpt" else "gelu_new"
+
+    def has_biases(self):
+        return any(name.endswith(".bias") for name in self.tensors)
+
+    def n_head(self, given):
+        """H: what config.json says, or else what the caller does."""
+        says = self.fields.get("n_head", given)
+        if says is None:
+            raise ValueError(f"n_head: not given, and {self.config_path} does not have it; the tensors are the same "
+                             "for any number of heads, so expected from_pretrained(folder, n_head=...)")
+        if given not in (None, says):
+            raise ValueError(f"n_head: {given!r} given, but {self.config_path} has {show(says)}")
+        return says
+
+    def is_tied(self):
+        """Whether E is the head: if there is no other head, or one that is E bit for bit; but an explicit
+        false in config.json keeps equal matrices apart."""
+        says = self.fields.get("tie_word_embeddings")
+        if says is False:
+            self.refuse_missing(["head"])
+            return False
+        if HEAD not in self.tensors:
+            return True
+        E, head = self.tensors[self.short_name("E")], self.tensors[HEAD]
+        return E.dtype == head.dtype and E.shape == head.shape and all(
+            row.tobytes() == head_row.tobytes() for row, head_row in zip(E, head))
+
+    def tensors_of(self, config):
+        """Our name -> tensor. A file without any bias is nanoGPT's: they are all 0."""
+        names = [name for name in shapes(config) if self.has_biases() or not name.endswith((".b", ".bias"))]
+        if self.fields.get("bias", self.has_biases()) != self.has_biases():
+            raise ValueError(f"{self.config_path}: bias is {self.fields['bias']}, but {self.path} has "
+                             f"{'' if self.has_biases() else 'no '}biases")
+        self.refuse_missing(names)
+        extra = sorted(self.tensors.keys() - set(map(self.short_name, names)) - {HEAD})
+        if extra:
+            raise ValueError(f"{self.path}: tensor {show(extra[0])}: not expected{and_more(extra)}, "
+                             f"in a {self.model_type} of {config.n_layer} blocks")
+        return {name: self.tensors[self.short_name(name)] for name in names}
+
+    def is_transposed(self, tensors, config):
+        """Whether each linear layer's W lies transposed, as nn.Linear has it. Checks shapes and dtypes.
+
+        (D, 3D) or (3D, D) tells, D x D does not: those that tell must agree on how the others lie.
+        """
+        ways = {}       # whether transposed -> a tensor that shows it
+        for name, tensor in tensors.items():
+            where, shape = f"{self.path}: tensor {show(self.short_name(name))}", shapes(config)[name]
+            expected = {shape, shape[::-1]} if name.endswith(".W") else {shape}
+            if tensor.shape not in expected:
+                raise ValueError(f"{where}: shape {tensor.shape}, expected {' or '.join(map(str, sorted(expected)))}")
+            if safetensors.NAMES[tensor.dtype] not in ("F16", "BF16", "F32", "F64"):
+                raise ValueError(f"{where}: dtype {safetensors.NAMES[tensor.dtype]}, expected F32, F16 or BF16")
+            if len(expected) == 2:
+                ways[tensor.shape != shape] = name
+        if len(ways) == 2:
+            raise ValueError(f"{self.path}: tensor {show(self.short_name(ways[True]))}: lies (D_out, D_in) as nn.Linear "
+                             f"has it, but {show(self.short_name(ways[False]))} (D_in, D_out): how the square ones lie "
+                             "cannot be known")
+        return True in ways
+
+
+def and_more(names):
+    return f", and {len(names) - 1} more" if len(names) > 1 else ""
 
 
 def read_config(path):
-    """config.json's object: nulls left out, aliases resolved, dropouts by default 0.1 as theirs."""
-    raw = read_bytes(path, MAX_CONFIG)
-    try:
-        fields = json.loads(raw.decode())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not JSON in UTF-8: {error}") from None
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path}: {show(fields)}, expected an object: {{...}}")
+    """config.json's object: nulls left out, other programs' names resolved, dropouts by default 0.1 as theirs."""
+    fields = safetensors.parse_object(path, read_bytes(path, MAX_CONFIG))
     if isinstance(fields.get("model"), dict) and "n_layer" not in fields:       # minGPT's, of a whole run
         fields = fields["model"]
     fields = {field: value for field, value in fields.items() if value is not None}
@@ -234,104 +284,10 @@ def read_config(path):
         fields = dict.fromkeys(DROPOUTS, check_rate(f"{path}: dropout", fields["dropout"])) | fields
     for alias, field in ALIASES.items():
         if alias in fields and fields.setdefault(field, fields[alias]) != fields[alias]:
-            raise ValueError(f"{path}: {alias} is {show(fields[alias])}, "
-                             f"but {field} {show(fields[field])}")
+            raise ValueError(f"{path}: {alias} is {show(fields[alias])}, but {field} {show(fields[field])}")
     for field in ("bias", "tie_word_embeddings"):
         check_flag(f"{path}: {field}", fields.get(field, False))
     return dict.fromkeys(DROPOUTS, 0.1) | fields
-
-
-def find_n_head(fields, n_head):
-    """H: what config.json says, or else what the caller does."""
-    if n_head is None and "n_head" not in fields:
-        raise ValueError("n_head: not given, and there is no config.json with it; the tensors are "
-                         "the same for any number of heads, so expected "
-                         "from_pretrained(folder, n_head=...)")
-    if n_head is not None and fields.get("n_head", n_head) != n_head:
-        raise ValueError(f"n_head: {n_head!r} given, but the file has {show(fields['n_head'])}")
-    return fields.get("n_head", n_head)
-
-
-def matrix_shape(source, tensors, file_names, short):
-    """The two sizes of an embedding."""
-    if short not in file_names:
-        raise ValueError(f"{source}: tensor {show(short)}: missing")
-    shape = tensors[file_names[short]].shape
-    if len(shape) != 2:
-        raise ValueError(f"{tensors.files[file_names[short]]}: tensor {show(file_names[short])}: "
-                         f"shape {shape}, expected a matrix")
-    return shape
-
-
-def is_tied(source, tensors, file_names, E, fields):
-    """Whether E is the head: if the file has no other head, or one that is E bit for bit; but an explicit
-    false in config.json keeps equal matrices apart."""
-    says = fields.get("tie_word_embeddings")
-    if "lm_head.weight" not in file_names:
-        if says is False:
-            raise ValueError(f"{source}: tensor 'lm_head.weight': missing, but config.json has "
-                             "tie_word_embeddings false")
-        return True
-    if says is False:
-        return False
-    E, head = tensors[file_names[E]], tensors[file_names["lm_head.weight"]]
-    rows = 1024                             # at a time
-    return E.dtype == head.dtype and E.shape == head.shape and all(
-        E[i:i + rows].tobytes() == head[i:i + rows].tobytes() for i in range(0, len(E), rows))
-
-
-def match_names(path, fields, source, tensors, file_names, config):
-    """Our name -> name in the file. A file without any bias is nanoGPT's: they are all 0."""
-    model_type = MODEL_TYPES[config.norm]
-    short = {name: short_name(name, model_type) for name in shapes(config)}
-    biases = {name for name in short if name.endswith((".b", ".bias"))}
-    has_biases = any(short[name] in file_names for name in biases)
-    if fields.get("bias", has_biases) != has_biases:
-        raise ValueError(f"{path}: bias is {fields['bias']}, but {source} has {'' if has_biases else 'no '}biases")
-    if not has_biases:
-        short = {name: short[name] for name in short if name not in biases}
-
-    expected = f"expected a {model_type} with n_layer = {config.n_layer}"
-    missing = [name for name in short.values() if name not in file_names]
-    if missing:
-        raise ValueError(f"{source}: tensor {show(missing[0])}: missing{and_more(missing)}; "
-                         + expected)
-    extra = [file_names[name] for name in file_names.keys() - short.values() - {"lm_head.weight"}]
-    if extra:
-        raise ValueError(f"{tensors.files[min(extra)]}: tensor {show(min(extra))}: "
-                         f"not expected{and_more(extra)}; " + expected)
-    return {name: file_names[short[name]] for name in short}
-
-
-def and_more(names):
-    return f", and {len(names) - 1} more" if len(names) > 1 else ""
-
-
-def find_transposed(source, tensors, names, config):
-    """Whether each linear layer's W lies transposed, as nn.Linear has it. Checks shapes and dtypes.
-
-    (D, 3D) or (3D, D) tells, D x D does not: those that tell must agree on how the others lie.
-    """
-    ways = {}       # whether transposed -> a tensor that shows it
-    for name, shape in shapes(config).items():
-        if name not in names:
-            continue
-        tensor = tensors[names[name]]
-        where = f"{tensors.files[names[name]]}: tensor {show(names[name])}"
-        expected = {shape, shape[::-1]} if name.endswith(".W") else {shape}
-        if tensor.shape not in expected:
-            raise ValueError(f"{where}: shape {tensor.shape}, expected "
-                             + " or ".join(map(str, sorted(expected))))
-        dtype = safetensors.NAMES[tensor.dtype]
-        if dtype not in ("F16", "BF16", "F32", "F64"):
-            raise ValueError(f"{where}: dtype {dtype}, expected F32, F16 or BF16")
-        if len(expected) == 2:
-            ways[tensor.shape != shape] = names[name]
-    if len(ways) == 2:
-        raise ValueError(f"{source}: tensor {show(ways[True])}: lies (D_out, D_in) as nn.Linear "
-                         f"has it, but {show(ways[False])} (D_in, D_out): how the square ones lie "
-                         "cannot be known")
-    return True in ways
 
 
 def is_finite(array):

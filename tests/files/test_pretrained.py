@@ -2,11 +2,7 @@
 import json
 import os
 import random
-import subprocess
-import sys
 import tempfile
-import threading
-import time
 import tracemalloc
 import warnings
 from contextlib import contextmanager
@@ -19,7 +15,6 @@ from hypothesis import assume, example, given, strategies as st
 
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import pretrained, safetensors
-from minigpt_np.training import memory
 from strategies import configs, corrupted, examples_of, with_another_value
 
 SMALL = GPTConfig(vocab_size=5, block_size=4, n_layer=2, n_head=2, n_embd=6)
@@ -60,8 +55,8 @@ def rewrite(folder, tensors, fields):
     (folder / "config.json").write_text(json.dumps(fields))
 
 
-def test_names_and_shapes_of_gpt2():
-    """As GPT2LMHeadModel has them (transformers 5.23)."""
+def test_names_and_shapes_of_gpt2_and_gpt1():
+    """As GPT2LMHeadModel and OpenAIGPTLMHeadModel have them (transformers 5.23)."""
     params = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=2, n_embd=6)).params
     assert {name: array.shape for name, array in params.state_dict().items()} == {
         "transformer.wte.weight": (5, 6), "transformer.wpe.weight": (4, 6),
@@ -73,12 +68,7 @@ def test_names_and_shapes_of_gpt2():
         "transformer.h.0.mlp.c_proj.weight": (24, 6), "transformer.h.0.mlp.c_proj.bias": (6,),
         "transformer.ln_f.weight": (6,), "transformer.ln_f.bias": (6,),
         "lm_head.weight": (5, 6)}
-
-
-def test_names_of_gpt1():
-    """As OpenAIGPTLMHeadModel has them: other embeddings, no final norm."""
-    gpt2 = set(GPT(SMALL).params.state_dict())
-    gpt1 = set(GPT(replace(SMALL, norm="post")).params.state_dict())
+    gpt2, gpt1 = set(GPT(SMALL).params.state_dict()), set(GPT(replace(SMALL, norm="post")).params.state_dict())
     assert gpt1 - gpt2 == {"transformer.tokens_embed.weight", "transformer.positions_embed.weight"}
     assert gpt2 - gpt1 == {"transformer.wte.weight", "transformer.wpe.weight",
                            "transformer.ln_f.weight", "transformer.ln_f.bias"}
@@ -129,11 +119,6 @@ def test_config_json_says_which_gelu(tmp_path, name, activation):
         random_model(replace(SMALL, norm="post", activation="gelu_exact")).save_pretrained(tmp_path)
 
 
-def test_folders_are_made(tmp_path):
-    random_model(SMALL).save_pretrained(str(tmp_path / "a" / "b"))
-    assert GPT.from_pretrained(str(tmp_path / "a" / "b")).config == SMALL
-
-
 def test_the_config_written_has_transformers_fields():
     """All of those that transformers would otherwise fill in with something else."""
     config = GPTConfig(vocab_size=np.int64(5), block_size=4, n_layer=2, n_head=2, n_embd=6,
@@ -170,22 +155,26 @@ def encode(array, format):
 def decode(array, format):
     """What float32 numbers an array is after a stay in the file."""
     encoded = encode(array, format)
-    return safetensors.bfloat16_to_float32(encoded) if format == "BF16" else encoded.astype("f4")
+    return safetensors.widened(encoded).astype("f4")
 
 
 @st.composite
 def layouts(draw):
     """Ways in which transformers, minGPT and nanoGPT leave one model on file."""
-    return dict(prefix=draw(st.sampled_from(["transformer.", "", "_orig_mod.transformer."])),
+    return dict(prefix=draw(st.sampled_from(["", "module.", "_orig_mod.module.", "model.", "net.gpt."])),
+                transformer=draw(st.booleans()), head_alone=draw(st.booleans()),
                 format=draw(st.sampled_from(list(FORMATS))),
                 transposed=draw(st.booleans()), biases=draw(st.booleans()),
                 head_too=draw(st.booleans()), buffers=draw(st.booleans()),
                 shards=draw(st.integers(0, 3)), config=draw(st.booleans()))
 
 
-def lay_out(model, folder, prefix, format, transposed, biases, head_too, buffers, shards, config):
+def lay_out(model, folder, prefix="", transformer=True, head_alone=False, format="F32", transposed=False, biases=True,
+            head_too=False, buffers=False, shards=0, config=True):
     """Write `model` to `folder` in this way."""
     tensors, fields = saved(model, folder)
+    if head_alone and model.config.tie_embeddings:
+        tensors["lm_head.weight"] = tensors.pop(next(name for name in tensors if "wte" in name or "tokens_embed" in name))
     if head_too:
         tensors["lm_head.weight"] = np.array(model.params.head)
     if not biases:
@@ -198,7 +187,8 @@ def lay_out(model, folder, prefix, format, transposed, biases, head_too, buffers
         tensors["transformer.h.0.attn.bias"] = np.tri(T, dtype=bool)[None, None]
         tensors["transformer.h.0.attn.masked_bias"] = np.float32(-1e4)
         tensors["transformer.position_ids"] = np.arange(T)[None]
-    tensors = {name.replace("transformer.", prefix): array for name, array in tensors.items()}
+    tensors = {prefix + (name if transformer else name.removeprefix("transformer.")): array
+               for name, array in tensors.items()}
     if not config:
         (folder / "config.json").unlink()
     if not shards:
@@ -223,7 +213,7 @@ def test_every_layout_opens_as_the_same_numbers(config, layout):
     head, E = (decode(array, layout["format"]) for array in (model.params.head, model.params.E))
     assume(config.tie_embeddings or (head != E).any())
     with temporary_folder() as folder:
-        lay_out(model, folder, **layout)
+        lay_out(model, folder, **layout)        # a tied E under either of its names
         opened = GPT.from_pretrained(folder, None if layout["config"] else config.n_head)
 
     if not layout["config"]:        # then nothing tells these
@@ -240,7 +230,7 @@ def test_every_layout_opens_as_the_same_numbers(config, layout):
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_the_tie_is_found(tmp_path, norm, head, says):
     """By the numbers, whatever config.json says, but that an explicit false keeps equal matrices apart."""
-    config = replace(SMALL, vocab_size=1500, norm=norm)        # more than is compared at a time
+    config = replace(SMALL, norm=norm)
     model = random_model(config)
     tensors, fields = saved(model, tmp_path)
     fields["tie_word_embeddings"] = says
@@ -270,22 +260,18 @@ def test_the_tie_is_found(tmp_path, norm, head, says):
     assert again.config == opened.config and np.array_equal(again.params.flat, opened.params.flat)
 
 
-@pytest.mark.parametrize("kept, lost", [("lm_head.weight", "transformer.wte.weight"),
-                                        ("transformer.wte.weight", "lm_head.weight"),
-                                        ("_orig_mod.lm_head.weight", "_orig_mod.transformer.wte.weight")])
-def test_a_tied_matrix_under_the_one_name_that_save_model_kept(tmp_path, kept, lost):
-    """safetensors.torch.save_model leaves out the name that it notes in the metadata."""
+def test_a_tied_matrix_under_the_name_of_the_head_alone(tmp_path):
+    """As safetensors.torch.save_model leaves it. An explicit false in config.json says that E is missing."""
     model = random_model(SMALL)
-    tensors, _ = saved(model, tmp_path)
-    tensors[kept] = tensors.pop("transformer.wte.weight")
-    safetensors.write(tmp_path / "model.safetensors", tensors, {"format": "pt", lost: kept})
+    tensors, fields = saved(model, tmp_path)
+    tensors["lm_head.weight"] = tensors.pop("transformer.wte.weight")
+    rewrite(tmp_path, tensors, fields)
     opened = GPT.from_pretrained(tmp_path)
     assert opened.config == SMALL and opened.params.head is opened.params.E
     assert np.array_equal(opened.params.flat, model.params.flat)
-    safetensors.write(tmp_path / "model.safetensors", tensors, {"format": "pt", lost: "elsewhere"})
-    if kept != "transformer.wte.weight":
-        with pytest.raises(ValueError, match="'wte.weight': missing"):
-            GPT.from_pretrained(tmp_path)
+    rewrite(tmp_path, tensors, fields | {"tie_word_embeddings": False})
+    with pytest.raises(ValueError, match="'wte.weight': missing; besides blocks, .*, it has .*lm_head.weight"):
+        GPT.from_pretrained(tmp_path)
 
 
 def test_a_head_of_another_size_is_no_head(tmp_path, no_allocation):
@@ -307,12 +293,12 @@ def test_a_head_of_another_dtype_is_another_head(tmp_path):
 def test_the_head_count_comes_from_the_config_or_the_caller(tmp_path):
     tensors, fields = saved(random_model(SMALL), tmp_path)
     assert GPT.from_pretrained(tmp_path, n_head=2).config.n_head == 2
-    with pytest.raises(ValueError, match="n_head: 3 given, but the file has 2"):
+    with pytest.raises(ValueError, match="n_head: 3 given, but .*config.json has 2"):
         GPT.from_pretrained(tmp_path, n_head=3)
     del fields["n_head"]
     rewrite(tmp_path, tensors, fields)
     assert GPT.from_pretrained(tmp_path, n_head=3).config.n_head == 3
-    for n_head, complaint in [(None, "n_head: not given"), (4, "n_embd: 6 given"),
+    for n_head, complaint in [(None, "n_head: not given, and .*config.json does not"), (4, "n_embd: 6 given"),
                               (0, "n_head: 0 given")]:
         with pytest.raises(ValueError, match=complaint):
             GPT.from_pretrained(tmp_path, n_head)
@@ -333,7 +319,7 @@ def test_the_configs_other_names(tmp_path):
     assert GPT.from_pretrained(tmp_path).config.n_head == 2
     for field, complaint in [("max_position_embeddings", "n_positions is 5, expected 4"),
                              ("hidden_size", "n_embd is 5, expected 6"),
-                             ("num_hidden_layers", "with n_layer = 5"),
+                             ("num_hidden_layers", "n_layer is 5, expected 2"),
                              ("num_attention_heads", "n_embd: 6 given")]:
         rewrite(tmp_path, tensors, {**other, field: 5})
         with pytest.raises(ValueError, match=complaint):
@@ -396,25 +382,10 @@ def test_a_file_without_biases_is_not_opened_where_bias_is_true(tmp_path):
 
 # Two files that belong together
 
-@pytest.fixture
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(pretrained, "WAITS", (0.0,))
-
-
-def test_two_models_halves_are_not_opened_as_one(tmp_path, no_waiting):
-    one, two = tmp_path / "one", tmp_path / "two"
-    random_model(SMALL).save_pretrained(one)
-    random_model(replace(SMALL, n_head=3)).save_pretrained(two)
-    (two / "config.json").replace(one / "config.json")
-    with pytest.raises(ValueError, match="one/config.json: is of another model than .*one/model.safetensors: two pro"):
-        GPT.from_pretrained(one)
-
-
 @given(configs(), configs())
 def test_what_a_save_that_was_cut_in_two_leaves_is_refused_or_right(old, new):
     """A kill between the two moves: new weights beside an old config."""
-    with temporary_folder() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretrained, "WAITS", ())
+    with temporary_folder() as folder:
         random_model(old).save_pretrained(folder)
         before = (folder / "config.json").read_bytes()
         model = random_model(new)
@@ -428,80 +399,13 @@ def test_what_a_save_that_was_cut_in_two_leaves_is_refused_or_right(old, new):
             assert np.array_equal(GPT.from_pretrained(folder).params.flat, model.params.flat)
 
 
-def test_an_edited_config_and_a_file_without_a_stamp_are_taken_at_their_word(tmp_path, no_waiting):
+def test_an_edited_config_and_a_file_without_a_stamp_are_taken_at_their_word(tmp_path):
     tensors, fields = saved(random_model(SMALL), tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(fields | {"resid_pdrop": 0.5}))
     assert GPT.from_pretrained(tmp_path).config.resid_pdrop == 0.5
     fields["minigpt_np"] = "another"
     rewrite(tmp_path, tensors, fields)
     assert GPT.from_pretrained(tmp_path).config == SMALL
-
-
-def test_a_reader_waits_for_a_save_to_end(tmp_path, monkeypatch):
-    model, other = random_model(SMALL), random_model(replace(SMALL, n_head=3))
-    other.save_pretrained(tmp_path)
-    before = (tmp_path / "config.json").read_bytes()
-    model.save_pretrained(tmp_path)
-    after = (tmp_path / "config.json").read_bytes()
-    (tmp_path / "config.json").write_bytes(before)
-    waited = []
-
-    def sleep(seconds):
-        waited.append(seconds)
-        (tmp_path / "config.json").write_bytes(after)
-    monkeypatch.setattr(pretrained.time, "sleep", sleep)
-    assert GPT.from_pretrained(tmp_path).config == SMALL
-    assert waited == [pretrained.WAITS[0]]
-
-
-def test_two_programs_that_save_to_one_folder_never_mix(tmp_path):
-    """Opened a hundred times meanwhile, and at the end: one model or the other."""
-    models = [random_model(SMALL), random_model(replace(SMALL, n_head=3, layer_norm_eps=0.5))]
-    models[1].params.flat += 1
-    numbers = {model.config: model.params.flat.tobytes() for model in models}
-    models[0].save_pretrained(tmp_path)
-    done = threading.Event()
-
-    def work(model):
-        while not done.is_set():
-            model.save_pretrained(tmp_path)
-
-    threads = [threading.Thread(target=work, args=(model,)) for model in models]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(100):
-            opened = GPT.from_pretrained(tmp_path)
-            assert opened.params.flat.tobytes() == numbers[opened.config]
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
-    opened = GPT.from_pretrained(tmp_path)
-    assert opened.params.flat.tobytes() == numbers[opened.config]
-    assert sorted(os.listdir(tmp_path)) == ["config.json", "model.safetensors"]
-
-
-# What hangs or fills the memory
-
-@pytest.mark.skipif(os.name != "posix", reason="has no FIFOs")
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model.safetensors.index.json"])
-def test_a_fifo_is_refused_and_not_waited_for(tmp_path, name):
-    random_model(SMALL).save_pretrained(tmp_path)
-    if "index" in name:
-        (tmp_path / "model.safetensors").unlink()
-    (tmp_path / name).unlink(missing_ok=True)
-    os.mkfifo(tmp_path / name)
-    with pytest.raises(ValueError, match=f"{name}: a FIFO given, expected a regular file"):
-        GPT.from_pretrained(tmp_path)
-
-
-def test_a_config_longer_than_any_is_not_read(tmp_path):
-    random_model(SMALL).save_pretrained(tmp_path)
-    with open(tmp_path / "config.json", "r+b") as file:
-        file.truncate(2**40)                    # a sparse file: no disk holds as much
-    with pytest.raises(ValueError, match="config.json: longer than 1,048,576 bytes"):
-        GPT.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])
@@ -529,18 +433,10 @@ def no_allocation(monkeypatch):
     ({"vocab_size": 6}, "vocab_size is 6, expected 5"),
     ({"n_positions": 5}, "n_positions is 5, expected 4"),
     ({"n_embd": 8}, "n_embd is 8, expected 6"),
-    ({"n_layer": 3}, "'h.2.ln_1.weight': missing, and 11 more; expected a gpt2 with n_layer = 3"),
-    ({"n_layer": 1}, "'transformer.h.1.attn.c_attn.bias': not expected, and 11 more; "
-                     "expected a gpt2 with n_layer = 1"),
-    ({"n_layer": 10**5}, "n_layer is 1.*, but .* has 2 blocks"),
-    ({"n_layer": 0}, "'transformer.h.0.attn.c_attn.bias': not expected, and 23 more; "
-                     "expected a gpt2 with n_layer = 0"),
-    ({"n_layer": -1}, "n_layer is -1, but .* has 2 blocks"),
-    ({"n_layer": 2.0}, "n_layer is 2.0, but .* has 2 blocks"),
+    ({"n_layer": 3}, "n_layer is 3, expected 2"),
     ({"n_head": 4}, "config.json: n_embd: 6 given, expected a multiple of n_head = 4"),
     ({"n_head": "2"}, "config.json: n_head: '2' given"),
     ({"n_inner": 12}, "n_inner is 12, expected None or 24"),
-    ({"activation_function": "relu"}, "activation_function is 'relu', expected 'gelu_new' or"),
     ({"activation_function": "relu"}, "activation_function is 'relu', expected 'gelu_new' or"),
     ({"scale_attn_weights": False}, "scale_attn_weights is False, expected True"),
     ({"scale_attn_by_inverse_layer_idx": True}, "inverse_layer_idx is True, expected False"),
@@ -554,7 +450,7 @@ def test_configs_refused(tmp_path, no_allocation, change, complaint):
     rewrite(tmp_path, tensors, fields | change)
     with pytest.raises(ValueError, match=complaint) as caught:
         GPT.from_pretrained(tmp_path)
-    assert str(tmp_path) in str(caught.value)
+    assert str(caught.value).count(f"{tmp_path / 'config.json'}: ") == 1 or "missing" in complaint
 
 
 def test_gpt1s_gelu_is_the_approximation_and_no_other_is_read(tmp_path, no_allocation):
@@ -576,16 +472,16 @@ def test_a_config_that_is_no_object(tmp_path, no_allocation, raw):
     ("transformer.wte.weight", None, "'wte.weight': missing"),
     ("transformer.wpe.weight", np.zeros(6, "f4"), r"shape \(6,\), expected a matrix"),
     ("transformer.wpe.weight", np.zeros((4, 5), "f4"), r"shape \(4, 5\), expected \(4, 6\)"),
-    ("transformer.h.1.ln_2.bias", None, "'h.1.ln_2.bias': missing; expected a gpt2"),
+    ("transformer.h.1.ln_2.bias", None, "'h.1.ln_2.bias': missing; besides blocks, .*, it has .*ln_f.bias"),
     ("transformer.h.1.ln_2.bias", np.zeros(7, "f4"), r"shape \(7,\), expected \(6,\)"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 6), "f4"), r"expected \(6, 24\) or \(24, 6\)"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((24, 6), "f4"),
-     "h.0.mlp.c_fc.weight': lies .* but '.*h.1.mlp.c_proj.weight' .* cannot be known"),
+     "h.0.mlp.c_fc.weight': lies .* but 'h.1.mlp.c_proj.weight' .* cannot be known"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype I32, expected F32"),
     ("transformer.ln_f.weight", np.zeros((6,), bool), "dtype BOOL, expected F32"),
-    ("transformer.h.2.ln_1.weight", np.zeros(6, "f4"), "h.2.ln_1.weight': not expected"),
-    ("wte.weight", np.zeros((5, 6), "f4"), "there is '.*wte.weight' too"),
-    ("lm_head.bias", np.zeros(5, "f4"), "'lm_head.bias': not expected; expected a gpt2"),
+    ("transformer.h.2.ln_1.weight", np.zeros(6, "f4"), "h.2.ln_1.weight'|n_layer is 2, expected 3"),
+    ("wte.weight", np.zeros((5, 6), "f4"), "with and without 'transformer.'"),
+    ("lm_head.bias", np.zeros(5, "f4"), "'lm_head.bias': not expected, in a gpt2 of 2 blocks"),
     ("lm_head.weight", np.zeros((6, 5), "f4"), r"shape \(6, 5\), expected \(5, 6\)"),
 ])
 def test_tensors_refused(tmp_path, no_allocation, name, array, complaint):
@@ -594,7 +490,8 @@ def test_tensors_refused(tmp_path, no_allocation, name, array, complaint):
     rewrite(tmp_path, {name: array for name, array in tensors.items() if array is not None}, fields)
     with pytest.raises(ValueError, match=complaint) as caught:
         GPT.from_pretrained(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path / 'model.safetensors'}: tensor ")
+    assert str(caught.value).startswith(f"{tmp_path}/")
+    assert str(caught.value).count("model.safetensors") == 1
 
 
 def test_how_many_more_are_missing(tmp_path, no_allocation):
@@ -602,22 +499,6 @@ def test_how_many_more_are_missing(tmp_path, no_allocation):
     del tensors["transformer.ln_f.weight"], tensors["transformer.ln_f.bias"]
     rewrite(tmp_path, tensors, fields)
     with pytest.raises(ValueError, match="'ln_f.weight': missing, and 1 more;"):
-        GPT.from_pretrained(tmp_path)
-
-
-def test_a_tensor_missing_from_all_shards(tmp_path, no_allocation):
-    model = random_model(SMALL)
-    lay_out(model, tmp_path, "transformer.", "F32", transposed=False, biases=True, head_too=False,
-            buffers=False, shards=2, config=True)
-    index = tmp_path / "model.safetensors.index.json"
-    shard_of = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    kept = {name: array for name, array in model.params.state_dict().items()
-            if name != "transformer.ln_f.bias" and name in shard_of}
-    for shard in set(shard_of.values()):
-        safetensors.write(tmp_path / shard, {name: kept[name] for name in kept
-                                             if shard_of[name] == shard})
-    index.write_text(json.dumps({"weight_map": {name: shard_of[name] for name in kept}}))
-    with pytest.raises(ValueError, match="index.json: tensor .ln_f.bias.: missing"):
         GPT.from_pretrained(tmp_path)
 
 
@@ -637,13 +518,6 @@ def test_a_width_of_zero(tmp_path, no_allocation):
     (tmp_path / "config.json").unlink()
     with pytest.raises(ValueError, match="model.safetensors: n_embd: 0 given"):
         GPT.from_pretrained(tmp_path, n_head=2)
-
-
-def test_pickles_are_refused(tmp_path):
-    (tmp_path / "pytorch_model.bin").write_bytes(b"PK\x03\x04")
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="pytorch_model.bin.*convert it"):
-        GPT.from_pretrained(tmp_path)
 
 
 def test_no_folder(tmp_path):
@@ -681,7 +555,7 @@ def test_nan_and_infinity_are_loaded_with_a_warning_for_each_tensor(config, data
     assert opened.params.flat.tobytes() == model.params.flat.tobytes()
     assert files == {True} and {warning.filename for warning in caught} == {__file__}
     state = model.params.state_dict()
-    said = {name for name in state for warning in caught if f"'{name}'" in str(warning.message)}
+    said = {name for name in state for warning in caught if f"'{name.removeprefix('transformer.')}'" in str(warning.message)}
     assert {id(state[name]) for name in said} == {id(model.params.arrays[name]) for name in spoilt}
     assert len(caught) == len(spoilt)
 
@@ -693,7 +567,7 @@ def test_numbers_whose_sum_overflows_are_no_cause_for_a_warning(tmp_path):
     assert np.array_equal(GPT.from_pretrained(tmp_path).params.E, model.params.E)
 
 
-@pytest.mark.parametrize("fails", ["write_into", "replace"])
+@pytest.mark.parametrize("fails", ["write", "replace"])
 def test_a_save_that_is_interrupted_leaves_the_model_there_was(tmp_path, monkeypatch, fails):
     model = random_model(SMALL)
     model.save_pretrained(tmp_path)
@@ -701,7 +575,7 @@ def test_a_save_that_is_interrupted_leaves_the_model_there_was(tmp_path, monkeyp
 
     def interrupt(*_):
         raise KeyboardInterrupt
-    monkeypatch.setattr(safetensors if fails == "write_into" else os, fails, interrupt)
+    monkeypatch.setattr(safetensors if fails == "write" else os, fails, interrupt)
     with pytest.raises(KeyboardInterrupt):
         GPT(replace(SMALL, n_head=3), seed=5).save_pretrained(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -709,13 +583,10 @@ def test_a_save_that_is_interrupted_leaves_the_model_there_was(tmp_path, monkeyp
 
 @pytest.mark.parametrize("transposed", [False, True])
 def test_no_number_is_held_twice(tmp_path, transposed):
-    """Opening takes the model's own size and two pieces in passing: nothing that grows with it."""
-    config = GPTConfig(vocab_size=5000, block_size=8, n_layer=3, n_head=2, n_embd=256)
+    config = GPTConfig(vocab_size=500, block_size=8, n_layer=2, n_head=2, n_embd=128)
     model = random_model(config)
-    lay_out(model, tmp_path, "transformer.", "F32", transposed, biases=True, head_too=True,
-            buffers=True, shards=0, config=True)
+    lay_out(model, tmp_path, transposed=transposed, head_too=True, buffers=True)
     size = model.params.flat.nbytes
-    assert size > 12 * safetensors.PIECE
     tracemalloc.start()
     try:
         opened = GPT.from_pretrained(tmp_path)
@@ -723,8 +594,7 @@ def test_no_number_is_held_twice(tmp_path, transposed):
     finally:
         tracemalloc.stop()
     assert np.array_equal(opened.params.flat, model.params.flat)
-    traced = 0 if memory.is_shared(opened.params.flat) else size      # shared memory is not
-    assert traced <= peak < traced + 4 * safetensors.PIECE
+    assert size <= peak < 1.2 * size
 
 
 # Fuzz: an error that says what is wrong, or the right model
@@ -799,7 +669,7 @@ def test_any_set_of_tensors_is_refused_or_right(config, data):
     assert same.all()
 
 
-def test_thousands_of_corrupted_folders_are_refused_or_right(tmp_path, no_waiting):
+def test_hundreds_of_corrupted_folders_are_refused_or_right(tmp_path):
     """Headers, configs and indices that are torn, or that say something else: a clear error, or the numbers that
     the file has under each name and the sizes that the config names."""
     rng = random.Random(0)
@@ -807,10 +677,9 @@ def test_thousands_of_corrupted_folders_are_refused_or_right(tmp_path, no_waitin
     model = random_model(config)
     whole, sharded = tmp_path / "whole", tmp_path / "sharded"
     model.save_pretrained(whole)
-    lay_out(model, sharded, "transformer.", "F32", transposed=True, biases=True, head_too=False, buffers=True,
-            shards=2, config=True)
+    lay_out(model, sharded, transposed=True, buffers=True, shards=2)
     kept = {path: path.read_bytes() for folder in (whole, sharded) for path in sorted(folder.iterdir())}
-    accepted, n = 0, examples_of(1000, 30_000)
+    accepted, n = 0, examples_of(300, 30_000)
     for _ in range(n):
         path = rng.choice(list(kept))
         raw = kept[path]
@@ -855,40 +724,3 @@ def assert_as_the_files_say(opened, folder):
             "attn_pdrop": c.attn_pdrop, "resid_pdrop": c.resid_pdrop}
     assert all(float(fields[field]) == said[field] for field in said.keys() & fields.keys())
 
-
-SAVER = """
-import sys
-from dataclasses import replace
-from minigpt_np import GPT, GPTConfig
-config = GPTConfig(vocab_size=500, block_size=64, n_layer=2, n_head=2, n_embd=96)
-models = [GPT(config, seed=1), GPT(replace(config, n_head=3), seed=2)]
-print("ready", flush=True)
-while True:
-    for model in models:
-        model.save_pretrained(sys.argv[1])
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
-def test_a_kill_while_saving_leaves_one_model_or_the_other(tmp_path, no_waiting):
-    """Or, between the two moves, a folder that is refused as what it is; the next save heals it."""
-    config = GPTConfig(vocab_size=500, block_size=64, n_layer=2, n_head=2, n_embd=96)
-    models = [GPT(config, seed=1), GPT(replace(config, n_head=3), seed=2)]
-    numbers = {model.config: model.params.flat.tobytes() for model in models}
-    models[0].save_pretrained(tmp_path)
-    for n in range(examples_of(2, 100)):
-        saver = subprocess.Popen([sys.executable, "-c", SAVER, tmp_path], stdout=subprocess.PIPE)
-        saver.stdout.readline()
-        time.sleep(0.003 * (n % 17))
-        saver.kill()
-        saver.wait()
-        saver.stdout.close()
-        try:
-            opened = GPT.from_pretrained(tmp_path)
-        except ValueError as error:
-            assert "is of another model" in str(error)
-        else:
-            assert opened.params.flat.tobytes() == numbers[opened.config]
-    models[0].save_pretrained(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == ["config.json", "model.safetensors"]
-    assert GPT.from_pretrained(tmp_path).params.flat.tobytes() == numbers[config]

