@@ -1,22 +1,18 @@
-"""A run on disk: everything that its next step depends on, in one .npz file that is always whole."""
+"""A run on disk: everything that its next step depends on, in one .npz file, written atomically."""
 import json
-import zipfile
 from dataclasses import asdict, dataclass
-from math import prod
 
 import numpy as np
 
-from ..checks import check_positive, check_size, check_int, raise_value_error, show
+from ..checks import check_int, check_positive, check_size, show
 from ..config import GPTConfig
 from ..files.atomic import atomic_write
+from ..files.pretrained import is_finite
 from ..files.regular import open_regular
 from .optim import WarmupCosine
 
 FORMAT = "minigpt_np run 1"
 FIELDS = "config", "steps", "clip", "micro_batches", "schedule", "optimizer", "dropout", "generators", "notes"
-LATER_SETTINGS = {"decay_embeddings": False}        # what files from before there was such a setting mean
-MAX_STATE = 64 << 20        # bytes of JSON
-LAST_PLACE = {"pos": 624, "buffer_pos": 4}          # in the buffers of MT19937 and Philox, where NumPy does not look
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,9 @@ class Run:
         self._expect("arrays", sorted(self.arrays), sorted(targets))
         for name, array in targets.items():
             self._expect(name, *(f"{a.dtype.name} {a.shape}" for a in (self.arrays[name], array)))
-        settings = self._check(lambda: checked_settings(trainer.optimizer, state["optimizer"]["settings"]))
+        saved = state["optimizer"]["settings"]
+        settings = self._check(lambda: {name: check(name, saved[name])
+                                        for name, check in trainer.optimizer.SETTINGS.items()})
         plain = self._check(lambda: checked_plain(state))
 
         for name, array in targets.items():
@@ -82,7 +80,7 @@ class Run:
 
 
 def save(path, trainer, generators=(), notes=None):
-    """Write the run to `path`, beside and then moved into place: at any moment it is old or new, whole.
+    """Write the run to `path`, beside and then moved into place: at any moment it is the old file or the new one.
 
     trainer      with a schedule that is None or a WarmupCosine
     generators   dict of name -> Generator that the run draws from besides the trainer's own
@@ -109,76 +107,33 @@ def save(path, trainer, generators=(), notes=None):
         text = json.dumps(state).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"notes: what JSON cannot hold given ({error})") from error
-    if len(text) > MAX_STATE:
-        raise ValueError(f"notes: {len(text):,} bytes of JSON given, expected at most {MAX_STATE:,}")
     with atomic_write(path) as file:
         np.savez(file, state=np.frombuffer(text, np.uint8), **_arrays(trainer))
 
 
 def load(path):
-    """The Run in the file. Raises OSError if it cannot be read, ValueError if it is not a whole run.
-
-    Nothing in the file is trusted: no array takes more memory than the file has bytes.
+    """The Run in the file. Raises OSError if it cannot be opened, ValueError if it is not a complete run, or
+    one whose numbers cannot be: not finite, or second moments (AdamW's v) below 0.
     """
-    try:
-        with open_regular(path) as raw:
-            arrays = read_arrays(raw)
-        text = arrays.pop("state")
-        if text.nbytes > MAX_STATE:
-            raise ValueError(f"{text.nbytes:,} bytes of state, expected at most {MAX_STATE:,}")
-        state = json.loads(text.tobytes())
-        file_format = state["format"]
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError,
-            NotImplementedError, RuntimeError, OverflowError) as error:
-        if getattr(error, "filename", None) is not None:        # it cannot be opened
-            raise
-        raise ValueError(str(error) if str(path) in str(error) else f"{path}: not a saved run ({error})") from error
+    with open_regular(path) as file:
+        try:
+            with np.load(file) as archive:
+                arrays = dict(archive)
+            state = json.loads(arrays.pop("state").tobytes())
+            file_format = state["format"]
+        except Exception as error:          # whatever NumPy, zipfile and json raise for a damaged file
+            raise ValueError(f"{path}: not a saved run ({error})") from error
     if file_format != FORMAT:
         raise ValueError(f"{path}: format {show(file_format)} given, expected {FORMAT!r}")
     run = Run(str(path), arrays, state)
     run._check(lambda: (run.config, [state[field] for field in FIELDS], state["generators"].items(),
                         state["optimizer"]["kind"], state["optimizer"]["settings"].items()))
+    for name, array in arrays.items():
+        if array.dtype.kind != "f" or not is_finite(array):
+            raise ValueError(f"{path}: {name}: {show(array)} that are not all finite numbers")
+        if name == "v" and array.size and array.min() < 0:
+            raise ValueError(f"{path}: v: {array.min()} given, expected second moments of at least 0")
     return run
-
-
-def read_arrays(raw):
-    """Name -> array, of an open .npz as np.savez writes it: uncompressed, so that no array is larger than the file.
-
-    Raises ValueError for any other.
-    """
-    with zipfile.ZipFile(raw) as archive:
-        entries = archive.infolist()
-        size = raw.seek(0, 2)
-        if sum(entry.file_size for entry in entries) > size:
-            raise ValueError("its arrays are together larger than the file")
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("it is compressed")
-        return {entry.filename.removesuffix(".npy"): read_array(archive, entry) for entry in entries}
-
-
-def read_array(archive, entry):
-    """One array of numbers, in memory of its own."""
-    with archive.open(entry) as file:
-        version = np.lib.format.read_magic(file)
-        if version != (1, 0):
-            raise ValueError(f"{entry.filename}: .npy format {version}, expected (1, 0)")
-        shape, in_columns, dtype = np.lib.format.read_array_header_1_0(file)
-        if dtype.kind not in "fu" or in_columns:
-            raise ValueError(f"{entry.filename}: {dtype} {shape}, expected plain numbers")
-        if prod(shape) * dtype.itemsize != entry.file_size - file.tell():
-            raise ValueError(f"{entry.filename}: {entry.file_size} bytes, expected those of {dtype} {shape}")
-        array = np.empty(shape, dtype)
-        if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:         # it checks the CRC
-            raise EOFError(f"{entry.filename}: ends early")
-    return array
-
-
-def checked_settings(optimizer, saved):
-    """Attribute -> value for each of the optimizer's settings, or ValueError."""
-    saved = LATER_SETTINGS | saved
-    if missing := sorted(optimizer.SETTINGS.keys() - saved.keys()):
-        raise ValueError(f"optimizer: {', '.join(missing)} missing")
-    return {name: check(name, saved[name]) for name, check in optimizer.SETTINGS.items()}
 
 
 def checked_plain(state):
@@ -203,15 +158,11 @@ def get_state(generator):
 
 def set_state(bit_generator, saved):
     """Put what get_state returned into a bit generator of the same kind, or raise ValueError, TypeError or KeyError."""
-    def arrays(value, name):
+    def arrays(value):
         if isinstance(value, dict):
-            return {name: arrays(inner, name) for name, inner in value.items()}
-        if isinstance(value, list):             # NumPy 1 makes of a negative number another one
-            return np.array([check_int(name, number) for number in value], np.uint64)
-        if (isinstance(value, int) or name in LAST_PLACE) and check_int(name, value) > LAST_PLACE.get(name, value):
-            raise_value_error(name, value, f"at most {LAST_PLACE[name]}")
-        return value
-    bit_generator.state = arrays(saved, None)
+            return {name: arrays(inner) for name, inner in value.items()}
+        return np.array(value, np.uint64) if isinstance(value, list) else value
+    bit_generator.state = arrays(saved)
 
 
 def _arrays(trainer):

@@ -1,9 +1,6 @@
-"""Checkpoints: all kinds of runs come back bit for bit, nothing in a file is trusted, and what fails changes nothing."""
-import io
+"""Checkpoints: all kinds of runs come back bit for bit, damage is found, and what fails changes nothing."""
 import json
 import os
-import tracemalloc
-import zipfile
 
 import numpy as np
 import pytest
@@ -61,25 +58,6 @@ def test_a_run_of_any_generators_and_kinds_of_number_comes_back(tmp_path_factory
     assert_bits(other.model.params.flat, trainer.model.params.flat)
 
 
-def test_the_format_of_older_files_opens(tmp_path):
-    """Written out as the first version wrote it: without the config's and the optimizer's later fields."""
-    path, trainer = tmp_path / "run.npz", make_trainer(seed=4)
-    trainer.step(IDS, IDS)
-    state = {
-        "format": "minigpt_np run 1",
-        "config": {"vocab_size": 7, "block_size": 4, "n_layer": 1, "n_head": 2, "n_embd": 4, "tie_embeddings": True,
-                   "norm": "pre", "embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.2, "layer_norm_eps": 1e-05},
-        "steps": 1, "clip": 1.0, "micro_batches": 1, "schedule": {"lr": 0.1, "warmup": 2, "total": 9, "minimum": 0.01},
-        "optimizer": {"kind": "AdamW", "settings": {"steps": 1, "lr": 0.1, "betas": [0.9, 0.95], "eps": 1e-08,
-                                                    "weight_decay": 0.1}},
-        "dropout": trainer.rng.bit_generator.state, "generators": {}, "notes": None}
-    np.savez(path, state=np.frombuffer(json.dumps(state).encode(), np.uint8), params=trainer.model.params.flat,
-             **trainer.optimizer.arrays())
-    other = make_trainer(seed=5, schedule=None)
-    checkpoint.load(path).restore(other)
-    assert snapshot(other, {}) == snapshot(trainer, {})
-
-
 @pytest.mark.parametrize("notes", [{1j}, object(), {"a": b"bytes"}])
 def test_notes_that_json_cannot_hold_are_named_and_the_old_file_stays(tmp_path, notes):
     path = tmp_path / "run.npz"
@@ -88,21 +66,6 @@ def test_notes_that_json_cannot_hold_are_named_and_the_old_file_stays(tmp_path, 
     with pytest.raises(ValueError, match="^notes: "):
         checkpoint.save(path, make_trainer(), notes=notes)
     assert path.read_bytes() == old and os.listdir(tmp_path) == ["run.npz"]
-
-
-def test_no_more_state_is_saved_than_can_be_opened(tmp_path, monkeypatch):
-    path, trainer = tmp_path / "run.npz", make_trainer()
-    checkpoint.save(path, trainer, notes="x" * 99)
-    with np.load(path) as arrays:
-        bytes_of_state = len(arrays["state"])
-    monkeypatch.setattr(checkpoint, "MAX_STATE", bytes_of_state)
-    checkpoint.save(path, trainer, notes="x" * 99)
-    assert checkpoint.load(path).notes == "x" * 99
-    with pytest.raises(ValueError, match=f"^notes: {bytes_of_state + 1:,} bytes of JSON given, expected at most"):
-        checkpoint.save(path, trainer, notes="x" * 100)
-    monkeypatch.setattr(checkpoint, "MAX_STATE", bytes_of_state - 1)
-    with pytest.raises(ValueError, match=f"{bytes_of_state:,} bytes of state, expected at most"):
-        checkpoint.load(path)
 
 
 # ---- what does not fit changes nothing -------------------------------------------------------------
@@ -152,13 +115,6 @@ def test_a_restore_that_fails_changes_nothing(tmp_path):
         assert snapshot(trainer, generators) == before, name
 
 
-def test_a_missing_setting_is_named(tmp_path):
-    run, trainer = saved_run(tmp_path / "run.npz"), make_trainer()
-    del run.state["optimizer"]["settings"]["weight_decay"]
-    with pytest.raises(ValueError, match="optimizer: weight_decay missing"):
-        run.restore(trainer, {"batches": np.random.default_rng(2)})
-
-
 @pytest.mark.parametrize("bits", GENERATORS)
 @pytest.mark.parametrize("other", [*GENERATORS, None])
 def test_generators_of_another_kind_or_none_are_refused(tmp_path, bits, other):
@@ -184,94 +140,43 @@ def test_generators_of_another_kind_or_none_are_refused(tmp_path, bits, other):
         assert trainer.steps == 1 and trainer.rng is None
 
 
-@pytest.mark.parametrize("bits, name", [(np.random.MT19937, "pos"), (np.random.Philox, "buffer_pos")])
-@pytest.mark.parametrize("place", [-1, 10**6, 2**70, "0"])
-def test_a_place_outside_a_generator_s_buffer_is_refused(bits, name, place):
-    generator = np.random.Generator(bits(0))
-    state = checkpoint.get_state(generator)
-    (state if name in state else state["state"])[name] = place
-    with pytest.raises(ValueError, match=f"^{name}: "):
-        checkpoint.set_state(generator.bit_generator, state)
+# ---- damaged files ---------------------------------------------------------------------------------
 
-
-# ---- hostile files ---------------------------------------------------------------------------------
-
-def peak(work):
-    """Bytes that work() had allocated at most, and what it raised or returned."""
-    tracemalloc.start()
-    try:
-        found = work()
-    except ValueError as error:
-        found = error
-    finally:
-        most = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-    return most, found
-
-
-def test_what_a_file_claims_is_not_allocated(tmp_path):
-    path = tmp_path / "run.npz"
-    saved_run(path)
-    bomb = io.BytesIO()
-    np.savez_compressed(bomb, state=np.zeros(50_000_000, np.uint8))
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**12,)})
-    claim = io.BytesIO()
-    with zipfile.ZipFile(claim, "w") as archive:
-        archive.writestr("state.npy", header.getvalue() + b"\0" * 100)
-    overlapping = bytearray(path.read_bytes())      # all entries are the largest one
-    start = overlapping.rindex(b"PK\x05\x06")
-    first = overlapping.index(b"PK\x01\x02")
-    entry = overlapping[first:overlapping.index(b"PK\x01\x02", first + 4)]
-    n = 200
-    many = overlapping[:first] + entry * n + overlapping[start:]
-    many[-14:-10] = n.to_bytes(2, "little") * 2
-    many[-10:-6] = (len(entry) * n).to_bytes(4, "little")
-    for raw in (bomb.getvalue(), claim.getvalue(), bytes(many)):
-        path.write_bytes(raw)
-        most, found = peak(lambda: checkpoint.load(path))
-        assert isinstance(found, ValueError) and "not a saved run" in str(found)
-        assert most < 2_000_000 + 3 * len(raw)
-
-
-@pytest.mark.parametrize("array, message", [
-    (np.array([None]), "object"), (np.array(["a"]), "<U1"), (np.zeros(2, complex), "complex128"), (np.zeros(2, int), "int64"),
-    (np.zeros(2, "f4,f4"), r"\('f0', '<f4'\)"), (np.zeros((2, 3), order="F"), r"float64 \(2, 3\)"),
-])
-def test_arrays_that_are_not_plain_numbers_in_rows_are_refused(tmp_path, array, message):
-    path = tmp_path / "run.npz"
-    np.savez(path, state=array)
-    with pytest.raises(ValueError, match=f"run.npz: .*state.npy: .*{message}.*expected plain numbers"):
+@pytest.mark.parametrize("name, value, message", [
+    ("v", -0.5, "v: -0.5 given, expected second moments of at least 0"), ("v", np.nan, "v: .*finite"),
+    ("m", np.inf, "m: .*finite"), ("params", -np.inf, "params: .*finite")])
+def test_numbers_that_no_run_can_have_are_refused(tmp_path, name, value, message):
+    path, trainer = tmp_path / "run.npz", make_trainer()
+    trainer.step(IDS, IDS)
+    checkpoint.save(path, trainer)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    arrays[name][7] = value
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=f"run.npz: {message}"):
         checkpoint.load(path)
 
 
-def test_what_savez_does_not_write_is_refused(tmp_path):
+@pytest.mark.parametrize("array", [
+    np.array([None]), np.array(["a"]), np.zeros(2, complex), np.zeros(2, int), np.zeros(2, "f4,f4")])
+def test_arrays_that_are_not_numbers_of_a_run_are_refused(tmp_path, array):
     path = tmp_path / "run.npz"
-    noise = np.random.default_rng(0).integers(0, 256, 9999, np.uint8)
-    np.savez_compressed(path, state=noise)          # and no smaller for it
-    with pytest.raises(ValueError, match="run.npz: .*compressed"):
+    checkpoint.save(path, make_trainer())
+    with np.load(path) as archive:
+        arrays = dict(archive) | {"m": array}
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match="run.npz: "):
+        checkpoint.load(path).restore(make_trainer())
+
+
+@pytest.mark.parametrize("raw", [b"", b"PK\x03\x04", b"\x93NUMPY", b"text"])
+def test_other_files_are_refused(tmp_path, raw):
+    path = tmp_path / "run.npz"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match="run.npz: not a saved run"):
         checkpoint.load(path)
-    for header, message in [(np.lib.format.write_array_header_2_0, r"format \(2, 0\), expected \(1, 0\)"),
-                            (np.lib.format.write_array_header_1_0, "negative dimensions")]:
-        file = io.BytesIO()
-        header(file, {"descr": "|u1", "fortran_order": False, "shape": (-3, -3)})
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("state.npy", file.getvalue() + bytes(9))
-        with pytest.raises(ValueError, match=f"run.npz: .*{message}"):
-            checkpoint.load(path)
-
-
-def test_an_array_that_ends_early_is_refused(tmp_path):
-    """Its bytes were cut off, and the archive says how many there are, their CRC, and that there should be more."""
-    path = tmp_path / "run.npz"
-    file = io.BytesIO()
-    np.save(file, np.zeros(1000))
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("state.npy", file.getvalue()[:-16])
-    raw, short, whole = path.read_bytes(), *(n.to_bytes(4, "little") for n in (len(file.getvalue()) - 16, len(file.getvalue())))
-    assert raw.count(short * 2) == 2
-    path.write_bytes(raw.replace(short * 2, short + whole) + bytes(99))
-    with pytest.raises(ValueError, match="run.npz: .*state.npy: ends early"):
+    np.savez(path, state=np.frombuffer(json.dumps({"format": "another"}).encode(), np.uint8))
+    with pytest.raises(ValueError, match="run.npz: format 'another' given, expected 'minigpt_np run 1'"):
         checkpoint.load(path)
 
 
