@@ -282,7 +282,7 @@ def how_one_matrix_does_both(lesson):
         *paragraph("Without a block, or from GPT-2's start, where P is as large as E, one sentence "
                    "can be memorised through P: E[ids] + P then spells the next token already. And "
                    "one memorised sentence proves nothing about text: demos/findings has the "
-                   "ladder on text.")]
+                   "ladder on text. (An E written by hand that does both: python demos/clock.py)")]
 
 
 def ladder(model, lesson, matrix="head"):
