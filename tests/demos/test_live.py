@@ -4,6 +4,7 @@ What runs JavaScript is skipped without node, but not where MINIGPT_NP_NEED_NODE
 """
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -217,3 +218,12 @@ def test_the_copied_python_prints_the_pages_digits(text, tied, at, silent, moved
 def test_data_js_is_what_the_script_writes():
     written = (LIVE / "data.js").read_text(encoding="utf-8")
     assert written == live.data(), "run: python demos/live.py --data"
+
+
+def test_one_file_holds_every_script_and_refers_to_no_other_file(tmp_path, capsys):
+    live.main([str(tmp_path / "new" / "page.html")])
+    page = (tmp_path / "new" / "page.html").read_text(encoding="utf-8")
+    assert f"{len(page.encode()):,} bytes" in capsys.readouterr().out
+    assert not re.search(r'<script src|<link rel="stylesheet"|https?://(?!www\.w3\.org)', page)
+    for path in LIVE.iterdir():
+        assert path.name == "index.html" or path.read_text(encoding="utf-8") in page
