@@ -3,7 +3,6 @@
 The optimizer is then one loop over one array, saving writes one array, and the gradient has the
 same shape and the same names. Tying is aliasing: `head` *is* `E`, so whatever adds to dhead adds to dE.
 """
-import mmap
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -118,10 +117,14 @@ class NamedArrays:
         return Linear(self.arrays[f"{name}.W"], self.arrays[f"{name}.b"])
 
 
+MARGIN = 1 << 14            # numbers of unused memory before and after flat
+
+
 class Parameters(NamedArrays):
     """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
 
-    zeros    (n, dtype) -> the array that becomes flat; memory of its own unless given
+    zeros    (n, dtype) -> the array that becomes flat; unless given, memory of its own, with a margin,
+             so that a trainer can share it with workers: the system shares whole pages, of up to 64 kB
     flat     every number once: the first `n_decayed` are those that weight decay applies to, then E, P, the rest
     slices   name -> the slice of flat that the array is a view of, in the order of flat
 
@@ -130,7 +133,8 @@ class Parameters(NamedArrays):
 
     def __init__(self, config, dtype=np.float32, zeros=None):
         sizes = {name: prod(shape) for name, shape in shapes(config).items()}
-        self.flat = (zeros or whole_pages)(sum(sizes.values()), dtype)
+        size = sum(sizes.values())
+        self.flat = zeros(size, dtype) if zeros else np.zeros(size + 2 * MARGIN, dtype)[MARGIN:-MARGIN]
         self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
         self.slices, start = {}, 0
         for name in sorted(sizes, key=decays, reverse=True):    # a stable sort
@@ -186,17 +190,6 @@ def from_flat(config, flat):
     params = Parameters(config, flat.dtype)
     params.flat[...] = flat
     return params
-
-
-def whole_pages(n, dtype):
-    """(n,) zeros that begin a page of memory and share no page with anything else.
-
-    So a trainer can share them with its workers in place: the system shares whole pages.
-    """
-    n_bytes, page = n * np.dtype(dtype).itemsize, mmap.PAGESIZE
-    memory = np.zeros(n_bytes + 2 * page, np.uint8)
-    start = -memory.__array_interface__["data"][0] % page
-    return memory[start:start + n_bytes].view(dtype)
 
 
 def initialize(params, rng):

@@ -88,7 +88,7 @@ def save(path, trainer, generators=(), notes=None):
     Raises ValueError for what cannot be saved, RuntimeError after half an update.
     """
     trainer.refuse_half_updated()
-    trainer.check_settings()
+    trainer.check()
     if trainer.schedule is not None and not isinstance(trainer.schedule, WarmupCosine):
         raise ValueError(f"trainer.schedule: {trainer.schedule!r} given, expected a WarmupCosine or None")
     optimizer = trainer.optimizer
@@ -96,7 +96,7 @@ def save(path, trainer, generators=(), notes=None):
         "format": FORMAT,
         "config": asdict(trainer.model.config),
         "steps": check_int("trainer.steps", trainer.steps),
-        "clip": trainer.clip, "micro_batches": trainer.micro_batches,
+        **trainer.settings(),
         "schedule": asdict(trainer.schedule) if trainer.schedule else None,
         "optimizer": {"kind": type(optimizer).__name__, "settings": optimizer.settings()},
         "dropout": get_state(trainer.rng) if trainer.rng is not None else None,

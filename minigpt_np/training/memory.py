@@ -1,29 +1,22 @@
-"""Memory: shared with workers while a team of them lives, and kept when freed.
+"""Shared memory for workers, and the allocator's settings.
 
-Weights, gradients and moments are ordinary memory. `Sharing` turns their pages into shared ones where
-they are, so every view of them stays a view, and turns them back when the team is gone. What only the
-team needs is shared `zeros`.
+Weights, gradients and moments are ordinary memory. While a team of workers lives, their pages are shared
+ones (`share`), replaced where they are, so that every view of them stays a view; then they are private
+again (`unshare`). What only the team needs is shared from the start (`zeros`).
 """
 import ctypes
 import functools
 import mmap
 import os
 import sys
-import weakref
 from threading import RLock
 
 import numpy as np
 
 # Elsewhere there is no fork, or the system's own libraries do not survive it (macOS).
 FORKS = sys.platform == "linux"
-CHUNK = 16 << 20            # bytes that are replaced at a time, and the extra memory that takes
 MREMAP_MAYMOVE, MREMAP_FIXED = 1, 2                         # Linux, mman.h
-MADV_DONTNEED = 4                                           # shared memory keeps its contents
 FAILED = ctypes.c_void_p(-1).value
-
-
-class Shared(mmap.mmap):
-    """Memory that stays shared for as long as it lives."""
 
 
 def zeros(n, dtype):
@@ -33,52 +26,42 @@ def zeros(n, dtype):
     """
     if not FORKS:
         return np.zeros(n, dtype)
-    return np.ndarray(n, dtype, Shared(-1, max(1, n * np.dtype(dtype).itemsize)))
-
-
-def is_shared(array):
-    """Whether `array` is one of `zeros`, shared from the start."""
-    return isinstance(array.base, Shared)
+    return np.ndarray(n, dtype, mmap.mmap(-1, max(1, n * np.dtype(dtype).itemsize)))
 
 
 def can_share(array):
-    """Whether `array` fills whole pages that one NumPy array owns (parameters.whole_pages makes such)."""
+    """Whether one NumPy array owns all of the array's pages (parameters.MARGIN sees to that)."""
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
     start, size = pages(array)
-    return (FORKS and array.flags.c_contiguous and owner.flags.owndata and start % mmap.PAGESIZE == 0
+    return (FORKS and array.flags.c_contiguous and owner.flags.owndata and address(owner) <= start
             and start + size <= address(owner) + owner.nbytes)
 
 
-class Sharing:
-    """While it lives (until `close` or the garbage collector), `array`'s memory is shared with forked processes.
+def share(array):
+    """Share the array's memory with processes that are forked from now on, until `unshare`.
 
-    Several may share one array. Its pages are replaced, a chunk at a time, when the first begins and
-    when the last ends: what another thread writes to it then can be lost, what it reads is right.
+    It may be shared several times; then it stays so until it has been unshared as often. Its pages are
+    replaced when the first begins and the last ends: what another thread writes to it just then can be lost.
     """
-
-    def __init__(self, array):
-        start = address(array)
-        with _lock:
-            if start not in _users:
-                replace_pages(array, mmap.MAP_SHARED)
-            _users[start] = _users.get(start, 0) + 1
-        self.close = weakref.finalize(self, _end, array)
-        self.close.atexit = False
-
-
-_users = {}                 # address -> how many Sharings
-_lock = RLock()             # a Sharing can end, collected as garbage, while another begins
-
-
-def _end(array):
-    start = address(array)
     with _lock:
-        _users[start] -= 1
-        if _users[start] == 0:
-            del _users[start]
+        if address(array) not in _users:
+            replace_pages(array, mmap.MAP_SHARED)
+        _users[address(array)] = _users.get(address(array), 0) + 1
+
+
+def unshare(array):
+    """End one `share` of the array."""
+    with _lock:
+        _users[address(array)] -= 1
+        if _users[address(array)] == 0:
+            del _users[address(array)]
             replace_pages(array, mmap.MAP_PRIVATE)
+
+
+_users = {}                 # address -> how many times it is shared
+_lock = RLock()             # a team can end, collected as garbage, while another begins
 
 
 def _new_lock():
@@ -94,27 +77,24 @@ if FORKS:
 def replace_pages(array, kind):
     """Put pages of the kind (MAP_SHARED or MAP_PRIVATE) in place of `array`'s, with the same contents.
 
-    They are filled elsewhere and then moved: at every moment the array reads the same. This process
-    then lets go of shared ones until it reads or writes them: part of Adam's moments only a worker does.
+    They are filled elsewhere and then moved: at every moment the array reads the same.
     """
     start, size = pages(array)
-    for offset in range(0, size, CHUNK):
-        place, n = start + offset, min(CHUNK, size - offset)
-        new = libc().mmap(None, n, mmap.PROT_READ | mmap.PROT_WRITE, kind | mmap.MAP_ANONYMOUS, -1, 0)
-        if new == FAILED:
-            raise OSError(ctypes.get_errno(), f"cannot share {array.nbytes:,} bytes of memory with workers")
-        ctypes.memmove(new, place, n)
-        if libc().mremap(new, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, place) != place:
-            error = ctypes.get_errno()
-            libc().munmap(new, n)
-            raise OSError(error, f"cannot share {array.nbytes:,} bytes of memory with workers")
-        if kind == mmap.MAP_SHARED:
-            libc().madvise(place, n, MADV_DONTNEED)
+    new = libc().mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, kind | mmap.MAP_ANONYMOUS, -1, 0)
+    if new != FAILED:
+        ctypes.memmove(new, start, size)
+        if libc().mremap(new, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, start) == start:
+            return
+    error = ctypes.get_errno()
+    if new != FAILED:
+        libc().munmap(new, size)
+    raise OSError(error, f"cannot share {array.nbytes:,} bytes of memory with workers")
 
 
 def pages(array):
-    """Where the array's pages begin, and how many bytes they are."""
-    return address(array), -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    """Where the first of the array's pages of memory begins, and how many bytes they all are."""
+    start = address(array) // mmap.PAGESIZE * mmap.PAGESIZE
+    return start, -(-(address(array) + array.nbytes - start) // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def address(array):
@@ -131,7 +111,6 @@ def libc():
     library.mmap.argtypes = [ctypes.c_void_p, size, *[ctypes.c_int] * 3, ctypes.c_long]
     library.mremap.argtypes = [ctypes.c_void_p, size, size, ctypes.c_int, ctypes.c_void_p]
     library.munmap.argtypes = [ctypes.c_void_p, size]
-    library.madvise.argtypes = [ctypes.c_void_p, size, ctypes.c_int]
     return library
 
 

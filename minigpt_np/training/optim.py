@@ -10,7 +10,7 @@ import numpy as np
 
 from ..checks import (
     check_flag, check_int, check_not_negative, check_number, check_positive, check_rate, raise_value_error)
-from ..parameters import check_shapes, whole_pages
+from ..parameters import Parameters, check_shapes
 
 CHUNK = 1 << 15             # numbers that are updated together: few enough to stay in the cache from pass to pass
 
@@ -33,7 +33,7 @@ class Optimizer:
     def __init__(self, params, **settings):
         self.params = check_shapes("params", params)
         vars(self).update(settings, steps=0)
-        self.settings()
+        vars(self).update(self.settings())
 
     def __repr__(self):
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.SETTINGS)
@@ -44,33 +44,43 @@ class Optimizer:
 
         Raises ValueError for an attribute that has been set to anything else.
         """
-        settings = {name: check(name, getattr(self, name)) for name, check in self.SETTINGS.items()}
-        vars(self).update(settings)
-        return settings
+        return {name: check(name, getattr(self, name)) for name, check in self.SETTINGS.items()}
+
+    def check(self):
+        """Raise ValueError unless all attributes are as described."""
+        check_shapes("params", self.params)
+        for name, array in self.arrays().items():
+            if array.shape != self.params.flat.shape:
+                raise_value_error(name, array, f"the shape of params.flat, {self.params.flat.shape}")
+        self.settings()
 
     def arrays(self):
         """Attribute name -> array, of params.flat's shape."""
         return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
     def zeros(self):
-        """An array of params.flat's shape and dtype, which a trainer can share with its workers."""
-        return whole_pages(self.params.flat.size, self.params.flat.dtype)
+        """An array of params.flat's shape and dtype, in memory that a trainer can share with its workers."""
+        return Parameters(self.params.config, self.params.flat.dtype).flat
 
     def step(self, grads, lr=None, scale=1.0):
         """One step along scale · grads (Parameters), at this learning rate, in place."""
+        self.check()
         check_shapes("grads", grads, self.params.config, self.params.flat.dtype)
         scale = check_number("scale", scale, lambda x: True, "a finite number")
         lr = None if lr is None else check_not_negative("lr", lr)
-        self.settings()
+        vars(self).update(self.settings())
         self.steps += 1
-        self.update(grads, lr, scale)
+        self.update(grads, self.lr if lr is None else lr, scale, slice(0, grads.flat.size))
 
-    def update(self, grads, lr=None, scale=1.0, worker=0, workers=1):
-        """Step number `steps`, for every number of the parameters, or for one worker's part of them."""
-        lr = self.lr if lr is None else lr
+    def update(self, grads, lr, scale, part):
+        """Step number `steps`, for the numbers flat[part] of the parameters."""
+        end = self.n_decayed()
+        decayed, rest = slice(part.start, min(part.stop, end)), slice(max(part.start, end), part.stop)
         with np.errstate(all="ignore"):     # the next loss tells whether this went too far
-            for chunk, decays in worker_chunks(self.params, self.n_decayed(), worker, workers):
-                self._update(chunk, grads.flat[chunk], lr, scale, decays)
+            for chunk in chunks(decayed):
+                self._update(chunk, grads.flat[chunk], lr, scale, True)
+            for chunk in chunks(rest):
+                self._update(chunk, grads.flat[chunk], lr, scale, False)
 
     def n_decayed(self):
         """How many of params.flat's first numbers have weight decay."""
@@ -118,13 +128,20 @@ class AdamW(Optimizer):
         c = sqrt(1 - beta2 ** self.steps)
         rate = c / (1 - beta1 ** self.steps)
 
+        work = g * (scale * (1 - beta1))                    # (1-β1) g
         m *= beta1
-        m += g * (scale * (1 - beta1))
+        m += work
+        work *= work
+        work *= (1 - beta2) / (1 - beta1) ** 2              # (1-β2) g²
         v *= beta2
-        v += g * g * (scale * scale * (1 - beta2))
+        v += work
+        np.sqrt(v, out=work)
+        work += self.eps * c
+        np.divide(m, work, out=work)
+        work *= lr * rate                                   # lr m̂ / (sqrt(v̂) + eps)
         if decays:
             params *= 1 - lr * self.weight_decay
-        params -= m * (lr * rate) / (np.sqrt(v) + self.eps * c)
+        params -= work
 
 
 class SGD(Optimizer):
@@ -145,19 +162,9 @@ class SGD(Optimizer):
         self.params.flat[chunk] -= lr * velocity
 
 
-def worker_chunks(params, n_decayed, worker, workers):
-    """(slice of params.flat, whether it decays), each of at most CHUNK numbers that all decay or all do not.
-
-    The first n_decayed numbers do. All slices together are the whole vector; a worker's are one part of it.
-    """
-    begin, end = (i * params.flat.size // workers for i in (worker, worker + 1))
-    decayed, rest = (begin, min(end, n_decayed)), (max(begin, n_decayed), end)
-    return [(chunk, True) for chunk in chunks(*decayed)] + [(chunk, False) for chunk in chunks(*rest)]
-
-
-def chunks(start, stop):
-    """Slices, each of at most CHUNK numbers, that together are start..stop."""
-    return [slice(low, min(low + CHUNK, stop)) for low in range(start, stop, CHUNK)]
+def chunks(part):
+    """Slices, each of at most CHUNK numbers, that together are `part`, a slice with a start and a stop."""
+    return [slice(low, min(low + CHUNK, part.stop)) for low in range(part.start, part.stop, CHUNK)]
 
 
 def squares_of(x):
@@ -168,7 +175,7 @@ def squares_of(x):
 
 def clip_factor(norm, limit):
     """What to multiply gradients of this global norm by so that it is at most `limit`; 1 if it is."""
-    return min(1.0, limit / (norm + 1e-6))
+    return min(1.0, float(limit) / (norm + 1e-6))
 
 
 @dataclass(frozen=True)

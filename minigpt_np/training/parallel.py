@@ -13,10 +13,11 @@ import os
 import select
 import signal
 import sys
+import threading
 import traceback
 import warnings
 import weakref
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from contextlib import suppress
 from multiprocessing import Pipe
 from time import perf_counter
@@ -34,14 +35,17 @@ def cores():
     return os.cpu_count() or 1
 
 
+MOST_WORKERS = 32           # unless more are asked for: each has a gradient of its own, and adding them up reads them all
+
+
 def worker_count(threads):
-    """threads, a whole number of at least 1, or ValueError; None: one per core; one under a debugger."""
+    """threads, a whole number of at least 1, or ValueError; None: one per core, 32 at most; one under a debugger."""
     if threads is not None:
         return check_size("threads", threads)
     if debugger_attached():
         say_once("A debugger is attached, so one thread does all the work (threads=N, a demo's --threads N, for more).")
         return 1
-    return cores()
+    return min(cores(), MOST_WORKERS)
 
 
 @functools.cache
@@ -57,18 +61,16 @@ def even_slices(n, parts):
 
 
 def team(members, arrays):
-    """A Processes of the members if what they write, `arrays`, is or can be shared; a Threads if not.
-
-    Arrays that are private memory are shared for as long as the Processes live.
-    """
-    private = [array for array in arrays if not memory.is_shared(array)]
-    if not memory.FORKS or not all(map(memory.can_share, private)):
+    """A Processes of the members that shares `arrays`; a Threads if one cannot be shared, or of a single member."""
+    if len(members) == 1 or not memory.FORKS or not all(map(memory.can_share, arrays)):
         return Threads(members)
-    return Processes(members, private)
+    return Processes(members, arrays)
 
 
 class Threads:
-    """Objects of one class that work at the same time, each on a thread."""
+    """Objects of one class that work at the same time, each on a thread: the first on the thread that calls."""
+
+    alive = True
 
     def __init__(self, members):
         self.members = members
@@ -76,34 +78,25 @@ class Threads:
     def __len__(self):
         return len(self.members)
 
-    alive = True
-
     def call(self, method, *arguments):
         """member.method(*arguments) of each, all at once; their results in order."""
         return self.call_each(method, [arguments] * len(self))
 
     def call_each(self, method, arguments):
         """The same with arguments of its own for each member: a list of tuples."""
-        return run([lambda m=m, a=a: getattr(m, method)(*a) for m, a in zip(self.members, arguments)])
-
-
-def run(tasks):
-    """Call every function of the list `tasks`, all at once, the first in this thread; their results in order."""
-    others = [pool().submit(task) for task in tasks[1:]]
-    try:
-        first = tasks[0]()
-    finally:
-        results = [other.exception() or other.result() for other in others]
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return [first, *results]
+        first, *others = [getattr(member, method) for member in self.members]
+        running = [pool().submit(other, *given) for other, given in zip(others, arguments[1:])]
+        try:
+            result = first(*arguments[0])
+        finally:
+            futures.wait(running)
+        return [result, *(other.result() for other in running)]
 
 
 @functools.cache
 def pool():
     """The threads that wait for tasks; made when first asked for, kept for the life of the process."""
-    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="minigpt_np")
+    return futures.ThreadPoolExecutor(max_workers=64, thread_name_prefix="minigpt_np")
 
 
 class Processes(Threads):
@@ -114,12 +107,17 @@ class Processes(Threads):
     some have answered and some have not is of no further use.
     """
 
-    def __init__(self, members, private=()):
-        """private: arrays whose memory is shared for as long as the processes live."""
+    def __init__(self, members, arrays=()):
+        """arrays: those whose memory is shared for as long as the processes live."""
         super().__init__(members)
-        self.connections, self.pids, self.owner = [], [], os.getpid()
-        sharings = [memory.Sharing(array) for array in private if len(members) > 1]
-        self.close = weakref.finalize(self, close, self.owner, self.connections, self.pids, sharings)
+        self.connections, self.pids, self.owner, self.busy = [], [], os.getpid(), False
+        shared = []
+        self.close = weakref.finalize(self, close, self.owner, self.connections, self.pids, shared)
+        for array in arrays:
+            memory.share(array)
+            shared.append(array)
+        if arrays:
+            _sharing.add(self)
         for member in members[1:]:
             connection, pid = fork(member, self.connections)
             self.connections.append(connection)
@@ -131,6 +129,9 @@ class Processes(Threads):
         return self.close.alive and self.owner == os.getpid()
 
     def call_each(self, method, arguments):
+        if not self.alive:
+            raise RuntimeError("the workers have ended: between two of their calls this process was forked, or one failed")
+        self.busy = True
         try:
             for connection, given in zip(self.connections, arguments[1:]):
                 connection.send((method, given))
@@ -143,6 +144,28 @@ class Processes(Threads):
         except BaseException:
             self.close()
             raise
+        finally:
+            self.busy = False
+
+
+_sharing = weakref.WeakSet()            # teams that share arrays
+_this_thread = threading.local()        # .forks_a_worker while it does
+
+
+def end_teams():
+    """Before this process is forked by anyone but `fork`: the new process has memory of its own.
+
+    A team in the middle of a call, by another thread, is left alone. So is then the trainer's step in the new process:
+    it finds the step of a thread that is not there, and refuses.
+    """
+    if not getattr(_this_thread, "forks_a_worker", False):
+        for team in list(_sharing):
+            if not team.busy:
+                team.close()
+
+
+if memory.FORKS:
+    os.register_at_fork(before=end_teams)
 
 
 def receive(connection):
@@ -157,6 +180,7 @@ def receive(connection):
 def fork(member, others):
     """A process that does what `member` is asked to do -> the connection to it, its pid."""
     here, there = Pipe()
+    _this_thread.forks_a_worker = True
     # Ctrl-C is for the process that asks: the new one ignores SIGINT and SIGTERM from its first moment.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -172,6 +196,7 @@ def fork(member, others):
             finally:
                 os._exit(0)
     finally:
+        _this_thread.forks_a_worker = False
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     there.close()
     return here, pid
@@ -206,7 +231,7 @@ def wait(connection):
 SPIN_SECONDS = 0.002
 
 
-def close(parent, connections, pids, sharings):
+def close(parent, connections, pids, shared):
     """End the processes of a team and what they share; only the process that has forked them does so."""
     if os.getpid() != parent:
         return
@@ -216,5 +241,5 @@ def close(parent, connections, pids, sharings):
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-    for sharing in sharings:
-        sharing.close()
+    for array in shared:
+        memory.unshare(array)

@@ -1,5 +1,4 @@
 """What a debugger shows: where a step lands, and how much of the screen a name takes."""
-import mmap
 import os
 import re
 import subprocess
@@ -13,7 +12,6 @@ from hypothesis import given, strategies as st
 
 from minigpt_np import GPT, AdamW, GPTConfig, Parameters, Trainer
 from minigpt_np.reprs import COLUMNS, ShapeRepr
-from minigpt_np.parameters import whole_pages
 from minigpt_np.training.optim import SGD
 from strategies import cases, configs
 
@@ -172,14 +170,3 @@ def test_a_part_of_flat_names_the_arrays_it_is_of(config, data):
     stop = data.draw(st.integers(start + 1, params.flat.size))
     params.flat[start:stop] = 1
     assert params.names_in(slice(start, stop)) == [name for name in params.slices if params.arrays[name].any()]
-
-
-@given(n=st.integers(1, 3000), dtype=st.sampled_from([np.float32, np.float64, complex]))
-def test_parameters_have_pages_of_their_own(n, dtype):
-    flat = whole_pages(n, dtype)
-    assert flat.shape == (n,) and flat.dtype == dtype and not flat.any()
-    start, end = flat.__array_interface__["data"][0], flat.__array_interface__["data"][0] + flat.nbytes
-    memory = flat.base if flat.base.base is None else flat.base.base
-    begin = memory.__array_interface__["data"][0]
-    assert start % mmap.PAGESIZE == 0 and begin <= start
-    assert -(-end // mmap.PAGESIZE) * mmap.PAGESIZE <= begin + memory.nbytes        # its last page, too

@@ -7,7 +7,8 @@ from hypothesis import given, strategies as st
 
 from minigpt_np import GPTConfig, Parameters
 from minigpt_np.training import optim
-from minigpt_np.training.optim import SGD, AdamW, WarmupCosine, clip_factor, worker_chunks
+from minigpt_np.training.optim import SGD, AdamW, WarmupCosine, chunks, clip_factor
+from strategies import assert_bits
 
 TINY = GPTConfig(vocab_size=3, block_size=2, n_layer=1, n_head=1, n_embd=2)
 UNTIED = GPTConfig(vocab_size=3, block_size=2, n_layer=1, n_head=1, n_embd=2, tie_embeddings=False)
@@ -19,8 +20,6 @@ def random_like(config, seed, scale=1.0):
     params = Parameters(config, np.float64)
     params.flat[:] = scale * np.random.default_rng(seed).normal(size=params.flat.size)
     return params
-
-
 
 
 @given(configs, seeds, st.integers(1, 4), st.sampled_from([1, 7, 50, 1 << 15]),
@@ -94,22 +93,23 @@ def test_sgd_is_its_equations(config, seed, steps, momentum):
     np.testing.assert_allclose(params.flat, p, rtol=1e-13, atol=1e-13)
 
 
-@given(configs, seeds, st.sampled_from([1, 7, 1 << 15]), st.integers(1, 4), st.sampled_from([SGD, AdamW]))
-def test_workers_together_take_the_step_of_one(config, seed, piece, workers, kind):
+@given(configs, seeds, st.sampled_from([1, 7, 1 << 15]), st.lists(st.floats(0, 1), max_size=3), st.sampled_from([SGD, AdamW]))
+def test_parts_together_are_the_step_of_the_whole(config, seed, piece, cuts, kind):
     grads, one, many = (random_like(config, seed + i) for i in (0, 1, 1))
+    size = grads.flat.size
+    bounds = [0, *sorted(int(cut * size) for cut in cuts), size]
     old, optim.CHUNK = optim.CHUNK, piece
     try:
-        found = sorted((p.start, p.stop) for w in range(workers) for p, _ in worker_chunks(grads, grads.n_decayed, w, workers))
-        assert [i for start, stop in found for i in range(start, stop)] == list(range(grads.flat.size))
-        assert all(stop <= grads.n_decayed or start >= grads.n_decayed for start, stop in found)
-        assert max(stop - start for start, stop in found) <= piece
-
         kind(one).step(grads)
         optimizer = kind(many)
         optimizer.steps += 1
-        for w in range(workers):
-            optimizer.update(grads, worker=w, workers=workers)
-        assert (one.flat == many.flat).all() and (one.flat != random_like(config, seed + 1).flat).any()
+        for start, stop in zip(bounds, bounds[1:]):
+            found = chunks(slice(start, stop))
+            assert [i for chunk in found for i in range(chunk.start, chunk.stop)] == list(range(start, stop))
+            assert all(chunk.stop - chunk.start <= piece for chunk in found)
+            optimizer.update(grads, optimizer.lr, 1.0, slice(start, stop))
+        assert_bits(one.flat, many.flat)
+        assert (one.flat != random_like(config, seed + 1).flat).any()
     finally:
         optim.CHUNK = old
 

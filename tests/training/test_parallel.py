@@ -86,6 +86,26 @@ def test_what_a_member_raises_is_raised(kind, who):
     with pytest.raises(ZeroDivisionError, match="mine"):
         team.call("fail", who, ZeroDivisionError("mine"))
     assert team.alive == (kind is parallel.Threads)
+    if not team.alive:
+        with pytest.raises(RuntimeError, match="the workers have ended"):
+            team.call("write")
+
+
+def test_of_threads_all_have_finished_when_one_s_error_is_raised():
+    class Waits:
+        def __init__(self, name):
+            self.name, self.done = name, False
+
+        def work(self):
+            if self.name == 0:
+                raise ZeroDivisionError
+            time.sleep(0.02)
+            self.done = True
+
+    members = [Waits(i) for i in range(3)]
+    with pytest.raises(ZeroDivisionError):
+        parallel.Threads(members).call("work")
+    assert [member.done for member in members] == [False, True, True]
 
 
 @forks
@@ -258,12 +278,12 @@ def test_a_fork_of_the_parent_does_not_end_the_team():
 
 
 def test_what_is_not_shared_is_for_threads():
-    board, private = memory.zeros(3, np.float32), np.zeros(9, np.float32)[1:]        # begins no page
+    board, shareable = memory.zeros(3, np.float32), Parameters(config()).flat
     assert board.tolist() == [0, 0, 0] and board.dtype == np.float32
-    assert memory.is_shared(board) == memory.FORKS and not memory.is_shared(private)
-    assert not memory.is_shared(board.copy())
-    assert type(parallel.team([Member(0, board)], [board])) is (parallel.Processes if memory.FORKS else parallel.Threads)
-    assert type(parallel.team([Member(0, board)], [board, private])) is parallel.Threads
+    members = [Member(i, board) for i in range(2)]
+    assert type(parallel.team(members, [shareable])) is (parallel.Processes if memory.FORKS else parallel.Threads)
+    assert type(parallel.team(members, [shareable, np.zeros(9)])) is parallel.Threads       # not a page of its own
+    assert type(parallel.team(members[:1], [])) is parallel.Threads                         # alone: plain calls
 
 
 # ---- a trainer's -------------------------------------------------------------------------------------
@@ -325,13 +345,14 @@ def test_another_model_or_optimizer_gets_workers_of_its_own():
     moved = np.linalg.norm(trainer.model.params.flat - before)
     assert moved == pytest.approx(0.1 * min(1, np.linalg.norm(trainer.grads.flat)), rel=1e-4)
 
-    team = trainer.team()
-    other = Parameters(config(), np.float64)
-    other.flat[:] = trainer.model.params.flat
-    trainer.model.params = trainer.optimizer.params = other
+    team, trainer.model = trainer.team(), GPT(config(), 1, np.float64)
+    trainer.optimizer = SGD(trainer.model.params, 0.1)
     assert trainer.team() is not team
+    before = trainer.model.params.flat.copy()
     trainer.step(IDS, IDS)
-    assert (other.flat != before).any()
+    assert (trainer.model.params.flat != before).any()
+    team, trainer.threads = trainer.team(), 3
+    assert len(trainer.team()) == 3
 
 
 @forks
@@ -381,8 +402,14 @@ def says_it_again():
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not say which cores may be used")
 def test_without_a_debugger_there_is_a_thread_for_each_core_that_may_be_used(capsys):
-    assert parallel.worker_count(None) == parallel.cores() == len(os.sched_getaffinity(0)) and parallel.worker_count(3) == 3
+    assert parallel.cores() == len(os.sched_getaffinity(0)) and parallel.worker_count(3) == 3
+    assert parallel.worker_count(None) == min(32, parallel.cores())
     assert capsys.readouterr().err == ""
+
+
+def test_there_are_more_than_32_workers_only_when_asked_for(monkeypatch):
+    monkeypatch.setattr(parallel, "cores", lambda: 64)
+    assert parallel.worker_count(None) == 32 and parallel.worker_count(64) == 64
 
 
 def test_under_a_debugger_there_is_one_unless_more_are_asked_for_and_it_says_so_once(capsys, says_it_again):

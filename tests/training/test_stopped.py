@@ -62,7 +62,8 @@ def test_a_learning_rate_beyond_all_bounds_ends_in_one_clear_error_without_warni
 
 
 def test_one_thread_takes_the_step_by_plain_calls(monkeypatch):
-    monkeypatch.setattr(parallel, "team", lambda *_: pytest.fail("a team is made"))
+    monkeypatch.setattr(parallel, "pool", lambda: pytest.fail("a thread is asked for"))
+    monkeypatch.setattr(parallel, "fork", lambda *_: pytest.fail("a process is forked"))
     trainer = make_trainer(threads=1, rng=np.random.default_rng(1))
     trainer.step(IDS, IDS)
     assert len(set(trainer.seeds(100))) == 100                  # of dropout: no two parts drop the same
@@ -272,6 +273,54 @@ def test_a_trainer_s_own_settings_are_looked_at_before_every_step(threads, name,
     with pytest.raises(ValueError, match=f"^{name}: .* given, expected"):
         trainer.step(IDS, IDS)
     assert state(trainer) == before
+
+
+LARGER = GPTConfig(vocab_size=8, block_size=4, n_layer=1, n_head=2, n_embd=4)
+OTHERS = {                  # what is set -> the argument that is named, how it is set
+    "params of the model": ("optimizer", lambda trainer: setattr(trainer.model, "params", Parameters(CONFIG))),
+    "params of the optimizer": ("optimizer", lambda trainer: setattr(trainer.optimizer, "params", Parameters(CONFIG))),
+    "a model": ("optimizer", lambda trainer: setattr(trainer, "model", GPT(CONFIG))),
+    "no model": ("model", lambda trainer: setattr(trainer, "model", None)),
+    "an optimizer": ("optimizer", lambda trainer: setattr(trainer, "optimizer", SGD(Parameters(CONFIG)))),
+    "no optimizer": ("optimizer", lambda trainer: setattr(trainer, "optimizer", None)),
+    "a config": ("model.params", lambda trainer: setattr(trainer.model, "config", LARGER)),
+    "short moments": ("m", lambda trainer: setattr(trainer.optimizer, "m", np.zeros(3))),
+    "a schedule": ("schedule", lambda trainer: setattr(trainer, "schedule", 0.1)),
+    "a seed": ("rng", lambda trainer: setattr(trainer, "rng", 0)),
+    "threads": ("threads", lambda trainer: setattr(trainer, "threads", 0)),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("name, change", OTHERS.values(), ids=OTHERS)
+def test_what_is_refused_when_a_trainer_is_made_is_refused_when_it_steps_and_when_it_is_saved(threads, name, change, tmp_path):
+    trainer = make_trainer(threads=threads)
+    trainer.step(IDS, IDS)
+    params = trainer.model.params
+    before = params.flat.copy()
+    change(trainer)
+    for use in (lambda: trainer.step(IDS, IDS), lambda: checkpoint.save(tmp_path / "run.npz", trainer)):
+        with pytest.raises(ValueError, match=f"^{name}: .* given, expected"):
+            use()
+    assert_bits(params.flat, before)
+    assert trainer.steps == 1 and not trainer.half_updated and not list(tmp_path.iterdir())
+
+
+def test_a_gradient_of_another_model_is_refused():
+    trainer = make_trainer(threads=1)
+    trainer.grads = Parameters(LARGER)
+    with pytest.raises(ValueError, match="^grads: .* given, expected"):
+        trainer.step(IDS, IDS)
+
+
+def test_an_optimizer_s_params_and_moments_are_looked_at_before_every_step():
+    for change in ({"params": None}, {"m": np.zeros(3, np.float32)}, {"lr": -1}):
+        params = Parameters(CONFIG)
+        optimizer = AdamW(params)
+        vars(optimizer).update(change)
+        with pytest.raises(ValueError, match=f"^{[*change][0]}: .* given, expected"):
+            optimizer.step(Parameters(CONFIG))
+        assert not params.flat.any()
 
 
 @pytest.mark.parametrize("lr", [np.nan, -0.1, np.inf, None, "x"])

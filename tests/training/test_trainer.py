@@ -68,18 +68,6 @@ def test_shares_cover_everything_once_and_evenly(n, threads):
     assert not sizes or max(sizes) - min(sizes) <= 1
 
 
-def test_run_returns_in_order_and_raises_what_a_task_raised():
-    assert parallel.run([lambda: 1]) == [1]
-    assert parallel.run([lambda: 1, lambda: 2, lambda: None]) == [1, 2, None]
-    done = []
-    for position in range(3):
-        tasks = [lambda: time.sleep(0.01) or done.append(1)] * 3
-        tasks[position] = lambda: 1 / 0
-        with pytest.raises(ZeroDivisionError):
-            parallel.run(tasks)
-    assert len(done) == 6               # the others were waited for, each time
-
-
 def test_blas_threads_are_put_back():
     get, _ = blas.openblas()
     if get is None:
