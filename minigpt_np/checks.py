@@ -1,7 +1,7 @@
-"""The door: what is given is checked once, by name, before anything is computed.
+"""Argument validation, done once, before any computation.
 
-Each check returns what it was given as plain data (an int, a float, an array in the machine's byte
-order), or raises a ValueError of one line: the argument's name, what was given, what was expected.
+Each check returns its value as plain data (an int, a float, an array in the machine's byte order),
+or raises a ValueError of one line: the argument's name, what was given, what was expected.
 """
 import reprlib
 import sys
@@ -123,13 +123,13 @@ def check_seed(name, value):
 
 
 def check_dtype(name, value):
-    """A floating-point dtype, real or complex, in the machine's byte order."""
+    """A floating-point dtype, real or complex, of at least 32 bits, in the machine's byte order."""
     try:
         dtype = np.dtype(value)
     except (TypeError, ValueError):
         dtype = np.dtype(object)
-    if dtype.kind not in "fc":
-        raise_value_error(name, value, "a floating-point or complex type")
+    if dtype.kind not in "fc" or dtype.itemsize < 4:
+        raise_value_error(name, value, "a floating-point or complex type of at least 32 bits (exp(12) is too large for float16)")
     return dtype.newbyteorder("=")
 
 

@@ -1,12 +1,11 @@
-"""Generation: one token after another, keys and values of the earlier ones kept.
+"""Text generation with a key/value cache.
 
 Attention looks back and never ahead, so what a block computed for a position is the same whatever
-follows it. New positions then go through the blocks alone, their queries meeting the keys and
-values kept from before. The blocks are the layers' own, handed another `attend`.
+follows it. New positions go through the blocks alone: their queries meet the keys and values of the
+earlier ones, which are kept.
 """
 from dataclasses import replace
 from functools import partial
-from math import sqrt
 
 import numpy as np
 
@@ -15,16 +14,16 @@ from .checks import (
     check_array, check_flag, check_ids, check_number, check_positive, check_seed, check_size, check_int)
 
 
-def generate(model, ids, max_new_tokens, *options):
+def generate(model, ids, max_new_tokens, *args, **options):
     """ids (B, T) -> (B, T + max_new_tokens) int64: the prompts, each with its continuation.
 
     Options and errors are those of `stream`.
     """
-    new = [tokens[:, None] for tokens in stream(model, ids, max_new_tokens, *options)]
+    new = [tokens[:, None] for tokens in stream(model, ids, max_new_tokens, *args, **options)]
     return np.concatenate([np.asarray(ids, np.int64), *new], axis=1)
 
 
-def stream(model, ids, max_new_tokens, temperature, do_sample, top_k, top_p, seed):
+def stream(model, ids, max_new_tokens, temperature=1.0, do_sample=False, top_k=None, top_p=None, seed=None):
     """An iterator over max_new_tokens arrays (B,) int64: each prompt's next token, as it comes.
 
     ids          (B, T) integers, B prompts of equal length; only the last block_size are used
@@ -64,37 +63,26 @@ def decode(model, ids, n, choose):
     for _ in range(n):
         if kv_cache.length == config.block_size:        # the window slides, and every position with it
             kv_cache.length = 0
-        logits = forward_cached(model, ids[:, kv_cache.length:], kv_cache)
+        logits = next_logits(model, ids[:, kv_cache.length:], kv_cache)
         new = choose(check_finite(logits))
         yield new
         ids = np.concatenate([ids, new[:, None]], axis=1)[:, -config.block_size:]
 
 
-def forward_cached(model, ids, kv_cache):
-    """ids (B, n), at the positions after those that kv_cache holds -> logits (B, V) after the last."""
+def next_logits(model, ids, kv_cache):
+    """ids (B, n), at the positions after those in kv_cache, which they then are in, too -> logits (B, V), real."""
     for start in range(0, ids.shape[1], CHUNK):
         chunk = ids[:, start:start + CHUNK]
-        h = forward_chunk(model, chunk, kv_cache)
-    return last_logits(h.reshape(*chunk.shape, -1)[:, -1], model)
+        logits, _, _ = model.forward(chunk, kv_cache=kv_cache)
+        kv_cache.length += chunk.shape[1]
+    return logits[:, -1].real
 
 
 CHUNK = 256                 # positions of a prompt that go through the blocks together
 
 
-def forward_chunk(model, ids, kv_cache):
-    """ids (B, n) at positions kv_cache.length.. -> the residual stream (B·n, D) after the last block."""
-    params, config = model.params, model.config
-    forward_block, _ = layers.block.ORDERS[config.norm]
-    x, _ = layers.lookup.forward(ids, params.E, params.P[kv_cache.length:])
-    h = x.reshape(-1, config.n_embd)
-    for i, block_params in enumerate(params.blocks):
-        h, _ = forward_block(h, block_params, ids.shape, config, None, attend=kv_cache.attend(i))
-    kv_cache.length += ids.shape[1]
-    return h
-
-
 class KVCache:
-    """Keys and values of the positions that went through the blocks, `length` of them.
+    """Keys and values of `length` positions, to which later ones attend.
 
     keys, values   (L, B, H, size, K)
     """
@@ -103,35 +91,17 @@ class KVCache:
         shape = config.n_layer, B, config.n_head, size, config.head_size
         self.keys, self.values, self.length = np.zeros(shape, dtype), np.zeros(shape, dtype), 0
 
-    def attend(self, i):
-        """What block i calls in place of attention.forward."""
-        return partial(attend, keys=self.keys[i], values=self.values[i], t=self.length)
+    def of_block(self, i):
+        """Block i's `extend`: a function of k and v."""
+        return partial(self.extend, i)
 
-
-def attend(x, params, shape, config, rng, keys, values, t):
-    """attention.forward for x (N, D) at positions t.. that looks back at earlier ones -> y (N, D), None (no cache).
-
-    keys, values (B, H, >= t + n, K) of t positions, and afterwards of t + n, n being shape's T.
-    y[t:] = softmax(q[t:] kᵀ / sqrt(K)) v, with k and v of all t + n positions.
-    """
-    B, n = shape
-    H, K = config.n_head, config.head_size
-    qkv, _ = layers.linear.forward(x, params.qkv)
-    q, k, v = layers.causal.split_heads(qkv, B, n, 3, H)
-    keys[:, :, t:t + n] = k
-    values[:, :, t:t + n] = v
-    weights = layers.causal.attention_weights(q * (1 / sqrt(K)), keys[:, :, :t + n])
-    mixed = weights @ values[:, :, :t + n]                          # (B, H, n, K)
-    y, _ = layers.linear.forward(mixed.transpose(0, 2, 1, 3).reshape(B * n, H * K), params.out)
-    return y, None
-
-
-def last_logits(h, model):
-    """h (B, D), the residual stream at the last position -> logits (B, V), real."""
-    if model.params.norm is not None:
-        h, _ = layers.layernorm.forward(h, model.params.norm, model.config.layer_norm_eps)
-    logits, _ = layers.logits.forward(h, model.params.head)
-    return logits.real
+    def extend(self, i, k, v):
+        """k, v (B, H, n, K) of block i at the n positions after `length` -> those of all length + n positions."""
+        stop = self.length + k.shape[2]
+        keys, values = self.keys[i, :, :, :stop], self.values[i, :, :, :stop]
+        keys[:, :, self.length:] = k
+        values[:, :, self.length:] = v
+        return keys, values
 
 
 def probabilities(logits, temperature, top_k, top_p):

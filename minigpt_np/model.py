@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import generation, layers
-from .checks import check_dtype, check_ids, check_seed, check_targets
+from .checks import check_ids, check_seed, check_targets
 from .config import GPTConfig
 from .reprs import ShapeRepr
 from .files import pretrained
@@ -35,7 +35,6 @@ class GPT:
     def __init__(self, config, seed=0, dtype=np.float32, params=None):
         if not isinstance(config, GPTConfig):
             raise ValueError(f"config: {config!r} given, expected a GPTConfig")
-        dtype = check_dtype("dtype", dtype)
         if params is None:
             params = Parameters(config, dtype)
             initialize(params, check_seed("seed", seed))
@@ -45,37 +44,42 @@ class GPT:
     def __repr__(self):
         return f"GPT[{self.params.summary()}]{repr(self.config).removeprefix('GPTConfig')}"
 
-    def forward(self, ids, targets=None, rng=None):
+    def forward(self, ids, targets=None, rng=None, kv_cache=None):
         """ids (B, T) integers, targets (B, T) integers or None -> logits (B, T, V), loss, cache.
 
         loss is the mean cross-entropy over the targets that are not -1; None without targets.
         rng, a Generator, turns dropout on. Nothing is kept in the model.
-        Raises ValueError for ids or targets that are not what check_ids and check_targets expect.
+        kv_cache   for generation, a generation.KVCache: ids then stand at the positions after those in it,
+                   and logits (B, 1, V) are those after the last one. backward is for passes without it
+        Raises ValueError for ids or targets that are not what check_ids and check_targets expect, and
+        for params that have become those of another config.
         """
         ids = check_ids(ids, self.config)
         targets = check_targets(targets, ids.shape, self.config.vocab_size)
-        params, config, shape = self.params, self.config, ids.shape
-        forward_block, _ = layers.block.ORDERS[config.norm]
+        params, config, shape = check_shapes("params", self.params, self.config), self.config, ids.shape
+        forward_block = layers.block.FORWARD[config.norm]
         norm_cache = loss_cache = loss = None
+        start = 0 if kv_cache is None else kv_cache.length
 
         # E is looked up:  x = one_hot(ids) E + P
-        x, lookup_cache = layers.lookup.forward(ids, params.E, params.P)
+        x, lookup_cache = layers.lookup.forward(ids, params.E, params.P[start:])
         x, dropout_mask = layers.dropout.forward(x, config.embd_pdrop, rng)
         x = x.reshape(-1, config.n_embd)
         block_caches = []
-        for block_params in params.blocks:
-            x, block_cache = forward_block(x, block_params, shape, config, rng, layers.attention.forward)
+        for i, block_params in enumerate(params.blocks):
+            extend = None if kv_cache is None else kv_cache.of_block(i)
+            x, block_cache = forward_block(x, block_params, shape, config, rng, extend)
             block_caches.append(block_cache)
-        h = x
+        h = x if kv_cache is None else x.reshape(*shape, -1)[:, -1]
         if params.norm is not None:
-            h, norm_cache = layers.layernorm.forward(x, params.norm, config.layer_norm_eps)
+            h, norm_cache = layers.layernorm.forward(h, params.norm, config.layer_norm_eps)
         # E is the head:  logits = h Eᵀ  (tied: params.head is params.E)
         logits, logits_cache = layers.logits.forward(h, params.head)
         if targets is not None:
             loss, loss_cache = layers.cross_entropy.forward(logits, targets.ravel())
 
         cache = Cache(shape, lookup_cache, dropout_mask, block_caches, norm_cache, logits_cache, loss_cache)
-        return logits.reshape(*shape, -1), loss, cache
+        return logits.reshape(len(ids), -1, config.vocab_size), loss, cache
 
     def backward(self, cache, grads=None, dloss=1.0):
         """The gradient of dloss · loss with respect to every parameter, accumulated into `grads`.
@@ -90,7 +94,7 @@ class GPT:
         if grads is None:
             grads = Parameters(self.config, self.params.flat.dtype)
         check_shapes("grads", grads, self.config, self.params.flat.dtype, tied_alike=False)
-        _, backward_block = layers.block.ORDERS[self.config.norm]
+        backward_block = layers.block.BACKWARD[self.config.norm]
 
         dlogits = layers.cross_entropy.backward(dloss, cache.loss)
         # ① E is the head:  dE += dlogitsᵀ h, every row of it  (tied: grads.head is grads.E)
@@ -141,14 +145,5 @@ class GPT:
         """
         pretrained.save(self.params, folder)
 
-    def generate(self, ids, max_new_tokens, temperature=1.0, do_sample=False,
-                 top_k=None, top_p=None, seed=None):
-        """ids (B, T) -> (B, T + max_new_tokens): each prompt continued. See generation.stream."""
-        return generation.generate(self, ids, max_new_tokens, temperature, do_sample,
-                                   top_k, top_p, seed)
-
-    def stream(self, ids, max_new_tokens, temperature=1.0, do_sample=False,
-               top_k=None, top_p=None, seed=None):
-        """The same as an iterator over the new tokens, (B,) at a time. See generation.stream."""
-        return generation.stream(self, ids, max_new_tokens, temperature, do_sample,
-                                 top_k, top_p, seed)
+    generate = generation.generate
+    stream = generation.stream

@@ -8,37 +8,69 @@ from math import prod
 
 import numpy as np
 
-from .checks import raise_value_error
+from .checks import check_dtype, raise_value_error
 from .reprs import ShapeRepr, Verbatim, layout
-from .files.names import state_dict
+
+
+class Sealed(ShapeRepr):
+    """A base for what holds views: an attribute keeps the object it was first given, whose numbers may change.
+
+    `params.E = W` would leave head, flat and the optimizer with the old E: it raises ValueError. `params.E += dW`
+    changes the numbers of E and assigns E itself, which is allowed.
+    """
+
+    def __setattr__(self, name, value):
+        if vars(self).get(name, value) is not value:
+            refuse_rebinding(name)
+        vars(self)[name] = value
+
+    def __delattr__(self, name):
+        refuse_rebinding(name)
+
+
+class Arrays(dict):
+    """Name -> view, which keeps the views it was made of, as Sealed does."""
+
+    def __setitem__(self, name, value):
+        if self.get(name) is not value:
+            refuse_rebinding(name)
+
+    def refuse(self, *_, **__):
+        raise ValueError('arrays: a change given, expected none: params.arrays["E"][...] = W changes the numbers of E')
+
+    __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = refuse
+
+
+def refuse_rebinding(name):
+    raise ValueError(f"{name}: another object given, expected a change of the numbers in it: params.E[...] = W")
 
 
 @dataclass(repr=False)
-class Linear(ShapeRepr):
+class Linear(Sealed):
     W: np.ndarray           # (D_in, D_out): y = x W + b
     b: np.ndarray           # (D_out,)
 
 
 @dataclass(repr=False)
-class LayerNorm(ShapeRepr):
+class LayerNorm(Sealed):
     gain: np.ndarray        # (D,)
     bias: np.ndarray        # (D,)
 
 
 @dataclass(repr=False)
-class Attention(ShapeRepr):
+class Attention(Sealed):
     qkv: Linear             # D -> 3D: queries, keys and values of all heads
     out: Linear             # D -> D
 
 
 @dataclass(repr=False)
-class MLP(ShapeRepr):
+class MLP(Sealed):
     up: Linear              # D -> 4D
     down: Linear            # 4D -> D
 
 
 @dataclass(repr=False)
-class Block(ShapeRepr):
+class Block(Sealed):
     norm1: LayerNorm
     attention: Attention
     norm2: LayerNorm
@@ -84,23 +116,44 @@ def decays(name):
     return name.endswith(".W") or name == "head"
 
 
-class NamedArrays:
-    """`arrays`, a dict of name -> array, by attribute: E, P, blocks, norm, head.
+MARGIN = 1 << 14            # numbers of unused memory before and after flat
 
+
+class Parameters(Sealed):
+    """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
+
+    flat     every number once: the first `n_decayed` are those that weight decay applies to, then E, P, the rest
+    slices   name -> the slice of flat that the array is a view of, in the order of flat
+    arrays   name -> view, in the order of use
     E        (V, D) token vectors          P        (block_size, D) position vectors
     blocks   L of Block                    norm     final LayerNorm; None when config.norm is "post"
     head     (V, D) what the logits are products with; tied: the very object E
+
+    zeros    (n, dtype) -> the array that becomes flat; unless given, memory of its own, with a margin,
+             so that a trainer can share it with workers: the system shares whole pages, of up to 64 kB
+
+    Each of these keeps its object (see Sealed). Copies (copy.copy, copy.deepcopy, pickle) have a flat of
+    their own, with views into it, tied as here. Raises ValueError for a dtype that check_dtype refuses.
     """
 
-    def __init__(self, config, arrays):
+    def __init__(self, config, dtype=np.float32, zeros=None):
+        dtype = check_dtype("dtype", dtype)
+        sizes = {name: prod(shape) for name, shape in shapes(config).items()}
+        slices, start = {}, 0
+        for name in sorted(sizes, key=decays, reverse=True):    # a stable sort
+            slices[name] = slice(start, start + sizes[name])
+            start += sizes[name]
         self.config = config
-        self.arrays = arrays
-        self.E = arrays["E"]
-        self.P = arrays["P"]
-        self.blocks = [self._block(f"blocks.{i}") for i in range(config.n_layer)]
+        self.flat = zeros(start, dtype) if zeros else np.zeros(start + 2 * MARGIN, dtype)[MARGIN:-MARGIN]
+        self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
+        self.slices = slices
+        self.arrays = Arrays((name, self.flat[slices[name]].reshape(shape)) for name, shape in shapes(config).items())
+        self.E = self.arrays["E"]
+        self.P = self.arrays["P"]
+        self.blocks = tuple(self._block(f"blocks.{i}") for i in range(config.n_layer))
         self.norm = self._layernorm("norm") if config.norm == "pre" else None
         # The tie. One array under two names: what is accumulated into either is in both.
-        self.head = self.E if config.tie_embeddings else arrays["head"]
+        self.head = self.E if config.tie_embeddings else self.arrays["head"]
 
     def _block(self, name):
         return Block(
@@ -116,44 +169,13 @@ class NamedArrays:
     def _linear(self, name):
         return Linear(self.arrays[f"{name}.W"], self.arrays[f"{name}.b"])
 
-
-MARGIN = 1 << 14            # numbers of unused memory before and after flat
-
-
-class Parameters(NamedArrays):
-    """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
-
-    zeros    (n, dtype) -> the array that becomes flat; unless given, memory of its own, with a margin,
-             so that a trainer can share it with workers: the system shares whole pages, of up to 64 kB
-    flat     every number once: the first `n_decayed` are those that weight decay applies to, then E, P, the rest
-    slices   name -> the slice of flat that the array is a view of, in the order of flat
-
-    Copies (copy.copy, copy.deepcopy, pickle) have a flat of their own, with views into it, tied as here.
-    """
-
-    def __init__(self, config, dtype=np.float32, zeros=None):
-        sizes = {name: prod(shape) for name, shape in shapes(config).items()}
-        size = sum(sizes.values())
-        self.flat = zeros(size, dtype) if zeros else np.zeros(size + 2 * MARGIN, dtype)[MARGIN:-MARGIN]
-        self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
-        self.slices, start = {}, 0
-        for name in sorted(sizes, key=decays, reverse=True):    # a stable sort
-            self.slices[name] = slice(start, start + sizes[name])
-            start += sizes[name]
-        super().__init__(config, {name: self.flat[self.slices[name]].reshape(shape)
-                                  for name, shape in shapes(config).items()})
-
     def named(self):
-        """Name -> view of every array, in the order of use; each number of `flat` appears once."""
+        """Name -> view of every array, in the order of use, in a new dict; each number of `flat` appears once."""
         return dict(self.arrays)
 
     def names_in(self, part):
         """Names of the arrays that have numbers in flat[part], `part` a slice with a start and a stop."""
         return [name for name, place in self.slices.items() if place.start < part.stop and part.start < place.stop]
-
-    def state_dict(self):
-        """Hugging Face's name -> view of every array; a tied E is there as wte and as lm_head."""
-        return state_dict(self)
 
     def summary(self):
         """One line: how many numbers of which dtype, and whether head is E."""
@@ -174,7 +196,7 @@ def check_shapes(name, params, config=None, dtype=None, tied_alike=True):
 
     tied_alike   False: one may be tied and the other not
     """
-    if not isinstance(params, NamedArrays):
+    if not isinstance(params, Parameters):
         raise_value_error(name, params, "Parameters")
     if not tied_alike and params.config.tie_embeddings != config.tie_embeddings:
         config = replace(config, tie_embeddings=params.config.tie_embeddings)

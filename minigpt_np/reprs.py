@@ -1,4 +1,4 @@
-"""Fields that a debugger shows by name, dtype and shape, never as a page of numbers."""
+"""Reprs that show names, dtypes and shapes instead of values."""
 import numpy as np
 
 COLUMNS = 100               # what does not fit in them is shown a field a line
@@ -33,9 +33,9 @@ def layout(title, fields):
 
 
 def entries(fields):
-    """The (name, field) pairs, a list of ShapeRepr as name[0], name[1], ...: all, or the first and how many more."""
+    """The (name, field) pairs, a list or tuple of ShapeRepr as name[0], name[1], ...: all, or the first and how many more."""
     for name, field in fields:
-        if not (isinstance(field, list) and field and isinstance(field[0], ShapeRepr)):
+        if not (isinstance(field, (list, tuple)) and field and isinstance(field[0], ShapeRepr)):
             yield name, field
             continue
         for i, entry in enumerate(field if len(field) <= ALIKE else field[:1]):

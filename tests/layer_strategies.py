@@ -187,9 +187,9 @@ def blocks(norm):
             norm2__bias=(D,), attention__qkv__W=(D, 3 * D), attention__qkv__b=(3 * D,),
             attention__out__W=(D, D), attention__out__b=(D,), mlp__up__W=(D, 4 * D),
             mlp__up__b=(4 * D,), mlp__down__W=(4 * D, D), mlp__down__b=(D,))
-        forward, backward = block.ORDERS[norm]
+        forward, backward = block.FORWARD[norm], block.BACKWARD[norm]
         return Layer(f"block, {norm}", arrays,
-                     lambda a: forward(a["x"], Named(a), (B, T), config, generator(seed), attention.forward),
+                     lambda a: forward(a["x"], Named(a), (B, T), config, generator(seed)),
                      lambda dx, cache, g: {"x": backward(dx, cache, Named(g))}, B=B, T=T, config=config, seed=seed)
     return drawn()
 

@@ -217,7 +217,6 @@ RETURNS = {
     ("layers/softmax.py", "softmax"): ("probs", "N V | B H T S"),
     ("layers/softmax.py", "backward"): ("dz", "N V | B H T S"),
     ("layers/softmax.py", "row_sums"): ("total", "N 1 | B H T 1"),
-    ("layers/causal.py", "attention_weights"): ("weights", "B H T S"),
     ("model.py", "forward"): ("logits", "B T V"),
 }
 

@@ -59,8 +59,8 @@ HEAD = "lm_head.weight"
 def save(params, folder):
     """Write the model of `params` to `folder`, created if needed: see GPT.save_pretrained."""
     dtype = params.flat.dtype
-    if dtype not in (np.float16, np.float32, np.float64):
-        raise ValueError(f"model: numbers of {dtype} given, expected float16, float32 or float64")
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"model: numbers of {dtype} given, expected float32 or float64")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = state_dict(params)

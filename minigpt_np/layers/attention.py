@@ -15,10 +15,10 @@ class Cache(ShapeRepr):
     mask: np.ndarray        # dropout's, or None
 
 
-def forward(x, params, shape, config, rng):
-    """x (N, D) rows of a batch of shape (B, T) -> y (N, D)."""
+def forward(x, params, shape, config, rng, extend=None):
+    """x (N, D) rows of a batch of shape (B, T) -> y (N, D). extend: see causal.forward."""
     qkv, qkv_cache = linear.forward(x, params.qkv)
-    mixed, causal_cache = causal.forward(qkv, *shape, config.n_head, config.attn_pdrop, rng)
+    mixed, causal_cache = causal.forward(qkv, *shape, config.n_head, config.attn_pdrop, rng, extend)
     projected, out_cache = linear.forward(mixed, params.out)
     y, mask = dropout.forward(projected, config.resid_pdrop, rng)
     return y, Cache(qkv_cache, causal_cache, out_cache, mask)

@@ -17,13 +17,13 @@ class Cache(ShapeRepr):
     mlp: mlp.Cache
 
 
-def forward_pre(x, params, shape, config, rng, attend):
+def forward_pre(x, params, shape, config, rng, extend=None):
     """x (N, D), the residual stream of a batch of shape (B, T) -> the stream after this block.
 
-    attend   attention.forward, or generation's, which looks back at cached keys and values
+    extend   for generation: see causal.forward
     """
     normed1, norm1_cache = layernorm.forward(x, params.norm1, config.layer_norm_eps)
-    branch1, attention_cache = attend(normed1, params.attention, shape, config, rng)
+    branch1, attention_cache = attention.forward(normed1, params.attention, shape, config, rng, extend)
     x1 = x + branch1
     normed2, norm2_cache = layernorm.forward(x1, params.norm2, config.layer_norm_eps)
     branch2, mlp_cache = mlp.forward(normed2, params.mlp, config, rng)
@@ -40,9 +40,9 @@ def backward_pre(dx2, cache, grads):
     return dx
 
 
-def forward_post(x, params, shape, config, rng, attend):
+def forward_post(x, params, shape, config, rng, extend=None):
     """As forward_pre, with the norms after the sums."""
-    branch1, attention_cache = attend(x, params.attention, shape, config, rng)
+    branch1, attention_cache = attention.forward(x, params.attention, shape, config, rng, extend)
     x1, norm1_cache = layernorm.forward(x + branch1, params.norm1, config.layer_norm_eps)
     branch2, mlp_cache = mlp.forward(x1, params.mlp, config, rng)
     x2, norm2_cache = layernorm.forward(x1 + branch2, params.norm2, config.layer_norm_eps)
@@ -58,4 +58,5 @@ def backward_post(dx2, cache, grads):
     return dx
 
 
-ORDERS = {"pre": (forward_pre, backward_pre), "post": (forward_post, backward_post)}
+FORWARD = {"pre": forward_pre, "post": forward_post}
+BACKWARD = {"pre": backward_pre, "post": backward_post}

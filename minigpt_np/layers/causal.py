@@ -12,21 +12,27 @@ from .constants import causal_mask, ones
 @dataclass(repr=False)
 class Cache(ShapeRepr):
     scaled_q: np.ndarray    # (B, H, T, K) queries / sqrt(K)
-    k: np.ndarray           # (B, H, T, K)
-    v: np.ndarray           # (B, H, T, K)
-    weights: np.ndarray     # (B, H, T, T) of query t for key s: 0 for s > t; each row sums to 1
+    k: np.ndarray           # (B, H, S, K)
+    v: np.ndarray           # (B, H, S, K)
+    weights: np.ndarray     # (B, H, T, S) of query t for key s: 0 for s > t; each row sums to 1
     mask: np.ndarray        # dropout's, or None
     y: np.ndarray           # (B, H, T, K) output
 
 
-def forward(qkv, B, T, H, p_drop=0, rng=None):
+def forward(qkv, B, T, H, p_drop=0, rng=None, extend=None):
     """qkv (N, 3D), in each row a query, a key and a value, each of H heads of width K -> y_rows (N, D).
 
     scores = q kᵀ / sqrt(K), -inf where s > t;   y = softmax(scores) v   (Vaswani et al., 2017).
+    extend   for generation, a function of k and v (B, H, T, K) that puts those of the positions before
+             them in front: then there are S > T keys and values. backward is for S = T
     """
     q, k, v = split_heads(qkv, B, T, 3, H)
+    if extend is not None:
+        k, v = extend(k, v)
     scaled_q = q * (1 / sqrt(q.shape[-1]))
-    weights = attention_weights(scaled_q, k)
+    scores = scaled_q @ transposed(k)
+    scores[..., -T:] += causal_mask(T, scores.dtype)
+    weights = softmax.softmax(scores)
     kept_weights, mask = dropout.forward(weights, p_drop, rng)
     y_rows = np.zeros((len(qkv), qkv.shape[1] // 3), qkv.dtype)
     y, = split_heads(y_rows, B, T, 1, H)
@@ -55,17 +61,6 @@ def backward(dy_rows, cache):
     np.multiply(dscores @ k, 1 / sqrt(K), out=dq)
     np.matmul(transposed(dscores), scaled_q, out=dk)
     return dqkv
-
-
-def attention_weights(scaled_q, k):
-    """scaled_q (B, H, n, K), queries of the last n of the positions of k (B, H, S, K) -> weights (B, H, n, S).
-
-    Each row is a softmax over the keys up to its own position, and 0 after it.
-    """
-    n = scaled_q.shape[2]
-    scores = scaled_q @ transposed(k)
-    scores[..., -n:] += causal_mask(n, scores.dtype)
-    return softmax.softmax(scores)
 
 
 def split_heads(rows, B, T, n, H):

@@ -25,7 +25,7 @@ def forward(logits, targets):
     loss = mean over scored n of  log(sum_v exp(logits[n, v])) - logits[n, targets[n]].
     """
     exp_logits, total, shift = softmax.exponentials(logits)
-    scored = np.flatnonzero(targets >= 0)
+    scored, = (targets >= 0).nonzero()
     log_sum = (np.log(total) + shift)[scored, 0]
     loss = (log_sum - logits[scored, targets[scored]]).mean()
     return loss, Cache(exp_logits, total, targets)
@@ -37,9 +37,9 @@ def backward(dloss, cache):
     d log(sum exp(z)) / dz_v = p_v = softmax(z)_v, and d z_target / dz_v = 1 where v is the target. With M scored:
         dlogits[n] = (probs[n] - one_hot(targets[n])) dloss / M,  0 where not scored.
     """
-    scored = np.flatnonzero(cache.targets >= 0)
+    scored, = (cache.targets >= 0).nonzero()
     dloss_each = dloss / len(scored)
-    row_scale = np.zeros_like(cache.total)
+    row_scale = np.zeros(cache.total.shape, cache.total.dtype)
     row_scale[scored] = dloss_each / cache.total[scored]
     dlogits = cache.exp_logits * row_scale                          # probs dloss / M
     dlogits[scored, cache.targets[scored]] -= dloss_each            # - one_hot dloss / M

@@ -21,7 +21,9 @@ def forward(x, params, eps):
     Means are products with a column of 1/D.
     """
     to_mean = mean_weights(x.shape[1], x.dtype)
-    centred = x - x @ to_mean
+    mean = x @ to_mean
+    mean += (x - mean) @ to_mean            # what its rounding left: the mean of a constant row is then exact
+    centred = x - mean
     variance = (centred * centred) @ to_mean
     inv_std = 1 / np.sqrt(variance + eps)
     xhat = centred * inv_std
@@ -40,11 +42,11 @@ def backward(dy, cache, grads):
     LayerNorm ignores both, so its gradient has neither. As products:
         mean(dxhat) = dy @ gain / D,   mean(dxhat xhat) = (dy xhat) @ gain / D.
     """
-    xhat, inv_std, gain = cache.xhat, cache.inv_std, cache.gain
+    xhat, inv_std, gain, dgain, dbias = cache.xhat, cache.inv_std, cache.gain, grads.gain, grads.bias
     dy_xhat = dy * xhat
     ones_N = ones(len(dy), dy.dtype)
-    grads.gain += ones_N @ dy_xhat
-    grads.bias += ones_N @ dy
+    dgain += ones_N @ dy_xhat
+    dbias += ones_N @ dy
 
     gain_over_D = gain[:, None] / len(gain)
     mean_dxhat = dy @ gain_over_D

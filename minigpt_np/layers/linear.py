@@ -28,6 +28,7 @@ def backward(dy, cache, grads):
         db[j]    = sum_n dy[n, j]                db = 1ᵀ dy
         dx[n, i] = sum_j dy[n, j] W[i, j]        dx = dy Wᵀ
     """
-    grads.W += cache.x.T @ dy
-    grads.b += ones(len(dy), dy.dtype) @ dy
+    dW, db = grads.W, grads.b
+    dW += cache.x.T @ dy
+    db += ones(len(dy), dy.dtype) @ dy
     return dy @ cache.W.T

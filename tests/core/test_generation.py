@@ -91,13 +91,13 @@ def test_greedy_tokens_have_the_largest_logit_whatever_the_other_options(data, m
 @pytest.mark.parametrize("T, lengths", [(1, [1, 1, 1, 1, 4, 4]), (3, [3, 1, 4, 4, 4, 4]),
                                         (4, [4] * 6), (9, [4] * 6)])
 def test_only_new_positions_go_through_the_blocks_until_the_window_slides(T, lengths, monkeypatch):
-    forward_cached, found = generation.forward_cached, []
+    next_logits, found = generation.next_logits, []
 
     def spy(model, ids, kv_cache):
         found.append(ids.shape[1])
-        return forward_cached(model, ids, kv_cache)
+        return next_logits(model, ids, kv_cache)
 
-    monkeypatch.setattr(generation, "forward_cached", spy)
+    monkeypatch.setattr(generation, "next_logits", spy)
     with_large_weights(SMALL, 0).generate(np.zeros((2, T), int), 6)             # block_size is 4
     assert found == lengths
 
@@ -324,7 +324,7 @@ def test_the_temperature_is_1_unless_given():
 ])
 @pytest.mark.parametrize("method", ["generate", "stream"])
 def test_a_bad_argument_is_named_before_anything_is_computed(method, name, bad, monkeypatch):
-    monkeypatch.setattr(generation, "forward_cached", None)
+    monkeypatch.setattr(generation, "next_logits", None)
     arguments = dict(ids=[[1, 2]], max_new_tokens=2) | {name: bad}
     with pytest.raises(ValueError, match=f"^{name}: .*expected"):
         getattr(GPT(SMALL), method)(**arguments)

@@ -38,7 +38,7 @@ def test_it_is_counted_without_blocks(case):
     config, params = case.model.config, case.model.params
     V, D = config.vocab_size, config.n_embd
     expected = (V + config.block_size) * D + 2 * D * (config.norm == "pre") + V * D * (not config.tie_embeddings)
-    assert params.flat.size == count(config) == expected and params.blocks == []
+    assert params.flat.size == count(config) == expected and params.blocks == ()
 
 
 @given(cases(n_layer=0, norm="pre"))

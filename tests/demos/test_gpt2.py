@@ -10,6 +10,7 @@ import pytest
 
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import safetensors
+from minigpt_np.files.names import state_dict
 from minigpt_np.text import open_tokenizer
 from minigpt_np.text.bpe import BPETokenizer
 
@@ -51,7 +52,7 @@ def test_the_tie_is_shown_as_it_is(tmp_path, capsys, tied, norm):
 
 def test_a_head_stored_besides_is_seen_to_be_equal(tmp_path, capsys):
     model, _ = checkpoint(tmp_path)
-    safetensors.write(tmp_path / "model.safetensors", model.params.state_dict())
+    safetensors.write(tmp_path / "model.safetensors", state_dict(model.params))
     text = output(capsys, tmp_path)
     assert "equal, bit for bit" in text and "params.head is params.E    True" in text
 

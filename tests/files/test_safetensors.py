@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import strategies
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import safetensors
+from minigpt_np.files.names import state_dict
 from minigpt_np.files.safetensors import BFLOAT16, read, read_folder, widened, write
 
 ROOT = Path(__file__).parents[2]
@@ -374,7 +375,7 @@ def test_the_recipe_run_as_it_stands_opens_a_pytorch_model_bin(tmp_path, pytorch
 def test_the_recipe_run_as_it_stands_opens_nanoGPTs_checkpoint(tmp_path, pytorch):
     """Weights under "model", their names as torch.compile leaves them, sizes under "model_args"."""
     config = GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=3, n_embd=6, activation="gelu_exact")
-    state = {name: np.array(array) for name, array in GPT(config, seed=3).params.state_dict().items()
+    state = {name: np.array(array) for name, array in state_dict(GPT(config, seed=3).params).items()
              if not name.endswith(".bias")}
     state |= {name: np.ascontiguousarray(array.T) for name, array in state.items()
               if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))}
