@@ -63,8 +63,8 @@ def test_without_layernorm_repeating_beats_swapping_by_a_squared_distance(drawn)
 @given(without_blocks(norm="pre"), st.sampled_from([0.1, 1, 9]))
 def test_with_layernorm_of_equal_gains_repeating_still_beats_swapping(drawn, gain):
     """The log is (h_u - h_v) · (E_u - E_v), for any gains, bias and P. If all gains are equal it is
-    never negative: E_u - E_v = x_u - x_v, and LayerNorm is then the gradient of a convex function of
-    x, so that h_u - h_v never points against x_u - x_v."""
+    never negative: E_u - E_v = x_u - x_v, and LayerNorm is then the gradient of a convex function
+    of x, so that h_u - h_v never points against x_u - x_v."""
     model, t = drawn
     E, (S, h) = model.params.E, scores(*drawn)
     exact = np.sum((h[:, None] - h) * (E[:, None] - E), axis=2)
@@ -95,9 +95,9 @@ def test_without_layernorm_it_is_a_reversible_chain_no_better_than_symmetrized_c
 
 @given(st.integers(3, 8), sizes(8), st.sampled_from([0.1, 1, 4]), seeds)
 def test_without_layernorm_a_directed_cycle_costs_at_least_log_3(V, D, scale, seed):
-    """Round the cycle the product of p is the same forwards and backwards (a reversible chain), and at
-    most that of repeating each token. The three p of a token add up to 1 at most, so the geometric
-    mean of p(next) is at most 1/3. (Trained, the loss for V = 12 gets to 1.446.)"""
+    """Round the cycle the product of p is the same forwards and backwards (a reversible chain), and
+    at most that of repeating each token. The three p of a token add up to 1 at most, so the
+    geometric mean of p(next) is at most 1/3. (Trained, the loss for V = 12 gets to 1.446.)"""
     model = with_large_weights(GPTConfig(V, 1, 0, 1, D, norm="post"), seed)
     model.params.flat *= scale
     log_p = log_softmax(scores(model)[0])
@@ -122,7 +122,7 @@ def test_two_matrices_follow_a_directed_cycle_without_a_block(V):
 
 def cycle_by_layernorm(hours, gain):
     """A tied model without a block in which each hour says the next. What turns the hand are gains
-    that differ, and the mean that LayerNorm subtracts from a row that is read but not from the head.
+    that differ, and the mean that LayerNorm subtracts from a row looked up but not from the head's.
 
     With p = cos + sin and q = cos - sin of hour v's angle, E[v] = (p, -p, q, -q) + k sin. Gains of
     ((a + 1)/2, (a - 1)/2, (b + 1)/2, (b - 1)/2) make, for angles u and v,
