@@ -198,23 +198,42 @@ def test_the_colours_of_the_ladder_are_those_of_the_two_uses(lesson):
 
 def test_the_lesson_as_it_is_read(output):
     assert_fits(output.splitlines())
+    assert output.startswith("One matrix E, two uses, one gradient\n")
+    assert "0.24 ≣≣≡≡==--····░░▒▒▓▓██ +0.24" in output            # shades, unless --numbers
     titles = re.findall(r"^\d\. (.+)$", output, re.MULTILINE)
     assert titles == ["E is used twice", "Who uses which row", "Two contributions, one dE",
                       "Repeated lookups accumulate", "Checked against finite differences",
                       "How one matrix does both"]
     shown = " ".join(output.split())
     for what in ("h0 = U We + Wp", "P(u) = softmax(hn Weᵀ)", "params.head is params.E True", "4x",
-                 "Never looked up: fly, fish.", "(p - one_hot)ᵀ/T", "+ dx[9]",
+                 "Never looked up: fly, fish.", "(p - one_hot)ᵀ/T", "+ dx[9]", "grads.head) accumulates",
                  "gradient right: 0 of 48",
                  "token read at 11 of 11 positions, the highest the token to come at 11 of 11",
                  "one E, its block silenced 11 read, 0 next 11 read, 0 next"):
         assert what in shown
 
 
+def test_a_row_of_every_token_is_looked_up():
+    with unchecked:
+        lines = demo.two_contributions(demo.measure(["fish", "a", "fish", "a"]))[1]
+    assert any("= dE[fish]" in line for line in lines)
+    assert not any("Never looked up" in line for line in lines)
+
+
+def test_positions_that_do_not_fit_go_below(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = {"t": [str(t) for t in range(12)], "word": ["abcd"] * 11 + ["abcdefgh"]}
+    assert demo.by_position(rows) == [
+        "t        0     1     2     3     4     5", "word  abcd  abcd  abcd  abcd  abcd  abcd", "",
+        "t        6     7     8     9    10", "word  abcd  abcd  abcd  abcd  abcd", "",
+        "t           11", "word  abcdefgh"]
+
+
 def test_untied_with_two_layers_and_numbers(capsys):
     out = printed(capsys, "--untied", "--text", "so it is so", "--steps", "3", "--numbers",
                   "--width", "4", "--layers", "2", "--heads", "4", "--seed", "5")
     assert_fits(out.splitlines())
+    assert out.startswith("Two matrices, E and head, a gradient each\n")
     shown = " ".join(out.split())
     for what in ("params.head is params.E False", "After 3 steps", "2 layers, 4 heads",
                  "Never looked up: fish.", "logits = h @ head.T", "The same stream, read with E:",
