@@ -18,8 +18,8 @@ from .regular import check_regular
 def atomic_write(path):
     """A binary file to write; it takes the name `path` only when the `with` block has ended well.
 
-    Raises ValueError, before anything is written, where `path` is a device, a FIFO or a symbolic link,
-    and the OS's error, naming `path`, where it cannot be written.
+    Raises ValueError, before anything is written, where `path` is a device, a FIFO or a symbolic
+    link, and the OS's error, naming `path`, where it cannot be written.
     """
     file = open_beside(Path(path))
     try:
@@ -47,9 +47,9 @@ def check_writable(path):
 
 
 def open_beside(path):
-    """A new file in the folder of `path`, under a name of its own, with the permissions of the file it will replace.
+    """A new file in the folder of `path`, with the permissions of the file that it will replace.
 
-    Mode "x" makes the file or fails: what another may have planted under the name is not followed.
+    Its name is drawn, and mode "x" makes it or fails, so that no link planted there is followed.
     """
     if os.path.lexists(path):
         check_regular(path, os.lstat(path).st_mode)

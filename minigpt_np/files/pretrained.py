@@ -4,13 +4,13 @@ Three families lie under the same names. Ours are on the left of MODULES, theirs
 
     transformers, gpt2 and openai-gpt   y = x W + b, W (D_in, D_out) as here: "Conv1D"
     minGPT                              nn.Linear, y = x Wᵀ + b: every such W lies transposed
-    nanoGPT                             the same, with the exact GELU; trained with bias=False it has
-                                        no bias at all
+    nanoGPT                             the same, with the exact GELU; trained with bias=False
+                                        it has no bias at all
 
 Which one a file is from, every size but the number of heads, and whether the two embeddings are
-tied is read off its tensors; a config.json, where there is one, must agree. It may be any of theirs:
-minGPT's has a preset for model_type, nanoGPT's model_args have block_size, bias and dropout.
-Sources: transformers' models/gpt2 and models/openai, minGPT's and nanoGPT's model.py.
+tied is read off its tensors; a config.json, where there is one, must agree. It may be any of
+theirs: minGPT's has a preset for model_type, nanoGPT's model_args have block_size, bias and
+dropout. Sources: transformers' models/gpt2 and models/openai, minGPT's and nanoGPT's model.py.
 """
 import hashlib
 import json
@@ -34,23 +34,25 @@ ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel"
 # Not weights: the causal mask and the positions' numbers, as older versions stored them.
 BUFFERS = re.compile(r"h\.[0-9]+\.attn\.(bias|masked_bias)|position_ids")
 
-# config.json's names for our activations, the one to write first. GELU's tanh approximation has three;
-# openai-gpt's "gelu" is that, too (transformers' modeling_openai.py, ACT_FNS), and it has no exact one.
+# config.json's names for our activations, the one to write first. GELU's tanh approximation has
+# three; openai-gpt's "gelu" is that, too (transformers' modeling_openai.py, ACT_FNS), and it has
+# no exact one.
 ACTIVATIONS = {
     "gpt2": ("activation_function", {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh",
                                      "gelu_fast": "gelu_tanh", "gelu": "gelu_exact"}),
     "openai-gpt": ("afn", {"gelu": "gelu_tanh"}),
 }
 
-# Fields of a gpt2 that change the arithmetic, and the value under which it is ours, meant where there is none.
+# Fields of a gpt2 that change the arithmetic, and the value under which it is ours, which is
+# meant where there is none.
 ARITHMETIC = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False,
               "reorder_and_upcast_attn": False, "add_cross_attention": False}
-ALIASES = {"max_position_embeddings": "n_positions", "block_size": "n_positions", "hidden_size": "n_embd",
-           "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}
+ALIASES = {"max_position_embeddings": "n_positions", "block_size": "n_positions",
+           "hidden_size": "n_embd", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}
 DROPOUTS = ("embd_pdrop", "attn_pdrop", "resid_pdrop")
 
 MAX_CONFIG = 1 << 20        # bytes of config.json
-STAMP = "minigpt_np"        # in config.json and in the weights' metadata: which of them belong together
+STAMP = "minigpt_np"        # in config.json and in the weights' metadata: do they belong together?
 HEAD = "lm_head.weight"
 
 
@@ -67,8 +69,8 @@ def save(params, folder):
     if params.config.tie_embeddings:
         del tensors[HEAD]                   # each number once
 
-    # What is stopped between the two files leaves weights beside a config that may be of another model.
-    # The stamp is of the config: where it is the same, the weights are right under it.
+    # A program that is stopped between the two files leaves weights beside a config that may be of
+    # another model. The stamp is of the config: where it is the same, the two fit together.
     fields = config_to_json(params.config)
     stamp = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
     with atomic_write(folder / "config.json") as file:
@@ -82,7 +84,7 @@ def config_to_json(config):
     field, names = ACTIVATIONS[model_type]
     if config.activation not in names.values():
         raise ValueError(f"activation: {config.activation!r} given, expected "
-                         f"{' or '.join(map(repr, names.values()))}, as files of a {model_type} have it")
+                         f"{one_of(names.values())}, as files of a {model_type} have it")
     fields = {
         "architectures": [ARCHITECTURES[model_type]],
         "model_type": model_type,
@@ -111,15 +113,16 @@ def load(folder, n_head=None, dtype=np.float32):
     tensors = files.tensors_of(config)
     transposed = files.is_transposed(tensors, config)
     if files.fields.get("tie_word_embeddings") and not config.tie_embeddings:
-        warnings.warn(f"{files.config_path}: tie_word_embeddings is true, but {files.path} has two matrices of "
-                      "different numbers: both are used", stacklevel=3)
+        warnings.warn(f"{files.config_path}: tie_word_embeddings is true, but {files.path} has two "
+                      "matrices of different numbers: both are used", stacklevel=3)
     params = Parameters(config, dtype)
     for name, tensor in tensors.items():        # a bias that the file does without stays 0
         array = params.arrays[name]
+        place = array.T if transposed and name.endswith(".W") else array
         with np.errstate(over="ignore"):
-            (array.T if transposed and name.endswith(".W") else array)[...] = safetensors.widened(tensor)
+            place[...] = safetensors.widened(tensor)
         if not is_finite(array):
-            warnings.warn(f"{files.path}: tensor {show(files.short_name(name))}: holds NaN or infinity", stacklevel=3)
+            warnings.warn(f"{files.where(name)}: holds NaN or infinity", stacklevel=3)
     return params
 
 
@@ -127,10 +130,12 @@ class ModelFiles:
     """The files of a folder.
 
     path          the weights, or the index of their shards
-    tensors       name -> array of all weights, by transformers' names without what may stand before them
+    tensors       name -> array of all weights, by transformers' names without any prefix
     config_path   config.json
-    fields        what that says, {} where there is none
+    fields        its object, {} where there is none
     model_type    "gpt2" or "openai-gpt"
+
+    Raises ValueError, naming file and tensor or field, for files that do not belong together.
     """
 
     def __init__(self, folder):
@@ -139,71 +144,84 @@ class ModelFiles:
         self.fields = read_config(self.config_path) if self.config_path.exists() else {}
         stamps = tensors.metadata.get(STAMP), self.fields.get(STAMP)
         if None not in stamps and stamps[0] != stamps[1]:
-            raise ValueError(f"{self.config_path}: is of another model than {self.path}: two programs save to this "
-                             "folder, or one was stopped while it did. Expected the two files of one saving: save "
-                             f"again (or delete {STAMP!r} from config.json, if you know that they belong together)")
-        # "_orig_mod." of compiled models, "module." of DistributedDataParallel, "transformer." of transformers
+            raise ValueError(
+                f"{self.config_path}: is of another model than {self.path}: two programs save to "
+                "this folder, or one was stopped while it did. Expected the two files of one "
+                f"saving: save again (or delete {STAMP!r} from config.json, if they do belong)")
+        # "_orig_mod." is put first by torch.compile, "module." by DistributedDataParallel.
         shared = os.path.commonprefix(list(tensors)).rpartition(".")[0] + "."
-        self.tensors = {name.removeprefix(shared).removeprefix("transformer."): tensors[name] for name in tensors}
+        self.tensors = {name.removeprefix(shared).removeprefix("transformer."): tensor
+                        for name, tensor in tensors.items()}
         if len(self.tensors) < len(tensors):
-            raise ValueError(f"{self.path}: some tensors are there with and without 'transformer.' before the name")
-        self.tensors = {name: tensor for name, tensor in self.tensors.items() if not BUFFERS.fullmatch(name)}
-        self.model_type = self.fields.get(
-            "model_type", "openai-gpt" if "positions_embed.weight" in self.tensors else "gpt2")
+            raise ValueError(f"{self.path}: tensors given with 'transformer.' before the name and "
+                             "without, expected one of each")
+        for name in list(filter(BUFFERS.fullmatch, self.tensors)):
+            del self.tensors[name]
+        is_gpt1 = "positions_embed.weight" in self.tensors
+        self.model_type = self.fields.get("model_type", "openai-gpt" if is_gpt1 else "gpt2")
         if self.model_type not in ("gpt2", "openai-gpt"):
-            raise ValueError(f"{self.config_path}: model_type is {show(self.model_type)}, "
-                             "expected 'gpt2' or 'openai-gpt', or the name of one of minGPT's presets")
+            raise ValueError(
+                f"{self.config_path}: model_type is {show(self.model_type)}, expected 'gpt2' or "
+                "'openai-gpt', or the name of one of minGPT's presets")
+        self.says_tied = self.fields.get("tie_word_embeddings")
         E = self.short_name("E")
-        if E not in self.tensors and HEAD in self.tensors and self.fields.get("tie_word_embeddings") is not False:
+        if E not in self.tensors and HEAD in self.tensors and self.says_tied is not False:
             self.tensors[E] = self.tensors.pop(HEAD)        # a tied matrix under its other name
 
     def short_name(self, name):
         return short_name(name, self.model_type)
+
+    def where(self, name):
+        """What a message about our array `name` begins with."""
+        return f"{self.path}: tensor {show(self.short_name(name))}"
+
+    def refuse_missing(self, names):
+        missing = [name for name in names if self.short_name(name) not in self.tensors]
+        if missing:
+            others = sorted(name for name in self.tensors if not name.startswith("h."))
+            raise ValueError(f"{self.where(missing[0])}: missing{and_more(missing)}; "
+                             f"besides blocks, h.*, it has {show(others)}")
 
     def shape(self, name):
         """The two sizes of an embedding."""
         self.refuse_missing([name])
         shape = self.tensors[self.short_name(name)].shape
         if len(shape) != 2:
-            raise ValueError(f"{self.path}: tensor {show(self.short_name(name))}: shape {shape}, expected a matrix")
+            raise ValueError(f"{self.where(name)}: shape {shape}, expected a matrix")
         return shape
-
-    def refuse_missing(self, names):
-        missing = [name for name in map(self.short_name, names) if name not in self.tensors]
-        if missing:
-            others = sorted(name for name in self.tensors if not name.startswith("h."))
-            raise ValueError(f"{self.path}: tensor {show(missing[0])}: missing{and_more(missing)}; "
-                             f"besides blocks, h.*, it has {show(others)}")
 
     def config(self, n_head):
         """The GPTConfig that the tensors' shapes and config.json, if any, agree on."""
         (V, D), (block_size, _) = self.shape("E"), self.shape("P")
         L = len({name.split(".")[1] for name in self.tensors if re.match(r"h\.[0-9]+\.", name)})
         field, activations = ACTIVATIONS[self.model_type]
-        expected = {"vocab_size": (V,), "n_positions": (block_size,), "n_embd": (D,), "n_layer": (L,),
-                    "n_inner": (None, 4 * D), field: (self.default_activation(), *activations)}
+        expected = {
+            "vocab_size": [V], "n_positions": [block_size], "n_embd": [D], "n_layer": [L],
+            "n_inner": [None, 4 * D], field: list(activations)}
         if self.model_type == "gpt2":
-            expected |= {name: (value,) for name, value in ARITHMETIC.items()}
+            expected |= {name: [value] for name, value in ARITHMETIC.items()}
         for name, values in expected.items():
             if self.fields.get(name, values[0]) not in values:
                 raise ValueError(f"{self.config_path}: {name} is {show(self.fields[name])}, "
-                                 f"expected {' or '.join(map(repr, values))} (to read {self.path})")
-        tied, H = self.is_tied(), self.n_head(n_head)
+                                 f"expected {one_of(values)} (to read {self.path})")
+        sizes = dict(vocab_size=V, block_size=block_size, n_layer=L, n_embd=D,
+                     n_head=self.n_head(n_head), tie_embeddings=self.is_tied())
+        dropouts = {name: self.fields.get(name, 0.0) for name in DROPOUTS}
         try:
             return GPTConfig(
-                vocab_size=V, block_size=block_size, n_layer=L, n_head=H, n_embd=D, norm=NORMS[self.model_type],
-                tie_embeddings=tied, activation=activations[self.fields.get(field, expected[field][0])],
-                layer_norm_eps=self.fields.get("layer_norm_epsilon", 1e-5),
-                **{name: self.fields.get(name, 0.0) for name in DROPOUTS})
+                **sizes, **dropouts, norm=NORMS[self.model_type],
+                activation=activations[self.fields.get(field, self.default_activation())],
+                layer_norm_eps=self.fields.get("layer_norm_epsilon", 1e-5))
         except ValueError as error:
             raise ValueError(f"{self.config_path if self.fields else self.path}: {error}") from None
 
     def default_activation(self):
         """config.json's name for the activation of a file that does not name one.
 
-        nanoGPT's, recognised by the field `bias` of its model_args or by having no biases, is the exact GELU.
+        nanoGPT's, recognised by the field `bias` of its model_args or by having no biases, is the
+        exact GELU.
         """
-        is_nanogpt = self.model_type == "gpt2" and ("bias" in self.fields or not self.has_biases())
+        is_nanogpt = "bias" in self.fields or not self.has_biases()
         return "gelu" if is_nanogpt or self.model_type == "openai-gpt" else "gelu_new"
 
     def has_biases(self):
@@ -213,17 +231,18 @@ class ModelFiles:
         """H: what config.json says, or else what the caller does."""
         says = self.fields.get("n_head", given)
         if says is None:
-            raise ValueError(f"n_head: not given, and {self.config_path} does not have it; the tensors are the same "
-                             "for any number of heads, so expected from_pretrained(folder, n_head=...)")
+            raise ValueError(
+                f"n_head: not given, and {self.config_path} does not have it; the tensors are the "
+                "same for any number of heads, so expected from_pretrained(folder, n_head=...)")
         if given not in (None, says):
             raise ValueError(f"n_head: {given!r} given, but {self.config_path} has {show(says)}")
         return says
 
     def is_tied(self):
-        """Whether E is the head: if there is no other head, or one that is E bit for bit; but an explicit
-        false in config.json keeps equal matrices apart."""
-        says = self.fields.get("tie_word_embeddings")
-        if says is False:
+        """Whether E is the head: if there is no other head, or one that is E bit for bit; but an
+        explicit false in config.json keeps equal matrices apart.
+        """
+        if self.says_tied is False:
             self.refuse_missing(["head"])
             return False
         if HEAD not in self.tensors:
@@ -234,37 +253,48 @@ class ModelFiles:
 
     def tensors_of(self, config):
         """Our name -> tensor. A file without any bias is nanoGPT's: they are all 0."""
-        names = [name for name in shapes(config) if self.has_biases() or not name.endswith((".b", ".bias"))]
-        if self.fields.get("bias", self.has_biases()) != self.has_biases():
-            raise ValueError(f"{self.config_path}: bias is {self.fields['bias']}, but {self.path} has "
-                             f"{'' if self.has_biases() else 'no '}biases")
+        has_biases = self.has_biases()
+        if self.fields.get("bias", has_biases) != has_biases:
+            raise ValueError(f"{self.config_path}: bias is {self.fields['bias']}, but {self.path} "
+                             f"has {'' if has_biases else 'no '}biases")
+        names = [name for name in shapes(config)
+                 if has_biases or not name.endswith((".b", ".bias"))]
         self.refuse_missing(names)
-        extra = sorted(self.tensors.keys() - set(map(self.short_name, names)) - {HEAD})
+        expected = {self.short_name(name) for name in names} | {HEAD}
+        extra = sorted(self.tensors.keys() - expected)
         if extra:
-            raise ValueError(f"{self.path}: tensor {show(extra[0])}: not expected{and_more(extra)}, "
-                             f"in a {self.model_type} of {config.n_layer} blocks")
+            raise ValueError(
+                f"{self.path}: tensor {show(extra[0])}: not expected{and_more(extra)}, "
+                f"in a {self.model_type} of {config.n_layer} blocks")
         return {name: self.tensors[self.short_name(name)] for name in names}
 
     def is_transposed(self, tensors, config):
-        """Whether each linear layer's W lies transposed, as nn.Linear has it. Checks shapes and dtypes.
+        """Whether each linear layer's W lies transposed, as in nn.Linear. Checks shapes and dtypes.
 
         (D, 3D) or (3D, D) tells, D x D does not: those that tell must agree on how the others lie.
         """
         ways = {}       # whether transposed -> a tensor that shows it
-        for name, tensor in tensors.items():
-            where, shape = f"{self.path}: tensor {show(self.short_name(name))}", shapes(config)[name]
-            expected = {shape, shape[::-1]} if name.endswith(".W") else {shape}
-            if tensor.shape not in expected:
-                raise ValueError(f"{where}: shape {tensor.shape}, expected {' or '.join(map(str, sorted(expected)))}")
-            if safetensors.NAMES[tensor.dtype] not in ("F16", "BF16", "F32", "F64"):
-                raise ValueError(f"{where}: dtype {safetensors.NAMES[tensor.dtype]}, expected F32, F16 or BF16")
+        for name, shape in shapes(config).items():
+            if name not in tensors:
+                continue
+            found, dtype = tensors[name].shape, safetensors.NAMES[tensors[name].dtype]
+            expected = sorted({shape, shape[::-1]}) if name.endswith(".W") else [shape]
+            if found not in expected:
+                raise ValueError(f"{self.where(name)}: shape {found}, expected {one_of(expected)}")
+            if dtype not in ("F16", "BF16", "F32", "F64"):
+                raise ValueError(f"{self.where(name)}: dtype {dtype}, expected F32, F16 or BF16")
             if len(expected) == 2:
-                ways[tensor.shape != shape] = name
+                ways[found != shape] = name
         if len(ways) == 2:
-            raise ValueError(f"{self.path}: tensor {show(self.short_name(ways[True]))}: lies (D_out, D_in) as nn.Linear "
-                             f"has it, but {show(self.short_name(ways[False]))} (D_in, D_out): how the square ones lie "
-                             "cannot be known")
+            raise ValueError(
+                f"{self.where(ways[True])}: lies (D_out, D_in) as nn.Linear has it, but "
+                f"{show(self.short_name(ways[False]))} (D_in, D_out): how the square ones lie "
+                "cannot be known")
         return True in ways
+
+
+def one_of(values):
+    return " or ".join(map(repr, values))
 
 
 def and_more(names):
@@ -272,19 +302,23 @@ def and_more(names):
 
 
 def read_config(path):
-    """config.json's object: nulls left out, other programs' names resolved, dropouts by default 0.1 as theirs."""
+    """config.json's object: nulls left out, other programs' names resolved, dropouts 0.1 by default
+    as transformers has it.
+    """
     fields = safetensors.parse_object(path, read_bytes(path, MAX_CONFIG))
-    if isinstance(fields.get("model"), dict) and "n_layer" not in fields:       # minGPT's, of a whole run
-        fields = fields["model"]
+    if isinstance(fields.get("model"), dict) and "n_layer" not in fields:
+        fields = fields["model"]                                # minGPT's, of a complete run
     fields = {field: value for field, value in fields.items() if value is not None}
     preset = fields.get("model_type")
     if isinstance(preset, str) and preset in PRESETS and preset not in NORMS:
-        fields = PRESETS[preset] | fields | {"model_type": "gpt2"}      # minGPT's are all of its architecture
-    if "dropout" in fields:         # nanoGPT's one for all three
-        fields = dict.fromkeys(DROPOUTS, check_rate(f"{path}: dropout", fields["dropout"])) | fields
+        fields = PRESETS[preset] | fields | {"model_type": "gpt2"}      # minGPT's are all gpt2
+    if "dropout" in fields:                                     # nanoGPT's one for all three
+        dropout = check_rate(f"{path}: dropout", fields["dropout"])
+        fields = dict.fromkeys(DROPOUTS, dropout) | fields
     for alias, field in ALIASES.items():
         if alias in fields and fields.setdefault(field, fields[alias]) != fields[alias]:
-            raise ValueError(f"{path}: {alias} is {show(fields[alias])}, but {field} {show(fields[field])}")
+            raise ValueError(f"{path}: {alias} is {show(fields[alias])}, "
+                             f"but {field} {show(fields[field])}")
     for field in ("bias", "tie_word_embeddings"):
         check_flag(f"{path}: {field}", fields.get(field, False))
     return dict.fromkeys(DROPOUTS, 0.1) | fields

@@ -26,7 +26,7 @@ def check_regular(path, mode):
 
 
 def read_bytes(path, most):
-    """The bytes of a file of at most `most` bytes. Raises as open_regular, and ValueError for a longer one."""
+    """The bytes of a file. Raises as open_regular, and ValueError for more than `most` bytes."""
     with open_regular(path) as file:
         raw = file.read(most + 1)
     if len(raw) > most:

@@ -38,6 +38,7 @@ NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 MAX_HEADER = 100_000_000    # bytes; the format's limit
 MAX_AXES = 32               # NumPy 1's limit
+PICKLE = "a pickle, which runs code when opened, and is not read here"
 
 
 class Tensors(dict):
@@ -54,7 +55,7 @@ class Tensors(dict):
 
 
 def widened(tensor):
-    """The tensor; a BFLOAT16 one as a float32 copy. bfloat16 is the upper half of a float32's bits."""
+    """The tensor; a BFLOAT16 one as a float32 copy, of whose bits bfloat16 is the upper half."""
     if tensor.dtype != BFLOAT16:
         return tensor
     return np.left_shift(tensor.view("<u2"), 16, dtype=np.uint32).view(np.float32)
@@ -65,8 +66,8 @@ def widened(tensor):
 def read(path):
     """Map a safetensors file and return its `Tensors`.
 
-    Only the header is read, and the whole of it is checked first. Raises ValueError, naming the file
-    and the tensor, for anything but a complete and well-formed file, and the OS's own error for a file
+    Only the header is read, and all of it is checked first. Raises ValueError, naming the file and
+    the tensor, for anything but a complete and well-formed file, and the OS's own error for a file
     that cannot be opened. The numbers themselves are not looked at: NaN and infinity pass.
     """
     with open_regular(path) as file:
@@ -84,39 +85,40 @@ def read(path):
         raise ValueError(f"{path}: __metadata__ is {show(tensors.metadata)}, expected text -> text")
     for name, info in header.items():
         if not is_entry(info):
-            raise ValueError(f"{path}: tensor {show(name)}: {show(info)}, expected a dtype of {', '.join(DTYPES)}, "
-                             "a shape, and data_offsets")
+            raise ValueError(f"{path}: tensor {show(name)}: {show(info)}, expected a dtype of "
+                             f"{', '.join(DTYPES)}, a shape, and data_offsets")
     for name, info in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         dtype, shape, offsets = DTYPES[info["dtype"]], info["shape"], info["data_offsets"]
         begin, reached = reached, reached + math.prod(shape) * dtype.itemsize
+        where = f"{path}: tensor {show(name)}"
         if offsets != [begin, reached]:
-            raise ValueError(f"{path}: tensor {show(name)}: data_offsets {show(offsets)}, expected {[begin, reached]} "
-                             f"for {info['dtype']} in shape {show(shape)}, after the tensor before it")
+            raise ValueError(f"{where}: data_offsets {show(offsets)}, expected {[begin, reached]} "
+                             f"for {info['dtype']} in shape {show(shape)}, after the one before it")
         if reached > data.size:
-            raise ValueError(f"{path}: tensor {show(name)}: ends at byte {reached} of the data, "
+            raise ValueError(f"{where}: ends at byte {reached} of the data, "
                              f"but the file has {data.size}: truncated?")
         tensors[name] = data[begin:reached].view(dtype).reshape(shape)
     if reached != data.size:
-        raise ValueError(f"{path}: {data.size - reached} bytes follow the last tensor, expected none")
+        raise ValueError(f"{path}: {data.size - reached} bytes follow the last tensor")
     return tensors
 
 
 def what_is_wrong(path, start, length, size):
     """Why a file of `size` bytes that begins with `start` is not a safetensors file."""
     if start.startswith((b"PK\x03\x04", b"\x80")) and start[8:] != b"{":
-        return f"a pickle, which runs code when opened, and is not read here; {how_to_convert([path])}"
+        return f"{PICKLE}; {how_to_convert([path])}"
     if start.startswith(b"version "):
         return "a Git LFS pointer, not the file itself: fetch that with `git lfs pull`"
     if 8 <= size < length + 8 and length <= MAX_HEADER:
         return f"announces a header of {length} bytes, but only {size - 8} follow: truncated?"
-    return f"begins with {start}, expected the length of a header and the header: no safetensors file?"
+    return f"begins with {start}, expected a header's length and the header: no safetensors file?"
 
 
 def how_to_convert(pickles):
     """A shell command that makes a model.safetensors of these files, in their folder, with PyTorch.
 
-    It also takes nanoGPT's ckpt.pt, which has the weights under "model" and the sizes, of which it makes
-    the config.json, under "model_args".
+    It also takes nanoGPT's ckpt.pt, which has the weights under "model" and, under "model_args",
+    the sizes, of which it makes the config.json.
     """
     folder = Path(pickles[0]).parent
     names, weights, config = (json.dumps(value, ensure_ascii=False) for value in (
@@ -124,9 +126,11 @@ def how_to_convert(pickles):
     program = (
         "import json, torch, safetensors.torch; "
         f"parts = [torch.load(name, map_location=\"cpu\", weights_only=True) for name in {names}]; "
-        "tensors = {k: v.clone().contiguous() for part in parts for k, v in part.get(\"model\", part).items()}; "
+        "tensors = {k: v.clone().contiguous() for part in parts "
+        "for k, v in part.get(\"model\", part).items()}; "
         f"safetensors.torch.save_file(tensors, {weights}, {{\"format\": \"pt\"}}); "
-        f"[json.dump(part[\"model_args\"], open({config}, \"w\")) for part in parts if \"model_args\" in part]")
+        f"[json.dump(part[\"model_args\"], open({config}, \"w\")) "
+        "for part in parts if \"model_args\" in part]")
     return f"if you trust it, convert it with PyTorch: python -c {shlex.quote(program)}"
 
 
@@ -146,12 +150,13 @@ def is_text_map(value):
 
 
 def is_entry(info):
-    """Whether a JSON value describes a tensor: a dtype, a shape that NumPy can have, two data_offsets."""
+    """Whether a JSON value describes a tensor: dtype, a shape that NumPy can have, data_offsets."""
     if not isinstance(info, dict) or not {"dtype", "shape", "data_offsets"} <= info.keys():
         return False
     dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
-    return (isinstance(dtype, str) and dtype in DTYPES and is_sizes(shape) and len(shape) <= MAX_AXES
-            and math.prod(max(1, n) for n in shape) < 1 << 59 and is_sizes(offsets) and len(offsets) == 2)
+    return (isinstance(dtype, str) and dtype in DTYPES and is_sizes(offsets) and len(offsets) == 2
+            and is_sizes(shape) and len(shape) <= MAX_AXES
+            and math.prod(max(1, n) for n in shape) < 1 << 59)
 
 
 def is_sizes(value):
@@ -162,9 +167,8 @@ def is_sizes(value):
 # A folder, as Hugging Face lays it out
 
 def find_weights(folder):
-    """The path of model.safetensors in `folder`, or else of model.safetensors.index.json, which lists its shards.
-
-    Raises ValueError if there are pickles only, FileNotFoundError if there is nothing.
+    """The path of model.safetensors in `folder`, or else of model.safetensors.index.json, the list
+    of its shards. Raises ValueError if there are only pickles.
     """
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if index.exists() and not single.exists():
@@ -173,8 +177,8 @@ def find_weights(folder):
     if pickles and not single.exists():
         # beside pytorch_model.bin lie an optimizer's state and the like
         pickles = [p for p in pickles if p.name.startswith("pytorch_model")] or pickles[:1]
-        raise ValueError(f"{folder}: no model.safetensors, but {show([p.name for p in pickles])}: a pickle, which "
-                         f"runs code when opened, and is not read here; {how_to_convert(pickles)}")
+        raise ValueError(f"{folder}: no model.safetensors, but {show([p.name for p in pickles])}: "
+                         f"{PICKLE}; {how_to_convert(pickles)}")
     return single
 
 
@@ -182,7 +186,8 @@ def read_folder(folder):
     """The `Tensors` of a folder, all shards as one.
 
     Each shard must hold exactly the tensors that the index expects in it, and lie in the folder.
-    Raises ValueError as `read` and `find_weights` do; the OS's own error for a folder or file that is not there.
+    Raises ValueError as `read` and `find_weights` do; the OS's own error for a folder or file that
+    is not there.
     """
     path = find_weights(Path(folder))
     if path.suffix != ".json":
@@ -193,12 +198,13 @@ def read_folder(folder):
     tensors = Tensors({})
     for shard in sorted(set(shard_of.values())):
         if not shard or set(shard) & set("/\\:\0"):
-            raise ValueError(f"{path}: {show(shard)}, expected the name of a file in the same folder")
+            raise ValueError(f"{path}: {show(shard)}, expected the name of a file in that folder")
         part = read(path.with_name(shard))
         expected = {name for name in shard_of if shard_of[name] == shard}
         if odd := sorted(expected ^ part.keys()):
-            raise ValueError(f"{path.with_name(shard)}: tensor {show(odd[0])}: "
-                             f"{'missing' if odd[0] in expected else 'not expected'}, as {path.name} has it")
+            problem = "missing" if odd[0] in expected else "not expected"
+            raise ValueError(f"{path.with_name(shard)}: tensor {show(odd[0])}: {problem}, "
+                             f"as {path.name} has it")
         tensors.update(part)
         tensors.metadata |= part.metadata
     return tensors
@@ -215,14 +221,16 @@ def write(path, tensors, metadata=None):
     """
     for name, array in tensors.items():
         if array.dtype.newbyteorder("<") not in NAMES:
-            raise ValueError(f"{path}: tensor {show(name)}: dtype {array.dtype}, expected one of {', '.join(DTYPES)}")
+            raise ValueError(f"{path}: tensor {show(name)}: dtype {array.dtype}, "
+                             f"expected one of {', '.join(DTYPES)}")
     dtypes = {name: NAMES[array.dtype.newbyteorder("<")] for name, array in tensors.items()}
     rank = {dtype: -i for i, dtype in enumerate(DTYPES)}
     order = sorted(tensors, key=lambda name: (rank[dtypes[name]], name))
     header, begin = {"__metadata__": metadata} if metadata else {}, 0
     for name in order:
         end = begin + tensors[name].nbytes
-        header[name] = {"dtype": dtypes[name], "shape": list(tensors[name].shape), "data_offsets": [begin, end]}
+        header[name] = {"dtype": dtypes[name], "shape": list(tensors[name].shape),
+                        "data_offsets": [begin, end]}
         begin = end
     raw = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     raw += b" " * (-len(raw) % 8)

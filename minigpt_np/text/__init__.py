@@ -5,6 +5,6 @@ from .tokenizer_files import TokenizerFiles
 
 
 def open_tokenizer(folder):
-    """The BPETokenizer or GPT1Tokenizer of a folder, as its files are. Raises as their from_folder."""
+    """The BPETokenizer or GPT1Tokenizer of a folder. Raises as their from_folder."""
     files = TokenizerFiles(folder)
     return (BPETokenizer if files.kind == "byte-level" else GPT1Tokenizer).from_files(files)

@@ -41,7 +41,7 @@ WORD = re.compile(
 def stand_in(char):
     """An ASCII character of the same kind for WORD as `char`: letter, number, white space or sign.
 
-    As far as Python's `unicodedata` knows: a letter newer than its Unicode version counts as a sign.
+    As far as Python's `unicodedata` knows: a letter newer than its version counts as a sign.
     """
     if char.isascii():
         return char
@@ -72,16 +72,18 @@ def byte_alphabet():
 
 CHAR_OF_BYTE = byte_alphabet()
 BYTE_OF_CHAR = {char: byte for byte, char in CHAR_OF_BYTE.items()}
-# How tokenizer.json says that words are split as here, and that their bytes are written in this alphabet.
-BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+# How tokenizer.json says that words are split as here, and their bytes written in this alphabet.
+BYTE_LEVEL = {
+    "type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 
 
 def learn_merges(text, tokens, size):
-    """The merges learned from `text`: {(left id, right id): id of the merged token}, in the order learned.
+    """The merges learned from `text`, {(left id, right id): id of the merged token}, in order.
 
-    `tokens`, the 256 bytes, grows by one for each, up to `size`. Each merge changes only the words it occurs in
-    and the counts of the pairs in those, so the text is counted once. Pairs wait in a heap of (-count, left id,
-    right id), least first, pushed when they come into being; later their counts only fall.
+    `tokens`, the 256 bytes, grows by one for each, up to `size`. Each merge changes only the words
+    it occurs in and the counts of the pairs in those, so the text is counted once. Pairs wait in a
+    heap of (-count, left id, right id), least first, pushed when they come into being; later their
+    counts only fall.
     """
     id_of = {token: v for v, token in enumerate(tokens)}
     counted = Counter(split_words(text))
@@ -134,10 +136,10 @@ def replace_pair(ids, pair, new):
 
 
 class MergingTokenizer:
-    """Text to ids and back by merging; its subclasses say how text becomes words, and words letters.
+    """Text to ids and back by merging. Subclasses say how text becomes words, and words letters.
 
     tokens       list of bytes: tokens[v] is what id v stands for
-    merges       {(left id, right id): id of the merged token}, in the order in which they were learned
+    merges       {(left id, right id): id of the merged token}, in the order learned
     letters      letter -> id of the tokens that merging begins with
     special      text -> id of the tokens that stand for themselves
     end_of_text  the id of "<|endoftext|>", None where it is not among those
@@ -184,15 +186,16 @@ class MergingTokenizer:
         ends a document by quoting the mark. `special=True` makes each one the single id
         `end_of_text`, and each other special token its own, as transformers does.
 
-        ValueError: `text` is not a str or holds a lone surrogate, which has no UTF-8; `special=True`
+        ValueError: `text` is not a str or holds a lone surrogate, which has no UTF-8; special=True
         and the vocabulary has no special token.
         """
         check_utf8(text)
         if special and not self.special:
-            raise ValueError(f"special: True given, but this vocabulary has no {END_OF_TEXT} or the like")
+            raise ValueError("special: True given, but this vocabulary has no special token")
         ids = []
-        for n, piece in enumerate(self._marks.split(text) if special else [text]):
-            ids += [self.special[piece]] if n % 2 else self._encode(piece)      # text, mark, text, ..., text
+        pieces = self._marks.split(text) if special else [text]     # text, mark, text, ..., text
+        for n, piece in enumerate(pieces):
+            ids += [self.special[piece]] if n % 2 else self._encode(piece)
         return np.array(ids, dtype=np.int64)
 
     def _encode(self, text):
@@ -200,14 +203,14 @@ class MergingTokenizer:
         words = self._words(text)
         known = self._ids_of_word
         if len(known) > MAX_CACHED_WORDS:
-            known = self._ids_of_word = {}      # a new dict: another thread may still read the old one
+            known = self._ids_of_word = {}      # another thread may still read the old one
         for word in set(words).difference(known):
             known[word] = self._merge(self._letters(word))
         return [v for word in words for v in known[word]]
 
     def _merge(self, ids):
-        """The list of ids of one word, given as those of its letters: of all pairs of neighbours merge
-        the one learned first, wherever it stands; again, until no pair was ever learned.
+        """The list of ids of one word, given as those of its letters: merge the pair of neighbours
+        that was learned first, wherever it stands; again, until no pair was ever learned.
         """
         while pairs := [pair for pair in zip(ids, ids[1:]) if pair in self._rank]:
             first = min(pairs, key=self._rank.get)
@@ -252,15 +255,17 @@ class BPETokenizer(MergingTokenizer):
         return cls(tokens, merges, letters, {END_OF_TEXT: len(tokens) - 1})
 
     def save(self, folder):
-        """Write tokenizer.json into `folder`, created if needed; `from_folder` and transformers open it.
+        """Write tokenizer.json into `folder`, created if needed. transformers opens it, too.
 
         It is written beside its place, and then moved into it. OSError where that cannot be done.
         """
-        made, text_of = {*self.letters.values(), *self.merges.values()}, {v: text for text, v in self.special.items()}
+        made = {*self.letters.values(), *self.merges.values()}
+        text_of = {v: text for text, v in self.special.items()}
         written = ["".join(CHAR_OF_BYTE[byte] for byte in token) if v in made else text_of[v]
                    for v, token in enumerate(self.tokens)]
-        added = [{"id": v, "content": text, "single_word": False, "lstrip": False, "rstrip": False,
-                  "normalized": False, "special": True} for text, v in self.special.items()]
+        traits = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+        added = [{"id": v, "content": text, "special": True} | traits
+                 for text, v in self.special.items()]
         content = {
             "version": "1.0", "added_tokens": added, "normalizer": None, "post_processor": None,
             "pre_tokenizer": BYTE_LEVEL, "decoder": BYTE_LEVEL,
@@ -273,11 +278,12 @@ class BPETokenizer(MergingTokenizer):
 
     @classmethod
     def from_folder(cls, folder):
-        """The tokenizer of the folder's tokenizer.json, or of its vocab.json and merges.txt, or of its
-        encoder.json and vocab.bpe, OpenAI's names for them; beside these, the tokens that were added.
+        """The tokenizer of the folder's tokenizer.json, or of its vocab.json and merges.txt, or of
+        its encoder.json and vocab.bpe, OpenAI's names for them, and of the files beside these.
 
-        FileNotFoundError where it has none of these; ValueError, naming the file and the token, line or field,
-        where they are not byte-level BPE as GPT-2's, do not fit together, or would give a text other ids than here.
+        FileNotFoundError where it has none of these; ValueError, naming the file and the token,
+        line or field, where they are not byte-level BPE as GPT-2's, do not fit together, or ask for
+        other ids than are given here.
         """
         return cls.from_files(TokenizerFiles(folder))
 
@@ -295,7 +301,7 @@ class BPETokenizer(MergingTokenizer):
         letters = {byte: files.id_of[char] for byte, char in CHAR_OF_BYTE.items()}
         made = {*letters.values(), *merges.values()}
         tokens = [bytes(BYTE_OF_CHAR[char] for char in token) if v in made else token.encode()
-                  for token, v in sorted(files.id_of.items(), key=lambda item: item[1])]
+                  for v, token in enumerate(sorted(files.id_of, key=files.id_of.get))]
         return cls(tokens, merges, letters, files.special)
 
 

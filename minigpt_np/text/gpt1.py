@@ -2,14 +2,15 @@
 
     "Don't read É!"                            text
     "don"  "'"  "t"  "read"  "e"  "!"          words: in lower case, without accents
-    d o n</w>   '</w>   t</w>   r e a d</w>    letters; the last one of each word carries the end mark
-    don</w>  '</w>  t</w>  read</w>  e</w>  !</w>   neighbours merged, as far as the list of merges goes
+    d o n</w>   '</w>   t</w>   r e a d</w>    letters; the last of each word carries the end mark
+    don</w>  '</w>  t</w>  read</w>  e</w>     neighbours merged, as far as the merges go
 
-Upper case and spacing are lost, and a letter that is not in the vocabulary becomes <unk>. Words are split as
-transformers splits them without ftfy and spaCy, which OpenAI used: by BERT's rules (transformers 4's
-tokenization_openai.py and BasicTokenizer).
+Upper case and spacing are lost, and a letter that is not in the vocabulary becomes <unk>. Words are
+split as transformers splits them without ftfy and spaCy, which OpenAI used: by BERT's rules
+(transformers 4's tokenization_openai.py and BasicTokenizer).
 
-Source: Radford et al., "Improving Language Understanding by Generative Pre-Training" (2018), section 4.1.
+Source: Radford et al., "Improving Language Understanding by Generative Pre-Training" (2018),
+section 4.1.
 """
 import unicodedata
 
@@ -18,8 +19,8 @@ from .bpe import MergingTokenizer
 from .tokenizer_files import END_OF_WORD, UNKNOWN, TokenizerFiles
 
 # Ideographs, each of which is a word of its own: first and last code points of Unicode's blocks.
-CJK = [(0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
-       (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)]
+CJK = [(0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
+       (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)]
 
 
 def split_words(text):
@@ -36,7 +37,7 @@ def replace_each(text, replacement):
 
 
 def cleaned(char):
-    """What stands for a character: its lower case, a space for white space, nothing for control characters."""
+    """What replaces a character: its lower case; a space for white space; nothing for a control."""
     category = unicodedata.category(char)
     if char in "\t\n\r" or category == "Zs":
         return " "
@@ -52,14 +53,16 @@ def parted(char):
     category = unicodedata.category(char)
     if category == "Mn":
         return ""
-    sign = category.startswith("P") or char.isascii() and char.isprintable() and not char.isalnum() and char != " "
+    ascii_sign = char.isascii() and char.isprintable() and not char.isalnum() and char != " "
+    sign = category.startswith("P") or ascii_sign
     return f" {char} " if sign else char
 
 
 class GPT1Tokenizer(MergingTokenizer):
-    """Text to ids, and ids to text in lower case; made by `from_folder`. Its fields are MergingTokenizer's.
+    """Text to ids, and ids to text in lower case; made by `from_folder`.
 
-    tokens[v] ends in a space where the word ends. A special token <unk> stands for what is not in the vocabulary.
+    Its fields are MergingTokenizer's. tokens[v] ends in a space where the word ends. The special
+    token <unk> stands for any letter that is not in the vocabulary.
     """
 
     def _words(self, text):
@@ -67,7 +70,8 @@ class GPT1Tokenizer(MergingTokenizer):
 
     def _letters(self, word):
         unknown = self.special[UNKNOWN]
-        return [self.letters.get(letter, unknown) for letter in [*word[:-1], word[-1] + END_OF_WORD]]
+        letters = [*word[:-1], word[-1] + END_OF_WORD]
+        return [self.letters.get(letter, unknown) for letter in letters]
 
     def decode(self, ids):
         """The text of `ids`, a sequence of integers. ValueError as for `token`."""
@@ -77,8 +81,8 @@ class GPT1Tokenizer(MergingTokenizer):
     def from_folder(cls, folder):
         """The tokenizer of a folder's tokenizer.json, or of its vocab.json and merges.txt.
 
-        FileNotFoundError where it has none of these; ValueError, naming file and token, line or field, where
-        they are not as GPT-1's, there is no <unk>, or another token was added.
+        FileNotFoundError where it has none of these; ValueError, naming file and token, line or
+        field, where they are not as GPT-1's, there is no <unk>, or another token was added.
         """
         return cls.from_files(TokenizerFiles(folder))
 
@@ -88,9 +92,12 @@ class GPT1Tokenizer(MergingTokenizer):
         if files.kind != "GPT-1's" or UNKNOWN not in files.id_of:
             raise ValueError(f"{files.path}: expected a vocabulary as GPT-1's, "
                              f"with words that end in {END_OF_WORD}, and {UNKNOWN}")
-        letters = {token: v for token, v in files.id_of.items() if len(token.removesuffix(END_OF_WORD)) == 1}
+        letters = {token: v for token, v in files.id_of.items()
+                   if len(token.removesuffix(END_OF_WORD)) == 1}
         merges = files.merged(letters)
         if others := files.special.keys() - {UNKNOWN}:
-            raise ValueError(f"{files.path}: added token {show(min(others))} given, expected no other than {UNKNOWN}")
-        tokens = [token.replace(END_OF_WORD, " ").encode() for token in sorted(files.id_of, key=files.id_of.get)]
+            raise ValueError(f"{files.path}: added token {show(min(others))} given, "
+                             f"expected no other than {UNKNOWN}")
+        tokens = [token.replace(END_OF_WORD, " ").encode()
+                  for token in sorted(files.id_of, key=files.id_of.get)]
         return cls(tokens, merges, letters, files.special)

@@ -1,13 +1,14 @@
 """Tokenizer files: what a folder says about tokens, merges and special tokens.
 
-    tokenizer.json           everything in one file: {"model": {"type": "BPE", "vocab": ..., "merges": ...},
-                             "added_tokens": [...], and how text becomes words: "pre_tokenizer", ...}
-    vocab.json, merges.txt   where there is no tokenizer.json: {token: id, ...}; "#version: 0.2" and a line
-                             "left right" for each merge. OpenAI calls them encoder.json and vocab.bpe
+    tokenizer.json           everything: {"model": {"type": "BPE", "vocab": ..., "merges": ...},
+                             "added_tokens": [...], and how text becomes words: "normalizer", ...}
+    vocab.json, merges.txt   where there is no tokenizer.json: {token: id, ...}; "#version: 0.2" and
+                             a line "left right" for each merge (OpenAI: encoder.json, vocab.bpe)
     added_tokens.json        beside those two: {token: id, ...}
-    tokenizer_config.json, special_tokens_map.json   beside either: more special tokens, and options
+    tokenizer_config.json, special_tokens_map.json      beside either: more special tokens, options
 
-All of them are read, as transformers does. What would give a text other ids than here is refused by name.
+All of them are read, as transformers does; whatever asks for other ids than those given here is
+refused by name.
 """
 import json
 import re
@@ -21,8 +22,8 @@ PAIRS = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]
 BRACKETED = re.compile(r"<.+>|\[.+\]", re.DOTALL)
 END_OF_WORD, UNKNOWN = "</w>", "<unk>"          # as GPT-1's files write them
 
-# Fields of a tokenizer.json that decide which ids a text gets, each with the values under which they are
-# the ids given here. Where a field is missing, the first value is meant.
+# Fields of a tokenizer.json that decide which ids a text gets, each with the values under which
+# they are the ids given here. Where a field is missing, the first value is meant.
 BOTH = {"model.type": ("BPE",), "model.dropout": (None, 0.0), "model.byte_fallback": (False,),
         "model.ignore_merges": (False,), "model.continuing_subword_prefix": (None, "")}
 RECIPES = {
@@ -34,7 +35,8 @@ RECIPES = {
         "normalizer.type": ("BertNormalizer",), "normalizer.clean_text": (True,),
         "normalizer.handle_chinese_chars": (True,), "normalizer.strip_accents": (None, True),
         "normalizer.lowercase": (True,), "pre_tokenizer.type": ("BertPreTokenizer",),
-        "model.end_of_word_suffix": (END_OF_WORD,), "model.unk_token": (UNKNOWN,), "model.fuse_unk": (False,)}}
+        "model.end_of_word_suffix": (END_OF_WORD,), "model.unk_token": (UNKNOWN,),
+        "model.fuse_unk": (False,)}}
 # Options of a tokenizer_config.json that are not supported.
 OPTIONS = "add_prefix_space", "add_bos_token", "add_eos_token", "split_special_tokens"
 # Tokenizers that vocab.json and merges.txt are enough for: others add tokens of their own.
@@ -48,30 +50,32 @@ class TokenizerFiles:
     path      the file that has the vocabulary
     id_of     token -> id; the ids are 0 to V-1, each once
     merges    list of (where it stands, [left, right])
-    special   text -> id of the tokens that stand for themselves, in the order of their ids
+    special   text -> id of the tokens that stand for themselves; `merged` completes and sorts it
     kind      "byte-level" (GPT-2's) or "GPT-1's"
 
-    Raises FileNotFoundError where the folder has no such files, ValueError naming file and token or field.
+    Raises FileNotFoundError where the folder has no such files, ValueError, naming file and token
+    or field, for files that do not fit together.
     """
 
     def __init__(self, folder):
         folder = Path(folder)
         self.id_of, self.special = {}, {}
         self.path = folder / "tokenizer.json"
-        pair = next((names for names in PAIRS if all((folder / name).exists() for name in names)), None)
+        pairs = [(folder / vocab, folder / merges) for vocab, merges in PAIRS]
+        pair = next((pair for pair in pairs if pair[0].exists() and pair[1].exists()), None)
         if self.path.exists():
             self._read_tokenizer_json()
         elif pair:
-            self._read_pair(*(folder / name for name in pair))
+            self._read_pair(*pair)
         else:
-            raise FileNotFoundError(f"{folder}: no tokenizer here, expected tokenizer.json, or vocab.json and "
-                                    "merges.txt, or encoder.json and vocab.bpe")
+            raise FileNotFoundError(f"{folder}: no tokenizer here, expected tokenizer.json, or "
+                                    "vocab.json and merges.txt, or encoder.json and vocab.bpe")
         for name in ("tokenizer_config.json", "special_tokens_map.json"):
             if (folder / name).exists():
                 fields = read_object(folder / name)
                 self._read_options(folder / name, fields)
-                if "added_tokens_decoder" in fields:        # then transformers reads no special_tokens_map.json
-                    break
+                if "added_tokens_decoder" in fields:
+                    break                   # transformers reads special_tokens_map.json without it
         check_ids(self.id_of, self.path)
 
     def _read_tokenizer_json(self):
@@ -81,9 +85,9 @@ class TokenizerFiles:
         check_recipe(self.path, whole, self.kind)
         for token in expect(self.path, "added_tokens", whole.get("added_tokens") or [], list):
             self._add(self.path, token, expect(self.path, "added token", token, dict).get("id"))
-        pairs = expect(self.path, "model.merges", model.get("merges"), list)
-        parts = [pair.split(" ") if isinstance(pair, str) else pair for pair in pairs]      # older versions: str
-        self.merges = [(f"{self.path}, merge {n}", part) for n, part in enumerate(parts, start=1)]
+        merges = expect(self.path, "model.merges", model.get("merges"), list)
+        pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in merges]
+        self.merges = [(f"{self.path}, merge {n}", pair) for n, pair in enumerate(pairs, start=1)]
 
     def _read_pair(self, vocab, merges):
         self.path = vocab
@@ -91,24 +95,27 @@ class TokenizerFiles:
         added = vocab.with_name("added_tokens.json")
         for token, v in (read_object(added) if added.exists() else {}).items():
             self._add(added, token, v)
-        lines = decoded(merges).replace("\r\n", "\n").split("\n")
-        self.merges = [(f"{merges}, line {n}", line.split(" ")) for n, line in enumerate(lines, start=1)
+        lines = enumerate(decoded(merges).replace("\r\n", "\n").split("\n"), start=1)
+        self.merges = [(f"{merges}, line {n}", line.split(" ")) for n, line in lines
                        if line and not (n == 1 and line.startswith("#version"))]
 
     def _set_vocabulary(self, id_of):
         self.id_of = dict(id_of)
-        self.kind = "GPT-1's" if any(token.endswith(END_OF_WORD) for token in id_of) else "byte-level"
+        ends = any(token.endswith(END_OF_WORD) for token in id_of)
+        self.kind = "GPT-1's" if ends else "byte-level"
 
     def _read_options(self, path, fields):
         """The special tokens that a tokenizer_config.json names, after its options."""
         for name in OPTIONS:
             if fields.get(name):
-                raise ValueError(f"{path}: {name} is {show(fields[name])}, expected false, the only value supported")
+                raise ValueError(f"{path}: {name} is {show(fields[name])}, expected false: nothing "
+                                 "else is supported")
         kind = fields.get("tokenizer_class")
         if self.path.name != "tokenizer.json" and kind is not None and kind not in CLASSES:
-            raise ValueError(f"{path}: tokenizer_class is {show(kind)}, expected one of {', '.join(CLASSES)}, "
-                             "or a tokenizer.json that says what it does")
-        for v, token in expect(path, "added_tokens_decoder", fields.get("added_tokens_decoder", {}), dict).items():
+            raise ValueError(f"{path}: tokenizer_class is {show(kind)}, expected one of "
+                             f"{', '.join(CLASSES)}, or a tokenizer.json that says what it does")
+        added = fields.get("added_tokens_decoder", {})
+        for v, token in expect(path, "added_tokens_decoder", added, dict).items():
             self._add(path, token, int(v) if v.isascii() and v.isdigit() else v)
         named = {name: fields[name] for name in sorted(fields) if name.endswith("_token")}
         for name in ("additional_special_tokens", "extra_special_tokens"):
@@ -116,11 +123,12 @@ class TokenizerFiles:
             named |= more if isinstance(more, dict) else {
                 f"{name} {n}": token for n, token in enumerate(expect(path, name, more, list))}
         for name, token in named.items():
-            if token is None or token is False:             # add_bos_token, an option, ends in _token, too
+            if token is None or token is False:         # add_bos_token, an option, ends in it, too
                 continue
             text = token.get("content") if isinstance(token, dict) else token
             if isinstance(text, str) and text not in self.id_of:
-                raise ValueError(f"{path}: {name} {show(text)} is not in the vocabulary, {self.path}")
+                raise ValueError(f"{path}: {name} {show(text)} is not in the vocabulary, "
+                                 f"{self.path}")
             self._add(path, token, self.id_of[text] if isinstance(text, str) else None)
 
     def _add(self, path, token, v):
@@ -128,29 +136,30 @@ class TokenizerFiles:
         text = token.get("content") if isinstance(token, dict) else token
         if not isinstance(text, str) or not text:
             raise ValueError(f"{path}: added token {show(token)} given, expected its text and id")
+        where = f"{path}: added token {show(text)}"
         for trait in ("single_word", "lstrip", "rstrip"):
             if isinstance(token, dict) and token.get(trait):
-                raise ValueError(f"{path}: added token {show(text)} has {trait} {show(token[trait])}, expected false")
+                raise ValueError(f"{where} has {trait} {show(token[trait])}, expected false")
         if self.id_of.setdefault(text, v) != v:
-            raise ValueError(f"{path}: added token {show(text)} has id {show(v)}, but {show(self.id_of[text])} "
-                             f"in {self.path}")
+            raise ValueError(f"{where} has id {show(v)}, "
+                             f"but {show(self.id_of[text])} in {self.path}")
         self.special[text] = v
 
     def merged(self, letters):
-        """The merges as {(left id, right id): id}, in the order learned; `letters` are the tokens they begin with.
+        """The merges as {(left id, right id): id}, in the order learned. They begin with `letters`.
 
-        Raises ValueError unless every line has two tokens that are letters or made by lines above, and makes
-        one that is in the vocabulary. A token that no line makes is special if a file says so, or if it is in
-        brackets: <pad>, [MASK]; any other is a sign that merges are missing.
+        Raises ValueError unless every line has two tokens that are letters or made by lines above,
+        and makes one that is in the vocabulary. A token that no line makes is special if a file
+        says so, or if it is in brackets: <pad>, [MASK]; any other means that merges are missing.
         """
         made, merges = set(letters), {}
         for where, parts in self.merges:
-            if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
+            if not isinstance(parts, list) or [type(part) for part in parts] != [str, str]:
                 raise ValueError(f"{where}: {show(parts)} given, expected two tokens")
             token = "".join(parts)
             if not made.issuperset(parts):
                 raise ValueError(f"{where}: {show(' '.join(parts))} given, expected two tokens, "
-                                 "each a single one or made by a line above")
+                                 "each a single letter or made by a line above")
             if token in made:
                 raise ValueError(f"{where}: {show(token)} is made by a line above, too")
             if token not in self.id_of:
@@ -159,26 +168,29 @@ class TokenizerFiles:
             merges[self.id_of[parts[0]], self.id_of[parts[1]]] = self.id_of[token]
         for token in self.id_of.keys() - made - self.special.keys():
             if not BRACKETED.fullmatch(token):
-                raise ValueError(f"{self.path}: token {show(token)} is made by no merge; are some missing? (A token "
-                                 "added later is expected in brackets, <like this>, or in added_tokens.json)")
+                raise ValueError(
+                    f"{self.path}: token {show(token)} is made by no merge; are some missing? (A "
+                    "token added later is expected in <brackets>, or in added_tokens.json)")
             self.special[token] = self.id_of[token]
         self.special = dict(sorted(self.special.items(), key=lambda item: item[1]))
         return merges
 
 
 def check_recipe(path, whole, kind):
-    """Raise ValueError, naming the field, unless a tokenizer.json gives a text the ids given here."""
+    """Raise ValueError, naming the field, unless a tokenizer.json asks for the ids given here."""
     for name, values in RECIPES[kind].items():
         part, trait = name.split(".")
         traits = whole.get(part) or {"type": None}
         given = traits.get(trait, values[0]) if isinstance(traits, dict) else traits
         if given not in values:
-            raise ValueError(f"{path}: {name} is {show(given)}, expected {' or '.join(map(json.dumps, values))}, "
+            expected = " or ".join(map(json.dumps, values))
+            raise ValueError(f"{path}: {name} is {show(given)}, expected {expected}, "
                              f"as {kind} BPE has it")
     after = whole.get("post_processor") or {"type": "ByteLevel"}
     if (not isinstance(after, dict) or after.get("special_tokens")
             or after.get("type") not in ("ByteLevel", "TemplateProcessing")):
-        raise ValueError(f"{path}: post_processor is {show(after)}, expected one that adds no tokens to a text")
+        raise ValueError(f"{path}: post_processor is {show(after)}, "
+                         "expected one that adds no tokens to a text")
 
 
 def check_ids(id_of, path):

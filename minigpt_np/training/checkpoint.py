@@ -12,7 +12,8 @@ from ..files.regular import open_regular
 from .optim import WarmupCosine
 
 FORMAT = "minigpt_np run 1"
-FIELDS = "config", "steps", "clip", "micro_batches", "schedule", "optimizer", "dropout", "generators", "notes"
+FIELDS = ("config", "steps", "clip", "micro_batches", "schedule", "optimizer", "dropout",
+          "generators", "notes")
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Run:
     def restore(self, trainer, generators=()):
         """Put `trainer` and `generators` where they were: the next step gives the same bits.
 
-        trainer      of a model of the same config and an optimizer of the same kind, with a generator
-                     of dropout if the run had one
+        trainer      of a model of the same config and an optimizer of the same kind, with a
+                     generator of dropout if the run had one
         generators   dict of name -> Generator, the same names and kinds as were saved
         Raises ValueError, changing nothing, if they do not fit what was saved.
         """
@@ -45,7 +46,8 @@ class Run:
             self._expect(f"config: {name}", theirs[name], ours[name])
         self._expect("optimizer", state["optimizer"]["kind"], type(trainer.optimizer).__name__)
         self._expect("generators", sorted(state["generators"]), sorted(generators))
-        has_dropout = ["no generator" if rng is None else "a generator" for rng in (state["dropout"], trainer.rng)]
+        has_dropout = ["no generator" if rng is None else "a generator"
+                       for rng in (state["dropout"], trainer.rng)]
         self._expect("dropout", *has_dropout)
         drawn = [(generators[name], saved) for name, saved in state["generators"].items()]
         drawn += [(trainer.rng, state["dropout"])] if trainer.rng is not None else []
@@ -80,7 +82,7 @@ class Run:
 
 
 def save(path, trainer, generators=(), notes=None):
-    """Write the run to `path`, beside and then moved into place: at any moment it is the old file or the new one.
+    """Write the run to `path`, which at any moment is the old file or the new one.
 
     trainer      with a schedule that is None or a WarmupCosine
     generators   dict of name -> Generator that the run draws from besides the trainer's own
@@ -90,7 +92,8 @@ def save(path, trainer, generators=(), notes=None):
     trainer.refuse_half_updated()
     trainer.check()
     if trainer.schedule is not None and not isinstance(trainer.schedule, WarmupCosine):
-        raise ValueError(f"trainer.schedule: {trainer.schedule!r} given, expected a WarmupCosine or None")
+        raise ValueError(f"trainer.schedule: {trainer.schedule!r} given, "
+                         "expected a WarmupCosine or None")
     optimizer = trainer.optimizer
     state = {
         "format": FORMAT,
@@ -112,8 +115,8 @@ def save(path, trainer, generators=(), notes=None):
 
 
 def load(path):
-    """The Run in the file. Raises OSError if it cannot be opened, ValueError if it is not a complete run, or
-    one whose numbers cannot be: not finite, or second moments (AdamW's v) below 0.
+    """The Run in the file. Raises OSError if it cannot be opened, ValueError if it is not a saved
+    run, or has numbers that no run can have: not finite, or second moments (AdamW's v) below 0.
     """
     with open_regular(path) as file:
         try:
@@ -121,7 +124,7 @@ def load(path):
                 arrays = dict(archive)
             state = json.loads(arrays.pop("state").tobytes())
             file_format = state["format"]
-        except Exception as error:          # whatever NumPy, zipfile and json raise for a damaged file
+        except Exception as error:      # whatever NumPy, zipfile and json raise for a damaged file
             raise ValueError(f"{path}: not a saved run ({error})") from error
     if file_format != FORMAT:
         raise ValueError(f"{path}: format {show(file_format)} given, expected {FORMAT!r}")
@@ -132,7 +135,8 @@ def load(path):
         if array.dtype.kind != "f" or not is_finite(array):
             raise ValueError(f"{path}: {name}: {show(array)} that are not all finite numbers")
         if name == "v" and array.size and array.min() < 0:
-            raise ValueError(f"{path}: v: {array.min()} given, expected second moments of at least 0")
+            raise ValueError(f"{path}: v: {array.min()} given, expected second moments of at least "
+                             "0")
     return run
 
 
@@ -157,7 +161,7 @@ def get_state(generator):
 
 
 def set_state(bit_generator, saved):
-    """Put what get_state returned into a bit generator of the same kind, or raise ValueError, TypeError or KeyError."""
+    """Put what get_state returned into a bit generator of the same kind. NumPy's own errors."""
     def arrays(value):
         if isinstance(value, dict):
             return {name: arrays(inner) for name, inner in value.items()}

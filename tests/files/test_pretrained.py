@@ -481,7 +481,7 @@ def test_a_config_that_is_no_object(tmp_path, no_allocation, raw):
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype I32, expected F32"),
     ("transformer.ln_f.weight", np.zeros((6,), bool), "dtype BOOL, expected F32"),
     ("transformer.h.2.ln_1.weight", np.zeros(6, "f4"), "h.2.ln_1.weight'|n_layer is 2, expected 3"),
-    ("wte.weight", np.zeros((5, 6), "f4"), "with and without 'transformer.'"),
+    ("wte.weight", np.zeros((5, 6), "f4"), "tensors given with 'transformer.'"),
     ("lm_head.bias", np.zeros(5, "f4"), "'lm_head.bias': not expected, in a gpt2 of 2 blocks"),
     ("lm_head.weight", np.zeros((6, 5), "f4"), r"shape \(6, 5\), expected \(5, 6\)"),
 ])
