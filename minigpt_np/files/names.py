@@ -1,4 +1,4 @@
-"""Hugging Face's names for our arrays. In a tied model both names, wte and lm_head, mean one array."""
+"""Hugging Face's names for our arrays. In a tied model wte and lm_head are one array."""
 
 EMBEDDINGS = {"gpt2": {"E": "wte", "P": "wpe"},
               "openai-gpt": {"E": "tokens_embed", "P": "positions_embed"}}

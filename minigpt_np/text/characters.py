@@ -22,7 +22,7 @@ class CharacterTokenizer:
         return len(self.characters)
 
     def encode(self, text):
-        """str of length N -> ids, int64 (N,). Raises ValueError for a character outside the vocabulary."""
+        """str of length N -> ids, int64 (N,). Raises ValueError for an unknown character."""
         codes = _code_points(check_text("text", text))
         ids = np.minimum(np.searchsorted(self._codes, codes), self.vocab_size - 1)
         unknown = np.flatnonzero(self._codes[ids] != codes)

@@ -1,4 +1,4 @@
-"""Atomic writes: the old file or the new one, whoever writes it and however that ends; nothing else is written to."""
+"""Atomic writes: the old file or the new one, whoever writes and however that ends."""
 import errno
 import os
 import re
@@ -17,7 +17,8 @@ from minigpt_np.files.atomic import atomic_write, check_writable
 from minigpt_np.files.regular import open_regular, read_bytes
 from strategies import examples_of
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, FIFOs and signals as POSIX has them")
+pytestmark = pytest.mark.skipif(os.name != "posix",
+                                reason="links, FIFOs and signals as POSIX has them")
 
 
 def write(path, raw):
@@ -114,7 +115,8 @@ def test_a_full_disk_says_which_file(tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=f"No space left on device: '{re.escape(str(tmp_path / 'run.npz'))}'"):
+    with pytest.raises(OSError,
+                       match=f"No space left on device: '{re.escape(str(tmp_path / 'run.npz'))}'"):
         write(tmp_path / "run.npz", b"x")
     assert os.listdir(tmp_path) == []
 
@@ -136,7 +138,8 @@ def test_what_is_asked_whether_it_can_be_written_stays_as_it_is(tmp_path):
 
 @pytest.mark.parametrize("step", ["inside", "fsync", "replace"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_what_stops_a_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step, error):
+def test_what_stops_a_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step,
+                                                                 error):
     path = tmp_path / "run.npz"
     write(path, b"old")
 

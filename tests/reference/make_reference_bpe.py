@@ -1,4 +1,4 @@
-"""Write reference/bpe.json: a vocabulary, ids and texts from the `tokenizers` library, and from transformers.
+"""Write reference/bpe.json: a vocabulary, ids and texts from `tokenizers` and transformers.
 
     pip install tokenizers transformers && python tests/reference/make_reference_bpe.py
 
@@ -6,8 +6,8 @@ The library's own trainer learns the merges from TEXT and its own encoder gives 
 file judges `BPETokenizer.train`, `encode` and `decode` from outside. Every character below is in
 Unicode 12 or older, so all libraries and all Pythons see the same letters, numbers and signs.
 
-transformers opens the same vocabulary beside each of FOLDERS: files that add special tokens, new ones and
-ones that the vocabulary has already. The ids that it gives to SPECIAL_TEXT judge `from_folder` and `save`.
+transformers opens the same vocabulary beside files that add special tokens, new ones and ones that
+the vocabulary has already. The ids that it gives to SPECIAL_TEXT judge `from_folder` and `save`.
 """
 import json
 import random
@@ -54,23 +54,27 @@ EXAMPLES = [
 
 ADDED = ["USER:", "\n\n", " ", "<pad>", "日本", "the mat"]
 KNOWN = ["!", "the", "Ġthe", "é", "he", "Ã©"]
-SPECIAL_TEXT = ("USER: the matrix!! Ġthe matrix\n\nis été, USER:USER:<pad>日本 the mat<|endoftext|>é!  the\n \ntoken")
+SPECIAL_TEXT = ("USER: the matrix!! Ġthe matrix\n\nis été, USER:USER:<pad>日本 the mat<|endoftext|>é!"
+                "  the\n \ntoken")
 
 
 def added_token(text):
-    return {"content": text, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+    return {"content": text, "lstrip": False, "normalized": False, "rstrip": False,
+            "single_word": False, "special": True}
 
 
 def folders(id_of):
-    """Files beside a vocabulary {token: id}, as {file name: object}. The tokenizer.json has no vocabulary yet."""
+    """Files beside a vocabulary {token: id}, as {file name: object}."""
     known = {text: id_of[text] for text in KNOWN if text in id_of}
     new = {text: len(id_of) + n for n, text in enumerate(ADDED)}
     for added in (new, known, new | known):
         yield {"added_tokens.json": added}
-        yield {"tokenizer_config.json": {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False,
-                                         "added_tokens_decoder": {v: added_token(text) for text, v in added.items()}}}
-        yield {"tokenizer.json": {"added_tokens": [{"id": v} | added_token(text) for text, v in added.items()]}}
-    yield {"tokenizer_config.json": {"pad_token": "!", "bos_token": {"__type": "AddedToken"} | added_token("the")}}
+        by_id = {v: added_token(text) for text, v in added.items()}
+        yield {"tokenizer_config.json": {"tokenizer_class": "GPT2Tokenizer",
+                                         "add_prefix_space": False, "added_tokens_decoder": by_id}}
+        yield {"tokenizer.json": {"added_tokens": [{"id": v} | by_id[v] for v in by_id]}}
+    yield {"tokenizer_config.json": {"pad_token": "!",
+                                     "bos_token": {"__type": "AddedToken"} | added_token("the")}}
     yield {"special_tokens_map.json": {"pad_token": "ok", "additional_special_tokens": ["!"]}}
 
 
@@ -80,12 +84,14 @@ def folder_ids(vocab, merges):
     for files in folders(vocab):
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
-            Path(folder, "merges.txt").write_text("".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")
+            Path(folder, "merges.txt").write_text("".join(f"{a} {b}\n" for a, b in merges),
+                                                  encoding="utf-8")
             for name, content in files.items():
                 if name == "tokenizer.json":
                     content = content | {
                         "model": {"type": "BPE", "vocab": vocab, "merges": merges},
-                        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}}
+                        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False,
+                                          "trim_offsets": True}}
                 Path(folder, name).write_text(json.dumps(content), encoding="utf-8")
             ids = transformers.GPT2Tokenizer.from_pretrained(folder).encode(SPECIAL_TEXT)
         cases.append({"files": files, "ids": ids})
