@@ -92,7 +92,8 @@ def measure(words, layers=1, heads=2, n_embd=6, untied=False, seed=0, **options)
     if untied:
         model = model.untied()
     _, loss, cache = model.forward(ids, targets)
-    grads = model.backward(cache)
+    grads = Parameters(model.config, np.float64)
+    model.backward(cache, grads)
     return Lesson(tokens, ids[0], targets[0], model, float(loss), grads,
                   cross_entropy.backward(1.0, cache.loss), *contributions_of(model, ids, targets),
                   compare(model, grads, ids, targets), seed, **options)

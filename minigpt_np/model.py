@@ -49,14 +49,15 @@ class GPT:
 
         loss is the mean cross-entropy over the targets that are not -1; None without targets.
         rng, a Generator, turns dropout on. Nothing is kept in the model.
-        kv_cache   for generation, a generation.KVCache: ids then stand at the positions after those in it,
-                   and logits (B, 1, V) are those after the last one. backward is for passes without it
+        kv_cache   for generation, a generation.KVCache: ids are at the positions after those in it, and
+                   logits (B, 1, V) are those after the last of them. backward is for passes without
         Raises ValueError for ids or targets that are not what check_ids and check_targets expect, and
-        for params that have become those of another config.
+        if self.params was replaced by those of another config.
         """
         ids = check_ids(ids, self.config)
         targets = check_targets(targets, ids.shape, self.config.vocab_size)
-        params, config, shape = check_shapes("params", self.params, self.config), self.config, ids.shape
+        params = check_shapes("params", self.params, self.config)
+        config, shape = self.config, ids.shape
         forward_block = layers.block.FORWARD[config.norm]
         norm_cache = loss_cache = loss = None
         start = 0 if kv_cache is None else kv_cache.length
@@ -78,16 +79,20 @@ class GPT:
         if targets is not None:
             loss, loss_cache = layers.cross_entropy.forward(logits, targets.ravel())
 
-        cache = Cache(shape, lookup_cache, dropout_mask, block_caches, norm_cache, logits_cache, loss_cache)
+        cache = Cache(shape, lookup_cache, dropout_mask, block_caches, norm_cache, logits_cache,
+                      loss_cache)
         return logits.reshape(len(ids), -1, config.vocab_size), loss, cache
 
     def backward(self, cache, grads=None, dloss=1.0):
         """The gradient of dloss · loss with respect to every parameter, accumulated into `grads`.
 
-        cache    from forward with targets; it is only read, so it can be used again
-        grads    Parameters to accumulate into; new ones, all 0, unless given. Untied ones for a tied model
-                 keep the two uses of E apart: grads.E gets the lookup's part, grads.head the logits'
-        Returns grads. Raises ValueError if the forward pass had no targets, or grads are of another config.
+        cache    from forward with targets; it is only read, so it can be used again. But it refers to
+                 the weights: after they have moved, the gradient is that of neither old nor new ones
+        grads    Parameters to accumulate into; new ones, all 0, unless given. Untied ones for a tied
+                 model keep the two uses of E apart: grads.E gets the lookup's part, grads.head the
+                 logits'
+        Returns grads. Raises ValueError if the forward pass had no targets, or if grads are of another
+        config.
         """
         if cache.loss is None:
             raise ValueError("cache: of a forward pass without targets given, expected one with a loss")
@@ -106,7 +111,7 @@ class GPT:
             dx = backward_block(dx, block_cache, block_grads)
         dx = dx.reshape(*cache.shape, -1)
         dx = layers.dropout.backward(dx, cache.dropout_mask)
-        # ② E is looked up:  dE += one_hotᵀ dx, into the same array: only rows that were looked up, once for each time
+        # ② E is looked up:  dE += one_hotᵀ dx, into the same array: rows that were looked up, each time
         layers.lookup.backward(dx, cache.lookup, grads.E, grads.P)
         return grads
 
@@ -133,7 +138,7 @@ class GPT:
         n_head   H, needed where no config.json gives it: no tensor shows it
         dtype    of the numbers here; on file they are float32, float16 or bfloat16
         Raises ValueError, naming file and tensor, for anything that does not fit together, and the
-        OS's own error for what cannot be opened; warns of NaN or infinity in a tensor.
+        OS's own error for a file that cannot be opened; warns of NaN or infinity in a tensor.
         """
         params = pretrained.load(folder, n_head, dtype)
         return cls(params.config, params=params)
@@ -141,7 +146,7 @@ class GPT:
     def save_pretrained(self, folder):
         """Write config.json and model.safetensors to `folder`; transformers opens them as the same model.
 
-        Each file is the new one, whole, or still the old one. Raises ValueError for complex numbers.
+        Each file is replaced atomically. Raises ValueError for complex numbers.
         """
         pretrained.save(self.params, folder)
 

@@ -15,5 +15,5 @@ def forward(x, p_drop, rng):
 
 
 def backward(dy, mask):
-    """dx = dy · mask: what was dropped had no influence, what was scaled up had that much more."""
+    """dx = dy · mask: dropped values had no influence; kept values were scaled, so their gradients are too."""
     return dy if mask is None else dy * mask

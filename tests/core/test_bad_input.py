@@ -1,12 +1,13 @@
 """Bad input is refused at the door: ValueError with the argument, what was given, what expected."""
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt_np import PRESETS, GPT, BPETokenizer, CharacterTokenizer, GPTConfig
+from minigpt_np import PRESETS, GPT, BPETokenizer, CharacterTokenizer, GPTConfig, Parameters
 from minigpt_np.checks import show
 from minigpt_np.training.data import consecutive_batches, random_batch, split
 from strategies import ODD, VIEWS, assert_bits, cases, configs, sizes
@@ -63,7 +64,7 @@ def test_prompts_of_unequal_length(ids, given):
 
 
 @pytest.mark.parametrize("seed", [True, np.False_])
-def test_a_seed_is_no_flag(seed):
+def test_bool_seed_is_rejected(seed):
     with refused("seed", f"{seed!r} given", "a whole number of at least 0"):
         GPT(MODEL.config, seed)
 
@@ -150,7 +151,7 @@ def test_refusal_comes_before_anything_is_written():
 @pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, True, "3", None, np.nan])
 def test_sizes(name, value):
     if (name, repr(value)) == ("n_layer", "0"):
-        return                              # a model without a block: see tests/core/test_no_blocks.py
+        return                              # a model without a block
     least = 0 if name == "n_layer" else 1
     with refused(name, repr(value), f"whole number of at least {least}"):
         GPTConfig(**{name: value})
@@ -208,10 +209,22 @@ def test_model_config(config):
         GPT(config)
 
 
-@pytest.mark.parametrize("dtype", [int, np.uint8, bool, str, object])
+@pytest.mark.parametrize("dtype", [int, np.uint8, bool, str, object, np.float16])
 def test_model_dtype(dtype):
-    with refused("dtype", repr(dtype), "floating-point or complex"):
-        GPT(MODEL.config, dtype=dtype)
+    """exp(12) is infinite in float16: softmax, GELU and LayerNorm would be wrong without a word."""
+    for use in (lambda: GPT(MODEL.config, dtype=dtype), lambda: Parameters(MODEL.config, dtype),
+                lambda: GPT.from_pretrained("/nothing", dtype=dtype)):
+        with refused("dtype", repr(dtype), "floating-point or complex type of at least 32 bits"):
+            use()
+
+
+@pytest.mark.parametrize("change", [dict(n_layer=2), dict(vocab_size=6), dict(norm="post")])
+def test_params_of_another_config_that_were_put_in_place_of_a_model_s(change):
+    model = GPT(MODEL.config)
+    model.params = Parameters(replace(MODEL.config, **change))
+    for use in (lambda: model.forward([[1]]), lambda: model.generate([[1]], 1)):
+        with pytest.raises(ValueError, match="^params: .*given, expected"):
+            use()
 
 
 # ---- whatever is given: one clear line, or it works ----------------------------------------------

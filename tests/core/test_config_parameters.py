@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from minigpt_np import GPT, PRESETS, GPTConfig, Parameters
-from minigpt_np.parameters import count, decays, shapes
+from minigpt_np.parameters import Sealed, count, decays, shapes
 from strategies import configs, seeds
 
 NAMES = ("openai-gpt", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "gopher-44m", "gpt-mini",
@@ -106,6 +106,49 @@ def test_named_hands_out_a_dict_of_its_own():
     p = Parameters(GPTConfig(2, 2, 1, 1, 1))
     p.named().clear()
     assert p.named()
+
+
+# ---- nothing is rebound --------------------------------------------------------------------------
+
+def owners(value):
+    """Parameters, and each of the blocks, layers and linear maps in it."""
+    if isinstance(value, tuple):
+        return [owner for entry in value for owner in owners(entry)]
+    return [value, *owners(tuple(vars(value).values()))] if isinstance(value, Sealed) else []
+
+
+@given(config=configs())
+def test_what_parameters_hold_stays_the_same_object_and_only_its_numbers_change(config):
+    params = Parameters(config, np.float64)
+    for owner in owners(params):
+        for name, value in vars(owner).copy().items():
+            with pytest.raises(ValueError, match=rf"^{name}: .*params.E\[...\] = W"):
+                setattr(owner, name, np.copy(value) if isinstance(value, np.ndarray) else object())
+            with pytest.raises(ValueError, match=f"^{name}: "):
+                delattr(owner, name)
+            setattr(owner, name, value)                             # as += does
+            assert vars(owner)[name] is value
+    assert not params.flat.any()
+    for block in params.blocks:
+        block.mlp.up.W += 1
+        assert (params.arrays["blocks.0.mlp.up.W"] == 1).all() or block is not params.blocks[0]
+    params.E += 1
+    params.arrays["E"] += 1
+    assert (params.E == 2).all() and (params.flat[params.slices["E"]] == 2).all()
+    assert (params.head is params.E) == config.tie_embeddings
+
+
+@pytest.mark.parametrize("change", [
+    lambda arrays: arrays.update(E=0), lambda arrays: arrays.pop("E"), lambda arrays: arrays.popitem(),
+    lambda arrays: arrays.clear(), lambda arrays: arrays.setdefault("new", 0),
+    lambda arrays: arrays.__setitem__("E", np.zeros((2, 2))), lambda arrays: arrays.__setitem__("new", 0),
+    lambda arrays: arrays.__delitem__("E"), lambda arrays: arrays.__ior__({"E": 0})])
+def test_the_mapping_of_arrays_is_read_only(change):
+    params = Parameters(GPTConfig(2, 2, 1, 1, 2))
+    before = params.named()
+    with pytest.raises(ValueError, match="expected"):
+        change(params.arrays)
+    assert params.named().keys() == before.keys() and params.arrays["E"] is params.E
 
 
 # ---- which numbers decay -------------------------------------------------------------------------

@@ -168,7 +168,7 @@ def test_the_model_is_its_equations_written_once_more(case):
 
 
 @given(case=cases(), dtype=st.sampled_from([np.uint8, np.int8, np.uint64, np.int32, list]))
-def test_any_integers_will_do(case, dtype):
+def test_integer_dtypes_are_equivalent(case, dtype):
     case.targets = np.maximum(case.targets, 0)
     expected = case.gradient().flat
     convert = np.ndarray.tolist if dtype is list else lambda x: x.astype(dtype)

@@ -1,8 +1,7 @@
-"""The READMEs' recipes for pdb, typed literally; .vscode's configurations; names that pdb takes for commands."""
+"""The READMEs' recipes for pdb, typed literally; .vscode's configurations."""
 import inspect
 import json
 import os
-import pdb
 import re
 import shlex
 import subprocess
@@ -13,8 +12,6 @@ import pytest
 
 import one_page
 from layer_strategies import LAYERS
-from minigpt_np import GPT, layers
-from minigpt_np.training import optim
 
 ROOT = Path(__file__).resolve().parents[2]
 README, DEMOS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "demos/README.md"))
@@ -41,6 +38,7 @@ def test_a_recipe_typed_literally_shows_what_it_says(program, session):
         rest = iter(answer)
         for line in said.splitlines()[1:]:
             assert any(line == other for other in rest), f"after {command!r}, expected {line!r} in {answer}"
+    assert done.stdout.count("[old: ") == session.count("[old: ")          # what is displayed changes nowhere else
 
 
 def test_the_page_is_stepped_through_line_by_line():
@@ -52,32 +50,6 @@ def test_the_page_is_stepped_through_line_by_line():
     lines, first = inspect.getsourcelines(one_page.loss_and_gradient)
     at = [int(number) - first for number in re.findall(r"one_page.py\((\d+)\)loss_and_gradient", done.stdout)]
     assert list(dict.fromkeys(at))[:3] == [2, 3, 4] and "E, P" in lines[2]      # Python 3.12 stops twice at a comprehension
-
-
-def test_there_are_recipes_for_the_page_for_the_gradient_of_E_and_for_a_training_step():
-    assert [program.split()[0] for program, _ in RECIPES] == [
-        "demos/tied_gradients.py", "demos/one_page.py", "demos/sort.py"]
-    assert {"dE += dlogits.T @ h", "dhead += dlogits.T @ cache.h", "dE[v] += dx_n"} <= {
-        line.strip(" ->").split("  ")[0] for _, session in RECIPES for line in session.splitlines()}
-
-
-def test_names_that_pdb_takes_for_commands_are_those_the_readme_lists():
-    commands = {name.removeprefix("do_") for name in dir(pdb.Pdb) if name.startswith("do_")}
-
-    def clashes(*functions):
-        return {name for function in functions for name in function.__code__.co_varnames} & commands
-
-    modules = [module for module in vars(layers).values() if inspect.ismodule(module)]
-    functions = [function for module in modules for function in vars(module).values()
-                 if inspect.isfunction(function) and function.__module__ == module.__name__]
-    passes = [function for function in functions if re.match("forward|backward", function.__name__)]
-    assert len(passes) > 20
-    listed = r"`h`, `q` \(in helpers `a`, `n`, in AdamW `c`\)"
-    assert re.search(listed, README)
-    assert clashes(*passes, GPT.forward, GPT.backward) == {"h", "q"}
-    assert clashes(*functions) == {"h", "q", "a", "n"}
-    assert clashes(optim.AdamW._update) == {"c"}
-    assert clashes(one_page.loss_and_gradient) == {"h", "q"}
 
 
 # ---- Visual Studio Code --------------------------------------------------------------------------
