@@ -55,9 +55,8 @@ class Trainer:
         if not isinstance(model, GPT):
             raise_value_error("model", model, "a GPT")
         check_shapes("model.params", model.params, model.config)
-        dtype = model.params.flat.dtype
-        if dtype.kind != "f" or dtype.itemsize < 4:     # float16: gradients below 6e-8 are 0, squares of those below 2e-4
-            raise ValueError(f"model: of {dtype} given, expected float32 or float64")
+        if model.params.flat.dtype.kind != "f":
+            raise ValueError(f"model: of {model.params.flat.dtype} given, expected float32 or float64")
         if not isinstance(optimizer, Optimizer):
             raise_value_error("optimizer", optimizer, "an optimizer, such as AdamW(model.params)")
         if optimizer.params is not model.params:
