@@ -6,7 +6,6 @@
 The page itself needs neither: live/index.html opens in a browser from this folder.
 """
 import argparse
-import ast
 import inspect
 import json
 import re
@@ -24,30 +23,17 @@ DIGITS = 8                  # of reference numbers: fewer than what rounding lea
 
 def data():
     """What data.js holds, as text."""
-    values = {
-        "text": one_page.TEXT, "never": one_page.NEVER, "D": one_page.D, "H": one_page.H,
-        "steps": one_page.STEPS, "rate": one_page.LEARNING_RATE, "first": first_line(), "lines": lines(),
-        "reference": reference()}
-    body = ",\n".join(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
-    return ("// Written by `python demos/live.py --data`: one_page.py's text and sizes, its two halves with the names that\n"
-            "// each line binds, and the numbers that NumPy computes with it.\n"
-            f"const DATA = {{\n{body}}};\n")
+    values = {"text": one_page.TEXT, "never": one_page.NEVER, "D": one_page.D, "H": one_page.H, "steps": one_page.STEPS,
+              "rate": one_page.LEARNING_RATE, "first": first_line(), "lines": lines(), "reference": reference()}
+    body = ",\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
+    return ("// Written by `python demos/live.py --data`: one_page.py's sentence and sizes, the lines of its two halves, and\n"
+            f"// the numbers that NumPy computes with it.\nconst DATA = {{\n{body}}};\n")
 
 
 def lines():
-    """[line, names of the arrays that it makes] of the two halves of one_page.py's loss_and_gradient."""
-    text = Path(one_page.__file__).read_text(encoding="utf-8")
-    names = {}
-    for node in ast.walk(ast.parse(text)):
-        computes = isinstance(node, ast.Assign) and not isinstance(node.value, (ast.Name, ast.List))
-        if computes or isinstance(node, ast.AugAssign):
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            target = target.value if isinstance(target, ast.Subscript) else target          # dP[:T]
-            names[node.lineno] = [name.id for name in getattr(target, "elts", [target])]
-    first = first_line()
-    half = inspect.getsource(one_page.loss_and_gradient).splitlines()
-    start = inspect.getsourcelines(one_page.loss_and_gradient)[1]
-    return [[re.sub("^    ", "", line), names.get(n, [])] for n, line in enumerate(half, start) if n >= first]
+    """The two halves of one_page.py's loss_and_gradient."""
+    text, start = inspect.getsourcelines(one_page.loss_and_gradient)
+    return [re.sub(" {3,}#", "  #", line[4:].rstrip()) for line in text[first_line() - start:]]
 
 
 def first_line():
@@ -57,7 +43,7 @@ def first_line():
 
 
 def reference():
-    """What one_page.py computes for its own sentence: losses, and E and dE after its last step."""
+    """What one_page.py computes for its own sentence: losses, and E after its last step."""
     words = one_page.TEXT.split()
     vocabulary = list(dict.fromkeys([*words, one_page.NEVER]))
     row = np.array([vocabulary.index(word) for word in words])
@@ -71,7 +57,7 @@ def reference():
         losses.append(loss)
         for array, gradient in zip(params, gradients):
             array -= one_page.LEARNING_RATE * gradient
-    return {"losses": rounded(losses[::40]), "E": rounded(E), "dE": rounded(gradients[0])}
+    return {"losses": rounded(losses[::40]), "E": rounded(E)}
 
 
 def rounded(array):
@@ -79,12 +65,12 @@ def rounded(array):
 
 
 def in_one_file():
-    """index.html with the text of its stylesheet and scripts in place of the references to them."""
+    """index.html with the text of its stylesheet and scripts in place of the references to them; links into the repository are text."""
     def script(match):
         text = (LIVE / match[1]).read_text(encoding="utf-8").replace("</script", "<\\/script")
         return f"<script>\n{text}</script>"
 
-    html = (LIVE / "index.html").read_text(encoding="utf-8")
+    html = re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", (LIVE / "index.html").read_text(encoding="utf-8"))
     html = re.sub(r'<script src="([\w.]+)"></script>', script, html)
     return re.sub(r'<link rel="stylesheet" href="([\w.]+)">',
                   lambda match: f"<style>\n{(LIVE / match[1]).read_text(encoding='utf-8')}</style>", html)

@@ -117,10 +117,11 @@ function drawTerms(box, terms, total) { // terms: [label, factor, factor], or [l
   const line = (...texts) => {
     const row = element("tr", "", undefined, table);
     texts.forEach((text, k) => element(k ? "td" : "th", "", signed(text), row));
+    return row;
   };
   some.forEach(([label, x, y], k) =>
     line(label, y === undefined ? "" : `${x.toFixed(first)} · ${y.toFixed(second)}`, products[k].toFixed(last)));
-  line(`sum of ${some.length}${zeros ? `, ${zeros} more are 0` : ""}`, "", total.toFixed(last));
+  line(`sum of ${some.length}${zeros ? `, ${zeros} more are 0` : ""}`, "", total.toFixed(last)).className = "total";
 }
 
 // One cell of each array is in the order of Tab; the arrow keys move from it.

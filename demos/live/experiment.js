@@ -62,7 +62,7 @@ function rungsOf(pass, params, head) {
   return ["looked up", "after attention", "after the MLP"].map((name, i) => {
     const x = stream[Math.min(i, stream.length - 1)], readings = [{by: "E", probs: spelled(x, params[0])}];
     if (head !== params[0]) readings.push({by: "head", probs: spelled(x, head)});
-    return {name, x, readings};
+    return {name: stream[i] ? name : `${name}, silenced`, readings};
   });
 }
 const best = probs => probs.indexOf(Math.max(...probs));

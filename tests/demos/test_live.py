@@ -2,6 +2,7 @@
 
 What runs JavaScript is skipped without node, but not where MINIGPT_NP_NEED_NODE is set (.ci/run).
 """
+import ast
 import json
 import os
 import re
@@ -151,8 +152,13 @@ def test_after_200_steps_from_numpys_start_all_parameters_are_one_pages(batch):
 
 def made_by_one_page(ids, targets, params):
     """[(name, array)] of what the lines of loss_and_gradient bind, in their order; the function is traced."""
-    lines = {live.first_line() + n: names for n, (_, names) in enumerate(live.lines())}
-    made, last = [], None
+    lines, made, last = {}, [], None                                        # lines: number -> names
+    for node in ast.walk(ast.parse(Path(one_page.__file__).read_text(encoding="utf-8"))):
+        computes = isinstance(node, ast.Assign) and not isinstance(node.value, (ast.Name, ast.List))
+        if (computes or isinstance(node, ast.AugAssign)) and node.lineno >= live.first_line():
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            target = target.value if isinstance(target, ast.Subscript) else target          # dP[:T]
+            lines[node.lineno] = [name.id for name in getattr(target, "elts", [target])]
 
     def trace(frame, event, _):
         nonlocal last
@@ -224,6 +230,6 @@ def test_one_file_holds_every_script_and_refers_to_no_other_file(tmp_path, capsy
     live.main([str(tmp_path / "new" / "page.html")])
     page = (tmp_path / "new" / "page.html").read_text(encoding="utf-8")
     assert f"{len(page.encode()):,} bytes" in capsys.readouterr().out
-    assert not re.search(r'<script src|<link rel="stylesheet"|https?://(?!www\.w3\.org)', page)
+    assert not re.search(r'<script src|<link rel="stylesheet"|href="\.\./|https?://(?!www\.w3\.org)', page)
     for path in LIVE.iterdir():
         assert path.name == "index.html" or path.read_text(encoding="utf-8") in page
