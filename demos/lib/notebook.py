@@ -1,0 +1,52 @@
+"""Matrices drawn in a notebook, with the colours of the terminal's pictures."""
+from html import escape
+
+import numpy as np
+
+from lib.terminal import BLACK, DEEP, PAPER, SHADES, WHITE, label, level_of
+
+USES = {"lookup": "lookup", "logits": "logits", "dE": "sum"}
+
+
+class Drawing(str):
+    """HTML that a notebook shows as such."""
+
+    def _repr_html_(self):
+        return str(self)
+
+
+def draw(rows, **matrices):
+    """Matrices (V, C) side by side, a cell for each number, which it shows when it is pointed at.
+
+    rows       V texts
+    matrices   by name: lookup is drawn in blue, logits in orange, dE in violet, all three on one scale;
+               any other in grey, on a scale of its own. A negative number is hatched, exactly 0 a dot.
+    """
+    gradients = [matrices[name] for name in USES if name in matrices]
+    shared = max((float(np.abs(matrix).max()) for matrix in gradients), default=0.0)
+    tables = []
+    for name, matrix in matrices.items():
+        scale = (shared if name in USES else float(np.abs(matrix).max())) or 1.0
+        lines = ["".join(cell(f"{name}[{text}, {c}] = {value:.4g}", value, scale, USES.get(name, ""))
+                         for c, value in enumerate(row)) for text, row in zip(rows, matrix)]
+        heads = [f'<th style="text-align: right">{escape(label(text))}</th>' if not tables else "" for text in rows]
+        body = "".join(f"<tr>{head}{line}</tr>" for head, line in zip(heads, lines))
+        tables.append(f'<table style="border-spacing: 1px; margin: 0 1em 0 0"><caption>{escape(name)} '
+                      f'{"(V, D)" if name == "E" else f"±{scale:.2g}"}</caption>{body}</table>')
+    return Drawing(f'<div style="display: flex; flex-wrap: wrap; align-items: end">{"".join(tables)}</div>')
+
+
+def cell(about, value, scale, use):
+    level = level_of(value, scale, len(SHADES[use]))
+    shade, ink = (SHADES[use][level], WHITE if level >= DEEP else BLACK) if value else (PAPER, BLACK)
+    hatch = f"repeating-linear-gradient(135deg, {css(ink)} 0 1px, transparent 1px 5px), " if value < 0 else ""
+    return (f'<td title="{escape(about)}" style="padding: 0; width: 1.4em; height: 1.2em; text-align: center; '
+            f'color: {css(ink)}; background: {hatch}{css(shade)}">{"" if value else "·"}</td>')
+
+
+def css(index):
+    """One of xterm's 256 colours, from 16 on, as CSS has it."""
+    levels = (0, 95, 135, 175, 215, 255)
+    red, green, blue = ([8 + 10 * (index - 232)] * 3 if index >= 232 else
+                        [levels[(index - 16) // n % 6] for n in (36, 6, 1)])
+    return f"#{red:02x}{green:02x}{blue:02x}"
