@@ -31,7 +31,7 @@ def draw(rows, **matrices):
                          for c, value in enumerate(row)) for text, row in zip(rows, matrix)]
         heads = [f'<th style="text-align: right">{escape(label(text))}</th>' if not tables else "" for text in rows]
         body = "".join(f"<tr>{head}{line}</tr>" for head, line in zip(heads, lines))
-        tables.append(f'<table style="border-spacing: 1px; margin: 0 1em 0 0"><caption>{escape(name)} '
+        tables.append(f'<table style="border-spacing: 1px; margin: 0 1em 0 0; color: inherit"><caption>{escape(name)} '
                       f'{"(V, D)" if name == "E" else f"±{scale:.2g}"}</caption>{body}</table>')
     return Drawing(f'<div style="display: flex; flex-wrap: wrap; align-items: end">{"".join(tables)}</div>')
 

@@ -26,7 +26,7 @@ NUMBER = 8              # columns that a number takes
 # foreground too, so it looks the same on a dark and on a light terminal. Indices into xterm's 256 colours.
 SHADES = {
     "lookup": (189, 117, 75, 33, 27, 18),           # blue
-    "logits": (230, 223, 215, 208, 130, 94),        # orange
+    "logits": (223, 215, 208, 166, 130, 94),        # orange
     "sum": (225, 183, 177, 135, 129, 55),           # violet
     "": (254, 250, 246, 244, 241, 236),             # grey: no gradient
 }
