@@ -1,9 +1,10 @@
 """The page in live/ as one file, and the data that it computes with.
 
-    python demos/live.py out/live.html      # index.html with its scripts and style in it, for a course site
+    python demos/live.py out/live.html      # for a course site: one file with its scripts and style
     python demos/live.py --data             # write live/data.js, after one_page.py has changed
 
-The page itself needs neither: live/index.html opens in a browser from this folder.
+The page itself needs neither: demos/live/index.html opens in a browser. Its state is its address.
+For a slide, add &embed (no title, no footer), &large, or &hide=lead,controls,picture,sums,number.
 """
 import argparse
 import inspect
@@ -18,16 +19,18 @@ from lib.terminal import run
 from minigpt_np.files.atomic import atomic_write
 
 LIVE = Path(__file__).parent / "live"
-DIGITS = 8                  # of reference numbers: fewer than what rounding leaves alone in 200 steps
+DIGITS = 8                  # of reference numbers: those that no BLAS rounds differently
 
 
 def data():
     """What data.js holds, as text."""
-    values = {"text": one_page.TEXT, "never": one_page.NEVER, "D": one_page.D, "H": one_page.H, "steps": one_page.STEPS,
-              "rate": one_page.LEARNING_RATE, "first": first_line(), "lines": lines(), "reference": reference()}
-    body = ",\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
-    return ("// Written by `python demos/live.py --data`: one_page.py's sentence and sizes, the lines of its two halves, and\n"
-            f"// the numbers that NumPy computes with it.\nconst DATA = {{\n{body}}};\n")
+    values = {"text": one_page.TEXT, "never": one_page.NEVER, "D": one_page.D, "H": one_page.H,
+              "steps": one_page.STEPS, "rate": one_page.LEARNING_RATE, "first": first_line(),
+              "lines": lines(), "reference": reference()}
+    body = ",\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}"
+                      for name, value in values.items())
+    return ("// Written by `python demos/live.py --data`: one_page.py's sentence, its sizes, the\n"
+            f"// lines of its two halves, and what NumPy computes with it.\nconst DATA = {{\n{body}}};\n")
 
 
 def lines():
@@ -65,22 +68,24 @@ def rounded(array):
 
 
 def in_one_file():
-    """index.html with the text of its stylesheet and scripts in place of the references to them; links into the repository are text."""
+    """index.html with its style and scripts in it, and without links into the repository."""
     def script(match):
         text = (LIVE / match[1]).read_text(encoding="utf-8").replace("</script", "<\\/script")
         return f"<script>\n{text}</script>"
 
-    html = re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", (LIVE / "index.html").read_text(encoding="utf-8"))
+    html, style = (LIVE.joinpath(name).read_text("utf-8") for name in ("index.html", "style.css"))
+    html = re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", html)
     html = re.sub(r'<script src="([\w.]+)"></script>', script, html)
-    return re.sub(r'<link rel="stylesheet" href="([\w.]+)">',
-                  lambda match: f"<style>\n{(LIVE / match[1]).read_text(encoding='utf-8')}</style>", html)
+    return html.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{style}</style>")
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("file", nargs="?", help="where to write the page as one file, with its style and its scripts in it; it needs nothing else "
-                        "and opens from disk, from any web server, or in a frame of another page")
-    parser.add_argument("--data", action="store_true", help="write live/data.js: one_page.py's lines, and the numbers that the page compares its own with")
+    parser.add_argument("file", nargs="?", help="where to write the page as one file, "
+                        "with its style and scripts in it: it opens from disk, from a web server, "
+                        "or in a frame of another page")
+    parser.add_argument("--data", action="store_true", help="write live/data.js: one_page.py's "
+                        "lines, and the numbers that the page compares its own with")
     args = parser.parse_args(argv)
     if not args.file and not args.data:
         parser.error("expected FILE.html or --data")

@@ -30,20 +30,24 @@ function brief(x, whole) {              // at most five characters; exactly 0 is
 }
 const finite = values => values.flat(2).filter(Number.isFinite).map(Math.abs);
 const largest = values => Math.max(0, ...finite(values)) || 1;
-const power = most => most < 0.0995 ? Math.floor(Math.log10(most)) : 0;         // cells show units of 10ⁿ
-const unit = n => n ? `×\u00a010⁻${[...String(-n)].map(digit => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}` : "";
+const power = most => most < 0.0995 ? Math.floor(Math.log10(most)) : 0;   // cells show units of 10ⁿ
+const raised = n => [...String(n)].map(digit => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("");
+const unit = n => n ? `×\u00a010⁻${raised(-n)}` : "";
 
 /* One array in a box, redrawn in place when its shape is as before. item:
-   name, values (R, C)    rows, columns: labels, or none         use: "lookup", "logits", "sum" or ""
-   note                   scale: what is drawn strongest         marked: [i, j] of cells to point out
-   choose(i, j)           told when a cell is chosen             terms(i, j): [label, factor, factor] of its sum */
+   name, values (R, C), note     use: "lookup", "logits" or "sum"    rows, columns: labels, or none
+   scale: what is drawn strongest         marked: [i, j] of cells to point out
+   choose(i, j, cell): told when a cell is chosen
+   terms(i, j): [label, factor, factor] of everything that its cell is the sum of */
 function drawArray(box, item) {
   const {values, rows, columns, use = ""} = item, R = values.length, C = values[0].length;
-  const most = item.scale || largest(values), whole = finite(values).every(Number.isInteger), digits = C <= 15;
+  const most = item.scale || largest(values), digits = C <= 15;
+  const whole = finite(values).every(Number.isInteger);
   const n = whole ? 0 : power(most), key = [item.name, R, C, whole, rows, columns].join();
   if (box.key !== key) build(box, item, R, C, digits);
   box.key = key;
-  box.querySelector(".kind").textContent = [item.size || `${R} × ${C}`, unit(n), item.note].filter(Boolean).join(", ");
+  const kind = [item.size || `${R} × ${C}`, unit(n), item.note].filter(Boolean).join(", ");
+  box.querySelector(".kind").textContent = kind;
   const table = box.querySelector("table"), marked = new Set((item.marked || []).map(String));
   table.item = item;
   table.classList.toggle("whole", whole);
@@ -58,19 +62,21 @@ function drawArray(box, item) {
   return table;
 }
 const nameOf = ({name, rows, columns}, i, j) =>
-  `${name}[${[rows ? rows[i] : i, columns ? columns[j] : j].filter(index => index !== "").join(", ")}]`;
+  `${name}[${rows ? rows[i] : i}, ${columns ? columns[j] : j}]`;
 
 function build(box, item, R, C, digits) {
   box.replaceChildren();
   const title = element("div", "title", undefined, box);
   element("b", `name ${item.use || ""}`, item.name, title);
   element("span", "kind", "", title);
-  const wide = element("div", "wide", undefined, box), table = element("table", `matrix${digits ? "" : " narrow"}`, undefined, wide);
+  const wide = element("div", "wide", undefined, box);
+  const table = element("table", `matrix${digits ? "" : " narrow"}`, undefined, wide);
   table.setAttribute("role", "grid");
   table.setAttribute("aria-label", `${item.name}, ${R} by ${C}`);
   const head = element("tr", "", undefined, element("thead", "", undefined, table));
   element("td", "", "", head);
-  for (let j = 0; j < C; j++) element("th", "", item.columns ? item.columns[j].replace(" ", "\n") : j, head).scope = "col";
+  for (let j = 0; j < C; j++)
+    element("th", "", item.columns ? item.columns[j].replace(" ", "\n") : j, head).scope = "col";
   const body = element("tbody", "", undefined, table);
   table.cells = item.values.map((_, i) => {
     const line = element("tr", "", undefined, body);
@@ -84,19 +90,19 @@ function cellOf(line, i, j, table) {
   return Object.assign(cell, {i, j, table});
 }
 
-// Several arrays with the signs between them. An array (H, T, K) is drawn as one for each head. bare: rows that the
-// array before has named are not named again.
+// Several arrays with the signs between them; an array (H, T, K) is drawn as one for each head.
+// bare: rows that the array before has named are not named again.
 function drawEquation(box, items, bare = true) {
   const flat = items.flatMap(item => Array.isArray(item.values[0][0])
-    ? item.values.map((values, h) => ({...item, values, name: `${item.name} of head ${h}`})) : [item]);
+    ? item.values.map((values, h) => ({...item, values, name: `${item.name}, head ${h}`}))
+    : [item]);
   while (box.children.length > flat.length) box.lastChild.remove();
   return flat.map((item, n) => {
     const term = box.children[n] || element("div", "term", undefined, box), sign = item.sign || "";
-    if (!term.firstChild) { element("span", "sign", "", term); element("div", "array", undefined, term); }
+    if (!term.firstChild) term.append(element("span", "sign"), element("div", "array"));
     term.firstChild.textContent = sign;
     term.firstChild.hidden = !sign;
-    const like = flat[n - 1]?.rows;
-    term.classList.toggle("bare", Boolean(bare && like && item.rows && like.join() === item.rows.join()));
+    term.classList.toggle("bare", bare && n > 0 && String(flat[n - 1].rows) === String(item.rows));
     return drawArray(term.lastChild, item);
   });
 }
@@ -104,24 +110,30 @@ function drawEquation(box, items, bare = true) {
 // ---- a chosen cell, and what it is the sum of
 
 function mark(cell, factors = []) {
-  document.querySelectorAll(".chosen, .factor").forEach(other => other.classList.remove("chosen", "factor"));
+  for (const other of document.querySelectorAll(".chosen, .factor"))
+    other.classList.remove("chosen", "factor");
   cell.classList.add("chosen");
   factors.forEach(other => other?.classList.add("factor"));
 }
 function drawTerms(box, terms, total) { // terms: [label, factor, factor], or [label, term]
-  const some = terms.filter(([, ...factors]) => factors.every(Boolean)), zeros = terms.length - some.length;
+  const some = terms.filter(([, ...factors]) => factors.every(Boolean));
+  const zeros = terms.length - some.length;
   const products = some.map(([, x, y]) => y === undefined ? x : x * y), decimals = values =>
     Math.max(0, Math.min(12, 2 - Math.floor(Math.log10(largest([values])))));
-  const [first, second, last] = [some.map(term => term[1]), some.map(term => term[2] ?? 0), [...products, total]].map(decimals);
+  const [first, second, last] = [some.map(term => term[1]), some.map(term => term[2] ?? 0),
+                                 [...products, total]].map(decimals);
   const table = element("table", "terms", undefined, box);
   const line = (...texts) => {
     const row = element("tr", "", undefined, table);
     texts.forEach((text, k) => element(k ? "td" : "th", "", signed(text), row));
     return row;
   };
-  some.forEach(([label, x, y], k) =>
-    line(label, y === undefined ? "" : `${x.toFixed(first)} · ${y.toFixed(second)}`, products[k].toFixed(last)));
-  line(`sum of ${some.length}${zeros ? `, ${zeros} more are 0` : ""}`, "", total.toFixed(last)).className = "total";
+  some.forEach(([label, x, y], k) => {
+    const factors = y === undefined ? "" : `${x.toFixed(first)} · ${y.toFixed(second)}`;
+    line(label, factors, products[k].toFixed(last));
+  });
+  const count = `sum of ${some.length}${zeros ? `, ${zeros} more are 0` : ""}`;
+  line(count, "", total.toFixed(last)).className = "total";
 }
 
 // One cell of each array is in the order of Tab; the arrow keys move from it.
@@ -131,7 +143,8 @@ for (const kind of ["click", "focusin"]) document.addEventListener(kind, event =
 });
 document.addEventListener("keydown", event => {
   const cell = event.target.closest(".cell[tabindex]");
-  const move = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]}[event.key];
+  const moves = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]};
+  const move = moves[event.key];
   if (!cell || !move || event.ctrlKey || event.altKey || event.metaKey) return;
   event.preventDefault();
   event.stopPropagation();

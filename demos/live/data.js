@@ -1,5 +1,5 @@
-// Written by `python demos/live.py --data`: one_page.py's sentence and sizes, the lines of its two halves, and
-// the numbers that NumPy computes with it.
+// Written by `python demos/live.py --data`: one_page.py's sentence, its sizes, the
+// lines of its two halves, and what NumPy computes with it.
 const DATA = {
 text: "the dog saw the cat and the cat saw the bird fly",
 never: "fish",

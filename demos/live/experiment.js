@@ -1,15 +1,16 @@
 "use strict";
-// One sentence, learned: vocabulary, start, training, and what each rung of the ladder spells. No drawing.
+// One sentence, learnt: vocabulary, start, training, and what each rung of the ladder spells.
 
-function vocabularyOf(words) {          // the different words in their order, and one that never comes
+function vocabularyOf(words) {  // the different words in their order, and one that never comes
   let never = DATA.never;
   while (words.includes(never)) never += "y";
   return [...new Set([...words, never])];
 }
 
-// one_page.py's new_parameters(V, T, D, L, np.random.default_rng(seed)), and a separate head drawn after them.
+// one_page.py's new_parameters(V, T, D, L, np.random.default_rng(seed)); and a head, drawn last.
 function newParameters(V, T, D, L, seed) {
-  const numbers = normals(seed), drawn = (rows, columns) => matrix(rows, columns, () => 0.2 * numbers.next().value);
+  const numbers = normals(seed), next = () => 0.2 * numbers.next().value;
+  const drawn = (rows, columns) => matrix(rows, columns, next);
   const ones = n => matrix(1, n, () => 1), zeros = n => matrix(1, n, () => 0);
   const params = [drawn(V, D), drawn(T, D)];
   for (let i = 0; i < L; i++) params.push(
@@ -19,16 +20,18 @@ function newParameters(V, T, D, L, seed) {
   return {params, head: drawn(V, D)};
 }
 
-// A run: all steps of training on a sentence. saved[i]: parameters, loss and the two norms before step i.
+// All steps of training on a sentence. saved[i]: parameters, loss and the two norms before step i.
 function learn(text, tied, seed) {
-  const words = text.split(" "), vocabulary = vocabularyOf(words), row = words.map(w => vocabulary.indexOf(w));
-  const run = {words, vocabulary, tied, seed, ids: row.slice(0, -1), targets: row.slice(1), saved: []};
+  const words = text.split(" "), vocabulary = vocabularyOf(words);
+  const row = words.map(word => vocabulary.indexOf(word));
+  const run = {words, vocabulary, tied, seed, ids: row.slice(0, -1), targets: row.slice(1),
+               saved: []};
   const {params, head} = newParameters(vocabulary.length, run.ids.length, DATA.D, 1, seed);
   for (let i = 0; i <= DATA.steps; i++) {
-    const kept = {params: params.map(copy)};
-    kept.head = tied ? kept.params[0] : copy(head);
     const pass = lossAndGradient(run.ids, run.targets, params, DATA.H, tied ? params[0] : head);
-    run.saved.push(Object.assign(kept, {loss: pass.loss, lookup: norm(pass.fromLookup), logits: norm(pass.fromLogits)}));
+    const kept = params.map(copy);
+    run.saved.push({params: kept, head: tied ? kept[0] : copy(head), loss: pass.loss,
+                    lookup: norm(pass.fromLookup), logits: norm(pass.fromLogits)});
     step(params, pass.grads, DATA.rate);
     if (!tied) step([head], [pass.dhead], DATA.rate);
   }
@@ -36,15 +39,16 @@ function learn(text, tied, seed) {
 }
 const norm = a => Math.sqrt(a.flat().reduce((total, x) => total + x * x, 0));
 
-/* Both passes at one step. silent: without the block. moved: {matrix: "E" or "head", v, j, value} or null. */
+/* Both passes at one step. silent: without the block.
+   moved: null, or {matrix: "E" or "head", v, j, value}, a number that has been changed by hand. */
 function look(run, at, silent, moved) {
   const {params, head} = parametersAt(run, at, silent, moved);
   const pass = lossAndGradient(run.ids, run.targets, params, DATA.H, head);
   return Object.assign(pass, {params, head, E: params[0], rungs: rungsOf(pass, params, head)});
 }
 function parametersAt(run, at, silent, moved) {
-  const saved = run.saved[at], params = silent ? [...saved.params.slice(0, 2), ...saved.params.slice(-2)] : [...saved.params];
-  let head = saved.head;
+  let {params, head} = run.saved[at];
+  params = silent ? [...params.slice(0, 2), ...params.slice(-2)] : [...params];
   if (moved) {
     const changed = copy(moved.matrix === "E" ? params[0] : head);
     changed[moved.v][moved.j] = moved.value;
@@ -54,13 +58,17 @@ function parametersAt(run, at, silent, moved) {
   return {params, head};
 }
 
-/* The residual stream at three places, each read with E (and with the head, if that is another matrix):
-   the final LayerNorm, then a product with its rows, then softmax. */
+/* The residual stream at three places, each read with E (and with the head, if that is another
+   matrix): the final LayerNorm, a product with its rows, softmax. */
 function rungsOf(pass, params, head) {
-  const [gain, bias] = params.slice(-2), stream = pass.made.filter(([name]) => name === "x").map(([, x]) => x);
-  const spelled = (x, W) => softmaxOf(exp(minusMax(product(plus(times(normalized(x, deviation(x)), gain), bias), transposed(W)))));
+  const [gain, bias] = params.slice(-2), stream = pass.made.filter(([name]) => name === "x");
+  const spelled = (x, W) => {
+    const h = plus(times(normalized(x, deviation(x)), gain), bias);
+    return softmaxOf(exp(minusMax(product(h, transposed(W)))));
+  };
   return ["looked up", "after attention", "after the MLP"].map((name, i) => {
-    const x = stream[Math.min(i, stream.length - 1)], readings = [{by: "E", probs: spelled(x, params[0])}];
+    const x = stream[Math.min(i, stream.length - 1)][1];
+    const readings = [{by: "E", probs: spelled(x, params[0])}];
     if (head !== params[0]) readings.push({by: "head", probs: spelled(x, head)});
     return {name: stream[i] ? name : `${name}, silenced`, readings};
   });
@@ -80,10 +88,10 @@ function slope(run, at, silent, moved) {        // by central differences: good 
   return (up - down) / (2 * e);
 }
 
-/* A Python program that prints the digits of the screen: by one_page.py if tied, by the package if not. */
+// A Python program that prints the screen's digits: by one_page.py if tied, by the package if not.
 function asPython(run, at, silent, moved, cell) {
   const words = JSON.stringify(run.words.join(" ")), never = JSON.stringify(run.vocabulary.at(-1));
-  const token = JSON.stringify(run.vocabulary[cell.v]), place = `vocabulary.index(${token}), ${cell.j}`;
+  const place = `vocabulary.index(${JSON.stringify(run.vocabulary[cell.v])}), ${cell.j}`;
   const label = d => JSON.stringify(`${d}${cell.matrix}[${run.vocabulary[cell.v]}, ${cell.j}] =`);
   const setup = `# Run it from the repository's folder.
 import sys
@@ -98,11 +106,11 @@ ids, targets, V, T = row[:-1], row[1:], len(vocabulary), len(row) - 1
 rng = np.random.default_rng(${run.seed})
 params = new_parameters(V, T, D, L, rng)
 `;
-  const move = array => moved ? `${array}[${place}] = ${moved.value}                # moved by hand\n` : "";
+  const move = array => moved ? `${array}[${place}] = ${moved.value}       # moved by hand\n` : "";
   if (run.tied) return `${setup}for _ in range(${at}):
     for array, gradient in zip(params, loss_and_gradient(ids, targets, params, H)[1]):
         array -= LEARNING_RATE * gradient
-${silent ? "params[2:-2] = []                       # the block silenced\n" : ""}${move("params[0]")}
+${silent ? "params[2:-2] = []                # the block silenced\n" : ""}${move("params[0]")}
 loss, gradients = loss_and_gradient(ids, targets, params, H)
 print("loss", loss)
 print(${label("")}, params[0][${place}])
@@ -119,7 +127,8 @@ def loss_and_gradients(model):
 
 for _ in range(${at}):
     model.params.flat -= LEARNING_RATE * loss_and_gradients(model)[1].flat
-${silent ? `silent = GPT(GPTConfig(V, T, 0, H, D, tie_embeddings=False), dtype=np.float64)   # the block silenced
+${silent ? `# the block silenced
+silent = GPT(GPTConfig(V, T, 0, H, D, tie_embeddings=False), dtype=np.float64)
 for name, array in silent.params.named().items():
     array[...] = model.params.named()[name]
 model = silent

@@ -1,6 +1,6 @@
 "use strict";
-// The GPT of ../one_page.py, line for line: a forward pass, a backward pass, and a step of gradient descent.
-// A matrix is an array of rows, a vector (D,) a matrix of one row, and an array (H, T, K) a list of H matrices.
+// The GPT of ../one_page.py, line for line: forwards, backwards, and a step of gradient descent.
+// A matrix is an array of rows, a vector (D,) a matrix of one row, an array (H, T, K) H matrices.
 
 const EPS = 1e-5, C = Math.sqrt(2 / Math.PI), A = 0.044715;
 
@@ -20,7 +20,7 @@ const copy = a => a.map(r => r.slice());
 const transposed = a => a[0].map((_, j) => a.map(r => r[j]));
 const columns = (a, from, to) => a.map(r => r.slice(from, to));
 
-function each(f, a, b = 0) {            // f(a[i][j], b[i][j]); b: of a's shape, a row, a column, or a number
+function each(f, a, b = 0) {    // f(a[i][j], b[i][j]); b: like a, a row, a column or a number
   if (typeof b === "number") b = [[b]];
   const tall = b.length > 1, wide = b[0].length > 1, n = a[0].length, out = [];
   for (let i = 0; i < a.length; i++) {
@@ -69,13 +69,13 @@ const layerNormBackward = (dxhat, xhat, std) =>
 
 // ---- the two passes
 
-/* ids, targets: T tokens each. params: [E, P, 12 arrays a block, gain, bias], as one_page.py's. H heads.
-   head: E itself (tied), or a matrix of its own.
-   Returns the loss, the gradients in the order of params (dhead beside them), the two contributions to dE, and
+/* ids, targets: T tokens each. params: [E, P, 12 arrays a block, gain, bias], as one_page.py's.
+   H heads. head: E itself (tied), or a matrix of its own.
+   Returns the loss, the gradients in the order of params, dhead, the two contributions to dE, and
    made: [name, array] for everything a line of one_page.py makes, in its order. */
 function lossAndGradient(ids, targets, params, H, head = params[0]) {
   const [E, P, ...arrays] = params, [gain, bias] = arrays.splice(-2);
-  const blocks = Array.from({length: arrays.length / 12}, (_, i) => arrays.slice(12 * i, 12 * i + 12));
+  const blocks = arrays.flatMap((_, i) => i % 12 ? [] : [arrays.slice(i, i + 12)]);
   const T = ids.length, V = E.length, D = E[0].length, K = D / H, heads = [...Array(H).keys()];
   const made = [], saved = [];
   const keep = (name, array) => { made.push([name, array]); return array; };
@@ -85,12 +85,14 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
   // forwards
   const one_hot = keep("one_hot", oneHotOf(ids));
   let x = keep("x", plus(product(one_hot, E), P.slice(0, T)));
-  for (const [gain1, bias1, Wqkv, bqkv, Wout, bout, gain2, bias2, Wup, bup, Wdown, bdown] of blocks) {
+  for (const block of blocks) {
+    const [gain1, bias1, Wqkv, bqkv, Wout, bout, gain2, bias2, Wup, bup, Wdown, bdown] = block;
     const std1 = keep("std1", deviation(x));
     const xhat1 = keep("xhat1", normalized(x, std1));
     const n1 = keep("n1", plus(times(xhat1, gain1), bias1));
     const qkv = keep("qkv", plus(product(n1, Wqkv), bqkv));
-    const q = keep("q", split(qkv, 0)), k = keep("k", split(qkv, D)), v = keep("v", split(qkv, 2 * D));
+    const q = keep("q", split(qkv, 0)), k = keep("k", split(qkv, D));
+    const v = keep("v", split(qkv, 2 * D));
     const scores = keep("scores", heads.map(h => product(q[h], transposed(k[h])).map((r, t) =>
       r.map((score, s) => s > t ? -Infinity : score / Math.sqrt(K)))));         // causal_mask
     const exp_scores = keep("exp_scores", scores.map(s => exp(minusMax(s))));
@@ -131,8 +133,10 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
   let dx = keep("dx", layerNormBackward(dxhat, xhat, std)), dblocks = [];
   for (const [i, block] of [...blocks.entries()].reverse()) {
     const [gain1, bias1, Wqkv, bqkv, Wout, bout, gain2, bias2, Wup, bup, Wdown, bdown] = block;
-    const [std1, xhat1, n1, q, k, v, weights, mixed, std2, xhat2, n2, hidden, tanh, active] = saved[i];
-    const dWdown = keep("dWdown", product(transposed(active), dx)), dbdown = keep("dbdown", sum0(dx));
+    const [std1, xhat1, n1, q, k, v, weights, mixed,
+           std2, xhat2, n2, hidden, tanh, active] = saved[i];
+    const dWdown = keep("dWdown", product(transposed(active), dx));
+    const dbdown = keep("dbdown", sum0(dx));
     const dactive = keep("dactive", product(dx, transposed(Wdown)));
     const dtanh = keep("dtanh", each((d, u) => d * u / 2, dactive, hidden));
     const dinner = keep("dinner", each((d, th) => d * (1 - th * th), dtanh, tanh));
@@ -151,14 +155,16 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
     const dscores = keep("dscores", heads.map(h =>
       times(minus(dweights[h], rowSum(times(weights[h], dweights[h]))), weights[h])));
     const dq = keep("dq", heads.map(h => over(product(dscores[h], k[h]), Math.sqrt(K))));
-    const dk = keep("dk", heads.map(h => over(product(transposed(dscores[h]), q[h]), Math.sqrt(K))));
+    const dk = keep("dk", heads.map(h =>
+      over(product(transposed(dscores[h]), q[h]), Math.sqrt(K))));
     const dqkv = keep("dqkv", beside([...dq, ...dk, ...dv]));
     const dWqkv = keep("dWqkv", product(transposed(n1), dqkv)), dbqkv = keep("dbqkv", sum0(dqkv));
     const dn1 = keep("dn1", product(dqkv, transposed(Wqkv)));
     const dgain1 = keep("dgain1", sum0(times(dn1, xhat1))), dbias1 = keep("dbias1", sum0(dn1));
     const dxhat1 = keep("dxhat1", times(dn1, gain1));
     dx = keep("dx", plus(dx, layerNormBackward(dxhat1, xhat1, std1)));
-    dblocks = [dgain1, dbias1, dWqkv, dbqkv, dWout, dbout, dgain2, dbias2, dWup, dbup, dWdown, dbdown, ...dblocks];
+    dblocks = [dgain1, dbias1, dWqkv, dbqkv, dWout, dbout,
+               dgain2, dbias2, dWup, dbup, dWdown, dbdown, ...dblocks];
   }
   accumulate(dP, dx);
   keep("dP", copy(dP));

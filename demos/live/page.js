@@ -11,9 +11,10 @@ function change(part) {
   Object.assign(state, part);
   const again = !run || ["text", "tied", "seed"].some(name => before[name] !== state[name]);
   if (again) run = Object.assign(learn(state.text, state.tied, state.seed), {id: ++runs});
-  const {matrix, v, j} = state.cell, known = run.tied ? ["E", "dE", "lookup", "logits"] : ["E", "head", "dE", "dhead"];
-  state.cell = {matrix: known.includes(matrix) ? matrix : "E", v: Math.min(v, run.vocabulary.length - 1),
-                j: Math.min(j, DATA.D - 1)};
+  const {matrix, v, j} = state.cell;
+  const known = run.tied ? ["E", "dE", "lookup", "logits"] : ["E", "head", "dE", "dhead"];
+  state.cell = {matrix: known.includes(matrix) ? matrix : "E",
+                v: Math.min(v, run.vocabulary.length - 1), j: Math.min(j, DATA.D - 1)};
   if (again || "step" in part || "cell" in part) state.moved = part.moved ?? null;
   now = look(run, state.step, state.silent, moved());
   draw(again);
@@ -32,6 +33,7 @@ function draw(again) {
                    "to-tour": state.mode === "stop", "to-lines": state.mode === "line"};
   for (const [id, on] of Object.entries(pressed)) $(id).setAttribute("aria-pressed", Boolean(on));
   document.body.classList.toggle("untied", !run.tied);
+  document.body.classList.remove("waiting");
 }
 
 // ---- the address: what differs from the page as it opens
@@ -45,20 +47,25 @@ function writeAddress(entry) {          // entry: one that the browser's back bu
   put("start", state.seed, 0);
   put("silent", +state.silent, 0);
   put("step", state.step, DATA.steps);
-  put("cell", [run.vocabulary[v], j, ...(matrix === "E" ? [] : [matrix])].join(), `${run.vocabulary[0]},0`);
+  const place = `${run.vocabulary[v]},${j}${matrix === "E" ? "" : `,${matrix}`}`;
+  put("cell", place, `${run.vocabulary[0]},0`);
   if (state.moved !== null) put("value", +state.moved.toPrecision(6));
   if (state.mode !== "ladder") put(state.mode, state.at);
   for (const name of ["embed", "hide", "large"]) if (asked.has(name)) put(name, asked.get(name));
   const hash = `#${parts}`.replaceAll("%2C", ",").replace(/=(?=&|$)/g, "");
-  if (hash !== (location.hash || "#")) history[entry ? "pushState" : "replaceState"](null, "", hash);
+  const method = entry ? "pushState" : "replaceState";
+  if (hash !== (location.hash || "#")) history[method](null, "", hash);
 }
 function readAddress() {
   asked = new URLSearchParams(location.hash.slice(1));
-  const number = (name, usual, most) => Math.max(0, Math.min(most, parseInt(asked.get(name) ?? usual) || 0));
+  const number = (name, usual, most) =>
+    Math.max(0, Math.min(most, parseInt(asked.get(name) ?? usual) || 0));
   const words = (asked.get("text") || "").trim().split(/\s+/).slice(0, MOST);
-  const text = words.length > 1 ? words.join(" ") : DATA.text, value = parseFloat(asked.get("value"));
-  const [, token, j, matrix = "E"] = /^(.*?),(\d+)(?:,(\w+))?$/.exec(asked.get("cell")) || [, "", 0];
-  const mode = ["stop", "line"].find(name => asked.has(name)) || "ladder", hidden = (asked.get("hide") || "").split(",");
+  const text = words.length > 1 ? words.join(" ") : DATA.text;
+  const value = parseFloat(asked.get("value"));
+  const place = /^(.*?),(\d+)(?:,(\w+))?$/.exec(asked.get("cell")) || [];
+  const [, token, j = 0, matrix = "E"] = place, hidden = (asked.get("hide") || "").split(",");
+  const mode = ["stop", "line"].find(name => asked.has(name)) || "ladder";
   document.body.classList.toggle("embed", asked.has("embed"));
   document.documentElement.classList.toggle("large", asked.has("large"));
   for (const part of document.querySelectorAll("[data-part]"))
@@ -66,8 +73,8 @@ function readAddress() {
   $("text").value = text;
   change({text, mode, at: number(mode, 0, ends(mode)), tied: asked.get("tied") !== "0",
           seed: number("start", 0, 2 ** 32 - 1), silent: asked.get("silent") === "1",
-          step: number("step", DATA.steps, DATA.steps), moved: Number.isFinite(value) ? value : null,
-          cell: {matrix, v: Math.max(0, vocabularyOf(text.split(" ")).indexOf(token)), j: +j}});
+          step: number("step", DATA.steps, DATA.steps), moved: isFinite(value) ? value : null,
+          cell: {matrix, j: +j, v: Math.max(0, vocabularyOf(text.split(" ")).indexOf(token))}});
 }
 
 // ---- by hand
@@ -79,7 +86,8 @@ on("text", "input", event => {
   $("complaint").textContent = words.length < 2 ? "Type two words or more."
     : words.length > MOST ? `The first ${MOST} words are read.` : "";
   clearTimeout(typing);
-  if (words.length > 1) typing = setTimeout(() => change({text: words.slice(0, MOST).join(" ")}), 30);
+  const text = words.slice(0, MOST).join(" ");
+  if (words.length > 1) typing = setTimeout(() => change({text}), 30);
 });
 on("one", "click", () => change({tied: true}));
 on("two", "click", () => change({tied: false}));
@@ -112,7 +120,8 @@ document.addEventListener("pointermove", event => {
   held.from ??= now[held.cell.matrix][held.cell.v][held.cell.j];
   change({cell: held.cell, moved: held.from + (event.clientX - held.x) / 200});
 });
-for (const kind of ["pointerup", "pointercancel"]) document.addEventListener(kind, () => { held = null; });
+for (const kind of ["pointerup", "pointercancel"])
+  document.addEventListener(kind, () => { held = null; });
 
 const leave = () => change({mode: "ladder", at: 0});
 on("to-tour", "click", () => state.mode === "stop" ? leave() : go("stop", 0));
@@ -121,8 +130,9 @@ on("close", "click", leave);
 on("back", "click", () => go(state.mode, state.at - 1));
 on("on", "click", () => go(state.mode, state.at + 1));
 document.addEventListener("keydown", event => {         // ← and → outside of arrays and inputs
-  const way = {ArrowLeft: -1, ArrowRight: 1}[event.key], {altKey, ctrlKey, metaKey} = event;
-  if (!way || state.mode === "ladder" || altKey || ctrlKey || metaKey || event.target.closest("input, pre")) return;
+  const way = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+  if (!way || state.mode === "ladder" || event.target.closest("input, pre")) return;
+  if (event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
   go(state.mode, state.at + way);
 });
@@ -132,37 +142,39 @@ on("large", "click", () => {
   change({});
 });
 on("copy", "click", () => {
-  const text = asPython(run, state.step, state.silent, moved(), {...state.cell, matrix: matrixOf(state.cell)});
-  const show = title => { $("program-title").textContent = title; };
+  const text = asPython(run, state.step, state.silent, moved(), chosen());
   $("program").textContent = text;
-  show("A program that prints these digits");
-  navigator.clipboard?.writeText(text).then(() => show("Copied: a program that prints these digits"), () => {});
+  $("copied").hidden = true;
+  navigator.clipboard?.writeText(text).then(() => { $("copied").hidden = false; }, () => {});
   $("dialog").showModal();
 });
 
-/* The picture as an SVG file: each background and each text of it where it stands; below 0 underlined. */
+// The picture as an SVG file: its cells and its texts where they stand; below 0 is underlined.
 on("save", "click", () => {
-  const {x: left, y: top} = $("picture").getBoundingClientRect(), end = $("sums").getBoundingClientRect();
-  const [width, height] = [innerWidth - 2 * left, end.bottom - top].map(Math.ceil);
+  const {x: left, y: top} = $("picture").getBoundingClientRect();
+  const width = innerWidth - 2 * left, height = $("sums").getBoundingClientRect().bottom - top;
   const svg = drawing("svg", {xmlns: "http://www.w3.org/2000/svg", width, height}, element("div"));
-  const colour = name => getComputedStyle(document.body)[name];
-  drawing("rect", {width, height, fill: colour("backgroundColor")}, svg);
+  drawing("rect", {width, height, fill: getComputedStyle(document.body).backgroundColor}, svg);
   for (const node of document.querySelectorAll(":is(#picture, #sums) *")) {
-    const style = getComputedStyle(node), at = node.getBoundingClientRect(), x = at.x - left, y = at.y - top;
+    const style = getComputedStyle(node), at = node.getBoundingClientRect();
+    const x = at.x - left, y = at.y - top;
     if (!at.width || node.closest(".source, svg")) continue;
     if (/cell/.test(node.className)) drawing("rect",
       {x, y, width: at.width, height: at.height, fill: style.backgroundColor, rx: 2}, svg);
-    if (node.matches(".negative, i")) drawing("path", {d: `M${x},${y + at.height - 1}h${at.width}`,
-      stroke: node.matches("i") ? getComputedStyle(node, "::before").borderTopColor : style.color,
-      "stroke-dasharray": node.matches(".back") ? "6 3" : "none"}, svg);
-    if (node.matches(".zero")) drawing("circle", {cx: x + at.width / 2, cy: y + at.height / 2, r: 1.5,
-                                                  fill: style.color}, svg);
+    if (node.matches(".negative")) drawing("path",
+      {d: `M${x},${y + at.height - 1}h${at.width}`, stroke: style.color}, svg);
+    if (node.matches("i")) drawing("text",
+      {x: x + at.width / 2, y: y + at.height, fill: style.color}, svg, node.className ? "←" : "→");
+    if (node.matches(".zero")) drawing("circle",
+      {cx: x + at.width / 2, cy: y + at.height / 2, r: 1.5, fill: style.color}, svg);
     for (const text of node.childNodes) if (text.nodeType === 3 && text.data.trim()) {
       const range = document.createRange();
       range.selectNode(text);
       const box = range.getBoundingClientRect();
-      drawing("text", {x: box.x - left, y: box.y - top + 0.78 * box.height, fill: style.color, "font-size": style.fontSize,
-                       "font-family": style.fontFamily, "font-weight": style.fontWeight}, svg, text.data.trim());
+      const {color: fill, fontSize, fontFamily, fontWeight} = style;
+      drawing("text", {
+        x: box.x - left, y: box.y - top + 0.78 * box.height, fill, "font-size": fontSize,
+        "font-family": fontFamily, "font-weight": fontWeight}, svg, text.data.trim());
     }
   }
   const link = element("a");
@@ -176,10 +188,11 @@ on("save", "click", () => {
 function agree() {
   const {losses, E} = DATA.reference, {saved} = run;
   if (state.text !== DATA.text || !state.tied || state.seed) return;
-  const apart = Math.max(...losses.map((loss, i) => Math.abs(loss - saved[i * DATA.steps / 5].loss)),
-                         ...saved.at(-1).params[0].flat().map((x, i) => Math.abs(x - E[i])));
-  $("agreement").textContent = `The losses here and E after ${DATA.steps} steps are those that NumPy computes, to ` +
-    `${full(apart, 1)}; of NumPy's, eight digits are kept here.`;
+  const apart = Math.max(
+    ...losses.map((loss, i) => Math.abs(loss - saved[i * DATA.steps / 5].loss)),
+    ...saved.at(-1).params[0].flat().map((x, i) => Math.abs(x - E[i])));
+  $("agreement").textContent = `The losses here, and E after ${DATA.steps} steps, are NumPy's ` +
+    `to ${full(apart, 1)} (of those, eight digits are kept).`;
 }
 window.addEventListener("hashchange", readAddress);
 narrow.addEventListener("change", () => draw());

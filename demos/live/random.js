@@ -1,8 +1,8 @@
 "use strict";
-// np.random.default_rng(seed).normal(0, scale), number for number: NumPy's SeedSequence, its generator PCG64
-// (O'Neill 2014) and the ziggurat of 256 layers (Marsaglia and Tsang 2000) that makes normal numbers of its bits.
+// np.random.default_rng(seed).normal(), number for number: NumPy's SeedSequence, its generator
+// PCG64 (O'Neill 2014), and the ziggurat that makes normal numbers (Marsaglia and Tsang 2000).
 
-function seedWords(seed) {              // eight numbers of 32 bits that depend on every bit of the seed
+function seedWords(seed) {      // eight numbers of 32 bits that depend on every bit of the seed
   const hash = (start, factor) => value => {
     value ^= start;
     start = Math.imul(start, factor);
@@ -33,25 +33,32 @@ function* bits64(seed) {                // PCG64: a state of 128 bits, of which 
   }
 }
 
-// 256 layers of one area under exp(-x²/2): edge[i] is where layer i ends; layer 0, the lowest, has the tail beyond R.
-const R = 3.6541528853610088, AREA = 0.004928673233974658, edge = Array(256), height = Array(256);
-[edge[0], edge[255], height[0], height[255]] = [AREA / Math.exp(-R * R / 2), R, 1, Math.exp(-R * R / 2)];
+// 256 layers of one area under exp(-x²/2): layer i ends at edge[i], layer 0 has the tail beyond R.
+const R = 3.6541528853610088, AREA = 0.004928673233974658, edge = [], height = [];
+[edge[0], edge[255]] = [AREA / Math.exp(-R * R / 2), R];
+[height[0], height[255]] = [1, Math.exp(-R * R / 2)];
 for (let i = 254; i > 0; i--) {
   edge[i] = Math.sqrt(-2 * Math.log(AREA / edge[i + 1] + height[i + 1]));
   height[i] = Math.exp(-(edge[i] ** 2) / 2);
 }
-const inside = edge.map((x, i) => (i === 0 ? R : i === 1 ? 0 : edge[i - 1]) / x);   // below it, surely under the curve
+// A number below this share of its layer is surely under the curve.
+const inside = edge.map((x, i) => (i === 0 ? R : i === 1 ? 0 : edge[i - 1]) / x);
 
 function* normals(seed) {
-  const bits = bits64(seed), next = () => bits.next().value, uniform = () => Number(next() >> 11n) / 2 ** 53;
+  const bits = bits64(seed), next = () => bits.next().value;
+  const uniform = () => Number(next() >> 11n) / 2 ** 53;
   for (;;) {
     const b = next(), i = Number(b & 255n), share = Number(b >> 9n & (1n << 52n) - 1n) / 2 ** 52;
     const x = share * edge[i], sign = b >> 8n & 1n ? -1 : 1;
     if (share < inside[i]) yield sign * x;
     else if (i === 0) {
       let far, y;
-      do [far, y] = [-Math.log1p(-uniform()) / R, -Math.log1p(-uniform())]; while (2 * y <= far * far);
+      do {
+        far = -Math.log1p(-uniform()) / R;
+        y = -Math.log1p(-uniform());
+      } while (2 * y <= far * far);
       yield (b >> 17n & 1n ? -1 : 1) * (R + far);
-    } else if ((height[i - 1] - height[i]) * uniform() + height[i] < Math.exp(-x * x / 2)) yield sign * x;
+    } else if ((height[i - 1] - height[i]) * uniform() + height[i] < Math.exp(-x * x / 2))
+      yield sign * x;
   }
 }

@@ -1,6 +1,6 @@
 "use strict";
 // The screen: the ladder, E, its gradient as a sum, the chosen number, and the norms over training.
-// `run`, `now` and `state` are page.js's: what was learnt, both passes at one step, what is looked at.
+// `run`, `now`, `state` are page.js's: what was learnt, both passes at a step, what is looked at.
 
 const position = t => `${t} ${run.words[t]}`;
 const positions = () => run.ids.map((_, t) => position(t));
@@ -9,18 +9,19 @@ const percent = p => `${Math.round(100 * p)}%`;
 
 // What the ladder says, counted.
 function drawLead() {
-  const T = run.ids.length, [low, , high] = now.rungs.map(({readings}) => readings), box = $("lead");
+  const T = run.ids.length, box = $("lead");
+  const [low, , high] = now.rungs.map(({readings}) => readings);
   const [read, next] = [count(low[0], run.ids), count(high.at(-1), run.targets)];
   box.replaceChildren(state.step ? "This small GPT has learnt one sentence, here in your browser. "
     : "This small GPT has learnt nothing yet. ");
   element("b", "lookup", `Just looked up in E, ${read} of ${T} vectors spell the token read`, box);
   box.append(state.silent ? "; with the block silenced, " : "; after the block, ");
-  element("b", "logits",
-    `${run.tied ? "the same E" : "the other matrix"} spells the token to come at ${next} of ${T}`, box);
+  const E = run.tied ? "the same E" : "the other matrix";
+  element("b", "logits", `${E} spells the token to come at ${next} of ${T}`, box);
   box.append(state.moved !== null ? ". One number has been moved by hand."
-    : !run.tied ? ". There are two alphabets: the head's, and that of E, which no logit has taught to spell."
-    : !state.silent && Math.min(read, next) >= 0.8 * T
-      ? ". So one matrix does both jobs: E is one alphabet, and the block turns one letter into the next." : ".");
+    : !run.tied ? ". There are two alphabets, the head's and E's; E's no logit has taught to spell."
+    : state.silent || Math.min(read, next) < 0.8 * T ? "."
+    : ". So one matrix does both jobs: E is one alphabet, the block turns a letter into the next.");
 }
 
 // ---- the ladder: what the stream spells at each rung, below and above it the tokens themselves
@@ -31,8 +32,8 @@ function drawLadder() {
   const {ids, targets, vocabulary} = run, across = !narrow.matches, table = element("table");
   const th = (text, use, ofRow) =>
     Object.assign(element("th", use, text), {scope: ofRow === across ? "row" : "col"});
-  const line = (head, cells, counts) =>
-    [head, ...cells, ...["lookup", "logits"].map((use, k) => element("td", `count ${use}`, counts?.[k]))];
+  const line = (head, cells, counts) => [head, ...cells,
+    ...["lookup", "logits"].map((use, k) => element("td", `count ${use}`, counts?.[k]))];
   const plain = (label, use, tokens) =>
     line(th(label, use, true), tokens.map(v => element("td", `token ${use}`, vocabulary[v])));
   const rung = (name, {by, probs}) => {
@@ -47,14 +48,16 @@ function drawLadder() {
       return cell;
     }), [ids, targets].map(tokens => count({probs}, tokens)));
   };
-  const lines = [plain("token read", "lookup", ids),
-                 ...now.rungs.flatMap(({name, readings}) => readings.map(reading => rung(name, reading))),
-                 plain("token to come", "logits", targets)];
+  const lines = [
+    plain("token read", "lookup", ids),
+    ...now.rungs.flatMap(({name, readings}) => readings.map(reading => rung(name, reading))),
+    plain("token to come", "logits", targets)];
   const first = [element("td"), ...ids.map((_, t) => th(t, "", false)),
                  ...["spells read", "spells next"].map(text => th(text, "count", false))];
   const grid = [first, ...(across ? lines.reverse() : lines)];
-  for (const cells of across ? grid : transposed(grid)) element("tr", "", undefined, table).append(...cells);
-  table.setAttribute("aria-label", "The ladder: what the vector of each position spells on its way");
+  for (const cells of across ? grid : transposed(grid))
+    element("tr", "", undefined, table).append(...cells);
+  table.setAttribute("aria-label", "The ladder: what each position's vector spells on its way");
   $("ladder").replaceChildren(table);
 }
 
@@ -77,7 +80,8 @@ function drawMatrices() {
   $("head").hidden = run.tied;
   if ($("sums").children.length !== items.length) $("sums").replaceChildren();
   const scale = largest(items.flatMap(item => item.values));
-  drawEquation($("sums"), items.map(item => ({...item, name: item.id, rows, scale, choose: choose(item.id)})), false);
+  drawEquation($("sums"), items.map(item =>
+    ({...item, name: item.id, rows, scale, choose: choose(item.id)})), false);
 }
 
 // ---- the chosen number: drag it; its slope, and what its gradient is the sum of
@@ -86,8 +90,9 @@ const SOURCES = {E: ["x = one_hot @ E", "logits = h @ E.T"], head: ["logits = h 
                  dE: ["dE += dlogits", "dE += one_hot"], dhead: ["dE += dlogits"],
                  lookup: ["dE += one_hot"], logits: ["dE += dlogits"]};
 const lineOf = begin => DATA.lines.findIndex(text => text.trim().startsWith(begin));
-const matrixOf = ({matrix}) => /head/.test(matrix) ? "head" : "E";     // that the number belongs to
-const moved = () => state.moved === null ? null : {...state.cell, matrix: matrixOf(state.cell), value: state.moved};
+const matrixOf = ({matrix}) => /head/.test(matrix) ? "head" : "E";      // whose number it is
+const chosen = () => ({...state.cell, matrix: matrixOf(state.cell)});
+const moved = () => state.moved === null ? null : {...chosen(), value: state.moved};
 const REACH = 1.5;                      // how far a number can be dragged
 
 function termsOf({matrix, v, j}) {
@@ -100,10 +105,10 @@ function termsOf({matrix, v, j}) {
 }
 
 function drawNumber() {
-  const {matrix, v, j} = state.cell, W = matrixOf(state.cell), place = `${W}[${run.vocabulary[v]}, ${j}]`;
+  const {matrix, v, j} = state.cell, W = matrixOf(state.cell), at = `[${run.vocabulary[v]}, ${j}]`;
   const saved = run.saved[state.step], kept = (W === "E" ? saved.params[0] : saved.head)[v][j];
   const value = state.moved ?? kept, d = (W === "E" ? now.grads[0] : now.dhead)[v][j];
-  $("name").textContent = `${place} =`;
+  $("name").textContent = `${W}${at} =`;
   if ($("value") !== document.activeElement) $("value").value = +value.toPrecision(4);
   [$("drag").min, $("drag").max] = [kept - REACH, kept + REACH];
   $("drag").value = value;
@@ -112,17 +117,18 @@ function drawNumber() {
   drawCurve({matrix: W, v, j}, kept, value, d);
   const by = slope(run, state.step, state.silent, {matrix: W, v, j, value});
   $("slopes").replaceChildren();
-  for (const [name, number, use] of [["slope, by differences", by, ""],
-                                     [`d${place}, by backward`, d, gradients().find(({id}) => id === `d${W}`).use]]) {
+  const {use} = gradients().find(({id}) => id === `d${W}`);
+  const slopes = [["slope, by differences", by], [`d${W}${at}, by backward`, d, use]];
+  for (const [name, number, of] of slopes) {
     const row = element("tr", "", undefined, $("slopes"));
-    element("th", use, name, row);
+    element("th", of, name, row);
     element("td", "", signed(number.toPrecision(6)), row);
   }
   const what = ["E", "head"].includes(matrix) ? `d${matrix}` : matrix;
-  $("terms").replaceChildren(element("h3", "", `${what}[${run.vocabulary[v]}, ${j}] is the sum of`));
+  $("terms").replaceChildren(element("h3", "", `${what}${at} is the sum of`));
   drawTerms($("terms"), ...termsOf(state.cell));
   $("sources").textContent = SOURCES[matrix].map(begin => codeOf(lineOf(begin))).join("\n");
-  const ids = [...(run.tied ? [] : ["head"]), "E", ...gradients().map(({id}) => id)];     // as they stand on the page
+  const ids = [...(run.tied ? [] : ["head"]), "E", ...gradients().map(({id}) => id)];
   const tables = [...document.querySelectorAll(":is(#head:not([hidden]), #E, #sums) table")];
   const cells = tables.map(table => table.cells[v][j]), cell = cells[ids.indexOf(matrix)];
   mark(cell, cells.filter(other => other !== cell));
@@ -136,10 +142,12 @@ function drawCurve(place, kept, value, d) {
     curve = {key, xs, losses: lossesAt(run, state.step, state.silent, place, xs)};
   }
   const [low, high] = [Math.min, Math.max].map(f => f(...curve.losses, now.loss));
-  const point = (x, loss) => [100 + 92 * (x - kept) / REACH, 76 - 62 * (loss - low) / (high - low || 1)];
+  const point = (x, loss) =>
+    [100 + 92 * (x - kept) / REACH, 76 - 62 * (loss - low) / (high - low || 1)];
   const line = (points, use) => drawing("polyline", {class: use, points: points.join(" ")}, svg);
   svg.replaceChildren();
-  svg.setAttribute("aria-label", `The loss for each value of this number: here ${full(now.loss)}, slope ${full(d)}`);
+  svg.setAttribute("aria-label",
+    `The loss for each value of this number: here ${full(now.loss)}, slope ${full(d)}`);
   line(curve.xs.map((x, i) => point(x, curve.losses[i])), "");
   line([-0.5, 0.5].map(e => point(value + e, now.loss + e * d)), "sum");
   const [cx, cy] = point(value, now.loss);
@@ -150,7 +158,8 @@ function drawCurve(place, kept, value, d) {
 // ---- training: the norms of both contributions at each step, and this step's
 
 function drawTrack() {
-  const svg = $("track"), {saved} = run, logs = saved.flatMap(at => [at.lookup, at.logits]).filter(Boolean).map(Math.log);
+  const svg = $("track"), {saved} = run;
+  const logs = saved.flatMap(at => [at.lookup, at.logits]).filter(Boolean).map(Math.log);
   const [low, high] = [Math.min(...logs), Math.max(...logs)];
   const y = n => n ? 37 - 34 * (Math.log(n) - low) / (high - low || 1) : 40;
   svg.replaceChildren();
@@ -161,8 +170,9 @@ function drawStep() {
   const {lookup, logits} = run.saved[state.step], {step} = state, box = $("loss");
   Object.assign($("step"), {max: DATA.steps, value: step});
   $("step").setAttribute("aria-valuetext", `step ${step}, loss ${full(now.loss)}`);
-  box.replaceChildren(element("span", "",
-    `step ${step}, loss ${now.loss.toFixed(4)}: the right token gets ${percent(Math.exp(-now.loss))}`));
+  const p = percent(Math.exp(-now.loss));
+  box.replaceChildren(
+    element("span", "", `step ${step}, loss ${now.loss.toFixed(4)}: the right token gets ${p}`));
   const norms = element("span", "", "norms of what moves E: ", box);
   element("b", "lookup", `lookup ${full(lookup, 2)}`, norms);
   norms.append(" ");

@@ -9,27 +9,30 @@ const byToken = (name, values, more) => ({name, values, rows: tokens(), ...more}
 const marks = ids => ids.map((v, t) => [t, v]);
 // An item that is the product of two arrays; labels name what it sums over.
 const dot = (item, left, right, labels) =>
-  ({...item, sign: "=", terms: (i, j) => labels.map((label, k) => [label, left[i][k], right[k][j]])});
+  ({sign: "=", ...item,
+    terms: (i, j) => labels.map((label, k) => [label, left[i][k], right[k][j]])});
 
-/* Each stop: title, equation, text, the arrays it shows, how its line of one_page.py begins, and what
-   is lit beside E. Its first sentence alone remains in large type. */
+/* Each stop: title, equation, text, the arrays it shows, how its line of one_page.py begins, and
+   what is lit beside E. In large type the first text alone is shown. */
 const STOPS = [
   () => ({title: "One matrix, two uses", lit: "lookup logits", shows: [],
     equation: "E is looked up to read tokens, and is the head that predicts them", text: [
-    `This small GPT reads the tokens ${quoted(run.ids)} and must predict at every position the one that ` +
-    `comes next: ${quoted(run.targets)}. A token is a word of its vocabulary.`,
-    `E has one row, ${DATA.D} numbers, for each token. At one end the row of each token read is looked ` +
-    "up; at the other, E is the head, which scores every token as the next one.",
-    "The gradient dE holds a slope for every number of E: by how much the loss changes if that number " +
-    "grows a little. (Drag a number of E sideways, and see.) Both uses send E a gradient; the two are added " +
-    "up in one array. The tour follows them, in a model that has begun to learn."]}),
+    `This small GPT reads the tokens ${quoted(run.ids)} and must predict at every position the ` +
+    `one that comes next: ${quoted(run.targets)}. A token is a word of its vocabulary.`,
+    `E has one row, ${DATA.D} numbers, for each token. At one end the row of each token read is ` +
+    "looked up; at the other, E is the head, which scores every token as the next one.",
+    "The gradient dE holds a slope for every number of E: by how much the loss changes if that " +
+    "number grows a little. (Drag a number of E sideways, and see.) Both uses send E a " +
+    "gradient; the two are added up in one array. The tour follows them, in a model that has " +
+    "begun to learn."]}),
 
-  () => ({title: "E is looked up", lit: "lookup", line: "x = one_hot @ E", equation: "x = one_hot E + P",
-    text: [
-    `Every token that is read picks its row of E: position 0 reads “${run.words[0]}”, so its vector is ` +
-    `the row of “${run.words[0]}”, plus P[0], a vector for the position.`,
-    "one_hot E is E[ids], written as a product: one_hot has in each row a single 1, in the column of its " +
-    "token. Nobody multiplies by that many zeros, but a product is what one can differentiate."],
+  () => ({title: "E is looked up", lit: "lookup", line: "x = one_hot @ E",
+    equation: "x = one_hot E + P", text: [
+    `Every token that is read picks its row of E: position 0 reads “${run.words[0]}”, so its ` +
+    `vector is the row of “${run.words[0]}”, plus P[0], a vector for the position.`,
+    "one_hot E is E[ids], written as a product: one_hot has in each row a single 1, in the " +
+    "column of its token. Nobody multiplies by that many zeros, but a product is what one can " +
+    "differentiate."],
     shows: [byPosition("one_hot", oneHot(run.ids), {columns: tokens()}),
       byPosition("P", now.params[1].slice(0, run.ids.length), {sign: "· E +"}),
       byPosition("x", made("x", 0), {sign: "="})]}),
@@ -38,74 +41,83 @@ const STOPS = [
     const [x0, x1, x2] = [0, 1, 2].map(n => made("x", state.silent ? 0 : n));
     return {title: "The residual stream", lit: "", line: "x = x + active",
       equation: "h = LayerNorm(x + attention + MLP)", text: [
-      "A block never replaces a position's vector, it adds to it: first what attention took from the " +
-      "positions so far, then what the MLP makes of that position alone.",
-      "LayerNorm stands before attention, before the MLP and after the last block: it takes away a row's " +
-      "mean and divides by its standard deviation. So h keeps a row's direction and loses its length."],
+      "A block never replaces a position's vector, it adds to it: first what attention took " +
+      "from the positions so far, then what the MLP makes of that position alone.",
+      "LayerNorm stands before attention, before the MLP and after the last block: it takes " +
+      "away a row's mean and divides by its standard deviation. So h keeps a row's direction " +
+      "and loses its length."],
       shows: [byPosition("x", x0), byPosition("attention", minus(x1, x0), {sign: "+"}),
         byPosition("MLP", minus(x2, x1), {sign: "+"}), byPosition("h", made("h"), {sign: "→"})]};
   },
 
-  () => ({title: "E is the head", lit: "logits", line: "logits = h", equation: "logits = h Eᵀ", text: [
+  () => ({title: "E is the head", lit: "logits", line: "logits = h",
+    equation: "logits = h Eᵀ", text: [
     "The same E once more: the score (logit) of a token is the dot product of h with its row of E.",
-    run.tied ? "So a row of E is two things at once: what its token means when it is read, and the " +
+    run.tied ? "So a row of E is two things at once: what its token means when read, and the " +
       "direction in which h must point for its token to be predicted."
       : "With two matrices it is not the same E: another matrix, head, stands here."],
-    shows: [byPosition("h", made("h")), {...dot(byPosition("logits", made("logits"), {columns: tokens()}),
-      made("h"), transposed(now.head), now.E[0].map((_, j) => `number ${j}`)), sign: "· Eᵀ ="}]}),
+    shows: [byPosition("h", made("h")),
+      dot(byPosition("logits", made("logits"), {columns: tokens(), sign: "· Eᵀ ="}),
+        made("h"), transposed(now.head), now.E[0].map((_, j) => `number ${j}`))]}),
 
   () => ({title: "The loss, and where the way back begins", lit: "logits", line: "dlogits =",
     equation: "dlogits = (p − one_hot) / T", text: [
-    "p = softmax(logits) makes probabilities of the scores; outlined: the tokens that really came next. " +
-    `The loss is the mean of their −log p, ${full(now.loss)}; a blind guess costs log ${tokens().length} ` +
-    `= ${full(Math.log(tokens().length))}.`,
-    "A name that begins with d is the gradient with respect to the rest of the name. dlogits is probability " +
-    "given minus probability wanted: only the target's score should grow (negative, hatched)."],
-    shows: [byPosition("p", made("probs"), {columns: tokens(), marked: marks(run.targets), sign: "("}),
+    "p = softmax(logits) makes probabilities of the scores; outlined: the tokens that really " +
+    `came next. The loss is the mean of their −log p, ${full(now.loss)}; a blind guess costs ` +
+    `log ${tokens().length} = ${full(Math.log(tokens().length))}.`,
+    "A name that begins with d is the gradient with respect to the rest of the name. dlogits is " +
+    "probability given minus probability wanted: only the target's score should grow (negative, " +
+    "hatched)."],
+    shows: [
+      byPosition("p", made("probs"), {columns: tokens(), marked: marks(run.targets), sign: "("}),
       byPosition("one_hot", oneHot(run.targets), {columns: tokens(), sign: "−", note: "targets"}),
       byPosition("dlogits", made("dlogits"),
         {columns: tokens(), sign: `) / ${run.ids.length} =`, marked: marks(run.targets)})]}),
 
   () => ({title: "① E's gradient from its use as the head", lit: "logits", line: "dE += dlogits",
     equation: `d${run.tied ? "E" : "head"} += dlogitsᵀ h`, text: [
-    "Position t adds dlogits[t, v] times h[t] to row v: the target's row is pulled towards h, all others " +
-    "are pushed away.",
+    "Position t adds dlogits[t, v] times h[t] to row v: the target's row is pulled towards h, " +
+    "all others are pushed away.",
     "Every row gets something from every position, because softmax gives every token a nonzero " +
-    `probability, even among 50,257. “${tokens().at(-1)}”, which is never read, is moved here alone.`],
+    `probability, even among 50,257. “${tokens().at(-1)}”, which is never read, is moved here ` +
+    `alone.`],
     shows: [byToken("dlogitsᵀ", transposed(made("dlogits")), {columns: positions()}),
-      byPosition("h", made("h"), {sign: "·"}), dot(byToken("logits' part", now.fromLogits, {use: "logits"}),
+      byPosition("h", made("h"), {sign: "·"}),
+      dot(byToken("logits' part", now.fromLogits, {use: "logits"}),
         transposed(made("dlogits")), made("h"), positions())]}),
 
-  () => ({title: "The way back", lit: "", line: "dx = dx + (dxhat1", equation: "dx = dx + what came through the block",
-    text: [
-    "y = x + f(x) has two paths back to x: past f, unchanged, and through f. The two gradients are added: " +
-    "whatever is used twice gets two gradients, the residual stream as well as E.",
-    "It began with dh = dlogits E. That uses E a third time, but only multiplies by it: nothing is " +
-    "accumulated a third time."],
+  () => ({title: "The way back", lit: "", line: "dx = dx + (dxhat1",
+    equation: "dx = dx + what came through the block", text: [
+    "y = x + f(x) has two paths back to x: past f, unchanged, and through f. The two gradients " +
+    "are added: whatever is used twice gets two gradients, the residual stream as well as E.",
+    "It began with dh = dlogits E. That uses E a third time, but only multiplies by it: nothing " +
+    "is accumulated a third time."],
     shows: [byPosition("dx past the block", made("dx", 0)),
       byPosition("through it", minus(made("dx"), made("dx", 0)), {sign: "+"}),
       byPosition("dx", made("dx"), {sign: "=", note: "of what was looked up"})]}),
 
   () => ({title: "② E's gradient from its use as the lookup", lit: "lookup", line: "dE += one_hot",
     equation: "dE += one_hotᵀ dx", text: [
-    "one_hotᵀ sends the gradient of each position back to the row that was looked up there, and to no " +
-    "other: a row that was not looked up gets exactly 0, shown as a dot.",
-    run.tied ? "And it is the same array: dE still holds what the head put there. The two are added."
+    "one_hotᵀ sends the gradient of each position back to the row that was looked up there, and " +
+    "to no other: a row that was not looked up gets exactly 0, shown as a dot.",
+    run.tied ? "And it is the same array: dE still holds what the head put there. Both are added."
       : "With two matrices it is another array: dE gets this alone, and dhead got the other."],
     shows: [byToken("one_hotᵀ", transposed(oneHot(run.ids)), {columns: positions()}),
-      byPosition("dx", made("dx"), {sign: "·"}), dot(byToken("lookup's part", now.fromLookup, {use: "lookup"}),
+      byPosition("dx", made("dx"), {sign: "·"}),
+      dot(byToken("lookup's part", now.fromLookup, {use: "lookup"}),
         transposed(oneHot(run.ids)), made("dx"), positions())]}),
 
   () => {
     const times = tokens().map((_, v) => run.ids.filter(id => id === v).length), row = best(times);
-    const where = run.ids.flatMap((id, t) => id === row ? [t] : []), all = where.map(t => `dx[${t}]`);
+    const where = run.ids.flatMap((id, t) => id === row ? [t] : []);
+    const all = where.map(t => `dx[${t}]`), lost = all.slice(0, -1).join(", ");
     const dx = made("dx"), scale = largest(dx), one = {rows: [tokens()[row]], use: "lookup", scale};
     return {title: "A row that is looked up again", lit: "lookup", line: "dE += one_hot",
       equation: `dE[${tokens()[row]}] += ${all.join(" + ")}`, text: [
-      `“${tokens()[row]}” is looked up at position${all[1] ? "s" : ""} ${where.join(", ")}: its row gets the ` +
-      "sum of their gradients.",
-      "A classic mistake: dE[ids] += dx. NumPy takes dE[ids], adds, and puts it back, so that of a repeated " +
-      `id only the last addition survives.${all[1] ? ` Here that loses ${all.slice(0, -1).join(", ")}.` : ""}`],
+      `“${tokens()[row]}” is looked up at position${all[1] ? "s" : ""} ${where.join(", ")}: its ` +
+      "row gets the sum of their gradients.",
+      "A classic mistake: dE[ids] += dx. NumPy takes dE[ids], adds, and puts it back, so that " +
+      `of a repeated id only the last addition survives.${lost && ` Here that loses ${lost}.`}`],
       shows: [byPosition("dx", dx, {marked: where.flatMap(t => dx[t].map((_, j) => [t, j]))}),
         {...one, name: "one_hotᵀ dx", values: [now.fromLookup[row]], sign: "→",
           terms: (_, j) => where.map(t => [position(t), dx[t][j]])},
@@ -119,39 +131,43 @@ const STOPS = [
     const scale = largest([...lookup, ...logits, ...dE]), worst = largest(minus(dE, numerical));
     const parts = [byToken("lookup", lookup, {use: "lookup", scale}),
                    byToken("logits", logits, {use: "logits", scale, sign: "+"})];
-    const sum = byToken("dE", dE, {use: run.tied ? "sum" : "lookup", scale, sign: run.tied ? "=" : "",
+    const sum = byToken("dE", dE, {use: run.tied ? "sum" : "lookup", scale, sign: run.tied && "=",
       terms: run.tied && ((v, j) => [["lookup", lookup[v][j]], ["logits", logits[v][j]]])});
     return {title: "The sum, checked, and a step", lit: "lookup logits",
       equation: `dE = one_hotᵀ dx${run.tied ? " + dlogitsᵀ h" : ""},  E −= ${DATA.rate} dE`, text: [
-      "Is it right? Ask the loss: move one number of E a little, up and down, run the whole model both times, " +
-      `and divide. That knows nothing of backpropagation. All ${dE.flat().length} agree to ${full(worst, 2)}.`,
-      "Training takes a small step against this gradient: a number whose slope is positive gets smaller, and " +
-      "the loss falls. One array, one gradient, one step that serves both uses."],
-      shows: [...run.tied ? parts : [], sum, byToken("by differences", numerical, {sign: "≈", scale})]};
+      "Is it right? Ask the loss: move one number of E a little, up and down, run the whole " +
+      `model both times, and divide. That knows nothing of backpropagation. All ` +
+      `${dE.flat().length} agree to ${full(worst, 2)}.`,
+      "Training takes a small step against this gradient: a number whose slope is positive gets " +
+      "smaller, and the loss falls. One array, one gradient, one step that serves both uses."],
+      shows: [...run.tied ? parts : [], sum,
+        byToken("by differences", numerical, {sign: "≈", scale})]};
   },
 
   () => ({title: "How one matrix does both", lit: "lookup logits", shows: [],
     equation: "E is one alphabet, and the block turns one letter into the next", text: [
-    "After training, read every vector with E. Just looked up, it spells the token read; after the block, " +
-    "the token to come: the stream is written in one alphabet at both ends, so neither use has to give way.",
-    "Now try to refute it. At step 0, it spells nothing much. Silence the block: every rung spells the token " +
-    "read, none the next. Take two matrices: E and head are two alphabets.",
-    "Where to go on: write both gradients yourself (demos/exercises), what happens on text (demos/findings), " +
-    "the whole program on one page (demos/one_page.py)."]})];
+    "After training, read every vector with E. Just looked up, it spells the token read; after " +
+    "the block, the token to come: the stream is written in one alphabet at both ends, so " +
+    "neither use has to give way.",
+    "Now try to refute it. At step 0, it spells nothing much. Silence the block: every rung " +
+    "spells the token read, none the next. Take two matrices: E and head are two alphabets.",
+    "Where to go on: write both gradients yourself (demos/exercises), what happens on text " +
+    "(demos/findings), the whole program on one page (demos/one_page.py)."]})];
 
 const ends = mode => (mode === "stop" ? STOPS : DATA.lines).length - 1;
-const BEGUN = 20;                       // the tour shows a model at this step, and at its last stop a trained one
+const BEGUN = 20;       // the step that the tour shows, except at its last stop
 
 function go(mode, at) {
-  const way = at < state.at ? -1 : 1, inside = n => Math.max(0, Math.min(ends(mode), n)), part = {mode};
+  const way = at < state.at ? -1 : 1, end = ends(mode), inside = n => Math.max(0, Math.min(end, n));
   at = inside(at);
   if (mode === "line") while (!arraysOf(at).length && inside(at + way) !== at) at += way;
-  if (mode === "stop" && [DATA.steps, BEGUN].includes(state.step)) part.step = at === ends(mode) ? DATA.steps : BEGUN;
-  change({...part, at});
+  const jumps = mode === "stop" && [DATA.steps, BEGUN].includes(state.step);
+  change({mode, at, ...(jumps ? {step: at === end ? DATA.steps : BEGUN} : {})});
 }
 
 function drawTour() {
-  const stop = state.mode === "stop" ? STOPS[state.at]() : null, arrays = state.mode === "line" || stop?.shows.length;
+  const stop = state.mode === "stop" ? STOPS[state.at]() : null;
+  const arrays = state.mode === "line" || stop?.shows.length;
   $("ladder").hidden = Boolean(arrays);
   $("stop").hidden = !stop;
   $("lines").hidden = state.mode !== "line";
@@ -167,7 +183,8 @@ function drawTour() {
     button.setAttribute("aria-label", `Stop ${n}`);
     button.addEventListener("click", () => go("stop", n));
   });
-  [...list.children].forEach(({firstChild: button}, n) => button.setAttribute("aria-current", n === state.at && "step"));
+  [...list.children].forEach(({firstChild: button}, n) =>
+    button.setAttribute("aria-current", n === state.at && "step"));
   if (stop) drawStop(stop);
   if (state.mode === "line") drawLine();
   if (!arrays) $("told").replaceChildren();
@@ -193,7 +210,7 @@ function drawStop({title, equation, text, shows, line}) {
   if (chosen) tell(0, 0, chosen);
 }
 
-function tell(_i, _j, cell) {           // a chosen cell of a stop or of a line, and what it is the sum of
+function tell(_i, _j, cell) {   // a chosen cell of a stop or of a line, and what it is the sum of
   const {item} = cell.table;
   mark(cell);
   $("told").replaceChildren(element("p", "", cell.title));
@@ -202,12 +219,13 @@ function tell(_i, _j, cell) {           // a chosen cell of a stop or of a line,
 
 // ---- every line
 
-function arraysOf(n) {                  // what line n makes: [name, array]; now.made is in the order of the lines
+function arraysOf(n) {          // what line n makes: [name, array]; now.made is in the lines' order
   let at = 0, found = [];
   for (const line of DATA.lines.slice(0, n + 1)) {
     const [names, value] = line.replace("[:T]", "").split(/ \+?= /);
     found = [];
-    if (value) for (const name of names.trim().split(", ")) if (now.made[at]?.[0] === name) found.push(now.made[at++]);
+    if (value) for (const name of names.trim().split(", "))
+      if (now.made[at]?.[0] === name) found.push(now.made[at++]);
   }
   return found;
 }
@@ -216,13 +234,14 @@ function drawLine() {
   const [source, arrays] = $("lines").children, T = run.ids.length;
   if (!source.firstChild) DATA.lines.forEach((text, n) => {
     const [code, comment] = text.split("  #");
-    const line = element("div", "", `${DATA.first + n}  ${comment ? `${code.padEnd(77)}#${comment}` : code}`, source);
+    const whole = comment ? `${code.padEnd(77)}#${comment}` : code;
+    const line = element("div", "", `${DATA.first + n}  ${whole}`, source);
     line.addEventListener("click", () => change({mode: "line", at: n}));
   });
-  [...source.children].forEach((line, n) => {
-    line.className = n !== state.at ? "" : /①/.test(line.textContent) ? "lit logits" : /②/.test(line.textContent) ? "lit lookup" : "lit";
-  });
-  source.scrollTop = source.children[state.at].offsetTop - source.offsetTop - source.clientHeight / 2;
+  const lit = source.children[state.at], use = /①/.test(lit.textContent) ? "logits" : "lookup";
+  for (const line of source.children)
+    line.className = line !== lit ? "" : /[①②]/.test(lit.textContent) ? `lit ${use}` : "lit";
+  source.scrollTop = lit.offsetTop - source.offsetTop - source.clientHeight / 2;
   $("told").replaceChildren();
   arrays.replaceChildren();
   const overTokens = ["one_hot", "logits", "exp_logits", "probs", "dlogits"];
