@@ -137,7 +137,7 @@ def how_to_convert(pickles):
 def parse_object(path, raw):
     """The JSON object in the bytes `raw` of a file."""
     try:
-        value = json.loads(raw.decode())
+        value = json.loads(raw.decode("utf-8-sig"))         # some editors put a mark first
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON in UTF-8: {error}") from None
     if not isinstance(value, dict):

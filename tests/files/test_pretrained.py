@@ -475,6 +475,13 @@ def test_gpt1s_gelu_is_the_approximation_and_no_other_is_read(tmp_path, no_alloc
         GPT.from_pretrained(tmp_path)
 
 
+def test_a_config_with_a_byte_order_mark(tmp_path):
+    random_model(SMALL).save_pretrained(tmp_path)
+    raw = (tmp_path / "config.json").read_bytes()
+    (tmp_path / "config.json").write_bytes("\ufeff".encode() + raw)
+    assert GPT.from_pretrained(tmp_path).config == SMALL
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"7", b"\xff{}", b"[" * 100000])
 def test_a_config_that_is_no_object(tmp_path, no_allocation, raw):
     random_model(SMALL).save_pretrained(tmp_path)
