@@ -75,7 +75,7 @@ class TokenizerFiles:
                 fields = read_object(folder / name)
                 self._read_options(folder / name, fields)
                 if "added_tokens_decoder" in fields:
-                    break                   # transformers reads special_tokens_map.json without it
+                    break               # then transformers does not read special_tokens_map.json
         check_ids(self.id_of, self.path)
 
     def _read_tokenizer_json(self):

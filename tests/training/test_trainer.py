@@ -13,7 +13,6 @@ from hypothesis import example, given, settings, strategies as st
 
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.training import blas, checkpoint, parallel
-from minigpt_np.text.characters import CharacterTokenizer
 from minigpt_np.training.data import consecutive_batches, random_batch, split
 from minigpt_np.files.atomic import atomic_write
 from minigpt_np.training.optim import SGD, AdamW, WarmupCosine
@@ -240,28 +239,6 @@ def test_split():
     for share in (0, 1, -1, float("nan")):
         with pytest.raises(ValueError, match="held_out: "):
             split(np.arange(25), share)
-
-
-@given(st.text(min_size=1))
-def test_characters_round_trip(text):
-    tokenizer = CharacterTokenizer(text)
-    ids = tokenizer.encode(text)
-    assert tokenizer.decode(ids) == text
-    assert tokenizer.vocab_size == len(set(text)) and ids.shape == (len(text),)
-    assert tokenizer.characters == "".join(sorted(set(text)))
-
-
-def test_characters_refuse_what_they_do_not_know():
-    tokenizer = CharacterTokenizer("bcd")
-    for text, where in (("bca", 2), ("e", 0), ("c\N{GRINNING FACE}", 1)):
-        with pytest.raises(ValueError, match=f"text: .* given at {where}, expected"):
-            tokenizer.encode(text)
-    for ids in ([0, 3], [-1]):
-        with pytest.raises(ValueError, match="ids: .* expected 0 to 2"):
-            tokenizer.decode(ids)
-    with pytest.raises(ValueError, match="text: "):
-        CharacterTokenizer("")
-    assert tokenizer.encode("").shape == (0,)
 
 
 # ---- checkpoints -------------------------------------------------------------------------------------
