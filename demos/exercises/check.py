@@ -24,12 +24,13 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
-from checker import examine, files, report, show      # noqa: E402
+from checker import files, report, show      # noqa: E402
 from checker.answers import raised      # noqa: E402
 from checker.cases import random_case      # noqa: E402
 from checker.exercises import EXERCISES, TABLE      # noqa: E402
 from checker.teaching import LESSONS, predicted, typed_number      # noqa: E402
 from checker.training import trained      # noqa: E402
+from checker.verdict import begin, finish      # noqa: E402
 from lib.terminal import run      # noqa: E402
 
 WATCH_SECONDS = 0.2
@@ -127,12 +128,12 @@ def need_hypothesis():
 def overview(folder):
     """A line for each exercise; returns the exit status."""
     print("The backward passes of a GPT, one by one, each in the file of that name.\n")
-    begun = {exercise.name: examine.begin(exercise.name, folder, explain=False) for exercise in EXERCISES}
+    begun = {exercise.name: begin(exercise.name, folder, explain=False) for exercise in EXERCISES}
     todo = []
     for exercise in EXERCISES:
-        verdict = examine.finish(exercise.name, begun[exercise.name])
-        todo += [] if verdict.done else [exercise]
-        print(f"{exercise.number:3}  {exercise.name:14} {exercise.equation:44} {verdict.state}", flush=True)
+        found = finish(exercise.name, begun[exercise.name])
+        todo += [] if found.done else [exercise]
+        print(f"{exercise.number:3}  {exercise.name:14} {exercise.equation:44} {found.state}", flush=True)
     print("\n" + "\n".join(show.next_lines(todo[0].name) if todo else ["All done: `check.py model` trains with them."]))
     return 1 if todo else 0
 
@@ -156,7 +157,7 @@ def one(exercise, folder, options):
 
 
 def checked(exercise, folder, explain=True):
-    return examine.finish(exercise.name, examine.begin(exercise.name, folder, explain))
+    return finish(exercise.name, begin(exercise.name, folder, explain))
 
 
 def undone(exercise, folder):
@@ -220,9 +221,9 @@ def debug(exercises, folder):
     function = getattr(files.load(exercise.name, folder), part.function)
     print("\npdb: n goes to the next line, p NAME prints it, c goes on to the end, q leaves.\n", flush=True)
     try:
-        pdb.runcall(function, *part.arguments(*case.arguments()))
+        pdb.runcall(function, *case.arguments())
     except Exception as error:
-        print("\n".join(show.wrapped(raised(part.function, error, function))))
+        print("\n".join(show.wrapped(raised(part.function, error))))
     return 0 if verdict.done else 1
 
 

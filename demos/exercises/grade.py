@@ -14,14 +14,15 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
-from checker import examine, files, show      # noqa: E402
+from checker import files, show      # noqa: E402
 from checker.exercises import TABLE      # noqa: E402
+from checker.verdict import begin, finish      # noqa: E402
 
 FOLDER = Path(os.environ.get("EXERCISES_FOLDER", files.HERE))
 
 
 @pytest.mark.parametrize("name", files.NAMES)
 def test_exercise(name):
-    verdict = examine.finish(name, examine.begin(name, FOLDER))
-    if not verdict.done:
-        pytest.fail("\n".join(show.verdict_lines(TABLE[name], verdict)), pytrace=False)
+    found = finish(name, begin(name, FOLDER))
+    if not found.done:
+        pytest.fail("\n".join(show.verdict_lines(TABLE[name], found)), pytrace=False)

@@ -3,23 +3,25 @@
 right.py and students.py have answers, wrong.txt what comes of changing the right ones.
 """
 import sys
-from dataclasses import replace
 from functools import cache
 from types import ModuleType
 from unittest.mock import patch
 
-from checker import diagnosis, examine, files
+from checker import files, verdict
 from checker.answers import fault, located
-from checker.cases import random_case
+from checker.cases import final_test, random_case
 from checker.exercises import TABLE
-from checker.steps import Record
+from checker.mistakes import diagnosis
+from checker.steps import Record, compared, way_back
+
 from .right import RIGHT
 
 
 def source(name, answer):
     """The file of an exercise with the answer in it, in the place of what is to be written."""
-    given = (files.STATEMENTS / f"{name}.py").read_text(encoding="utf-8")
-    first = f"def {TABLE[name].functions[0]}"
+    given = (files.TEMPLATES / f"{name}.py").read_text(encoding="utf-8")
+    exercise = TABLE[name]
+    first = f"def {(exercise.parts or [exercise])[0].function}"
     return given[:given.index(first)].rstrip() + "\n\n" + answer
 
 
@@ -48,11 +50,10 @@ def right_pieces(name):
     return pieces, record
 
 
-def verdict(name, answer, explain=True):
-    """On an answer that is examined in this process."""
+def verdict_on(name, answer, explain=True):
+    """The Verdict on an answer that is examined in this process."""
     pieces, record = right_pieces(name)
-    return examine.verdict_on_module(TABLE[name], module(name, answer, pieces), record, explain,
-                                     lambda: module(name, answer, pieces))
+    return verdict.verdict_on_module(TABLE[name], module(name, answer, pieces), record, explain)
 
 
 def write(folder, **answers):
@@ -62,32 +63,33 @@ def write(folder, **answers):
     return folder
 
 
-same_case = cache(random_case)              # the same object each time, so what is known of it is known from then on
-
-
 @cache
-def remembering(mistake):
-    """The mistake, with what it makes of a case computed once."""
-    return replace(mistake, answer=cache(mistake.answer)) if mistake.answer else mistake
+def fixed_cases(name):
+    """The inputs that are the same whatever Hypothesis draws: what is known of them is known from then on."""
+    return [*(random_case(TABLE[name], seed) for seed in range(verdict.SMALL)), *final_test(TABLE[name])]
 
 
 def names_of_all(name, answers):
-    """names_of each."""
-    return [names_of(name, answer) for answer in answers]
+    """Yields names_of each."""
+    for answer in answers:
+        yield names_of(name, answer)
 
 
 def names_of(name, answer):
-    """The texts of a wrong answer's verdict, on any small case that shows it; None if the answer passes."""
-    pieces, _ = right_pieces(name)
+    """The texts of a wrong answer's verdict, on the first fixed input that shows it; None if the answer passes."""
+    pieces, record = right_pieces(name)
     made = module(name, answer, pieces)
     for exercise in TABLE[name].parts or [TABLE[name]]:
         function = getattr(made, exercise.function)
-        questions = examine.Questions(exercise, function)
-        failed = questions.examined()
-        if failed is not None:
-            small = (same_case(exercise, seed) for seed in range(20))
-            case = next((case for case in small if fault(case, function)), failed)
-            mistakes = [remembering(mistake) for mistake in exercise.mistakes]
-            with patch.object(diagnosis, "random_case", same_case), patch.object(exercise, "mistakes", mistakes):
-                return diagnosis.diagnosis(exercise, function, case, located(case, fault(case, function)))
+        case = next((case for case in fixed_cases(exercise.name) if fault(case, function)), None)
+        if case is not None:
+            found = located(case, fault(case, function))
+            rows = ()
+            if exercise.needs and found.given:
+                steps = steps_of(case)
+                rows = compared(steps, record, case, function, found), verdict.right_on_the_way(case, steps)
+            return found.given and diagnosis(case, function, found, rows) or []
     return None
+
+
+steps_of = cache(way_back)

@@ -1,15 +1,13 @@
-"""Inputs for an exercise: small ones to be read, and the large and hostile ones of the examination."""
+"""Inputs for an exercise: small ones to be read, and the large edge cases of the final test."""
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
 
-from minigpt_np.gradcheck import COMPLEX_STEP
+from minigpt_np.gradcheck import complex_step, directional
 
-from .exercises import TABLE, WAYS, Part
-from .nested import as_complex, float_arrays, rebuilt
-
-# ---- a case --------------------------------------------------------------------------------------
+from .exercises import NO_AXES, TABLE
+from .nested import float_arrays, rebuilt
 
 
 @dataclass(eq=False)
@@ -18,7 +16,7 @@ class Case:
 
     name     of the exercise
     before   what is already in the array that backward adds to; None where it returns gradients
-    layout   of the arrays in memory: one of LAYOUTS
+    layout   of the arrays in memory, one of LAYOUTS
     kind     of numbers: see make_case
     """
     name: str
@@ -28,48 +26,46 @@ class Case:
     before: object = None
     layout: str = "plain"
     kind: str = "decimals"
-    right: dict = field(default_factory=dict)       # gradients, remembered
+    right: dict = field(default_factory=dict)       # what expected() has found
 
     @property
     def exercise(self):
         return TABLE[self.name]
 
-    def gradients(self, names=None, forward=None):
-        """{"d" + name: gradient} of all the forward's float arrays or of some, by complex step.
+    def loss(self):
+        """The sum of dout · forward(inputs) as a function of nothing; and its arrays by label, complex.
 
-        Im loss(x + ih) / h, number by number: the derivative to 15 digits, and nothing subtracted
-        (minigpt_np/gradcheck.py). `before` is added, where backward has to add to it.
+        Its gradient is what backward returns.
         """
-        inputs = as_complex(self.inputs)
-        loss = self.loss(inputs, forward)
-        found = {}
-        for name, x in float_arrays(inputs).items():
-            if names is None or "d" + name in names:
-                gradient = np.zeros(x.shape) if self.before is None else self.before.copy()
-                for i in np.ndindex(x.shape):
-                    x[i] += 1j * COMPLEX_STEP
-                    gradient[i] += loss().imag / COMPLEX_STEP
-                    x[i] = x[i].real
-                found["d" + name] = gradient
-        return found
+        inputs = rebuilt(self.inputs, lambda x: x.astype(complex) if x.dtype.kind == "f" else x)
+        return lambda: np.sum(self.dout * self.exercise.forward(*inputs.values())), float_arrays(inputs)
 
-    def loss(self, inputs, forward=None):
-        """A function of nothing: the sum of dout · forward(inputs). Its gradient is backward's."""
-        forward = forward or self.exercise.forward
-        return lambda: np.sum(self.dout * forward(*inputs.values()))
+    def expected(self):
+        """name -> the right gradient, by complex steps; plus `before`, where backward has to add to it."""
+        if not self.right and self.exercise.value:
+            self.right = {self.exercise.out: np.asarray(self.exercise.value(*self.inputs.values()))}
+        elif not self.right:
+            f, arrays = self.loss()
+            added = 0 if self.before is None else self.before
+            self.right = {"d" + name: complex_step(f, x)[0] + added for name, x in arrays.items()}
+        return self.right
 
-    def expected(self, names=None):
-        """name -> the right gradient, of all or of some, each computed once."""
-        names = self.exercise.returned(self.inputs) if names is None else names
-        if missing := [name for name in names if name not in self.right]:
-            self.right |= self.exercise.right(self, missing)
-        return {name: self.right[name] for name in names}
+    def compared(self, given):
+        """gradcheck's Report on gradients by name: they are right if they give the loss's slope along a random
+        direction. Rows with a large mean lose digits, in a right answer too."""
+        f, arrays = self.loss()
+        added = 0 if self.before is None else self.before
+        gradients = {name: given["d" + name] - added for name in arrays}
+        atol = 1e-9 if self.kind == "large mean" else 1e-12
+        with np.errstate(all="ignore"):
+            return directional(f, arrays, gradients, np.random.default_rng(0), "complex", atol=atol)
 
     def arguments(self):
-        """dout, inputs, the array to add to (or None): copies, laid out in memory as they should be."""
+        """What the learner's function is given, in its order: copies, laid out in memory as they should be."""
         lay = LAYOUTS[self.layout]
-        before = None if self.before is None else np.array(self.before)
-        return rebuilt(self.dout, lay), rebuilt(self.inputs, lay), before
+        dout = [] if self.exercise.value else [rebuilt(self.dout, lay)]
+        into = [] if self.before is None else [np.array(self.before)]
+        return [*dout, *(rebuilt(value, lay) for value in self.inputs.values()), *into]
 
 
 # ---- arrays in memory ----------------------------------------------------------------------------
@@ -98,6 +94,35 @@ LAYOUTS = {"plain": np.array, "Fortran": np.asfortranarray, "strided": strided, 
            "read-only": read_only}
 
 
+# ---- edge cases ----------------------------------------------------------------------------------
+
+OVERFLOW = ("It is right for numbers near 1, and wrong for numbers near 1000: does an exp overflow, or does a number like "
+            "1e3 stand for infinity? ")
+CANCELS = OVERFLOW + "What all scores of a row have in common cancels, so take away their maximum first."
+
+# name -> (inputs) -> what is another input there, and what is said of an answer that is wrong there alone
+EDGES = {
+    "zeros": (lambda inputs: {}, "It is right where no number is 0, and wrong where some are: is something divided by, "
+              "or compared with, what may be 0?"),
+    "normal": (lambda inputs: {}, "It is right for numbers of one decimal, and wrong for such as these: is something "
+               "rounded on the way?"),
+    "huge logits": (lambda inputs: dict(logits=inputs["logits"] * 1000), CANCELS),
+    "huge z": (lambda inputs: dict(z=inputs["z"] * 1000), CANCELS),
+    "huge q": (lambda inputs: dict(q=inputs["q"] * 1000), CANCELS),
+    "huge x": (lambda inputs: dict(x=np.sign(inputs["x"]) * (999 + abs(inputs["x"]))),
+               OVERFLOW + "tanh does not: it is 1 or -1 there."),
+    "large mean": (lambda inputs: dict(x=inputs["x"] + 1e4),
+                   "It is right for rows near 0, and wrong for rows with a mean of 10,000: mean(x²) - mean² is the "
+                   "variance, but of two numbers near 1e8 few digits are left. Take away the mean first, then square."),
+    "constant rows": (lambda inputs: dict(x=inputs["x"] * 0 + inputs["x"][:, :1]),
+                      "It is right where a row's numbers differ, and wrong where they are all the same: the variance is "
+                      "0 there, and only EPS is left to divide by."),
+    "no blocks": (lambda inputs: dict(p=inputs["p"] | dict(blocks=[])),
+                  "It is right for a model with blocks, and wrong for one that has none."),
+    "powers": (lambda inputs: dict(x=np.resize([1.0, -1.0, 0.5, -0.5, -2.0], len(inputs["x"]))), ""),
+}
+
+
 # ---- small cases ---------------------------------------------------------------------------------
 
 def make_case(exercise, sizes, ids, seed, kind="decimals", layout="plain"):
@@ -106,7 +131,7 @@ def make_case(exercise, sizes, ids, seed, kind="decimals", layout="plain"):
     kind    "decimals"   one decimal and none is 0: easy to read, and nothing vanishes by accident
             "normal"     N(0, 1)
             "zeros"      decimals, every third of them exactly 0
-            "huge"       decimals, those inputs that may be huge times a thousand
+            or another of EDGES
     """
     rng = np.random.default_rng(seed)
 
@@ -117,12 +142,12 @@ def make_case(exercise, sizes, ids, seed, kind="decimals", layout="plain"):
         return x * (rng.random(shape) > 1 / 3) if kind == "zeros" else x
 
     inputs = exercise.inputs(SimpleNamespace(**sizes), ids, floats)
-    if kind == "huge":
-        inputs |= {name: inputs[name] * 1000 for name in exercise.huge}
-    dout = floats(*exercise.out_shape(inputs))
+    if kind in EDGES:
+        inputs |= EDGES[kind][0](inputs)
     before = floats(*inputs[exercise.into[1:]].shape) if exercise.into else None
-    if isinstance(exercise, Part):              # which may move x and put it back, as gradcheck does
-        layout = "plain"
+    if exercise.value:              # its function may move x and put it back, as gradcheck does
+        return Case(exercise.name, sizes, inputs, 1.0, before, "plain", kind)
+    dout = floats(*np.shape(exercise.forward(*inputs.values())))
     return Case(exercise.name, sizes, inputs, dout if dout.ndim else float(dout), before, layout, kind)
 
 
@@ -144,44 +169,46 @@ def cases(exercise):
     return draw_case().filter(lambda case: exercise.is_telling(case.sizes))
 
 
-def random_case(exercise, seed, small=2, kind="decimals", layout="plain", **fixed):
-    """A Case of sizes between `small` (or the least that tells something) and their largest, save those given."""
+def random_case(exercise, seed, kind="decimals", layout="plain", **fixed):
+    """A Case of sizes of at least 2, where there are such, save those given. Hypothesis has no part in it."""
     rng = np.random.default_rng(seed)
     while True:
-        sizes = {letter: int(rng.integers(least if letter in WAYS else min(max(least, small), most), most + 1))
+        sizes = {letter: int(rng.integers(least if letter in NO_AXES else min(max(least, 2), most), most + 1))
                  for letter, (least, most) in exercise.sizes.items()} | fixed
         if exercise.is_telling(sizes):
             return make_case(exercise, sizes, lambda below, *shape: rng.integers(0, below, shape), seed, kind, layout)
 
 
-# ---- the examination -----------------------------------------------------------------------------
+# ---- the final test ------------------------------------------------------------------------------
 
-# What each of its cases is made of: numbers, memory, how many rows P has beyond T (S = T + extra), ids, and axes where
-# the statement says "any shape".
-EXAMINATION = [
+# What each of its cases is made of: numbers (an edge case of the exercise's by its place), memory, how many rows P has
+# beyond T (S = T + extra), ids, and axes where the template says "any shape".
+FINAL = [
     dict(kind="normal", layout="plain", extra=0, ids="few", axes=2),
     dict(kind="normal", layout="Fortran", extra=1, ids="few", axes=3),
     dict(kind="normal", layout="strided", extra=3, ids="few", axes=1),
     dict(kind="zeros", layout="plain", extra=3, ids="same", axes=3),
     dict(kind="zeros", layout="read-only", extra=0, ids="few", axes=1),
-    dict(kind="huge", layout="plain", extra=1, ids="few", axes=2),
-    dict(kind="huge", layout="read-only", extra=0, ids="own", axes=3),
+    dict(kind=0, layout="plain", extra=1, ids="few", axes=2),
+    dict(kind=1, layout="read-only", extra=0, ids="own", axes=3),
     dict(kind="normal", layout="backwards", extra=3, ids="own", axes=1),
     dict(kind="decimals", layout="read-only", extra=1, ids="same", axes=2),
     dict(kind="decimals", layout="strided", extra=0, ids="own", axes=3),
 ]
 
 
-def examination(exercise):
-    """The Cases that every answer has to get right: large, all sizes different, and hostile.
+def final_test(exercise):
+    """The Cases that every answer has to get right: large, all sizes different, and edge cases.
 
     ids     "few"   so few distinct that most come three times, and some rows are not looked up
             "same"  all the same
             "own"   every array of ids the same one: each target is its own position's id
     """
-    for seed, row in enumerate(EXAMINATION):
+    edges = exercise.edges or ("decimals",)
+    for seed, row in enumerate(FINAL):
         row = row | dict(change=seed % 6, tiny=seed // 6)
-        sizes = exercise.exam | {letter: row[letter] for letter in row if letter in exercise.exam}
+        kind = row["kind"] if isinstance(row["kind"], str) else edges[row["kind"] % len(edges)]
+        sizes = exercise.large | {letter: row[letter] for letter in row if letter in exercise.large}
         rng = np.random.default_rng(seed)
 
         def ids(below, *shape):
@@ -189,4 +216,4 @@ def examination(exercise):
             one = np.random.default_rng(seed) if row["ids"] == "own" else rng
             return (one.integers(0, distinct, count) + below // 3).reshape(shape) % below
 
-        yield make_case(exercise, sizes, ids, seed, row["kind"], row["layout"])
+        yield make_case(exercise, sizes, ids, seed, kind, row["layout"])

@@ -3,7 +3,7 @@ import numpy as np
 
 
 def leaves(label, value):
-    """(label, array) for each array in nested dicts and lists: p["blocks"][0]["W_up"] and so on."""
+    """(label, leaf) of each value in nested dicts and lists."""
     if isinstance(value, dict):
         items = [(f'{label}["{key}"]', item) for key, item in value.items()]
     elif isinstance(value, list):
@@ -20,13 +20,9 @@ def float_arrays(inputs):
 
 
 def rebuilt(value, convert):
-    """The same nested dicts and lists, each array x as convert(x)."""
+    """The same nested dicts and lists, with convert(x) for each array x."""
     if isinstance(value, dict):
         return {key: rebuilt(item, convert) for key, item in value.items()}
     if isinstance(value, list):
         return [rebuilt(item, convert) for item in value]
     return convert(value) if isinstance(value, np.ndarray) else value
-
-
-def as_complex(inputs):
-    return rebuilt(inputs, lambda x: x.astype(complex) if x.dtype.kind == "f" else x)

@@ -4,17 +4,18 @@ from xml.etree import ElementTree
 
 from minigpt_np.files.atomic import atomic_write
 
-from . import examine, show
+from . import show
+from .verdict import begin, finish
 
 
 def write(path, exercises, folder):
     """Check the exercises and write the report; returns 0 if all are done, else 1."""
-    begun = [examine.begin(exercise.name, folder) for exercise in exercises]
-    verdicts = [examine.finish(exercise.name, process) for exercise, process in zip(exercises, begun)]
+    begun = [begin(exercise.name, folder) for exercise in exercises]
+    verdicts = [finish(exercise.name, process) for exercise, process in zip(exercises, begun)]
     make = junit if path.suffix == ".xml" else as_json
     with atomic_write(path) as file:
         file.write(make(exercises, verdicts, folder))
-    done = sum(verdict.done for verdict in verdicts)
+    done = sum(one.done for one in verdicts)
     print(f"{done} of {len(exercises)} done; {path} written.")
     return 0 if done == len(exercises) else 1
 

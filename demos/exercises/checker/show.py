@@ -9,9 +9,8 @@ import numpy as np
 
 from lib.terminal import pad, width
 
-from .answers import arguments
 from .files import COLUMNS, function_lines
-from .nested import float_arrays
+from .nested import float_arrays, leaves
 from .teaching import LESSONS
 
 ROOM = 52               # columns that the numbers of an array take
@@ -67,7 +66,8 @@ def printed_lines(verdict):
 # ---- arrays --------------------------------------------------------------------------------------
 
 def inputs_lines(case):
-    values = [(name, x) for name, x in case.inputs.items() if callable(x)] + arguments(case)
+    values = [leaf for name, value in case.inputs.items() for leaf in leaves(name, value)]
+    values += [] if case.exercise.value else [("d" + case.exercise.out, case.dout)]
     values += [(case.exercise.into, case.before)] if case.exercise.into else []
     rows = [(f"{name} {np.shape(x)}" if np.ndim(x) else name, repr(x) if callable(x) else written([np.asarray(x)])[0])
             for name, x in values]
@@ -87,7 +87,7 @@ def gradient_lines(verdict):
         return []
     rows = []
     for name in verdict.names[:3]:
-        rows += pair(name, verdict.right[name], verdict.given[name])
+        rows += pair(name, verdict.case.expected()[name], verdict.given[name])
     return [""] + table(rows)
 
 

@@ -12,8 +12,8 @@ from minigpt_np.training.progress import Progress
 
 from . import files
 from .exercises import TABLE
-from .isolation import Process
 from .steps import Record
+from .verdict import Process
 
 STEPS = 100
 LARGE = dict(sizes=dict(n_layer=2, n_head=4, n_embd=32, block_size=32), B=4)

@@ -1,0 +1,365 @@
+"""The verdict on one exercise: the final test, the smallest input that proves an answer wrong, and why."""
+import multiprocessing
+import os
+import sys
+import time
+import traceback
+import warnings
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from functools import partial
+from io import StringIO
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+
+from minigpt_np.training.debugger import debugger_attached
+
+from . import answers, files
+from .answers import Fault, answer, fault, located, raised
+from .cases import EDGES, Case, cases, final_test, random_case
+from .exercises import TABLE
+from .mistakes import diagnosis
+from .steps import Record, compared, way_back
+
+try:
+    import resource
+except ImportError:     # on Windows
+    resource = None
+
+SMALL = 8               # small inputs, the same with every version of Hypothesis
+EXAMPLES = 60           # inputs that Hypothesis draws; of what is made of others
+EXAMPLES_OF_MANY = 25
+SEARCH_SECONDS = 1      # of computing, for the smallest input: then the smallest so far has to do
+CALL_SECONDS = 3        # of computing, for one call of a learner's function
+WAIT_SECONDS = 90       # the same by the clock, for an answer that sleeps, or a machine that is busy
+PRINTED = 400           # characters of what is printed that are shown
+
+
+@dataclass
+class Verdict:
+    """What is known of one exercise. It travels from one process to another.
+
+    state    "done", "wrong" or "not written yet"
+    name     of the exercise, or of that part of it
+    text     what is wrong; of "not written yet", the file and function that is missing
+    case     the smallest that shows it
+    names    of the gradients that are wrong
+    given    name -> array, what the learner's function returned for the case
+    texts    known mistakes that it is
+    steps    of an exercise made of others: what was seen of each step (steps.Seen)
+    printed  what the learner's function printed on that case
+    finished functions of the file, before this one, that are right
+    tried    inputs
+    seconds  of computing
+    """
+    state: str
+    name: str = ""
+    text: str = ""
+    case: Case = None
+    names: list = field(default_factory=list)
+    given: dict = None
+    texts: list = field(default_factory=list)
+    steps: list = field(default_factory=list)
+    printed: str = ""
+    finished: list = field(default_factory=list)
+    tried: int = 0
+    seconds: float = 0.0
+
+    @property
+    def done(self):
+        return self.state == "done"
+
+
+# ---- one function --------------------------------------------------------------------------------
+
+def examine(exercise, function, record, explain=True):
+    """The Verdict on a learner's function.
+
+    record    a steps.Record of the pieces that it calls
+    explain   whether to look for the smallest input and for the mistake, once it is wrong
+    """
+    wrong, search = partial(Verdict, "wrong", exercise.name), Search(exercise, function)
+    fixed = [*(random_case(exercise, seed) for seed in range(SMALL)), *final_test(exercise)]
+    try:
+        failed = next((case for case in fixed if search.is_wrong(case)), None)
+        if failed is not None and not explain:
+            return wrong(tried=search.tried)
+        small = search.smallest()
+        case = small if failed is None or small is not failed else search.shrunk(failed)
+    except NotImplementedError as error:
+        return Verdict("not written yet", exercise.name, unwritten(error, exercise))
+    if case is None:
+        text = overwritten(exercise, function)
+        return wrong(text) if text else Verdict("done", exercise.name, tried=search.tried)
+    found, again = fault(case, function), fault(case, function)
+    if found is None or again is None or not same(found.given, again.given):
+        return wrong(UNSTEADY.format(exercise.function), tried=search.tried)
+    found = located(case, found)
+    rows, texts = [], []
+    if found.given and exercise.needs:
+        steps = way_back(case)
+        rows = compared(steps, record, case, function, found)
+        texts = diagnosis(case, function, found, (rows, right_on_the_way(case, steps)))
+    elif found.given:
+        texts = diagnosis(case, function, found)
+    return wrong(found.text, case, found.names, found.given, texts or only_at_the_edge(case, found, function), rows,
+                 printed_by(case, function), tried=search.tried)
+
+
+def right_on_the_way(case, steps):
+    """name -> the right gradient, of all that is on the way and of what comes of it."""
+    right = {step.name: np.asarray(step.dout) for step in steps} | case.expected()
+    if "dlogits" in right:
+        right["head's"] = right["dlogits"].T @ next(step for step in steps if step.name == "dlogits").arguments[0]
+    return right
+
+
+class Search:
+    """The search for the smallest input that a function gets wrong."""
+
+    def __init__(self, exercise, function):
+        self.exercise, self.function, self.tried = exercise, function, 0
+        self.until, self.hidden = time.process_time() + SEARCH_SECONDS, None
+        self.any_will_do = True         # a wrong number that nobody sees is a wrong number
+
+    def is_wrong(self, case):
+        self.tried += 1
+        found = fault(case, self.function)
+        if found and not self.hidden:
+            self.hidden = case
+        return found is not None and (found.visible or self.any_will_do)
+
+    def smallest(self):
+        """The smallest plain Case that Hypothesis finds, with numbers that are visibly wrong if there is one."""
+        from hypothesis import HealthCheck, Phase, find, settings
+        from hypothesis.errors import HypothesisException
+
+        count = EXAMPLES_OF_MANY if self.exercise.needs else EXAMPLES
+        thrifty = settings(max_examples=count, database=None, derandomize=True, deadline=None,
+                           phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck))
+        smallest, self.any_will_do = [], False
+
+        def noted(case):
+            if smallest and time.process_time() > self.until:
+                raise TimeoutError
+            if wrong := self.is_wrong(case):
+                smallest.append(case)
+            return wrong
+
+        try:
+            return find(cases(self.exercise), noted, settings=thrifty)
+        except (HypothesisException, TimeoutError):     # there is none, it takes too long, or it is unsteady
+            return smallest[-1] if smallest else self.hidden
+
+    def shrunk(self, case):
+        """A Case of the same kind, each of its sizes made as small as still fails."""
+        for letter, (least, _) in self.exercise.sizes.items():
+            smaller = ({**case.sizes, letter: size} for size in range(least, case.sizes[letter]))
+            candidates = (random_case(self.exercise, seed, case.kind, case.layout, **sizes) for sizes in smaller
+                          if self.exercise.is_telling(sizes) for seed in range(3))
+            case = next(filter(self.is_wrong, candidates), case)
+        return case
+
+
+UNSTEADY = ("{} does not always give the same answer to the same question:\n"
+            "does it keep something from one call to the next, or draw something at random?")
+OVERWRITTEN = ("An array that {} returned is not what it was after another call: it is kept from one call to the "
+               "next, and the second answer overwrites the first. Make a new one each time.")
+LAYOUT = "It is right for arrays that lie in memory as new ones do, and wrong for the same numbers laid out otherwise."
+
+
+def only_at_the_edge(case, found, function):
+    """What is special about an input, where it is right without that: its layout in memory, its numbers, its size."""
+    def is_right(**changes):
+        made = dict(kind=case.kind, layout=case.layout) | case.sizes | changes
+        return all(fault(random_case(case.exercise, seed, **made), function) is None for seed in range(3))
+
+    if not found.given:
+        return []
+    if case.layout != "plain" and is_right(layout="plain"):
+        return [LAYOUT]
+    if case.kind in EDGES and is_right(kind="decimals"):
+        return [EDGES[case.kind][1]]
+    large = [f"{axis} = {case.sizes[axis]}" for axis in case.exercise.axes
+             if case.sizes[axis] > case.exercise.sizes[axis][1]]
+    return [f"No smaller input was found that shows it: it takes {', '.join(large)}."] if large else []
+
+
+def overwritten(exercise, function):
+    """A sentence on a function that is right but returns the same array again; empty if it does not."""
+    first = random_case(exercise, 1)
+    second = random_case(exercise, 2, **first.sizes)
+    kept = []
+    answer(first, lambda *arguments: kept.append(function(*arguments)))
+    before = repr(kept)
+    answer(second, function)
+    return OVERWRITTEN.format(exercise.function) if repr(kept) != before and not exercise.into else ""
+
+
+def same(first, second):
+    """Whether two answers to one question are the same numbers."""
+    return bool(first) == bool(second) and all(
+        np.array_equal(x, second[name], equal_nan=x.dtype.kind == "f") for name, x in (first or {}).items())
+
+
+def unwritten(error, exercise):
+    """Which file and function it is that is not written."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    name = Path(frame.filename).stem
+    return f"{name}.py, `{frame.name}`" if name in files.NAMES else f"{exercise.file}.py, `{exercise.function}`"
+
+
+def printed_by(case, function):
+    """What the function prints when asked about the case."""
+    with redirect_stdout(StringIO()) as stream:
+        answer(case, function)
+    return stream.getvalue()[:PRINTED]
+
+
+# ---- one file ------------------------------------------------------------------------------------
+
+EDITED = ("forward in {0}.py is not as it was given: the question is about the one that was.\n"
+          "What you need besides, put into a function of your own, or into backward.\n"
+          "`check.py {0} --reset` brings the file back as it was, and keeps yours beside it.")
+
+
+def verdict_on_file(name, folder, explain):
+    """Yields the Verdict on the exercise's file in the folder, with the seconds of computing that it took."""
+    begun, exercise = time.process_time(), TABLE[name]
+    try:
+        verdict = verdict_on_module(exercise, *loaded(exercise, Path(folder)), explain)
+    except FileNotFoundError as error:
+        verdict = Verdict("not written yet", name, f"{name}.py, which is not in {folder}") if (
+            not (Path(folder) / f"{name}.py").exists()) else Verdict("wrong", name, raised(f"{name}.py", error))
+    except SyntaxError as error:
+        place = f"{Path(error.filename or name).name}, line {error.lineno or 0}:  {(error.text or '').strip()}"
+        verdict = Verdict("wrong", name, f"{place}\n{type(error).__name__}: {error.msg}")
+    except NotImplementedError as error:
+        verdict = Verdict("not written yet", name, unwritten(error, exercise))
+    except Edited:
+        verdict = Verdict("wrong", name, EDITED.format(name))
+    except BaseException as error:
+        verdict = Verdict("wrong", name, raised(f"{name}.py", error))
+    verdict.seconds = time.process_time() - begun
+    yield verdict
+
+
+class Edited(Exception):
+    """The forward is not the one that was given."""
+
+
+def loaded(exercise, folder):
+    """The learner's module, and the Record of the pieces that it calls."""
+    if not exercise.parts and files.has_another_forward(exercise.name, folder):
+        raise Edited
+    record = Record().load(exercise, partial(files.load, folder=folder))
+    return files.load(exercise.name, folder), record
+
+
+def verdict_on_module(exercise, module, record, explain=True):
+    """The Verdict on a loaded file: on its first function that is not done."""
+    tried, right = 0, []
+    for part in exercise.parts or [exercise]:
+        function = getattr(module, part.function, None)
+        if function is None:
+            return Verdict("not written yet", part.name, f"{exercise.file}.py, `{part.function}`", finished=right)
+        if text := unlike_template(part, function):
+            return Verdict("wrong", part.name, text)
+        verdict = examine(part, function, record, explain)
+        verdict.finished = right
+        right = [*right, part.function]
+        if not verdict.done:
+            return verdict
+        tried += verdict.tried
+    return Verdict("done", exercise.name, tried=tried)
+
+
+def unlike_template(exercise, function):
+    """A sentence on a function that cannot be called as it is; empty if it can."""
+    wanted = files.parameters(getattr(files.templates()[exercise.file], exercise.function))
+    if not callable(function):
+        return f"{exercise.function} is no function: write `def {exercise.function}({', '.join(wanted)}):`."
+    names = files.parameters(function) if hasattr(function, "__code__") else wanted
+    if names != wanted and sorted(names) == sorted(wanted):
+        return f"{exercise.function} takes ({', '.join(names)}), and it is given ({', '.join(wanted)}), in this order."
+    return ""
+
+
+# ---- a process of its own ------------------------------------------------------------------------
+
+class Stopped(Exception):
+    """The process ended without an answer. The text is the sentence for the learner."""
+
+
+class Process:
+    """work(*arguments), a generator, in a forked process of its own, begun at once: whatever happens there, the
+    checker goes on."""
+
+    def __init__(self, work, *arguments):
+        forks = "fork" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
+        context = multiprocessing.get_context("fork" if forks else "spawn")
+        self.connection, theirs = context.Pipe(duplex=False)
+        self.process = context.Process(target=alone, args=(theirs, work, arguments), daemon=True)
+        sys.stdout.flush()
+        with warnings.catch_warnings():         # of forking beside BLAS's threads, which nothing here calls
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.process.start()
+        theirs.close()
+
+    def items(self):
+        """What work yields, one by one as it comes. Raises Stopped if it ends in another way, or not in time."""
+        try:
+            while True:
+                if not self.connection.poll(None if debugger_attached() else WAIT_SECONDS):
+                    raise Stopped(f"It was still running after {WAIT_SECONDS} s: does it sleep, or wait for something?")
+                done, item = self.connection.recv()
+                if done:
+                    return
+                yield item
+        except EOFError:
+            self.process.join()
+            raise Stopped(ended(self.process.exitcode)) from None
+        finally:
+            self.process.kill()
+            self.process.join()
+            self.connection.close()
+
+
+def ended(code):
+    if code == -24:             # SIGXCPU, which not every system has
+        return f"A call was still computing after {CALL_SECONDS} s, and was stopped: a loop that does not end?"
+    how = f"by signal {-code}" if code < 0 else f"with exit status {code}"
+    return f"The program ended in the middle of the question, {how}: os._exit, or a crash?"
+
+
+def alone(connection, work, arguments):
+    """In the new process: no terminal, nobody to ask, so much time and no more; then the work."""
+    answers.before_each_call = limit_time
+    sys.stdin, sys.stdout = open(os.devnull, encoding="utf-8"), open(os.devnull, "w", encoding="utf-8")
+    warnings.simplefilter("ignore")
+    for item in work(*arguments):
+        connection.send((False, item))
+    connection.send((True, None))
+
+
+def limit_time():
+    """The system ends this process when it has computed for so long. Windows cannot: there the clock decides."""
+    if resource and not debugger_attached():
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (ceil(time.process_time()) + CALL_SECONDS, most))
+
+
+def begin(name, folder, explain=True):
+    """The Process that makes the Verdict on the exercise's file in the folder."""
+    return Process(verdict_on_file, name, str(folder), explain)
+
+
+def finish(name, process):
+    """The Verdict, whatever has become of the process."""
+    try:
+        verdict, = process.items()
+        return verdict
+    except Stopped as stop:
+        return Verdict("wrong", name, str(stop))
