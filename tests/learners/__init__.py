@@ -3,6 +3,7 @@
 right.py and students.py have answers, wrong.txt what comes of changing the right ones.
 """
 import sys
+import warnings
 from functools import cache
 from types import ModuleType
 from unittest.mock import patch
@@ -53,7 +54,9 @@ def right_pieces(name):
 def verdict_on(name, answer, explain=True):
     """The Verdict on an answer that is examined in this process."""
     pieces, record = right_pieces(name)
-    return verdict.verdict_on_module(TABLE[name], module(name, answer, pieces), record, explain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")             # as in the process of an answer
+        return verdict.verdict_on_module(TABLE[name], module(name, answer, pieces), record, explain)
 
 
 def write(folder, **answers):
@@ -67,12 +70,6 @@ def write(folder, **answers):
 def fixed_cases(name):
     """The inputs that are the same whatever Hypothesis draws: what is known of them is known from then on."""
     return [*(random_case(TABLE[name], seed) for seed in range(verdict.SMALL)), *final_test(TABLE[name])]
-
-
-def names_of_all(name, answers):
-    """Yields names_of each."""
-    for answer in answers:
-        yield names_of(name, answer)
 
 
 def names_of(name, answer):

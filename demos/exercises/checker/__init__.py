@@ -1,1 +1,1 @@
-"""What check.py is made of. The exercises themselves are in ../statements; here are spoilers."""
+"""What check.py is made of. The exercises themselves are in ../templates; here are spoilers."""

@@ -1,5 +1,6 @@
 """Inputs for an exercise: small ones to be read, and the large edge cases of the final test."""
 from dataclasses import dataclass, field
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -169,8 +170,12 @@ def cases(exercise):
     return draw_case().filter(lambda case: exercise.is_telling(case.sizes))
 
 
+@cache
 def random_case(exercise, seed, kind="decimals", layout="plain", **fixed):
-    """A Case of sizes of at least 2, where there are such, save those given. Hypothesis has no part in it."""
+    """A Case of sizes of at least 2, where there are such, save those given. Hypothesis has no part in it.
+
+    The same object each time, so that what its gradients are is computed once.
+    """
     rng = np.random.default_rng(seed)
     while True:
         sizes = {letter: int(rng.integers(least if letter in NO_AXES else min(max(least, 2), most), most + 1))

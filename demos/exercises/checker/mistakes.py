@@ -6,7 +6,7 @@ from math import erf, sqrt
 
 import numpy as np
 
-from .answers import Fault, answer, fault, near
+from .answers import Fault, answer, near
 from .cases import random_case
 
 PROBES = 8              # inputs on which a mistake has to match, besides the smallest; of exercise 0
@@ -342,16 +342,19 @@ def only_where(exercise, function, names):
     Said only where the gradients in question are not zero anyway at size 1.
     """
     def cases(axis, size):
-        return (random_case(exercise, seed, **{axis: size}) for seed in range(2 * PROBES))
+        return (random_case(exercise, seed, **{axis: size}) for seed in range(PROBES))
+
+    def is_right(case):
+        given, right = answer(case, function), case.expected()
+        return not isinstance(given, Fault) and all(near(given[name], right[name]) for name in right)
 
     def is_zero(case):
         return all(np.abs(case.expected()[name]).max() < 1e-6 for name in names)
 
     return [f"It is right wherever {axis} = 1, and wrong where {axis} > 1."
             for axis in exercise.axes if names and exercise.sizes[axis][0] == 1
-            and all(fault(case, function) is None for case in cases(axis, 1))
-            and all(fault(case, function) for case in cases(axis, exercise.sizes[axis][1]))
-            and not any(map(is_zero, cases(axis, 1)))]
+            and all(map(is_right, cases(axis, 1))) and not any(map(is_zero, cases(axis, 1)))
+            and not any(map(is_right, cases(axis, exercise.sizes[axis][1])))]
 
 
 def nearly_right(answers, names):

@@ -1,6 +1,7 @@
 """What an exercise says besides its verdict: a question before it, hints, and how the package does it."""
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 
@@ -201,6 +202,7 @@ LESSONS = {
 }
 
 
+@cache
 def predicted(name):
     """The question's answer."""
     question = LESSONS[name].question

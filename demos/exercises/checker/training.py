@@ -1,6 +1,5 @@
 """The end of it all: a GPT of the package, trained by the learner's own backward passes."""
 import sys
-import time
 from functools import partial
 
 import numpy as np
@@ -16,9 +15,8 @@ from .steps import Record
 from .verdict import Process
 
 STEPS = 100
-LARGE = dict(sizes=dict(n_layer=2, n_head=4, n_embd=32, block_size=32), B=4)
-SMALL = dict(sizes=dict(n_layer=1, n_head=2, n_embd=8, block_size=8), B=2)      # for answers that loop in Python
-SLOW = 0.25             # seconds a step from which the small one is taken
+SIZES = dict(n_layer=1, n_head=2, n_embd=16, block_size=16)        # so small that an answer may loop in Python
+B = 2
 TO_ROUNDING = 1e-9      # of the loss: rounding errors of 1e-16 a step grow as the weights move
 
 
@@ -62,45 +60,37 @@ def add(total, terms):
 
 # ---- in a process of its own ---------------------------------------------------------------------
 
-def losses(folder, text, steps, slow):
-    """Yields the sizes, then for every step the loss of the learner's model and that of the package's."""
+def losses(folder, text, steps):
+    """Yields for every step the loss of the learner's model and that of the package's."""
     load = partial(files.load, folder=folder)
     Record().load(TABLE["model"], load)
     OwnBackward.model_backward = staticmethod(load("model").backward)
     tokenizer = CharacterTokenizer(text)
     tokens = tokenizer.encode(text)
-    choice = LARGE
-    begun = time.perf_counter()
-    next(run(OwnBackward, choice, tokens, tokenizer.vocab_size))
-    if time.perf_counter() - begun > slow:
-        choice = SMALL
-    yield choice["sizes"] | dict(B=choice["B"])
-    runs = [run(model, choice, tokens, tokenizer.vocab_size) for model in (OwnBackward, GPT)]
+    runs = [run(model, tokens, tokenizer.vocab_size) for model in (OwnBackward, GPT)]
     for _ in range(steps):
         yield [next(each) for each in runs]
 
 
-def run(model_class, choice, tokens, vocab_size):
+def run(model_class, tokens, vocab_size):
     """Yields the loss of each step; float64, so that two ways of adding stay together."""
-    config = GPTConfig(vocab_size=vocab_size, **choice["sizes"], embd_pdrop=0, attn_pdrop=0, resid_pdrop=0)
+    config = GPTConfig(vocab_size=vocab_size, **SIZES, embd_pdrop=0, attn_pdrop=0, resid_pdrop=0)
     model = model_class(config, seed=0, dtype=np.float64)
     trainer = Trainer(model, AdamW(model.params, 2e-3), threads=1)
     rng = np.random.default_rng(0)
     while True:
-        yield trainer.step(*random_batch(tokens, choice["B"], config.block_size, rng))[0]
+        yield trainer.step(*random_batch(tokens, B, config.block_size, rng))[0]
 
 
 # ---- shown ---------------------------------------------------------------------------------------
 
 def trained(folder, show=print):
     """Train, and show both losses as they go; returns whether they are the same to rounding."""
-    items = Process(losses, str(folder), documentation(), STEPS, SLOW).items()
-    sizes = next(items)
+    items = Process(losses, str(folder), documentation(), STEPS).items()
     show("")
     show("Now they train: the package's GPT with your backward passes in it, and the")
     show(f"package's own. The default text, {STEPS} steps each, in float64;")
-    show(f"L = {sizes['n_layer']}, H = {sizes['n_head']}, D = {sizes['n_embd']}, "
-         f"T = {sizes['block_size']}, B = {sizes['B']}.")
+    show("L = {n_layer}, H = {n_head}, D = {n_embd}, T = {block_size}, B = {B}.".format(**SIZES, B=B))
     show("")
     show("  step   loss, yours   loss, the package's   difference")
     progress, worst, curve = Progress(STEPS, sys.stderr, patience=1), 0.0, []

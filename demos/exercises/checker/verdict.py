@@ -17,7 +17,7 @@ import numpy as np
 from minigpt_np.training.debugger import debugger_attached
 
 from . import answers, files
-from .answers import Fault, answer, fault, located, raised
+from .answers import answer, fault, located, raised
 from .cases import EDGES, Case, cases, final_test, random_case
 from .exercises import TABLE
 from .mistakes import diagnosis
@@ -97,15 +97,15 @@ def examine(exercise, function, record, explain=True):
     if found is None or again is None or not same(found.given, again.given):
         return wrong(UNSTEADY.format(exercise.function), tried=search.tried)
     found = located(case, found)
-    rows, texts = [], []
+    rows, way, texts = [], (), []
     if found.given and exercise.needs:
         steps = way_back(case)
         rows = compared(steps, record, case, function, found)
-        texts = diagnosis(case, function, found, (rows, right_on_the_way(case, steps)))
-    elif found.given:
-        texts = diagnosis(case, function, found)
-    return wrong(found.text, case, found.names, found.given, texts or only_at_the_edge(case, found, function), rows,
-                 printed_by(case, function), tried=search.tried)
+        way = rows, right_on_the_way(case, steps)
+    if found.given:
+        texts = only_at_the_edge(case, function) or diagnosis(case, function, found, way) or only_large(case)
+    return wrong(found.text, case, found.names, found.given, texts, rows, printed_by(case, function),
+                 tried=search.tried)
 
 
 def right_on_the_way(case, steps):
@@ -155,6 +155,7 @@ class Search:
 
     def shrunk(self, case):
         """A Case of the same kind, each of its sizes made as small as still fails."""
+        self.any_will_do = True
         for letter, (least, _) in self.exercise.sizes.items():
             smaller = ({**case.sizes, letter: size} for size in range(least, case.sizes[letter]))
             candidates = (random_case(self.exercise, seed, case.kind, case.layout, **sizes) for sizes in smaller
@@ -170,18 +171,21 @@ OVERWRITTEN = ("An array that {} returned is not what it was after another call:
 LAYOUT = "It is right for arrays that lie in memory as new ones do, and wrong for the same numbers laid out otherwise."
 
 
-def only_at_the_edge(case, found, function):
-    """What is special about an input, where it is right without that: its layout in memory, its numbers, its size."""
+def only_at_the_edge(case, function):
+    """What is special about an input, where it is right without that: its layout in memory, or its numbers."""
     def is_right(**changes):
         made = dict(kind=case.kind, layout=case.layout) | case.sizes | changes
         return all(fault(random_case(case.exercise, seed, **made), function) is None for seed in range(3))
 
-    if not found.given:
-        return []
     if case.layout != "plain" and is_right(layout="plain"):
         return [LAYOUT]
     if case.kind in EDGES and is_right(kind="decimals"):
         return [EDGES[case.kind][1]]
+    return []
+
+
+def only_large(case):
+    """What is special about an input that is larger than the small ones."""
     large = [f"{axis} = {case.sizes[axis]}" for axis in case.exercise.axes
              if case.sizes[axis] > case.exercise.sizes[axis][1]]
     return [f"No smaller input was found that shows it: it takes {', '.join(large)}."] if large else []
@@ -254,8 +258,9 @@ def loaded(exercise, folder):
     """The learner's module, and the Record of the pieces that it calls."""
     if not exercise.parts and files.has_another_forward(exercise.name, folder):
         raise Edited
-    record = Record().load(exercise, partial(files.load, folder=folder))
-    return files.load(exercise.name, folder), record
+    with np.errstate():         # what a file sets for NumPy is its own
+        record = Record().load(exercise, partial(files.load, folder=folder))
+        return files.load(exercise.name, folder), record
 
 
 def verdict_on_module(exercise, module, record, explain=True):
