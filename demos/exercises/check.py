@@ -8,7 +8,7 @@ Begin with slope.py in this folder, then write `backward` in linear.py,
 lookup.py, ... Hypothesis looks for an input on which it disagrees with the
 derivative of the `forward` beside it, and makes that input small. A mistake
 that many make is named if yours gives the very numbers that it gives, on this
-input and on others. Done is what gets ten large and hostile inputs right, too.
+input and on others. Done is what gets ten large edge cases right, too.
 
 The exit status is 0 if all that was asked about is done, 1 if not, 2 if the
 question makes no sense.
