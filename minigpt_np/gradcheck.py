@@ -103,8 +103,7 @@ def _by_differences(f, arrays, *_):
     noise, smooth = _noise(lambda: _real(f), arrays)
 
     def slope(arrays, direction, scale, size):
-        def central(h):
-            """The central difference, and the larger |f| of the two that it came from."""
+        def central(h):             # and the larger |f| of the two that it came from
             f_right = _moved(lambda: _real(f), arrays, direction, h)
             f_left = _moved(lambda: _real(f), arrays, direction, -h)
             return (f_right - f_left) / (2 * h), max(abs(f_right), abs(f_left))

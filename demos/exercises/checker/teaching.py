@@ -70,8 +70,8 @@ LESSONS = {
          "gradient: for each i, x with h more in place i, x with h less in place i, and (f(one) - f(other)) / 2h.",
          "dx = np.zeros(x.shape); for i in range(len(x)): step = np.zeros(...); step[i] = h; dx[i] = difference of f "
          "at x + step and at x - step. agrees: np.abs(gradient(f, x) - dx).max() <= 1e-6 * max(1, ...)."),
-        "The package's difference also divides by the distance that x really moved, for x + h is rounded; it takes "
-        "several h and extrapolates to h = 0, and says how far off that may be. check.py itself uses a complex step."),
+        "The package's takes several h and extrapolates to h = 0; and it says how far off that may be, because it measures "
+        "the rounding noise of f first. check.py itself uses a complex step."),
     "linear": Lesson(
         Question("x is (3, 2), so there are N = 3 rows, and every dy[n, j] is 1. What is db[0]?",
                  dict(x=np.ones((3, 2)), W=np.ones((2, 2)), b=np.ones(2)), np.ones((3, 2)), lambda d: d["db"][0],

@@ -238,7 +238,8 @@ def verdict_on_file(name, folder, explain):
         verdict = Verdict("not written yet", name, f"{name}.py, which is not in {folder}") if (
             not (Path(folder) / f"{name}.py").exists()) else Verdict("wrong", name, raised(f"{name}.py", error))
     except SyntaxError as error:
-        place = f"{Path(error.filename or name).name}, line {error.lineno or 0}:  {(error.text or '').strip()}"
+        file = f"{name}.py" if error.filename in (None, "<unknown>") else Path(error.filename).name
+        place = f"{file}, line {error.lineno or 0}:  {(error.text or '').strip()}"
         verdict = Verdict("wrong", name, f"{place}\n{type(error).__name__}: {error.msg}")
     except NotImplementedError as error:
         verdict = Verdict("not written yet", name, unwritten(error, exercise))
