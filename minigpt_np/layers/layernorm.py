@@ -42,13 +42,16 @@ def backward(dy, cache, grads):
     LayerNorm ignores both, so its gradient has neither. As products:
         mean(dxhat) = dy @ gain / D,   mean(dxhat xhat) = (dy xhat) @ gain / D.
     """
-    xhat, inv_std, gain, dgain, dbias = cache.xhat, cache.inv_std, cache.gain, grads.gain, grads.bias
+    xhat, inv_std, gain = cache.xhat, cache.inv_std, cache.gain
+    dgain, dbias = grads.gain, grads.bias
     dy_xhat = dy * xhat
     ones_N = ones(len(dy), dy.dtype)
     dgain += ones_N @ dy_xhat
     dbias += ones_N @ dy
 
     gain_over_D = gain[:, None] / len(gain)
-    mean_dxhat = dy @ gain_over_D
-    mean_dxhat_xhat = dy_xhat @ gain_over_D
-    return inv_std * (dy * gain - mean_dxhat - xhat * mean_dxhat_xhat)
+    dx = dy * gain                              # dxhat
+    dx -= dy @ gain_over_D                      # - mean(dxhat)
+    dx -= xhat * (dy_xhat @ gain_over_D)        # - xhat mean(dxhat xhat)
+    dx *= inv_std
+    return dx

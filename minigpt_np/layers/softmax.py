@@ -22,7 +22,9 @@ def backward(dprobs, probs, row_dot):
     For one row p of probs, dp[i]/dz[j] = p[i] ([i = j] - p[j]), so
         dz[j] = p[j] (dp[j] - sum over i of p[i] dp[i]).
     """
-    return probs * (dprobs - row_dot)
+    dz = dprobs - row_dot
+    dz *= probs
+    return dz
 
 
 def exponentials(z):
