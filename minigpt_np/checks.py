@@ -129,7 +129,8 @@ def check_dtype(name, value):
     except (TypeError, ValueError):
         dtype = np.dtype(object)
     if dtype.kind not in "fc" or dtype.itemsize < 4:
-        raise_value_error(name, value, "a floating-point or complex type of at least 32 bits (exp(12) is too large for float16)")
+        raise_value_error(name, value, "a floating-point or complex type of at least 32 bits "
+                          "(in float16 exp(12) is infinite)")
     return dtype.newbyteorder("=")
 
 

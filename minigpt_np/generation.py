@@ -23,7 +23,8 @@ def generate(model, ids, max_new_tokens, *args, **options):
     return np.concatenate([np.asarray(ids, np.int64), *new], axis=1)
 
 
-def stream(model, ids, max_new_tokens, temperature=1.0, do_sample=False, top_k=None, top_p=None, seed=None):
+def stream(model, ids, max_new_tokens, temperature=1.0, do_sample=False,
+           top_k=None, top_p=None, seed=None):
     """An iterator over max_new_tokens arrays (B,) int64: each prompt's next token, as it comes.
 
     ids          (B, T) integers, B prompts of equal length; only the last block_size are used
@@ -59,9 +60,10 @@ def decode(model, ids, n, choose):
     """Yield n times choose(logits), of logits (B, V) after ids (B, T) and all that was chosen."""
     config = model.config
     ids = ids[:, -config.block_size:]
-    kv_cache = KVCache(config, len(ids), min(ids.shape[1] + n, config.block_size), model.params.flat.dtype)
+    size = min(ids.shape[1] + n, config.block_size)
+    kv_cache = KVCache(config, len(ids), size, model.params.flat.dtype)
     for _ in range(n):
-        if kv_cache.length == config.block_size:        # the window slides, and every position with it
+        if kv_cache.length == config.block_size:        # the window slides: every position is new
             kv_cache.length = 0
         logits = next_logits(model, ids[:, kv_cache.length:], kv_cache)
         new = choose(check_finite(logits))
@@ -70,7 +72,10 @@ def decode(model, ids, n, choose):
 
 
 def next_logits(model, ids, kv_cache):
-    """ids (B, n), at the positions after those in kv_cache, which they then are in, too -> logits (B, V), real."""
+    """ids (B, n) at the positions after those in kv_cache -> logits (B, V) after them, real.
+
+    Their keys and values are then in kv_cache, too.
+    """
     for start in range(0, ids.shape[1], CHUNK):
         chunk = ids[:, start:start + CHUNK]
         logits, _, _ = model.forward(chunk, kv_cache=kv_cache)
@@ -96,7 +101,7 @@ class KVCache:
         return partial(self.extend, i)
 
     def extend(self, i, k, v):
-        """k, v (B, H, n, K) of block i at the n positions after `length` -> those of all length + n positions."""
+        """k, v (B, H, n, K) of block i, at positions length.. -> those of all length + n positions."""
         stop = self.length + k.shape[2]
         keys, values = self.keys[i, :, :, :stop], self.values[i, :, :, :stop]
         keys[:, :, self.length:] = k
@@ -105,7 +110,7 @@ class KVCache:
 
 
 def probabilities(logits, temperature, top_k, top_p):
-    """logits (B, V) -> float64 (B, V): softmax(logits / temperature) over the tokens kept, 0 for the others."""
+    """logits (B, V) -> float64 (B, V): softmax(logits / temperature) of the tokens kept, else 0."""
     logits = logits.astype(np.float64)
     V = logits.shape[1]
     with np.errstate(over="ignore"):            # a tiny temperature: 0 stays 0, the rest is -inf

@@ -49,10 +49,10 @@ class GPT:
 
         loss is the mean cross-entropy over the targets that are not -1; None without targets.
         rng, a Generator, turns dropout on. Nothing is kept in the model.
-        kv_cache   for generation, a generation.KVCache: ids are at the positions after those in it, and
-                   logits (B, 1, V) are those after the last of them. backward is for passes without
-        Raises ValueError for ids or targets that are not what check_ids and check_targets expect, and
-        if self.params was replaced by those of another config.
+        kv_cache   for generation, a generation.KVCache: ids are at the positions after those in it,
+                   and logits (B, 1, V) those after the last. targets and backward are for passes without
+        Raises ValueError for ids or targets that check_ids and check_targets refuse, and if
+        self.params was replaced by those of another config.
         """
         ids = check_ids(ids, self.config)
         targets = check_targets(targets, ids.shape, self.config.vocab_size)
@@ -86,16 +86,16 @@ class GPT:
     def backward(self, cache, grads=None, dloss=1.0):
         """The gradient of dloss · loss with respect to every parameter, accumulated into `grads`.
 
-        cache    from forward with targets; it is only read, so it can be used again. But it refers to
+        cache    from forward with targets; it is only read, so it can be used again. It refers to
                  the weights: after they have moved, the gradient is that of neither old nor new ones
-        grads    Parameters to accumulate into; new ones, all 0, unless given. Untied ones for a tied
-                 model keep the two uses of E apart: grads.E gets the lookup's part, grads.head the
-                 logits'
-        Returns grads. Raises ValueError if the forward pass had no targets, or if grads are of another
-        config.
+        grads    Parameters to accumulate into; new ones, all 0, unless given. Untied ones for a
+                 tied model keep the two uses of E apart: grads.E gets the lookup's part, grads.head
+                 the logits'
+        Returns grads. Raises ValueError if the forward pass had no targets, or if grads are of
+        another config.
         """
         if cache.loss is None:
-            raise ValueError("cache: of a forward pass without targets given, expected one with a loss")
+            raise ValueError("cache: of a pass without targets given, expected one with a loss")
         if grads is None:
             grads = Parameters(self.config, self.params.flat.dtype)
         check_shapes("grads", grads, self.config, self.params.flat.dtype, tied_alike=False)
@@ -111,7 +111,7 @@ class GPT:
             dx = backward_block(dx, block_cache, block_grads)
         dx = dx.reshape(*cache.shape, -1)
         dx = layers.dropout.backward(dx, cache.dropout_mask)
-        # ② E is looked up:  dE += one_hotᵀ dx, into the same array: rows that were looked up, each time
+        # ② E is looked up:  dE += one_hotᵀ dx, into the same array: a row for each position
         layers.lookup.backward(dx, cache.lookup, grads.E, grads.P)
         return grads
 
@@ -144,7 +144,7 @@ class GPT:
         return cls(params.config, params=params)
 
     def save_pretrained(self, folder):
-        """Write config.json and model.safetensors to `folder`; transformers opens them as the same model.
+        """Write config.json and model.safetensors to `folder`, which transformers can open.
 
         Each file is replaced atomically. Raises ValueError for complex numbers.
         """

@@ -1,7 +1,7 @@
 """Every number of a model in one flat vector, with a named view into it for each array.
 
 The optimizer is then one loop over one array, saving writes one array, and the gradient has the
-same shape and the same names. Tying is aliasing: `head` *is* `E`, so whatever adds to dhead adds to dE.
+same shape and the same names. Tying is aliasing: `head` *is* `E`; what adds to dhead adds to dE.
 """
 from dataclasses import dataclass, replace
 from math import prod
@@ -13,10 +13,10 @@ from .reprs import ShapeRepr, Verbatim, layout
 
 
 class Sealed(ShapeRepr):
-    """A base for what holds views: an attribute keeps the object it was first given, whose numbers may change.
+    """A base class for owners of views: an attribute keeps the object that it was first given.
 
-    `params.E = W` would leave head, flat and the optimizer with the old E: it raises ValueError. `params.E += dW`
-    changes the numbers of E and assigns E itself, which is allowed.
+    `params.E = W` would leave head, flat and the optimizer with the old E: it raises ValueError.
+    `params.E += dE` changes the numbers of E and assigns E itself, which is allowed.
     """
 
     def __setattr__(self, name, value):
@@ -36,13 +36,14 @@ class Arrays(dict):
             refuse_rebinding(name)
 
     def refuse(self, *_, **__):
-        raise ValueError('arrays: a change given, expected none: params.arrays["E"][...] = W changes the numbers of E')
+        raise ValueError('arrays: a change given, expected none: write params.arrays["E"][...] = W')
 
     __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = refuse
 
 
 def refuse_rebinding(name):
-    raise ValueError(f"{name}: another object given, expected a change of the numbers in it: params.E[...] = W")
+    raise ValueError(f"{name}: another object given, expected new numbers in this one, "
+                     "as by params.E[...] = W")
 
 
 @dataclass(repr=False)
@@ -122,18 +123,19 @@ MARGIN = 1 << 14            # numbers of unused memory before and after flat
 class Parameters(Sealed):
     """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
 
-    flat     every number once: the first `n_decayed` are those that weight decay applies to, then E, P, the rest
+    flat     every number once: the first `n_decayed` have weight decay; then come E, P, the rest
     slices   name -> the slice of flat that the array is a view of, in the order of flat
     arrays   name -> view, in the order of use
     E        (V, D) token vectors          P        (block_size, D) position vectors
     blocks   L of Block                    norm     final LayerNorm; None when config.norm is "post"
     head     (V, D) what the logits are products with; tied: the very object E
 
-    zeros    (n, dtype) -> the array that becomes flat; unless given, memory of its own, with a margin,
-             so that a trainer can share it with workers: the system shares whole pages, of up to 64 kB
+    zeros    (n, dtype) -> the array that becomes flat; unless given, memory of its own, with a
+             margin, so that a trainer can share it with workers in whole pages of up to 64 kB
 
-    Each of these keeps its object (see Sealed). Copies (copy.copy, copy.deepcopy, pickle) have a flat of
-    their own, with views into it, tied as here. Raises ValueError for a dtype that check_dtype refuses.
+    Each attribute keeps its object (see Sealed). Copies (copy.copy, copy.deepcopy, pickle) have a
+    flat of their own, with views into it, tied as here. Raises ValueError for a dtype that
+    check_dtype refuses.
     """
 
     def __init__(self, config, dtype=np.float32, zeros=None):
@@ -144,10 +146,12 @@ class Parameters(Sealed):
             slices[name] = slice(start, start + sizes[name])
             start += sizes[name]
         self.config = config
-        self.flat = zeros(start, dtype) if zeros else np.zeros(start + 2 * MARGIN, dtype)[MARGIN:-MARGIN]
+        zeros = zeros or zeros_with_margin
+        self.flat = zeros(start, dtype)
         self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
         self.slices = slices
-        self.arrays = Arrays((name, self.flat[slices[name]].reshape(shape)) for name, shape in shapes(config).items())
+        self.arrays = Arrays({name: self.flat[slices[name]].reshape(shape)
+                              for name, shape in shapes(config).items()})
         self.E = self.arrays["E"]
         self.P = self.arrays["P"]
         self.blocks = tuple(self._block(f"blocks.{i}") for i in range(config.n_layer))
@@ -170,12 +174,13 @@ class Parameters(Sealed):
         return Linear(self.arrays[f"{name}.W"], self.arrays[f"{name}.b"])
 
     def named(self):
-        """Name -> view of every array, in the order of use, in a new dict; each number of `flat` appears once."""
+        """A new dict of name -> view, in the order of use; each number of `flat` appears once."""
         return dict(self.arrays)
 
     def names_in(self, part):
         """Names of the arrays that have numbers in flat[part], `part` a slice with a start and a stop."""
-        return [name for name, place in self.slices.items() if place.start < part.stop and part.start < place.stop]
+        return [name for name, place in self.slices.items()
+                if place.start < part.stop and part.start < place.stop]
 
     def summary(self):
         """One line: how many numbers of which dtype, and whether head is E."""
@@ -192,7 +197,7 @@ class Parameters(Sealed):
 
 
 def check_shapes(name, params, config=None, dtype=None, tied_alike=True):
-    """params, or ValueError unless it is Parameters with this config's shapes, and complex if and only if dtype is.
+    """params, or ValueError unless they are Parameters of this config's shapes, complex as dtype is.
 
     tied_alike   False: one may be tied and the other not
     """
@@ -205,6 +210,11 @@ def check_shapes(name, params, config=None, dtype=None, tied_alike=True):
     if dtype is not None and (params.P.dtype.kind == "c") != (dtype.kind == "c"):
         raise ValueError(f"{name}: Parameters of {params.P.dtype} given, expected {dtype}")
     return params
+
+
+def zeros_with_margin(n, dtype):
+    """(n,) zeros, with memory before and after them that nothing else uses."""
+    return np.zeros(n + 2 * MARGIN, dtype)[MARGIN:-MARGIN]
 
 
 def from_flat(config, flat):

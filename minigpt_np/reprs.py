@@ -33,7 +33,7 @@ def layout(title, fields):
 
 
 def entries(fields):
-    """The (name, field) pairs, a list or tuple of ShapeRepr as name[0], name[1], ...: all, or the first and how many more."""
+    """The (name, field) pairs; of a list or tuple of ShapeRepr each entry, or the first and how many more."""
     for name, field in fields:
         if not (isinstance(field, (list, tuple)) and field and isinstance(field[0], ShapeRepr)):
             yield name, field

@@ -23,10 +23,10 @@ def forward(qkv, B, T, H, p_drop=0, rng=None, extend=None):
     """qkv (N, 3D), in each row a query, a key and a value, each of H heads of width K -> y_rows (N, D).
 
     scores = q kᵀ / sqrt(K), -inf where s > t;   y = softmax(scores) v   (Vaswani et al., 2017).
-    All T x T scores at once. Blocks of 64 queries against the keys they may see would cost nothing
-    at T = 64, and at T = 1024 save a quarter of the time of both passes and two thirds of the memory.
-    extend   for generation, a function of k and v (B, H, T, K) that puts those of the positions before
-             them in front: then there are S > T keys and values. backward is for S = T
+    All T x T scores at once. Blocks of 64 queries, each against the keys it may see, would save
+    nothing at T = 64, and at T = 1024 a quarter of both passes' time and two thirds of their memory.
+    extend   for generation, a function of k and v (B, H, T, K) that puts those of earlier positions
+             in front: then there are S > T keys and values. backward is for S = T
     """
     q, k, v = split_heads(qkv, B, T, 3, H)
     if extend is not None:

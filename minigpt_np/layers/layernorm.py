@@ -22,7 +22,7 @@ def forward(x, params, eps):
     """
     to_mean = mean_weights(x.shape[1], x.dtype)
     mean = x @ to_mean
-    mean += (x - mean) @ to_mean            # what its rounding left: the mean of a constant row is then exact
+    mean += (x - mean) @ to_mean            # what rounding left; a constant row's mean is exact
     centred = x - mean
     variance = (centred * centred) @ to_mean
     inv_std = 1 / np.sqrt(variance + eps)
