@@ -383,8 +383,9 @@ def _moved(value, arrays, direction, distance):
 
 
 def _sizes(x):
-    """The size of each coordinate, |x_i|, and the one against which a step in it is small: max(|x_i|,
-    median |x|), or 1. No size is 0, but the second in its place; none is so small or so large that
+    """The size of each coordinate, |x_i|, and the one against which a step in it is small:
+    max(|x_i|, median |x|), or 1. No size is 0, but the second in its place; none is so small or so
+    large that
     a step from there would be no number of x's dtype; of inf and NaN it is 1."""
     limits, size = np.finfo(x.dtype), np.abs(x).astype(float)
     size = np.where(np.isfinite(size), np.minimum(size, float(limits.max) / 64), 1.0)

@@ -69,7 +69,8 @@ def once(options, folder):
 
 def parsed(arguments):
     names = ", ".join(exercise.name for exercise in EXERCISES)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("exercises", nargs="*", metavar="exercise", help=f"{names}; or the number, or the file")
     add("--hint", nargs="?", const="1", metavar="1|2|3",
@@ -78,9 +79,11 @@ def parsed(arguments):
     add("--debug", action="store_true", help="pdb in your function, on the smallest input")
     add("--inputs", action="store_true", help="print the input of block and model, too")
     add("--predict", action="store_true", help="ask the question before the exercise again")
-    add("--reset", action="store_true", help="the file as it was given; yours is kept as NAME.py.old")
+    add("--reset", action="store_true",
+        help="the file as it was given; yours is kept as NAME.py.old")
     add("--folder", metavar="DIR", type=Path, help="the files are there, not here")
-    add("--report", metavar="FILE", type=Path, help="write what is done to FILE: .json, or .xml for JUnit")
+    add("--report", metavar="FILE", type=Path,
+        help="write what is done to FILE: .json, or .xml for JUnit")
     options = parser.parse_args(arguments)
     if options.hint and options.hint not in ("1", "2", "3"):
         if options.exercises:
@@ -97,7 +100,8 @@ def parsed(arguments):
     if options.folder and not options.folder.is_dir():
         raise ValueError(f"--folder: {options.folder} given, which is no folder")
     if options.report and options.report.suffix not in (".json", ".xml"):
-        raise ValueError(f"--report: {options.report} given, expected a name that ends in .json or .xml")
+        raise ValueError(f"--report: {options.report} given, expected a name that ends in .json or "
+                         f".xml")
     return options
 
 
@@ -107,7 +111,9 @@ def named(text):
     if name.isdigit() and int(name) < len(EXERCISES):
         return EXERCISES[int(name)]
     if name not in files.NAMES:
-        raise ValueError(f"exercise: {text!r} given, expected 0 to {len(EXERCISES) - 1} or one of\n" + expected())
+        raise ValueError(
+                f"exercise: {text!r} given, expected 0 to {len(EXERCISES) - 1} or one of\n"
+                + expected())
     return TABLE[name]
 
 
@@ -133,8 +139,11 @@ def overview(folder):
     for exercise in EXERCISES:
         found = finish(exercise.name, begun[exercise.name])
         todo += [] if found.done else [exercise]
-        print(f"{exercise.number:3}  {exercise.name:14} {exercise.equation:44} {found.state}", flush=True)
-    print("\n" + "\n".join(show.next_lines(todo[0].name) if todo else ["All done: `check.py model` trains with them."]))
+        print(f"{exercise.number:3}  {exercise.name:14} {exercise.equation:44} {found.state}",
+              flush=True)
+    lines = show.next_lines(todo[0].name) if todo else [
+        "All done: `check.py model` trains with them."]
+    print("\n".join(["", *lines]))
     return 1 if todo else 0
 
 
@@ -149,7 +158,8 @@ def one(exercise, folder, options):
         lines[1:1] = show.wrapped(f"It is made of {', '.join(missing)}: get that right first.")
     if verdict.done:
         lines += show.beside_the_package(exercise, folder / f"{exercise.name}.py")
-        lines += ["", f"The next is {EXERCISES[exercise.number + 1].name}."] if exercise is not EXERCISES[-1] else []
+        following = EXERCISES[exercise.number + 1:]
+        lines += ["", f"The next is {following[0].name}."] if following else []
     print("\n".join(lines), flush=True)
     if verdict.done and exercise.name == "model":
         return all_together(folder)
@@ -161,7 +171,8 @@ def checked(exercise, folder, explain=True):
 
 
 def undone(exercise, folder):
-    return [name for name in exercise.all_needs if not checked(TABLE[name], folder, explain=False).done]
+    return [name for name in exercise.all_needs
+            if not checked(TABLE[name], folder, explain=False).done]
 
 
 def all_together(folder):
@@ -213,13 +224,15 @@ def debug(exercises, folder):
     exercise, = exercises
     verdict = checked(exercise, folder)
     print("\n".join(show.verdict_lines(exercise, verdict, unfolded=True)))
-    if verdict.state == "wrong" and verdict.case is None:           # there is no function to stop in
+    # there is no function to stop in
+    if verdict.state == "wrong" and verdict.case is None:
         return 1
     part = TABLE[verdict.name] if verdict.name in TABLE else exercise
     part = part.parts[0] if part.parts else part
     case = verdict.case or random_case(part, 0)
     function = getattr(files.load(exercise.name, folder), part.function)
-    print("\npdb: n goes to the next line, p NAME prints it, c goes on to the end, q leaves.\n", flush=True)
+    print("\npdb: n goes to the next line, p NAME prints it, c goes on to the end, q leaves.\n",
+          flush=True)
     try:
         pdb.runcall(function, *case.arguments())
     except Exception as error:
@@ -235,17 +248,20 @@ def watch(options, folder):
             print("\x1b[2J\x1b[H", end="")
         seen = saved(folder)
         once(options, folder)
-        print(f"\nWatching {', '.join(names) if options.exercises else folder}. Ctrl-C ends it.", flush=True)
+        print(f"\nWatching {', '.join(names) if options.exercises else folder}. Ctrl-C ends it.",
+              flush=True)
         while saved(folder) == seen:
             time.sleep(WATCH_SECONDS)
 
 
 def saved(folder):
     """When each file was written last."""
-    return {name: path.stat().st_mtime_ns for name in files.NAMES if (path := folder / f"{name}.py").exists()}
+    return {name: path.stat().st_mtime_ns for name in files.NAMES
+            if (path := folder / f"{name}.py").exists()}
 
 
 if __name__ == "__main__":
     # Hypothesis makes a folder for its notes: not where the learner happens to be
-    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "hypothesis"))
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY",
+                          str(Path(tempfile.gettempdir()) / "hypothesis"))
     run(main)

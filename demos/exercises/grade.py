@@ -3,7 +3,8 @@
     python -m pytest demos/exercises/grade.py
     EXERCISES_FOLDER=answers python -m pytest demos/exercises/grade.py --junitxml=grades.xml
 
-A failure's message is what check.py prints: the smallest input, expected and given, the mistake's name.
+A failure's message is what check.py prints: the smallest input, expected and given, the mistake's
+name.
 """
 import os
 import sys

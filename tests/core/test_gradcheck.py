@@ -296,7 +296,8 @@ def test_views_are_moved_where_they_live():
 
 @given(functions, methods, seeds)
 def test_what_f_writes_into_its_callers_arguments_changes_no_report(f, method, seed):
-    """f may run backward into the gradients under test; whatever else it was called with may be overwritten, too."""
+    """f may run backward into the gradients under test; whatever else it was called with may be
+    overwritten, too."""
     gradient, arrays = f.gradient(), f.made(method)
 
     def reports(scribble):
@@ -314,7 +315,8 @@ def test_what_f_writes_into_its_callers_arguments_changes_no_report(f, method, s
                 return given[1]
 
             yield (check(g, *given, method) if ask is check else directional(g, *given, rng, method)
-                   if ask is directional else adjoint(lambda: g() * np.ones(1), backward, given[0], rng, method))
+                   if ask is directional
+                   else adjoint(lambda: g() * np.ones(1), backward, given[0], rng, method))
 
     assert [*reports(True)] == [*reports(False)]
     assert all(report.ok for report in reports(True))
@@ -329,7 +331,8 @@ ANYWHERE = {"sum": (np.sum, np.ones_like), "square": (lambda x: np.sum(x * x), l
 
 @given(st.sampled_from(sorted(ANYWHERE)), st.sampled_from(["f4", "f8"]), methods, seeds, st.data())
 def test_of_any_floats_there_is_a_report(name, dtype, method, seed, data):
-    """Subnormal, infinite and NaN, too: a right gradient is right, or not found, and then the report says why."""
+    """Subnormal, infinite and NaN, too: a right gradient is right, or not found, and then the
+    report says why."""
     width = 8 * np.dtype(dtype).itemsize
     values = data.draw(st.lists(st.floats(width=width), min_size=1, max_size=4))
     x, (f, gradient) = np.array(values, dtype), ANYWHERE[name]
@@ -351,14 +354,17 @@ def test_of_any_floats_there_is_a_report(name, dtype, method, seed, data):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("values", [[1.0, 5e-324], [1.0, 1e-310], [5e-324, 5e-324], [1e308, 1.0], [1e-250]])
+@pytest.mark.parametrize("values",
+                         [[1.0, 5e-324], [1.0, 1e-310], [5e-324, 5e-324], [1e308, 1.0], [1e-250]])
 def test_of_extreme_floats_the_right_gradient_is_found_and_a_wrong_one_is_not_right(values, method):
     x = np.array(values, complex if method == "complex" else float)
-    for f, gradient in (ANYWHERE["sum"], (lambda x: np.sum(np.tanh(x)), lambda x: 1 - np.tanh(x) ** 2)):
+    for f, gradient in (ANYWHERE["sum"],
+                        (lambda x: np.sum(np.tanh(x)), lambda x: 1 - np.tanh(x) ** 2)):
         right = gradient(x.real)
         for wrong in (0, 0.5):
             given = lambda: f(x), {"x": x}, {"x": right + wrong}
-            assert check(*given, method).ok == directional(*given, np.random.default_rng(0), method).ok == (not wrong)
+            assert check(*given, method).ok == directional(*given, np.random.default_rng(0),
+                                                           method).ok == (not wrong)
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(-3, 3)), min_size=1, max_size=3), methods)
@@ -366,11 +372,15 @@ def test_an_array_that_overlaps_itself_is_refused_and_no_other(axes, method):
     """axes: of each its size and its stride, in numbers of `flat`."""
     flat = np.ones(31, complex if method == "complex" else float)
     shape, strides = zip(*axes)
-    x = np.lib.stride_tricks.as_strided(flat[15:], shape, [step * flat.itemsize for step in strides])
+    x = np.lib.stride_tricks.as_strided(flat[15:], shape,
+                                        [step * flat.itemsize for step in strides])
     places = [15 + sum(i * step for i, step in zip(index, strides)) for index in np.ndindex(shape)]
-    asks = [lambda: (complex_step if method == "complex" else differences)(lambda: np.sum(flat * flat), x),
-            lambda: check(lambda: np.sum(flat * flat), {"x": x}, {"x": 2 * x.real}, method).raise_if_wrong(),
-            lambda: directional(lambda: np.sum(flat * flat), {"x": x}, {"x": 2 * x.real}, np.random.default_rng(0),
+    asks = [lambda: (complex_step if method == "complex"
+                     else differences)(lambda: np.sum(flat * flat), x),
+            lambda: check(lambda: np.sum(flat * flat), {"x": x}, {"x": 2 * x.real},
+                          method).raise_if_wrong(),
+            lambda: directional(lambda: np.sum(flat * flat), {"x": x}, {"x": 2 * x.real},
+                                np.random.default_rng(0),
                                 method).raise_if_wrong()]
     for ask in asks:
         if len(set(places)) < len(places):
@@ -713,7 +723,8 @@ def raises(match, call, *args, **options):
 
 
 @pytest.mark.parametrize("value, said", [
-    (None, "None given"), ("1", "'1' given"), (np.ones(1), r"an array of float64 of shape \(1,\) given"),
+    (None, "None given"), ("1", "'1' given"), (np.ones(1), r"an array of float64 of shape \(1,\) "
+                                                           r"given"),
     ([1.0], r"\[1.0\] given"), (1j, "1j given, expected a real number")])
 def test_f_must_return_one_real_number(value, said):
     x = np.ones(2)
@@ -729,7 +740,8 @@ def test_f_of_complex_arrays_must_return_a_complex_number():
                  lambda f: check(f, {"x": x}, {"x": x.real}, "complex"),
                  lambda f: directional(f, {"x": x}, {"x": x.real}, np.random.default_rng(0),
                                        "complex")):
-        raises(r"f: 2\.0\d* given, expected a complex number.*drops", call, lambda: float(np.sum(x.real)))
+        raises(r"f: 2\.0\d* given, expected a complex number.*drops", call,
+               lambda: float(np.sum(x.real)))
         raises("f: .* given, expected one number", call, lambda: x)
     assert differences(lambda: 1, np.ones(1))[0] == 0
     assert differences(lambda: np.float32(1), np.ones(1))[0] == 0
@@ -766,7 +778,8 @@ def test_gradients_must_match_the_arrays():
     x = np.ones((2, 3))
     rng = np.random.default_rng(0)
     for ask in (check, lambda *args, **named: directional(*args, rng, **named)):
-        raises(r"gradients: \['y'\] given, expected .*\['x'\]", ask, lambda: 1.0, {"x": x}, {"y": x})
+        raises(r"gradients: \['y'\] given, expected .*\['x'\]", ask, lambda: 1.0, {"x": x},
+               {"y": x})
         raises(r"gradients\['x'\]: shape \(3, 2\) given, expected \(2, 3\)", ask, lambda: 1.0,
                {"x": x}, {"x": x.T})
         raises(r"gradients\['x'\]: .*expected real", ask, lambda: 1.0, {"x": x}, {"x": x * 1j})
@@ -783,10 +796,13 @@ def test_coordinates_must_be_in_the_array(index):
 
 def test_numbers_too_long_to_print_are_refused_like_others():
     x, long = np.ones((2, 3)), 10**5000
-    raises(r"^coordinates: a list of numbers too long to print given, expected one index", differences, lambda: 1.0, x,
+    raises(r"^coordinates: a list of numbers too long to print given, expected one index",
+           differences, lambda: 1.0, x,
            [(long, 0)])
-    raises(r"^f: a list of .* given, expected one number", check, lambda: [long], {"x": x}, {"x": x})
-    raises(r"^limit: a number of \d+ bits given", check, lambda: 1.0, {"x": x}, {"x": x}, limit=-long,
+    raises(r"^f: a list of .* given, expected one number", check, lambda: [long], {"x": x},
+           {"x": x})
+    raises(r"^limit: a number of \d+ bits given", check, lambda: 1.0, {"x": x}, {"x": x},
+           limit=-long,
            rng=np.random.default_rng(0))
 
 
@@ -816,25 +832,31 @@ def test_a_function_that_changes_from_call_to_call_is_refused(method):
 CALLS = {
     "differences": (differences, dict(f=lambda: 1.0, x=np.ones(2), coordinates=[(0,)])),
     "complex_step": (complex_step, dict(f=lambda: 1j, x=np.ones(2, complex), coordinates=[(0,)])),
-    "check": (check, dict(f=lambda: 1.0, arrays={"x": np.ones(2)}, gradients={"x": np.zeros(2)}, method="differences",
+    "check": (check, dict(f=lambda: 1.0, arrays={"x": np.ones(2)}, gradients={"x": np.zeros(2)},
+                          method="differences",
                           limit=1, rng=np.random.default_rng(0), atol=0.0)),
-    "directional": (directional, dict(f=lambda: 1.0, arrays={"x": np.ones(2)}, gradients={"x": np.zeros(2)},
-                                      rng=np.random.default_rng(0), method="differences", atol=0.0)),
+    "directional": (directional,
+                    dict(f=lambda: 1.0, arrays={"x": np.ones(2)}, gradients={"x": np.zeros(2)},
+                                      rng=np.random.default_rng(0), method="differences",
+                                      atol=0.0)),
     "adjoint": (adjoint, dict(forward=lambda: np.ones(2), backward=lambda u: {"x": np.zeros(2)},
                               arrays={"x": np.ones(2)}, rng=np.random.default_rng(0))),
 }
 
 
-@pytest.mark.parametrize("name, argument", [(name, argument) for name, (_, good) in CALLS.items() for argument in good])
+@pytest.mark.parametrize("name, argument", [(name, argument) for name,
+                                            (_, good) in CALLS.items() for argument in good])
 def test_any_value_is_taken_or_refused_in_one_line_that_names_the_argument(name, argument):
     call, good = CALLS[name]
-    for value in [*ODD, {"x": None}, {"x": [0.0, 0.0]}, {"x": [[0.0], [0, 1]]}, {"x": np.ma.ones(2)}, {3: np.zeros(2)}]:
+    for value in [*ODD, {"x": None}, {"x": [0.0, 0.0]}, {"x": [[0.0], [0, 1]]},
+                  {"x": np.ma.ones(2)}, {3: np.zeros(2)}]:
         if callable(value) and argument in ("f", "forward", "backward"):
             continue
         try:
             call(**good | {argument: value})
         except ValueError as error:
-            assert str(error).startswith((argument, "gradients" if argument == "arrays" else argument)), str(error)
+            assert str(error).startswith((argument, "gradients" if argument == "arrays"
+                                          else argument)), str(error)
             assert "expected" in str(error) and "\n" not in str(error) and len(str(error)) < 1000
 
 

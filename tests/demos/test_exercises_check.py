@@ -1,4 +1,5 @@
-"""demos/exercises/check.py as a learner and a teacher see it: what it prints, writes, survives and refuses."""
+"""demos/exercises/check.py as a learner and a teacher see it: what it prints, writes, survives and
+refuses."""
 import json
 import os
 import re
@@ -51,7 +52,8 @@ def told(name, answer):
 
 
 def plain(*names, **changes):
-    """Plain right answers to these exercises, and some with a text in them changed: name=(old, new)."""
+    """Plain right answers to these exercises, and some with a text in them changed: name=(old,
+    new)."""
     found = {name: learners.plain(name) for name in names}
     for name, (old, new) in changes.items():
         assert old in learners.plain(name)
@@ -66,9 +68,11 @@ def test_the_overview_says_which_are_done(folder, capsys):
     status, text = printed(capsys, folder)
     rows = {line.split()[1]: line for line in text.splitlines() if line[:3].strip().isdigit()}
     assert "Next: open slope.py" in text and text.count("--watch") == 1
-    assert status == 1 and tuple(rows) == NAMES and [int(line[:3]) for line in rows.values()] == [*range(13)]
+    assert status == 1 and tuple(rows) == NAMES and [int(line[:3]) for line
+                                                     in rows.values()] == [*range(13)]
     assert rows["linear"].endswith(" done") and rows["lookup"].endswith(" wrong")
-    assert all(rows[name].endswith("not written yet") for name in NAMES if name not in ("linear", "lookup"))
+    assert all(rows[name].endswith("not written yet") for name in NAMES if name not
+               in ("linear", "lookup"))
 
 
 def test_all_done_is_exit_status_0(folder, capsys, monkeypatch):
@@ -82,7 +86,8 @@ def test_the_smallest_input_is_printed_by_name_number_or_file(folder, capsys):
     learners.write(folder, **plain("linear", lookup=("np.add.at(dE, ids, dx)", "dE[ids] += dx")))
     status, text = printed(capsys, folder, "lookup")
     assert status == 1 and "ids (1, 2)    [[0 0]]" in text and "dE expected" in text and "loses repeated ids" in text
-    assert [check.named(name).name for name in ("2", "lookup.py", str(folder / "lookup.py"))] == ["lookup"] * 3
+    assert [check.named(name).name for name
+            in ("2", "lookup.py", str(folder / "lookup.py"))] == ["lookup"] * 3
     status, text = printed(capsys, folder, "linear", "lookup")
     assert status == 1 and "linear: done." in text and "lookup: wrong." in text
     status, text = printed(capsys, folder, "1")
@@ -113,11 +118,13 @@ def test_what_is_printed_on_the_smallest_input_is_shown(folder, capsys):
     ("block", "layernorm.backward(da2, x2,", "layernorm.backward(da2, x,", "✗ x there"),
     ("block", "dx2 = dy + dmlp", "dx2 = dmlp", "✗ dx2 "),
     ("block", "[rows(dq), rows(dk)", "[rows(dk), rows(dq)", "✗ dqkv "),
-    ("block", 'layernorm.backward(da2, x2, w["gain2"]', 'layernorm.backward(da2, x2, w["gain1"]', "✗ gain there"),
+    ("block", 'layernorm.backward(da2, x2, w["gain2"]', 'layernorm.backward(da2, x2, w["gain1"]',
+     "✗ gain there"),
     ("model", "targets.ravel()", 'targets.ravel("F")', "✗ targets there"),
     ("model", "reshape(B, T, D), ids", "reshape(T, B, D).swapaxes(0, 1), ids", "✗ dx0 "),
 ])
-def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(monkeypatch, name, old, new, first):
+def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(monkeypatch, name, old, new,
+                                                                       first):
     monkeypatch.setattr(verdict.Search, "smallest", lambda search: random_case(search.exercise, 0))
     text = told(name, *plain(**{name: (old, new)}).values())
     assert "--inputs prints it" in text and "\n  w[" not in text
@@ -128,12 +135,14 @@ def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(monkeypat
 
 
 def test_inputs_are_unfolded_when_asked_for(folder, capsys):
-    learners.write(folder, **plain("linear", "gelu", "layernorm", "causal", block=("dx2 = dy + dmlp", "dx2 = dmlp")))
+    learners.write(folder, **plain("linear", "gelu", "layernorm", "causal",
+                                   block=("dx2 = dy + dmlp", "dx2 = dmlp")))
     assert 'w["W_up"] (3, 12)' in printed(capsys, folder, "block", "--inputs")[1]
 
 
 def test_what_it_is_made_of_comes_first(folder, capsys):
-    learners.write(folder, **plain("gelu", "layernorm", "causal", "block", linear=("dy @ W.T", "2 * dy @ W.T")))
+    learners.write(folder, **plain("gelu", "layernorm", "causal", "block",
+                                   linear=("dy @ W.T", "2 * dy @ W.T")))
     assert "It is made of linear: get that right first." in printed(capsys, folder, "block")[1]
     files.reset("linear", folder)
     assert "It is up to you: linear.py, `backward`." in printed(capsys, folder, "block")[1]
@@ -145,16 +154,22 @@ GELU = "return dy * ((1 + t) / 2 + x * (1 - t * t) / 2 * du)"
 
 
 @pytest.mark.parametrize("name, old, new, sentence", [
-    ("gelu", "return dy", "while True:\n        pass\n    return dy", "was still computing after 1 s"),
-    ("gelu", "return dy", "import time\n    time.sleep(99)\n    return dy", "does it sleep, or wait"),
-    ("gelu", "return dy", "import os\n    os._exit(3)\n    return dy", "ended in the middle of the question, with exit status 3"),
-    ("gelu", "return dy", "import os\n    os.kill(os.getpid(), 9)\n    return dy", "in the middle of the question, by signal 9"),
+    ("gelu", "return dy", "while True:\n        pass\n    return dy",
+     "was still computing after 1 s"),
+    ("gelu", "return dy", "import time\n    time.sleep(99)\n    return dy",
+     "does it sleep, or wait"),
+    ("gelu", "return dy", "import os\n    os._exit(3)\n    return dy",
+     "ended in the middle of the question, with exit status 3"),
+    ("gelu", "return dy", "import os\n    os.kill(os.getpid(), 9)\n    return dy",
+     "in the middle of the question, by signal 9"),
     ("gelu", "return dy", "breakpoint()\n    return dy", "There is no keyboard here"),
     ("gelu", "return dy", "input()\n    return dy", "There is no keyboard here"),
     ("gelu", "    return dy", "    return dy +", "SyntaxError"),
-    ("gelu", "def backward", "1 / 0\n\n\ndef backward", "gelu.py raised an error. gelu.py, line 20: 1 / 0"),
+    ("gelu", "def backward", "1 / 0\n\n\ndef backward",
+     "gelu.py raised an error. gelu.py, line 20: 1 / 0"),
 ])
-def test_whatever_an_answer_does_is_told_in_a_sentence(folder, capsys, monkeypatch, name, old, new, sentence):
+def test_whatever_an_answer_does_is_told_in_a_sentence(folder, capsys, monkeypatch, name, old, new,
+                                                       sentence):
     monkeypatch.setattr(verdict, "CALL_SECONDS", 1)
     monkeypatch.setattr(verdict, "WAIT_SECONDS", 1 if "sleep" in new else 60)
     learners.write(folder, **plain(**{name: (old, new)}))
@@ -171,27 +186,41 @@ def test_whatever_an_answer_does_is_told_in_a_sentence(folder, capsys, monkeypat
     ("gelu", "return dy", "return 1j * dy", "dx holds complex128"),
     ("gelu", "return dy", "return x[..., None] * dy[..., None]", "dx has shape"),
     ("gelu", "return dy", "x += 1\n    return dy", "backward changed its argument x"),
-    ("gelu", "return dy *", "global kept\n    kept = globals().get('kept', 0) + 1\n    return kept * dy *",
+    ("gelu", "return dy *", "global kept\n    kept = globals().get('kept', 0) + 1\n    return kept "
+                            "* dy *",
      "does not always give the same answer"),
-    ("gelu", GELU, "buffers = globals().setdefault('buffers', {})\n    dx = buffers.setdefault(len(x), np.zeros(999))\n"
-     "    dx = dx[:x.size].reshape(x.shape)\n    dx[...] = " + GELU.removeprefix("return ") + "\n    return dx",
+    ("gelu", GELU, "buffers = globals().setdefault('buffers', {})\n    dx = "
+                   "buffers.setdefault(len(x), np.zeros(999))\n"
+     "    dx = dx[:x.size].reshape(x.shape)\n    dx[...] = " + GELU.removeprefix("return ")
+     + "\n    return dx",
      "overwrites the first"),
-    ("gelu", "return dy *", "memo = globals().setdefault('memo', {})\n    return memo.setdefault(x.shape, dy) *", "wrong"),
-    ("gelu", "(dy, x)", "(x, dy)", "backward takes (x, dy), and it is given (dy, x), in this order"),
+    ("gelu", "return dy *", "memo = globals().setdefault('memo', {})\n    return "
+                            "memo.setdefault(x.shape, dy) *", "wrong"),
+    ("gelu", "(dy, x)", "(x, dy)",
+     "backward takes (x, dy), and it is given (dy, x), in this order"),
     ("gelu", "(dy, x)", "(dy)", "takes 1 positional argument but 2 were given"),
-    ("gelu", "def backward(dy, x):", "backward = 3\n\n\ndef other(dy, x):", "write `def backward(dy, x):`"),
-    ("slope", "    for i in range(len(x)):\n", "    for i in range(len(x)):\n        x[i] = x[i] + 1e-5 - 1e-5\n",
+    ("gelu", "def backward(dy, x):", "backward = 3\n\n\ndef other(dy, x):",
+     "write `def backward(dy, x):`"),
+    ("slope", "    for i in range(len(x)):\n",
+     "    for i in range(len(x)):\n        x[i] = x[i] + 1e-5 - 1e-5\n",
      "keep the number itself, and put that back"),
-    ("linear", "return dx, dW, db", "return dx, dW", "backward returned a tuple of 2, expected dx, dW, db"),
-    ("linear", "return dx, dW, db", "return dx, dW, None", "db is None, expected an array of shape"),
+    ("linear", "return dx, dW, db", "return dx, dW",
+     "backward returned a tuple of 2, expected dx, dW, db"),
+    ("linear", "return dx, dW, db", "return dx, dW, None",
+     "db is None, expected an array of shape"),
     ("linear", "return dx, dW, db", "return dx, [[1, 2], [3]], db", "rows of unequal length"),
     ("linear", "return dx, dW, db", "return dx, dW.astype('f4'), db", "dW holds float32"),
-    ("causal", "return dq, dk, dv", "return np.stack([dq, dk, dv])", "backward returned one array of shape (3,"),
+    ("causal", "return dq, dk, dv", "return np.stack([dq, dk, dv])",
+     "backward returned one array of shape (3,"),
     ("lookup", "np.zeros_like(E)", "np.zeros_like(E, dtype=ids.dtype)", "whole numbers"),
-    ("block", "return dx, dw", "return dx, {}", "dw is a dict of 0, expected a dict of gain1, bias1"),
-    ("model", "return dp", "return {**dp, 'blocks': 0}", 'dp["blocks"] is a int, expected a list of'),
-    ("tied", "dE += dlogits.T @ h", "dlogits *= 2\n    dE += dlogits.T @ h", "backward changed its argument dlogits"),
-    ("slope", "return 3 * x * x - 2", "return None", "derivative returned None, expected derivative"),
+    ("block", "return dx, dw", "return dx, {}",
+     "dw is a dict of 0, expected a dict of gain1, bias1"),
+    ("model", "return dp", "return {**dp, 'blocks': 0}",
+     'dp["blocks"] is a int, expected a list of'),
+    ("tied", "dE += dlogits.T @ h", "dlogits *= 2\n    dE += dlogits.T @ h",
+     "backward changed its argument dlogits"),
+    ("slope", "return 3 * x * x - 2", "return None",
+     "derivative returned None, expected derivative"),
     ("slope", "max(1, np.abs(right).max())\n", "max(1, np.abs(right).max()) and 'yes'\n", "agrees"),
 ])
 def test_invalid_return_values_are_explained(name, old, new, sentence):
@@ -202,40 +231,52 @@ def test_invalid_return_values_are_explained(name, old, new, sentence):
 @pytest.mark.parametrize("name, old, new, sentence", [
     ("linear", "dx = dy", "dy *= 1.0\n    dx = dy", ""),
     ("linear", "dW = x.T @ dy", "dW = np.round(x.T @ dy, 8)", "right for numbers of one decimal"),
-    ("gelu", "return dy *", "return dy.ravel('K').reshape(dy.shape) *", "right for arrays that lie in memory as new"),
+    ("gelu", "return dy *", "return dy.ravel('K').reshape(dy.shape) *",
+     "right for arrays that lie in memory as new"),
     ("gelu", "dy * ((1 + t) / 2 +", "dy * (forward(x) / x +", "right where no number is 0"),
-    ("gelu", "t = np.tanh(C * (x + A * x * x * x))", "e = np.exp(2 * C * (x + A * x * x * x))\n    t = (e - 1) / (e + 1)",
+    ("gelu", "t = np.tanh(C * (x + A * x * x * x))",
+     "e = np.exp(2 * C * (x + A * x * x * x))\n    t = (e - 1) / (e + 1)",
      "does an exp overflow"),
-    ("cross_entropy", "logits - logits.max(axis=1, keepdims=True)", "logits", "does an exp overflow"),
+    ("cross_entropy", "logits - logits.max(axis=1, keepdims=True)", "logits",
+     "does an exp overflow"),
     ("layernorm", "(centred * centred).mean(axis=1, keepdims=True)",
-     "(x * x).mean(axis=1, keepdims=True) - x.mean(axis=1, keepdims=True) ** 2", "right for rows near 0"),
-    ("layernorm", "+ EPS)", "+ EPS * (np.ptp(x, axis=1, keepdims=True) > 0))", "where a row's numbers differ"),
-    ("model", "return dp", "dp['P'] = dp['P'] * len(p['blocks'] or [0, 0]) / max(1, len(p['blocks']))\n    return dp",
+     "(x * x).mean(axis=1, keepdims=True) - x.mean(axis=1, keepdims=True) ** 2",
+     "right for rows near 0"),
+    ("layernorm", "+ EPS)", "+ EPS * (np.ptp(x, axis=1, keepdims=True) > 0))",
+     "where a row's numbers differ"),
+    ("model", "return dp", "dp['P'] = dp['P'] * len(p['blocks'] or [0, 0]) / max(1, "
+                           "len(p['blocks']))\n    return dp",
      ""),
 ])
 def test_what_is_said_of_an_edge_case_is_what_it_is(name, old, new, sentence):
-    """Of one that writes where it may not, nothing is said of its zeros: the numbers have no part in it."""
+    """Of one that writes where it may not, nothing is said of its zeros: the numbers have no part
+    in it."""
     text = " ".join(told(name, *plain(**{name: (old, new)}).values()).split())
     assert text.count("It is right") == bool(sentence) and sentence in text
 
 
 def test_what_a_file_sets_for_numpy_is_its_own(folder, capsys):
-    learners.write(folder, cross_entropy="np.seterr(all='raise')\n" + learners.plain("cross_entropy"))
+    learners.write(folder,
+                   cross_entropy="np.seterr(all='raise')\n" + learners.plain("cross_entropy"))
     assert printed(capsys, folder, "cross_entropy")[0] == 0
 
 
 def test_the_overview_survives_them_all(folder, capsys, monkeypatch):
     monkeypatch.setattr(verdict, "CALL_SECONDS", 1)
-    learners.write(folder, **plain("layernorm", gelu=("return dy", "while True: pass\n    return dy"),
+    learners.write(folder,
+                   **plain("layernorm", gelu=("return dy", "while True: pass\n    return dy"),
                                    linear=("dx = dy", "import os; os._exit(1)\n    dx = dy"),
-                                   logits=("dh = ", "exit()\n    dh = "), tied=("h = ", "breakpoint()\n    h = ")))
+                                   logits=("dh = ", "exit()\n    dh = "),
+                                   tied=("h = ", "breakpoint()\n    h = ")))
     (folder / "centring.py").write_text("while True: pass\n", encoding="utf-8")
     (folder / "softmax.py").write_text("def backward(dw, z):\n  return\n", encoding="utf-8")
     (folder / "causal.py").unlink()
     status, text = printed(capsys, folder)
     states = {line.split()[1]: line for line in text.splitlines() if line[:3].strip().isdigit()}
-    assert status == 1 and states["layernorm"].endswith("done") and states["causal"].endswith("not written yet")
-    assert all(states[name].endswith(" wrong") for name in ("gelu", "linear", "logits", "tied", "centring", "softmax"))
+    assert status == 1 and states[
+            "layernorm"].endswith("done") and states["causal"].endswith("not written yet")
+    assert all(states[name].endswith(" wrong") for name
+               in ("gelu", "linear", "logits", "tied", "centring", "softmax"))
 
 
 def test_an_edited_forward_is_seen(folder, capsys):
@@ -245,7 +286,8 @@ def test_an_edited_forward_is_seen(folder, capsys):
     path.write_text(given.replace("x * (1 + np.tanh(u)) / 2", "x"), encoding="utf-8")
     status, text = printed(capsys, folder, "gelu")
     assert status == 1 and "forward in gelu.py is not as it was given" in text and "gelu --reset" in text
-    for old, new, seen in [("    u = C", "    # mine\n\n    u = C", False), ("def forward", "def onward", True)]:
+    for old, new, seen in [("    u = C", "    # mine\n\n    u = C", False),
+                           ("def forward", "def onward", True)]:
         path.write_text(given.replace(old, new, 1), encoding="utf-8")
         assert files.has_another_forward("gelu", folder) == seen
 
@@ -276,7 +318,8 @@ def test_hints_are_three_and_graded(folder, capsys):
 def test_the_question_before_is_answered_by_computing(name, folder, capsys, monkeypatch):
     answers = iter([f"{predicted(name)}", "123", "", "a few"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
-    right, wrong, skipped, odd = (check.predict(check.TABLE[name]) or capsys.readouterr().out for _ in range(4))
+    right, wrong, skipped, odd = (check.predict(check.TABLE[name]) or capsys.readouterr().out for _
+                                  in range(4))
     assert LESSONS[name].question.why[:30] in " ".join(right.split())
     assert f"Yes: {predicted(name):g}." in right and f"It is {predicted(name):g}." in wrong and "It is" in odd
     assert LESSONS[name].question.why[:30] not in skipped and len(LESSONS[name].hints) == 3
@@ -289,7 +332,8 @@ def test_it_is_asked_before_the_first_line_is_written_and_not_again(folder, caps
     assert "Before you write it" in printed(capsys, folder, "slope")[1]
     path = folder / "slope.py"
     given = path.read_text(encoding="utf-8")
-    path.write_text(given.replace("raise NotImplementedError", "return 3 * x * x - 2", 1), encoding="utf-8")
+    path.write_text(given.replace("raise NotImplementedError", "return 3 * x * x - 2", 1),
+                    encoding="utf-8")
     text = printed(capsys, folder, "slope")[1]
     assert "Before you write it" not in text
     assert "slope: derivative: right." in text and "slope.py, `difference`" in text
@@ -324,9 +368,11 @@ def test_reports_for_a_teacher(folder, capsys):
     report = json.loads((folder / "r.json").read_text(encoding="utf-8"))
     rows = {row["exercise"]: row for row in report["exercises"]}
     assert report["done"] == 1 and report["of"] == len(rows) == 13
-    assert rows["linear"]["passed"] and not rows["lookup"]["passed"] and rows["lookup"]["seconds"] > 0
+    assert rows[
+            "linear"]["passed"] and not rows["lookup"]["passed"] and rows["lookup"]["seconds"] > 0
     assert "loses repeated ids" in rows["lookup"]["diagnosis"][0]
-    assert check.main(["1", "2", "6", "--folder", str(folder), "--report", str(folder / "r.xml")]) == 1
+    assert check.main(["1", "2", "6", "--folder", str(folder), "--report",
+                       str(folder / "r.xml")]) == 1
     assert "1 of 3 done" in capsys.readouterr().out
     suite = ElementTree.parse(folder / "r.xml").getroot()[0]
     assert [suite.get(key) for key in ("tests", "failures", "skipped")] == ["3", "1", "1"]
@@ -336,8 +382,10 @@ def test_reports_for_a_teacher(folder, capsys):
 
 @pytest.mark.parametrize("arguments, message", [
     (["softmaxx"], "exercise: 'softmaxx' given, expected 0 to 12 or one of\nslope, linear"),
-    (["1", "--hint", "4"], "--hint: 4 given, expected 1, 2 or 3"), (["--hint", "23"], "exercise: '23' given"),
-    (["13"], "exercise: '13' given"), (["--reset"], "--reset: no exercise given"), (["--hint"], "--hint: no exercise"),
+    (["1", "--hint", "4"], "--hint: 4 given, expected 1, 2 or 3"),
+    (["--hint", "23"], "exercise: '23' given"),
+    (["13"], "exercise: '13' given"), (["--reset"], "--reset: no exercise given"),
+    (["--hint"], "--hint: no exercise"),
     (["--debug", "1", "2"], "--debug: 2 exercises given, expected one"),
     (["--folder", "/no/such"], "--folder: /no/such given, which is no folder"),
     (["--report", "r.txt"], "--report: r.txt given, expected a name that ends in .json or .xml"),
@@ -376,7 +424,8 @@ def test_the_learners_backward_passes_train_the_packages_gpt(folder, capsys, mon
     learners.write(folder, **plain(*NAMES))
     status, text = printed(capsys, folder, "12")
     assert status == 0 and "D = 16" in text and "One curve" in text
-    rows = [line.split() for line in text.splitlines() if line.strip()[:1].isdigit() and len(line.split()) == 4]
+    rows = [line.split() for line in text.splitlines() if line.strip()[:1].isdigit()
+            and len(line.split()) == 4]
     assert [row[0] for row in rows] == ["0", "4"] and all(row[1] == row[2] for row in rows)
     assert float(rows[1][1]) < float(rows[0][1])
 
@@ -385,14 +434,16 @@ def test_it_does_not_train_before_all_is_right(folder, capsys, monkeypatch):
     learners.write(folder, **plain("lookup", "logits"))
     monkeypatch.setattr(check, "trained", lambda folder: pytest.fail("it trains"))
     assert check.all_together(folder)
-    assert "It would train now, but for cross_entropy, layernorm, linear," in capsys.readouterr().out
+    assert "It would train now, but for cross_entropy, layernorm, linear," in capsys.readouterr(
+            ).out
 
 
 # ---- as programs ---------------------------------------------------------------------------------
 
 def program(*arguments, **options):
     env = dict(os.environ, PYTHONPATH=str(EXERCISES.parents[1]), **options.pop("env", {}))
-    return subprocess.run([sys.executable, *map(str, arguments)], env=env, capture_output=True, text=True,
+    return subprocess.run([sys.executable, *map(str, arguments)], env=env, capture_output=True,
+                          text=True,
                           encoding="utf-8", **options)
 
 
@@ -401,7 +452,8 @@ def test_as_a_program_it_puts_the_files_beside_itself(tmp_path):
         shutil.copytree(EXERCISES.parent / name, tmp_path / "demos" / name,
                         ignore=shutil.ignore_patterns(*(f"{name}.py" for name in NAMES)))
         if name == "exercises":
-            shutil.copytree(files.TEMPLATES, tmp_path / "demos/exercises/templates", dirs_exist_ok=True)
+            shutil.copytree(files.TEMPLATES, tmp_path / "demos/exercises/templates",
+                            dirs_exist_ok=True)
     found = program(tmp_path / "demos/exercises/check.py", "gelu", cwd=tmp_path)
     assert found.returncode == 1 and found.stderr == "" and "13 files for you to write in" in found.stdout
     assert all((tmp_path / f"demos/exercises/{name}.py").exists() for name in NAMES)
@@ -410,7 +462,8 @@ def test_as_a_program_it_puts_the_files_beside_itself(tmp_path):
 
 def test_pytest_alone_grades_a_folder(folder):
     learners.write(folder, **plain("tied", lookup=("np.add.at(dE, ids, dx)", "dE[ids] += dx")))
-    found = program("-m", "pytest", "-p", "no:cacheprovider", "--assert=plain", "-k", "tied or lookup", EXERCISES / "grade.py",
+    found = program("-m", "pytest", "-p", "no:cacheprovider", "--assert=plain", "-k",
+                    "tied or lookup", EXERCISES / "grade.py",
                     cwd=EXERCISES.parents[1], env={"EXERCISES_FOLDER": str(folder)})
     assert "1 failed, 1 passed" in found.stdout and "loses repeated ids" in found.stdout
     assert "Traceback" not in found.stdout
@@ -418,7 +471,8 @@ def test_pytest_alone_grades_a_folder(folder):
 
 def test_debug_stops_in_the_learners_function_on_the_smallest_input(folder):
     learners.write(folder, **plain(lookup=("np.add.at(dE, ids, dx)", "dE[ids] += dx")))
-    found = program(EXERCISES / "check.py", "lookup", "--debug", "--folder", folder, input="p ids.tolist()\nq\n")
+    found = program(EXERCISES / "check.py", "lookup", "--debug", "--folder", folder,
+                    input="p ids.tolist()\nq\n")
     assert "[[0, 0]]" in found.stdout and "T = ids.shape[1]" in found.stdout
 
 

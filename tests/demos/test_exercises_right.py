@@ -1,4 +1,5 @@
-"""demos/exercises: right answers pass in every style, the package's own too; what the checker knows is right itself."""
+"""demos/exercises: right answers pass in every style, the package's own too; what the checker knows
+is right itself."""
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,7 +34,8 @@ def test_a_right_answer_passes_in_any_style(name, style):
 
 def test_pieces_that_return_lists_can_be_put_together(tmp_path):
     """What is done stays done in the exercises that are made of it."""
-    learners.write(tmp_path, **{name: list(RIGHT[name].values())[-1 if name != "linear" else 3] for name in NAMES})
+    learners.write(tmp_path, **{name: list(RIGHT[name].values())[-1 if name != "linear" else 3]
+                                for name in NAMES})
     begun = [(name, verdict.begin(name, tmp_path)) for name in ("block", "model")]
     assert [verdict.finish(*one).state for one in begun] == ["done", "done"]
 
@@ -79,7 +81,8 @@ def package_gelu(dy, x):
 def package_layernorm(dy, x, gain, bias):
     names = ("gain", "bias")
     grads = pair(np.zeros_like(gain), np.zeros_like(bias), names)
-    return layernorm.backward(dy, layernorm.forward(x, pair(gain, bias, names), 1e-5)[1], grads), grads.gain, grads.bias
+    return layernorm.backward(dy, layernorm.forward(x, pair(gain, bias, names), 1e-5)[1],
+                              grads), grads.gain, grads.bias
 
 
 def package_causal(dy, q, k, v):
@@ -94,7 +97,8 @@ def package_causal(dy, q, k, v):
 
 def package_model(dloss, ids, targets, p, H):
     V, D = p["E"].shape
-    config = GPTConfig(vocab_size=V, block_size=len(p["P"]), n_layer=len(p["blocks"]), n_head=H, n_embd=D)
+    config = GPTConfig(vocab_size=V, block_size=len(p["P"]), n_layer=len(p["blocks"]), n_head=H,
+                       n_embd=D)
     model = GPT(config, dtype=np.float64)
     training.add(training.as_exercise(model.params), training.as_exercise(negative(model.params)))
     training.add(training.as_exercise(model.params), p)
@@ -107,7 +111,8 @@ def negative(params):
     return minus
 
 
-PACKAGE = {name.removeprefix("package_"): answer for name, answer in globals().items() if name.startswith("package_")}
+PACKAGE = {name.removeprefix("package_"): answer for name,
+           answer in globals().items() if name.startswith("package_")}
 
 
 @pytest.mark.parametrize("name", PACKAGE)
@@ -145,21 +150,26 @@ def test_the_final_test_has_edge_cases(exercise):
 
 @pytest.mark.parametrize("name", ["block", "model"])
 def test_the_gradients_on_the_way_are_those_of_the_pieces(name):
-    """Each piece's right backward, given the step's gradient and arguments, returns what the whole has for its parameters."""
+    """Each piece's right backward, given the step's gradient and arguments, returns what the whole
+    has for its parameters."""
     case = random_case(TABLE[name], 1)
     pieces, _ = learners.right_pieces(name)
     steps, right = way_back(case), case.expected()
     assert [step.piece for step in steps] == (
-        ["linear", "gelu", "linear", "layernorm", "linear", "causal", "linear", "layernorm"] if name == "block" else
+        ["linear", "gelu", "linear", "layernorm", "linear", "causal", "linear", "layernorm"]
+        if name == "block" else
         ["cross_entropy", "logits", "layernorm", *["block"] * case.sizes["L"], "lookup"])
     for step in steps:
         returned = pieces[step.piece].backward(step.dout, *step.arguments)
         if step.piece in ("linear", "layernorm"):
-            assert all(near(x, right[label]) for x, label in zip(returned[1:], step.beside, strict=True))
+            assert all(near(x, right[label]) for x,
+                       label in zip(returned[1:], step.beside, strict=True))
         if step.piece == "block":
-            assert all(near(returned[1][key], right[label]) for key, label in zip(step.arguments[1], step.beside, strict=True))
+            assert all(near(returned[1][key], right[label]) for key,
+                       label in zip(step.arguments[1], step.beside, strict=True))
 
 
-@pytest.mark.parametrize("array, text", [(-0.0 * np.ones(2), "[0. 0.]"), (np.array([1e-9, -1e-9]), "[0. 0.]")])
+@pytest.mark.parametrize("array, text",
+                         [(-0.0 * np.ones(2), "[0. 0.]"), (np.array([1e-9, -1e-9]), "[0. 0.]")])
 def test_no_zero_is_shown_with_a_minus(array, text):
     assert show.written([array]) == [text]

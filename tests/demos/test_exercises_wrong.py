@@ -1,4 +1,5 @@
-"""demos/exercises: no wrong answer passes, whatever Hypothesis draws, and none is called by another mistake's name."""
+"""demos/exercises: no wrong answer passes, whatever Hypothesis draws, and none is called by another
+mistake's name."""
 import pytest
 
 from learners import names_of

@@ -1,4 +1,5 @@
-"""Learners to try the checker of demos/exercises on: their answers as modules of this process, or as files.
+"""Learners to try the checker of demos/exercises on: their answers as modules of this process, or
+as files.
 
 right.py and students.py have answers, wrong.txt what comes of changing the right ones.
 """
@@ -40,7 +41,8 @@ def module(name, answer, pieces):
 
 @cache
 def right_pieces(name):
-    """name -> module of all that an exercise is made of, right and plain; and the Record of their calls."""
+    """name -> module of all that an exercise is made of, right and plain; and the Record of their
+    calls."""
     pieces, record = {}, Record()
 
     def load(piece):
@@ -68,12 +70,15 @@ def write(folder, **answers):
 
 @cache
 def fixed_cases(name):
-    """The inputs that are the same whatever Hypothesis draws: what is known of them is known from then on."""
-    return [*(random_case(TABLE[name], seed) for seed in range(verdict.SMALL)), *final_test(TABLE[name])]
+    """The inputs that are the same whatever Hypothesis draws: what is known of them is known from
+    then on."""
+    return [*(random_case(TABLE[name], seed) for seed in range(verdict.SMALL)),
+            *final_test(TABLE[name])]
 
 
 def names_of(name, answer):
-    """The texts of a wrong answer's verdict, on the first fixed input that shows it; None if the answer passes."""
+    """The texts of a wrong answer's verdict, on the first fixed input that shows it; None if the
+    answer passes."""
     pieces, record = right_pieces(name)
     made = module(name, answer, pieces)
     for exercise in TABLE[name].parts or [TABLE[name]]:
@@ -84,7 +89,8 @@ def names_of(name, answer):
             rows = ()
             if exercise.needs and found.given:
                 steps = steps_of(case)
-                rows = compared(steps, record, case, function, found), verdict.right_on_the_way(case, steps)
+                rows = compared(steps, record, case, function,
+                                found), verdict.right_on_the_way(case, steps)
             return found.given and diagnosis(case, function, found, rows) or []
     return None
 

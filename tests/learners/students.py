@@ -1,14 +1,17 @@
-"""Wrong answers as students write them: the name that the checker has for each, and its changes to the plain answer.
+"""Wrong answers as students write them: the name that the checker has for each, and its changes to
+the plain answer.
 
-Names begin somewhere in the sentence; empty: the mistake has no name. The first of an exercise are those that
-passed an earlier checker, or are wrong only where a lazy one does not look.
+Names begin somewhere in the sentence; empty: the mistake has no name. The first of an exercise are
+those that passed an earlier checker, or are wrong only where a lazy one does not look.
 """
 
 STUDENTS = {
     "slope": [
         ("This is f itself", "3 * x * x - 2", "f(x)"),
-        ("This is one-sided. The other side counts", "return (f(x + h) - f(x - h)) / (2 * h)", "return (f(x + h) - f(x)) / h"),
-        ("This is one-sided. The other side counts", "return (f(x + h) - f(x - h)) / (2 * h)", "return (f(x) - f(x - h)) / h"),
+        ("This is one-sided. The other side counts", "return (f(x + h) - f(x - h)) / (2 * h)",
+         "return (f(x + h) - f(x)) / h"),
+        ("This is one-sided. The other side counts", "return (f(x + h) - f(x - h)) / (2 * h)",
+         "return (f(x) - f(x - h)) / h"),
         ("all numbers of x moved at once", "step[i] = h", "step[:] = h"),
         ("This is dy / D, the mean's",
          "dy * np.ones(len(x))\n\n\ndef mean",
@@ -19,22 +22,27 @@ STUDENTS = {
         ("The 1e-6 has to be that part", "<= 1e-6 * max(1, np.abs(right).max())", "<= 1e-6"),
         ("", "max(1, np.abs(right).max())", "np.abs(right).max()"),
         ("", "np.abs(dx - right).max()", "(dx - right).max()"),
-        ("np.allclose has tolerances", "np.abs(dx - right).max() <= 1e-6 * max(1, np.abs(right).max())",
+        ("np.allclose has tolerances", "np.abs(dx - right).max() <= 1e-6 * max(1, "
+                                       "np.abs(right).max())",
          "np.allclose(dx, right)"),
-        ("This is True for any dx", "np.abs(dx - right).max() <= 1e-6 * max(1, np.abs(right).max())", "True"),
+        ("This is True for any dx",
+         "np.abs(dx - right).max() <= 1e-6 * max(1, np.abs(right).max())", "True"),
     ],
     "linear": [
         ("", "return dx, dW, db", "dW[3:] = 0\n    return dx, dW, db"),
-        ("right wherever N = 1, and wrong where N > 1", "dW = x.T @ dy", "dW = np.outer(x[0], dy[0])"),
+        ("right wherever N = 1, and wrong where N > 1", "dW = x.T @ dy", "dW = np.outer(x[0], "
+                                                                         "dy[0])"),
         ("It is right wherever N = 1,", "dW = x.T @ dy",
          "dW = sum(np.outer(x[n], dy[n]) for n in range(min(2, len(x))))"),
-        ("It is right to 7 digits or more", "dx = dy @ W.T", "dx = (dy @ W.T).astype('f4').astype(float)"),
+        ("It is right to 7 digits or more", "dx = dy @ W.T", "dx = (dy @ "
+                                                             "W.T).astype('f4').astype(float)"),
         ("It is right to 9 digits or", "dW = x.T @ dy", "dW = np.round(x.T @ dy, 8)"),
         ("It is 1/D_out of the right", "dW = x.T @ dy", "dW = x.T @ dy / dy.shape[1]"),
         ("right wherever D_in = 1", "dx = dy @ W.T", "dx = dy @ W.reshape(W.shape[::-1])"),
         ("the transpose of what it should be", "dW = x.T @ dy", "dW = dy.T @ x"),
         ("It is right wherever N = 1", "db = dy.sum(axis=0)", "db = dy[0]"),
-        ("It is right wherever D_out = 1,", "db = dy.sum(axis=0)", "db = dy.sum() * np.ones_like(b)"),
+        ("It is right wherever D_out = 1,", "db = dy.sum(axis=0)",
+         "db = dy.sum() * np.ones_like(b)"),
         ("It is 1/N of the right", "dW = x.T @ dy", "dW = x.T @ dy / len(x)"),
         ("", "dW = x.T @ dy", "dW = x.T @ forward(x, W, b)"),
         ("It is all zeros", "db = dy.sum(axis=0)", "db = np.zeros_like(b)"),
@@ -60,13 +68,15 @@ STUDENTS = {
         ("", "dP = np.zeros_like(P)", "dP = P.copy()"),
         ("",
          "np.add.at(dE, ids, dx)",
-         "np.add.at(dE, ids, dx)\n    dE /= np.maximum(np.bincount(ids.ravel(), minlength=len(E)), 1)[:, None]"),
+         "np.add.at(dE, ids, dx)\n    dE /= np.maximum(np.bincount(ids.ravel(), minlength=len(E)), "
+         "1)[:, None]"),
         ("It is right wherever B = 1,", "dx.sum(axis=0)", "dx[-1]"),
         ("It is right wherever B = 1,", "dx.sum(axis=0)", "dx[0]"),
         ("dP lacks the rows", "dP[:T] = dx", "dP = dx"),
         ("It is right wherever B = 1", "np.add.at(dE, ids, dx)", "np.add.at(dE, ids[0], dx[0])"),
         ("dE: It is all zeros", "np.add.at(dE, ids, dx)", "np.add.at(dE * 1, ids, dx)"),
-        ("twice the right", "np.add.at(dE, ids, dx)", "np.add.at(dE, ids, dx)\n    np.add.at(dE, ids, dx)"),
+        ("twice the right", "np.add.at(dE, ids, dx)", "np.add.at(dE, ids, dx)\n    np.add.at(dE, "
+                                                      "ids, dx)"),
         ("right wherever V = 1", "np.add.at(dE, ids, dx)", "np.add.at(dE, ids - 1, dx)"),
         ("right wherever D = 1", "np.add.at(dE, ids, dx)",
          "for v in set(ids.ravel()):\n        dE[v] = dx[ids == v].sum()"),
@@ -87,24 +97,29 @@ STUDENTS = {
         ("", "dlogits @ E *", "dlogits @ dE *"),
         ("right wherever N = 1", "np.add.at(dE, ids, dx)", "np.add.at(dE, ids, dx / len(ids))"),
         ("What was in dE is lost", "dE += dlogits.T @ h", "dE.fill(0)\n    dE += dlogits.T @ h"),
-        ("", "np.add.at(dE, ids, dx)", "for n in range(min(len(ids), 3)):\n        dE[ids[n]] += dx[n]"),
+        ("", "np.add.at(dE, ids, dx)", "for n in range(min(len(ids), 3)):\n        dE[ids[n]] += "
+                                       "dx[n]"),
         ("dE is as it was before", "dE += dlogits.T @ h", "dE = dE + dlogits.T @ h"),
         ("What was in dE is lost", "dE += dlogits.T @ h", "dE[...] = dlogits.T @ h"),
         ("Only the head's use", "np.add.at(dE, ids, dx)", "pass"),
         ("Only the lookup's use", "dE += dlogits.T @ h", "pass"),
-        ("Only the lookup's gradient is left", "np.add.at(dE, ids, dx)", "dE[...] = np.eye(len(E))[ids].T @ dx"),
+        ("Only the lookup's gradient is left", "np.add.at(dE, ids, dx)", "dE[...] = "
+                                                                         "np.eye(len(E))[ids].T @ "
+                                                                         "dx"),
         ("", "np.add.at(dE, ids, dx)", "dE[...] = dlogits.T @ h"),
         ("", "np.add.at(dE, ids, dx)", "dE[ids] = dx"),
         ("loses repeated ids", "np.add.at(dE, ids, dx)", "dE[ids] += dx"),
         ("", "1 - h * h", "1 - np.tanh(h) ** 2"),
         ("", "dE += dlogits.T @ h", "dE += dlogits.T @ E[ids]"),
-        ("dE is as it was before", "dE += dlogits.T @ h", "dE = np.array(dE)\n    dE += dlogits.T @ h"),
+        ("dE is as it was before", "dE += dlogits.T @ h", "dE = np.array(dE)\n    dE += dlogits.T "
+                                                          "@ h"),
     ],
     "cross_entropy": [
         ("", "p[np.arange(N), targets]", "p[np.arange(N), targets - 1]"),
         ("", "p[np.arange(N), targets]", "p[np.arange(N), p.argmax(axis=1)]"),
         ("", "return p *", "return np.clip(p, -1, 0.9) *"),
-        ("It is right to", "p / p.sum(axis=1, keepdims=True)", "p / (p.sum(axis=1, keepdims=True) + 1e-6)"),
+        ("It is right to", "p / p.sum(axis=1, keepdims=True)", "p / (p.sum(axis=1, keepdims=True) "
+                                                               "+ 1e-6)"),
         ("", "logits.max(axis=1, keepdims=True)", "logits.max()"),
         ("", "logits - logits.max(axis=1, keepdims=True)", "logits"),
         ("", "p[np.arange(N), targets] -= 1", "p[:, targets] -= 1"),
@@ -124,7 +139,8 @@ STUDENTS = {
     "gelu": [
         ("", "dy * ((1 + t) / 2 +", "dy * (forward(x) / x +"),
         ("", "return dy *", "return dy.reshape(len(dy), -1).reshape(dy.shape) * (dy.ndim < 3) *"),
-        ("It is right to", "(1 + t) / 2 + x * (1 - t * t) / 2 * du", "(forward(x + 1e-6) - forward(x)) / 1e-6"),
+        ("It is right to", "(1 + t) / 2 + x * (1 - t * t) / 2 * du", "(forward(x + 1e-6) - "
+                                                                     "forward(x)) / 1e-6"),
         ("It is right to", "(1 + t) / 2 + x * (1 - t * t) / 2 * du",
          "(forward(x + 1e-5) - forward(x - 1e-5)) / 2e-5"),
         ("", "return dy *", "return dy // 1 *"),
@@ -135,7 +151,8 @@ STUDENTS = {
          "    phi = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)\n"
          "    return dy * ((1 + np.vectorize(erf, otypes=[float])(x / np.sqrt(2))) / 2 + x * phi)"),
         ("", "return dy * ((1 + t) / 2 + x * (1 - t * t) / 2 * du)", "return dy * forward(x)"),
-        ("This is dy alone", "return dy * ((1 + t) / 2 + x * (1 - t * t) / 2 * du)", "return dy.copy()"),
+        ("This is dy alone", "return dy * ((1 + t) / 2 + x * (1 - t * t) / 2 * du)",
+         "return dy.copy()"),
     ],
     "centring": [
         ("over the wrong axis", "axis=1", "axis=0"),
@@ -144,16 +161,20 @@ STUDENTS = {
         ("the mean of x", "dy.mean(axis=1", "x.mean(axis=1"),
         ("", "dy - dy.mean(axis=1, keepdims=True)", "dy * (1 - 1 / x.shape[1])"),
         ("It is right wherever N = 1,", "dy.mean(axis=1, keepdims=True)", "dy.mean()"),
-        ("wrong sign", "dy - dy.mean(axis=1, keepdims=True)", "dy.mean(axis=1, keepdims=True) - dy"),
+        ("wrong sign", "dy - dy.mean(axis=1, keepdims=True)",
+         "dy.mean(axis=1, keepdims=True) - dy"),
     ],
     "layernorm": [
         ("It is right to 3 digits", "+ EPS", ""),
         ("It is right to 3 digits", ") + EPS)", ")) + EPS"),
         ("It is right to", "+ EPS", "+ 1e-6"),
-        ("right wherever N = 1", "(centred * centred).mean(axis=1, keepdims=True)", "(centred * centred).mean()"),
+        ("right wherever N = 1", "(centred * centred).mean(axis=1, keepdims=True)",
+         "(centred * centred).mean()"),
         ("", "(dy * xhat).sum", "(dxhat * xhat).sum"),
-        ("dx has the gain in front of it all", "dxhat = dy * gain", "dxhat = dy", "(dxhat -", "gain * (dxhat -"),
-        ("sums over the row", "dxhat.mean(", "dxhat.sum(", "(dxhat * xhat).mean(", "(dxhat * xhat).sum("),
+        ("dx has the gain in front of it all", "dxhat = dy * gain", "dxhat = dy", "(dxhat -",
+         "gain * (dxhat -"),
+        ("sums over the row", "dxhat.mean(", "dxhat.sum(", "(dxhat * xhat).mean(",
+         "(dxhat * xhat).sum("),
         ("mean and variance for constants", "(dxhat - mean - xhat * along) / std", "dxhat / std"),
         ("means over the wrong axis",
          "dxhat.mean(axis=1",
@@ -161,9 +182,11 @@ STUDENTS = {
          "(dxhat * xhat).mean(axis=1",
          "(dxhat * xhat).mean(axis=0"),
         ("", "along) / std", "along) / std ** 2"),
-        ("1/(D - 1)", "(centred * centred).mean(axis=1, keepdims=True)", "x.var(axis=1, ddof=1, keepdims=True)"),
+        ("1/(D - 1)", "(centred * centred).mean(axis=1, keepdims=True)", "x.var(axis=1, ddof=1, "
+                                                                         "keepdims=True)"),
         ("", "dbias = dy.sum", "dbias = dxhat.sum"),
-        ("backward returned dx, dbias, dgain", "return dx, dgain, dbias", "return dx, dbias, dgain"),
+        ("backward returned dx, dbias, dgain", "return dx, dgain, dbias",
+         "return dx, dbias, dgain"),
         ("", "centred * centred", "abs(centred)"),
     ],
     "softmax": [
@@ -179,7 +202,8 @@ STUDENTS = {
         ("", "w = attend(q, k)", "w = attend(q, k) * np.tri(q.shape[2], k=-1)"),
         ("", "np.sqrt(K)", "np.sqrt(q.shape[2])"),
         ("backward returned dk, dq, dv", "return dq, dk, dv", "return dk, dq, dv"),
-        ("right wherever H = 1", "return dq, dk, dv", "return dq, dk.sum(axis=1, keepdims=True) + 0 * dk, dv"),
+        ("right wherever H = 1", "return dq, dk, dv", "return dq, dk.sum(axis=1, keepdims=True) + "
+                                                      "0 * dk, dv"),
         ("",
          "w = attend(q, k)",
          "scores = q @ k.swapaxes(2, 3) / np.sqrt(K)\n"
@@ -211,16 +235,20 @@ STUDENTS = {
     "block": [
         ("", 'layernorm.backward(da2, x2, w["gain2"]', 'layernorm.backward(da2, x2, w["gain1"]'),
         ("", "dx = dx2 + dattention", "dx = dx2 + dattention + dy"),
-        ("The way past the MLP is forgotten:", "dx2 = dy + dmlp", "dx2 = dmlp", "dx = dx2 + dattention", "dx = dattention"),
+        ("The way past the MLP is forgotten:", "dx2 = dy + dmlp", "dx2 = dmlp",
+         "dx = dx2 + dattention", "dx = dattention"),
         ("GELU is forgotten", "gelu.backward(dactive, hidden)", "dactive"),
         ("",
          "dhidden = gelu.backward(dactive, hidden)",
          "from math import erf\n"
          "    phi = np.exp(-hidden ** 2 / 2) / np.sqrt(2 * np.pi)\n"
-         "    dhidden = dactive * ((1 + np.vectorize(erf, otypes=[float])(hidden / np.sqrt(2))) / 2 + "
+         "    dhidden = dactive * ((1 + np.vectorize(erf, otypes=[float])(hidden / np.sqrt(2))) / "
+         "2 + "
          "hidden * phi)"),
-        ("the wrong order: qkv", "[rows(dq), rows(dk), rows(dv)]", "[rows(dk), rows(dq), rows(dv)]"),
-        ("the wrong order: qkv", "[rows(dq), rows(dk), rows(dv)]", "[rows(dv), rows(dk), rows(dq)]"),
+        ("the wrong order: qkv", "[rows(dq), rows(dk), rows(dv)]",
+         "[rows(dk), rows(dq), rows(dv)]"),
+        ("the wrong order: qkv", "[rows(dq), rows(dk), rows(dv)]",
+         "[rows(dv), rows(dk), rows(dq)]"),
         ("", "layernorm.backward(da1, x,", "layernorm.backward(da1, a1,"),
         ("", "heads(dmixed, B, H), q", "dmixed.reshape(B, H, len(x) // B, -1), q"),
         ("",
@@ -248,7 +276,8 @@ STUDENTS = {
          'zip(xs[:-1], p["blocks"])',
          'dp["blocks"].insert(0, dw)',
          'dp["blocks"].append(dw)'),
-        ("is in the order of the way back", 'dp["blocks"].insert(0, dw)', 'dp["blocks"].append(dw)'),
+        ("is in the order of the way back", 'dp["blocks"].insert(0, dw)',
+         'dp["blocks"].append(dw)'),
         ("", "cross_entropy.backward(dloss,", "cross_entropy.backward(1.0,"),
         ("Only the lookup's use", "dhead + dE", "dE"),
     ],

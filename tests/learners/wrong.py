@@ -1,4 +1,5 @@
-"""Wrong answers: what comes of changing one line of the right ones (wrong.txt), and what students write (students.py)."""
+"""Wrong answers: what comes of changing one line of the right ones (wrong.txt), and what students
+write (students.py)."""
 from pathlib import Path
 
 from . import plain
@@ -30,5 +31,6 @@ def changed(exercise, *edits):
 
 
 MUTANTS = [(exercise, name, (right, wrong)) for exercise, right, wrong, name in table()]
-WRONG = MUTANTS + [(exercise, name, edits) for exercise, rows in STUDENTS.items() for name, *edits in rows]
+WRONG = MUTANTS + [(exercise, name, edits) for exercise, rows in STUDENTS.items() for name,
+                   *edits in rows]
 EXERCISES = tuple(dict.fromkeys(row[0] for row in WRONG))

@@ -11,8 +11,8 @@ from .files import COLUMNS, NAMES
 from .nested import leaves
 
 SAME = 1e-9             # of the largest number: for arrays that are taken for the same
-before_each_call = lambda: None     # noqa: E731: what a process of its own sets, to limit the time of a call
-VISIBLE = 0.01          # a difference that a person sees, beside the larger of 1 and the number itself
+# a difference that a person sees, beside the larger of 1 and the number itself
+VISIBLE = 0.01
 
 
 @dataclass
@@ -20,8 +20,13 @@ class Fault:
     """What is wrong with an answer. `given` are its arrays by name, None if there are none."""
     text: str
     given: dict = None
-    names: list = field(default_factory=list)       # of the gradients that are wrong, where that is known
+    # of the gradients that are wrong, where that is known
+    names: list = field(default_factory=list)
     visible: bool = True                            # whether a person sees it in the numbers
+
+    @staticmethod
+    def before_each_call():
+        """What a process of its own puts in the place of this, to limit the time of a call."""
 
 
 class NoAnswer(Exception):
@@ -43,7 +48,8 @@ def fault(case, function):
             return Fault(text, given, [exercise.out])
         rtol = 1e-7 if exercise.function == "gradient" else SAME
         visible = found.dtype == bool or bool(np.any(apart(found, right) >= VISIBLE))
-        return None if near(found, right, rtol) else Fault(f"{exercise.out} is wrong.", given, [exercise.out], visible)
+        wrong = Fault(f"{exercise.out} is wrong.", given, [exercise.out], visible)
+        return None if near(found, right, rtol) else wrong
     for name, template in template_leaves(case):
         if text := unfit(name, given[name], template.shape, exercise):
             return Fault(text, given, [name])
@@ -57,7 +63,8 @@ def located(case, found):
     if found.text or not found.given:
         return found
     right = case.expected()
-    names = [name for name, x in found.given.items() if not near(x, right[name])] or list(found.given)
+    names = [name for name in found.given if not near(found.given[name], right[name])]
+    names = names or list(found.given)
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     return Fault(f"{shown} {'is' if len(names) == 1 else 'are'} wrong.", found.given, names)
 
@@ -78,9 +85,10 @@ def apart(a, b):
 # ---- what is answered ----------------------------------------------------------------------------
 
 def answer(case, function):
-    """What the learner's function makes of the case: its arrays by name, or a Fault where there are none."""
+    """What the learner's function makes of the case: its arrays by name, or a Fault where there are
+    none."""
     what, arguments = case.exercise.function, case.arguments()
-    before_each_call()
+    Fault.before_each_call()
     try:
         with np.errstate(all="ignore"):
             returned = function(*arguments)
@@ -89,9 +97,9 @@ def answer(case, function):
     except BaseException as error:          # SystemExit and KeyboardInterrupt, too
         return Fault(raised(what, error))
     if name := changed(case, arguments):
-        moved = "\n(x[i] + h - h is not always x[i]: keep the number itself, and put that back.)" * (
-            case.exercise.file == "slope")
-        return Fault(f"{what} changed its argument {name}, which it must leave as it was: work on a copy.{moved}")
+        moved = KEEP_IT * (case.exercise.file == "slope")
+        return Fault(f"{what} changed its argument {name}, which it must leave as it was: work on "
+                     f"a copy.{moved}")
     try:
         return dict(named(case, returned if case.before is None else arguments[-1]))
     except NoAnswer as error:
@@ -111,7 +119,7 @@ def changed(case, arguments):
 def templates_by_name(case):
     """name -> array or nested arrays like those that are to be returned."""
     exercise = case.exercise
-    return {exercise.out: case.expected()[exercise.out]} if exercise.value else exercise.returned(case.inputs)
+    return case.expected() if exercise.value else exercise.returned(case.inputs)
 
 
 def template_leaves(case):
@@ -126,7 +134,8 @@ def named(case, returned):
         raise NoAnswer(f"{what} returned None, expected {wanted}: is there a return?")
     if len(expected) == 1:
         (template,) = expected.values()
-        alone = isinstance(returned, (tuple, list)) and len(returned) == 1 and np.shape(template) != np.shape(returned)
+        alone = isinstance(returned, (tuple, list)) and len(returned) == 1
+        alone = alone and np.shape(template) != np.shape(returned)
         returned = returned if alone else [returned]
     elif not isinstance(returned, (tuple, list)) or len(returned) != len(expected):
         raise NoAnswer(f"{what} returned {described(returned)}, expected {wanted}.")
@@ -141,7 +150,8 @@ def matched(name, template, value):
         if type(value) is not type(template) or len(value) != len(template) or (
                 isinstance(template, dict) and set(value) != set(template)):
             of = ", ".join(template) if isinstance(template, dict) else len(template)
-            raise NoAnswer(f"{name} is {described(value)}, expected a {type(template).__name__} of {of}.")
+            raise NoAnswer(f"{name} is {described(value)}, expected a {type(template).__name__} of "
+                           f"{of}.")
         for key in keys:
             label = f'{name}["{key}"]' if isinstance(template, dict) else f"{name}[{key}]"
             yield from matched(label, template[key], value[key])
@@ -151,26 +161,31 @@ def matched(name, template, value):
 
 def as_array(name, template, value):
     """The value as an array (a copy); raises NoAnswer where it has no numbers."""
-    expected = f"expected an array of shape {template.shape}" if template.ndim else "expected a number"
+    expected = f"expected an array of shape {template.shape}" * bool(template.ndim)
+    expected = expected or "expected a number"
     if callable(value):
-        raise NoAnswer(f"{name} is {described(value)}: it has not been called. Are the parentheses missing?")
+        raise NoAnswer(f"{name} is {described(value)}: it has not been called. Are the parentheses "
+                       f"missing?")
     try:
         array = np.array(value)
     except Exception:
         array = np.array(None)
     if array.dtype.kind not in "biufc":
-        rows = " with rows of unequal length, or of other things than numbers" * isinstance(value, (list, tuple))
+        rows = " with rows of unequal length, or of other things than numbers" * (
+            isinstance(value, (list, tuple)))
         raise NoAnswer(f"{name} is {described(value)}{rows}, {expected}.")
     return array
 
 
 def described(value):
     if isinstance(value, np.ndarray):
-        return f"one array of shape {value.shape}" + f" and of {value.dtype}s" * (value.dtype.kind not in "biufc")
+        return f"one array of shape {value.shape}" + f" and of {value.dtype}s" * (
+                value.dtype.kind not in "biufc")
     if isinstance(value, (tuple, list, dict)):
         return f"a {type(value).__name__} of {len(value)}"
     if callable(value):
-        return f"the {'method' if hasattr(value, '__self__') else 'function'} {getattr(value, '__name__', '')}".strip()
+        kind = "method" if hasattr(value, "__self__") else "function"
+        return f"the {kind} {getattr(value, '__name__', '')}".strip()
     return "None" if value is None else f"a {type(value).__name__}"
 
 
@@ -194,7 +209,7 @@ def unfit(name, x, shape, exercise):
 def raised(what, error):
     """The learner's own line and the message: nothing of what it called."""
     if isinstance(error, ValueError) and "read-only" in str(error):
-        lead = f"{what} writes into one of its arguments, which it must leave as they were: work on a copy."
+        lead = READ_ONLY.format(what)
     else:
         lead = f"{what} raised an error."
     place = [cut(f"{os.path.basename(f.filename)}, line {f.lineno}:  {f.line.strip()}", COLUMNS)
@@ -204,8 +219,12 @@ def raised(what, error):
         type(error).__name__ in ("BdbQuit", "EOFError")))
 
 
-MATMUL = "A @ B takes as many columns of A as B has rows: which order, and which transpose, give the shape of the result?"
-NO_TERMINAL = "There is no keyboard here to ask. Take it out; `check.py NAME --debug` opens pdb there."
+KEEP_IT = "\n(x[i] + h - h is not always x[i]: keep the number itself, and put that back.)"
+READ_ONLY = "{} writes into one of its arguments, which it must leave as they were: work on a copy."
+MATMUL = ("A @ B takes as many columns of A as B has rows: which order, and which transpose, give the "
+          "shape of the result?")
+NO_TERMINAL = ("There is no keyboard here to ask. Take it out; `check.py NAME --debug` opens pdb "
+               "there.")
 
 
 def own_frames(error):

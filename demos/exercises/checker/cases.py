@@ -34,15 +34,21 @@ class Case:
         return TABLE[self.name]
 
     def loss(self):
-        """The sum of dout · forward(inputs) as a function of nothing; and its arrays by label, complex.
+        """The sum of dout · forward(inputs) as a function of nothing; and its arrays by label,
+        complex.
 
         Its gradient is what backward returns.
         """
         inputs = rebuilt(self.inputs, lambda x: x.astype(complex) if x.dtype.kind == "f" else x)
-        return lambda: np.sum(self.dout * self.exercise.forward(*inputs.values())), float_arrays(inputs)
+
+        def loss():
+            return np.sum(self.dout * self.exercise.forward(*inputs.values()))
+
+        return loss, float_arrays(inputs)
 
     def expected(self):
-        """name -> the right gradient, by complex steps; plus `before`, where backward has to add to it."""
+        """name -> the right gradient, by complex steps; plus `before`, where backward has to add to
+        it."""
         if not self.right and self.exercise.value:
             self.right = {self.exercise.out: np.asarray(self.exercise.value(*self.inputs.values()))}
         elif not self.right:
@@ -52,7 +58,8 @@ class Case:
         return self.right
 
     def compared(self, given):
-        """gradcheck's Report on gradients by name: they are right if they give the loss's slope along a random
+        """gradcheck's Report on gradients by name: they are right if they give the loss's slope
+        along a random
         direction. Rows with a large mean lose digits, in a right answer too."""
         f, arrays = self.loss()
         added = 0 if self.before is None else self.before
@@ -62,7 +69,8 @@ class Case:
             return directional(f, arrays, gradients, np.random.default_rng(0), "complex", atol=atol)
 
     def arguments(self):
-        """What the learner's function is given, in its order: copies, laid out in memory as they should be."""
+        """What the learner's function is given, in its order: copies, laid out in memory as they
+        should be."""
         lay = LAYOUTS[self.layout]
         dout = [] if self.exercise.value else [rebuilt(self.dout, lay)]
         into = [] if self.before is None else [np.array(self.before)]
@@ -91,21 +99,26 @@ def read_only(x):
     return copy
 
 
-LAYOUTS = {"plain": np.array, "Fortran": np.asfortranarray, "strided": strided, "backwards": backwards,
+LAYOUTS = {"plain": np.array, "Fortran": np.asfortranarray, "strided": strided,
+           "backwards": backwards,
            "read-only": read_only}
 
 
 # ---- edge cases ----------------------------------------------------------------------------------
 
-OVERFLOW = ("It is right for numbers near 1, and wrong for numbers near 1000: does an exp overflow, or does a number like "
-            "1e3 stand for infinity? ")
-CANCELS = OVERFLOW + "What all scores of a row have in common cancels, so take away their maximum first."
+OVERFLOW = ("It is right for numbers near 1, and wrong for numbers near 1000: does an exp "
+            "overflow, or does a number like 1e3 stand for infinity? ")
+CANCELS = (OVERFLOW + "What all scores of a row have in common cancels, so take away their maximum "
+           "first.")
 
-# name -> (inputs) -> what is another input there, and what is said of an answer that is wrong there alone
+# name -> (inputs) -> what is another input there, and what is said of an answer that is wrong there
+# alone
 EDGES = {
-    "zeros": (lambda inputs: {}, "It is right where no number is 0, and wrong where some are: is something divided by, "
+    "zeros": (lambda inputs: {}, "It is right where no number is 0, and wrong where some are: is "
+                                 "something divided by, "
               "or compared with, what may be 0?"),
-    "normal": (lambda inputs: {}, "It is right for numbers of one decimal, and wrong for such as these: is something "
+    "normal": (lambda inputs: {}, "It is right for numbers of one decimal, and wrong for such as "
+                                  "these: is something "
                "rounded on the way?"),
     "huge logits": (lambda inputs: dict(logits=inputs["logits"] * 1000), CANCELS),
     "huge z": (lambda inputs: dict(z=inputs["z"] * 1000), CANCELS),
@@ -113,14 +126,16 @@ EDGES = {
     "huge x": (lambda inputs: dict(x=np.sign(inputs["x"]) * (999 + abs(inputs["x"]))),
                OVERFLOW + "tanh does not: it is 1 or -1 there."),
     "large mean": (lambda inputs: dict(x=inputs["x"] + 1e4),
-                   "It is right for rows near 0, and wrong for rows with a mean of 10,000: mean(x²) - mean² is the "
-                   "variance, but of two numbers near 1e8 few digits are left. Take away the mean first, then square."),
+                   "It is right for rows near 0, and wrong for rows with a mean of 10,000: "
+                   "mean(x²) - mean² is the variance, but of two numbers near 1e8 few digits are "
+                   "left. Take away the mean first, then square."),
     "constant rows": (lambda inputs: dict(x=inputs["x"] * 0 + inputs["x"][:, :1]),
-                      "It is right where a row's numbers differ, and wrong where they are all the same: the variance is "
-                      "0 there, and only EPS is left to divide by."),
+                      "It is right where a row's numbers differ, and wrong where they are all the "
+                      "same: the variance is 0 there, and only EPS is left to divide by."),
     "no blocks": (lambda inputs: dict(p=inputs["p"] | dict(blocks=[])),
                   "It is right for a model with blocks, and wrong for one that has none."),
-    "powers": (lambda inputs: dict(x=np.resize([1.0, -1.0, 0.5, -0.5, -2.0], len(inputs["x"]))), ""),
+    "powers": (lambda inputs: dict(x=np.resize([1.0, -1.0, 0.5, -0.5, -2.0], len(inputs["x"]))),
+               ""),
 }
 
 
@@ -149,7 +164,8 @@ def make_case(exercise, sizes, ids, seed, kind="decimals", layout="plain"):
     if exercise.value:              # its function may move x and put it back, as gradcheck does
         return Case(exercise.name, sizes, inputs, 1.0, before, "plain", kind)
     dout = floats(*np.shape(exercise.forward(*inputs.values())))
-    return Case(exercise.name, sizes, inputs, dout if dout.ndim else float(dout), before, layout, kind)
+    return Case(exercise.name, sizes, inputs, dout if dout.ndim else float(dout), before, layout,
+                kind)
 
 
 def cases(exercise):
@@ -158,7 +174,7 @@ def cases(exercise):
 
     @st.composite
     def draw_case(draw):
-        sizes = {letter: draw(st.integers(least, most)) for letter, (least, most) in exercise.sizes.items()}
+        sizes = {letter: draw(st.integers(*limits)) for letter, limits in exercise.sizes.items()}
 
         def ids(below, *shape):
             count = int(np.prod(shape))
@@ -172,21 +188,25 @@ def cases(exercise):
 
 @cache
 def random_case(exercise, seed, kind="decimals", layout="plain", **fixed):
-    """A Case of sizes of at least 2, where there are such, save those given. Hypothesis has no part in it.
+    """A Case of sizes of at least 2, where there are such, save those given. Hypothesis has no part
+    in it.
 
     The same object each time, so that what its gradients are is computed once.
     """
     rng = np.random.default_rng(seed)
     while True:
-        sizes = {letter: int(rng.integers(least if letter in NO_AXES else min(max(least, 2), most), most + 1))
+        sizes = {letter: int(rng.integers(least if letter in NO_AXES else min(max(least, 2), most),
+                                          most + 1))
                  for letter, (least, most) in exercise.sizes.items()} | fixed
         if exercise.is_telling(sizes):
-            return make_case(exercise, sizes, lambda below, *shape: rng.integers(0, below, shape), seed, kind, layout)
+            return make_case(exercise, sizes, lambda below, *shape: rng.integers(0, below, shape),
+                             seed, kind, layout)
 
 
 # ---- the final test ------------------------------------------------------------------------------
 
-# What each of its cases is made of: numbers (an edge case of the exercise's by its place), memory, how many rows P has
+# What each of its cases is made of: numbers (an edge case of the exercise's by its place), memory,
+# how many rows P has
 # beyond T (S = T + extra), ids, and axes where the template says "any shape".
 FINAL = [
     dict(kind="normal", layout="plain", extra=0, ids="few", axes=2),

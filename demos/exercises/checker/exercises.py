@@ -68,7 +68,8 @@ class Exercise:
         return getattr(templates()[self.file], self.forward_name)(*arguments)
 
     def is_telling(self, sizes):
-        """Whether inputs of these sizes have a gradient to speak of: LayerNorm's of two numbers is all but 0."""
+        """Whether inputs of these sizes have a gradient to speak of: LayerNorm's of two numbers is
+        all but 0."""
         return "H" not in sizes or self.name == "causal" or sizes["H"] * sizes["K"] >= 3
 
     def returned(self, inputs):
@@ -115,7 +116,8 @@ def tolerance(right):
 
 
 def gradient_to_judge(n, ids, floats):
-    """A gradient that is right to rounding, or wrong in one number: by little, by much, by its sign, by NaN.
+    """A gradient that is right to rounding, or wrong in one number: by little, by much, by its
+    sign, by NaN.
 
     change  which of these;  tiny  1 if all of the gradient is below 1
     """
@@ -123,12 +125,14 @@ def gradient_to_judge(n, ids, floats):
     dx = f.gradient(x)
     slight = tolerance(dx)
     i = int(ids(n.D, 1)[0])
-    dx[i] = [dx[i], dx[i] + slight / 2, dx[i] + 1.5 * slight, dx[i] + 0.5, -dx[i] - 0.1, np.nan][n.change]
+    dx[i] = [dx[i], dx[i] + slight / 2, dx[i] + 1.5 * slight, dx[i] + 0.5, -dx[i] - 0.1,
+             np.nan][n.change]
     return dict(f=f, x=x, dx=dx)
 
 
 def part(function, inputs, sizes=None, large=None, out="", **rest):
-    return Exercise(f"slope.{function}", "", out or function, sizes or {}, large or {}, inputs, function=function, **rest)
+    return Exercise(f"slope.{function}", "", out or function, sizes or {}, large or {}, inputs,
+                    function=function, **rest)
 
 
 def vector(n, ids, floats):
@@ -137,8 +141,10 @@ def vector(n, ids, floats):
 
 OF_D = dict(sizes=dict(D=(1, 3)), large=dict(D=7))
 PARTS = (
-    part("derivative", lambda n, ids, floats: dict(x=float(floats())), value=lambda x: 3 * x * x - 2),
-    part("difference", lambda n, ids, floats: dict(f=Cubic(float(floats()), float(floats())), x=float(floats()),
+    part("derivative", lambda n, ids, floats: dict(x=float(floats())),
+         value=lambda x: 3 * x * x - 2),
+    part("difference", lambda n, ids,
+         floats: dict(f=Cubic(float(floats()), float(floats())), x=float(floats()),
                                                    h=0.1 + abs(float(floats())) / 10),
          value=lambda f, x, h: (f(x + h) - f(x - h)) / (2 * h)),
     part("gradient", lambda n, ids, floats: dict(f=Bent(floats(n.D)), x=floats(n.D)), **OF_D,
@@ -146,7 +152,8 @@ PARTS = (
     part("identity_backward", vector, **OF_D, out="y", forward_name="identity"),
     part("sum_backward", vector, **OF_D, out="y", forward_name="total"),
     part("mean_backward", vector, **OF_D, out="y", forward_name="mean"),
-    part("agrees", gradient_to_judge, dict(D=(1, 3), change=(0, 5), tiny=(0, 1)), dict(D=7, change=0, tiny=0),
+    part("agrees", gradient_to_judge, dict(D=(1, 3), change=(0, 5), tiny=(0, 1)),
+         dict(D=7, change=0, tiny=0),
          value=lambda f, x, dx: bool(np.abs(dx - f.gradient(x)).max() <= tolerance(f.gradient(x)))),
 )
 
@@ -170,38 +177,55 @@ def weights_of_model(n, floats):
 # ---- the table -----------------------------------------------------------------------------------
 
 EXERCISES = [
-    Exercise("slope", "f'(x), by hand and by difference", "", {}, {}, None, "gradcheck:_by_differences", parts=PARTS),
-    Exercise("linear", "y = x W + b", "y", dict(N=(1, 3), D_in=(1, 3), D_out=(1, 3)), dict(N=7, D_in=6, D_out=5),
-             lambda n, ids, floats: dict(x=floats(n.N, n.D_in), W=floats(n.D_in, n.D_out), b=floats(n.D_out)),
+    Exercise("slope", "f'(x), by hand and by difference", "", {}, {}, None,
+             "gradcheck:_by_differences", parts=PARTS),
+    Exercise("linear", "y = x W + b", "y", dict(N=(1, 3), D_in=(1, 3), D_out=(1, 3)),
+             dict(N=7, D_in=6, D_out=5),
+             lambda n, ids,
+             floats: dict(x=floats(n.N, n.D_in), W=floats(n.D_in, n.D_out), b=floats(n.D_out)),
              "layers.linear:backward"),
-    Exercise("lookup", "x = E[ids] + P", "x", dict(B=(1, 3), T=(1, 3), V=(1, 3), D=(1, 3), extra=(0, 2)),
+    Exercise("lookup", "x = E[ids] + P", "x",
+             dict(B=(1, 3), T=(1, 3), V=(1, 3), D=(1, 3), extra=(0, 2)),
              dict(B=4, T=6, V=8, D=5, extra=0),
-             lambda n, ids, floats: dict(ids=ids(n.V, n.B, n.T), E=floats(n.V, n.D), P=floats(n.T + n.extra, n.D)),
+             lambda n, ids,
+             floats: dict(ids=ids(n.V, n.B, n.T), E=floats(n.V, n.D), P=floats(n.T + n.extra, n.D)),
              "layers.lookup:backward"),
-    Exercise("logits", "logits = h headᵀ", "logits", dict(N=(1, 3), V=(1, 3), D=(1, 3)), dict(N=6, V=8, D=5),
-             lambda n, ids, floats: dict(h=floats(n.N, n.D), head=floats(n.V, n.D)), "layers.logits:backward"),
-    Exercise("tied", "logits = tanh(E[ids]) Eᵀ", "logits", dict(N=(1, 3), V=(1, 3), D=(1, 3)), dict(N=9, V=7, D=5),
-             lambda n, ids, floats: dict(ids=ids(n.V, n.N), E=floats(n.V, n.D)), "model:GPT.backward", into="dE"),
-    Exercise("cross_entropy", "loss = mean of -log softmax(logits)[target]", "loss", dict(N=(1, 3), V=(2, 3)),
-             dict(N=7, V=6), lambda n, ids, floats: dict(logits=floats(n.N, n.V), targets=ids(n.V, n.N)),
+    Exercise("logits", "logits = h headᵀ", "logits", dict(N=(1, 3), V=(1, 3), D=(1, 3)),
+             dict(N=6, V=8, D=5),
+             lambda n, ids, floats: dict(h=floats(n.N, n.D), head=floats(n.V, n.D)),
+             "layers.logits:backward"),
+    Exercise("tied", "logits = tanh(E[ids]) Eᵀ", "logits", dict(N=(1, 3), V=(1, 3), D=(1, 3)),
+             dict(N=9, V=7, D=5),
+             lambda n, ids, floats: dict(ids=ids(n.V, n.N), E=floats(n.V, n.D)),
+             "model:GPT.backward", into="dE"),
+    Exercise("cross_entropy", "loss = mean of -log softmax(logits)[target]", "loss",
+             dict(N=(1, 3), V=(2, 3)),
+             dict(N=7, V=6), lambda n, ids,
+             floats: dict(logits=floats(n.N, n.V), targets=ids(n.V, n.N)),
              "layers.cross_entropy:backward", edges=("huge logits",)),
-    Exercise("gelu", "y = x (1 + tanh(C (x + A x³))) / 2", "y", dict(axes=(1, 3), N=(1, 3), D=(1, 3)),
+    Exercise("gelu", "y = x (1 + tanh(C (x + A x³))) / 2", "y",
+             dict(axes=(1, 3), N=(1, 3), D=(1, 3)),
              dict(axes=2, N=6, D=5), lambda n, ids, floats: dict(x=floats(*(n.N, n.D, 4)[:n.axes])),
              "layers.gelu:backward", edges=("huge x",)),
     Exercise("centring", "y = x - mean", "y", dict(N=(1, 3), D=(2, 4)), dict(N=6, D=5),
              lambda n, ids, floats: dict(x=floats(n.N, n.D)), "layers.layernorm:backward"),
-    Exercise("layernorm", "y = gain (x - mean) / deviation + bias", "y", dict(N=(1, 3), D=(3, 4)), dict(N=7, D=6),
+    Exercise("layernorm", "y = gain (x - mean) / deviation + bias", "y", dict(N=(1, 3), D=(3, 4)),
+             dict(N=7, D=6),
              lambda n, ids, floats: dict(x=floats(n.N, n.D), gain=floats(n.D), bias=floats(n.D)),
              "layers.layernorm:backward", edges=("large mean", "constant rows")),
     Exercise("softmax", "w = exp(z) / sum of exp(z)", "w", dict(N=(1, 3), S=(2, 3)), dict(N=6, S=5),
-             lambda n, ids, floats: dict(z=floats(n.N, n.S)), "layers.causal:backward", edges=("huge z",)),
-    Exercise("causal", "y = softmax(q kᵀ / sqrt(K), s <= t) v", "y", dict(B=(1, 2), H=(1, 2), T=(2, 3), K=(1, 3)),
+             lambda n, ids, floats: dict(z=floats(n.N, n.S)), "layers.causal:backward",
+             edges=("huge z",)),
+    Exercise("causal", "y = softmax(q kᵀ / sqrt(K), s <= t) v", "y",
+             dict(B=(1, 2), H=(1, 2), T=(2, 3), K=(1, 3)),
              dict(B=4, H=5, T=7, K=6),
              lambda n, ids, floats: {name: floats(n.B, n.H, n.T, n.K) for name in "qkv"},
              "layers.causal:backward", edges=("huge q",)),
-    Exercise("block", "x + attention(norm(x)), x + MLP(norm(x))", "y", dict(B=(1, 2), T=(2, 3), H=(1, 2), K=(2, 3)),
+    Exercise("block", "x + attention(norm(x)), x + MLP(norm(x))", "y",
+             dict(B=(1, 2), T=(2, 3), H=(1, 2), K=(2, 3)),
              dict(B=4, T=5, H=2, K=3),
-             lambda n, ids, floats: dict(x=floats(n.B * n.T, n.H * n.K), w=weights_of_block(n.H * n.K, floats),
+             lambda n, ids,
+             floats: dict(x=floats(n.B * n.T, n.H * n.K), w=weights_of_block(n.H * n.K, floats),
                                          B=n.B, H=n.H),
              "layers.block:backward_pre", needs=("linear", "gelu", "layernorm", "causal")),
     Exercise("model", "lookup, blocks, norm, logits, loss", "loss",

@@ -10,7 +10,8 @@ from pathlib import Path
 from minigpt_np.files.atomic import atomic_write
 
 COLUMNS = 80
-HERE = Path(__file__).resolve().parents[1]          # where a learner's files are, unless told otherwise
+# where a learner's files are, unless told otherwise
+HERE = Path(__file__).resolve().parents[1]
 TEMPLATES = HERE / "templates"
 
 # in their order: exercise 0 to 12
@@ -33,7 +34,8 @@ def templates():
 
 
 def load(name, folder):
-    """The learner's module; what it imports is the learner's, too, or the template if there is none."""
+    """The learner's module; what it imports is the learner's, too, or the template if there is
+    none."""
     sys.dont_write_bytecode = True          # a file saved twice within a second is read twice
     sys.path[:0] = [str(folder), str(TEMPLATES)]
     return importlib.import_module(name)
@@ -83,7 +85,8 @@ def function_lines(source, name):
         if isinstance(node, ast.FunctionDef) and node.name == name:
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
             kept = lines[node.lineno - 1:node.body[0].lineno - 1]
-            return textwrap.dedent("\n".join(kept + lines[first.lineno - 1:node.end_lineno])).splitlines()
+            kept += lines[first.lineno - 1:node.end_lineno]
+            return textwrap.dedent("\n".join(kept)).splitlines()
     return []
 
 

@@ -21,26 +21,32 @@ def write(path, exercises, folder):
 
 
 def as_json(exercises, verdicts, folder):
-    rows = [dict(number=exercise.number, exercise=exercise.name, passed=verdict.done, state=verdict.state,
+    rows = [dict(number=exercise.number, exercise=exercise.name, passed=verdict.done,
+                 state=verdict.state,
                  fault=verdict.text, diagnosis=verdict.texts, seconds=round(verdict.seconds, 3))
             for exercise, verdict in zip(exercises, verdicts)]
-    report = dict(folder=str(folder), done=sum(row["passed"] for row in rows), of=len(rows), exercises=rows)
+    report = dict(folder=str(folder), done=sum(row["passed"] for row in rows), of=len(rows),
+                  exercises=rows)
     return (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def junit(exercises, verdicts, folder):
     """One testcase an exercise; a failure's text is what check.py prints."""
-    suite = ElementTree.Element("testsuite", name="exercises", tests=str(len(exercises)), errors="0",
+    suite = ElementTree.Element("testsuite", name="exercises", tests=str(len(exercises)),
+                                errors="0",
                                 failures=str(sum(verdict.state == "wrong" for verdict in verdicts)),
-                                skipped=str(sum(verdict.state == "not written yet" for verdict in verdicts)),
+                                skipped=str(sum(verdict.state == "not written yet" for verdict
+                                                in verdicts)),
                                 time=f"{sum(verdict.seconds for verdict in verdicts):.3f}")
     for exercise, verdict in zip(exercises, verdicts):
-        row = ElementTree.SubElement(suite, "testcase", classname=str(folder), time=f"{verdict.seconds:.3f}",
+        row = ElementTree.SubElement(suite, "testcase", classname=str(folder),
+                                     time=f"{verdict.seconds:.3f}",
                                      name=f"{exercise.number:02} {exercise.name}")
         text = "\n".join(show.verdict_lines(exercise, verdict))
         if verdict.state == "wrong":
             message = " ".join(verdict.texts or [verdict.text])
-            ElementTree.SubElement(row, "failure", message=printable(message)).text = printable(text)
+            ElementTree.SubElement(row, "failure",
+                                   message=printable(message)).text = printable(text)
         elif not verdict.done:
             ElementTree.SubElement(row, "skipped", message=verdict.state)
     suites = ElementTree.Element("testsuites")

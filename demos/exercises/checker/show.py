@@ -1,13 +1,9 @@
 """Verdicts as lines of text."""
 import inspect
-import shutil
-import sys
 import textwrap
 from importlib import import_module
 
 import numpy as np
-
-from lib.terminal import pad, width
 
 from .files import COLUMNS, function_lines
 from .nested import float_arrays, leaves
@@ -17,14 +13,17 @@ ROOM = 52               # columns that the numbers of an array take
 
 
 def verdict_lines(exercise, verdict, unfolded=False):
-    """Lines about one exercise: what is wrong, the smallest input that shows it, which mistake it is."""
+    """Lines about one exercise: what is wrong, the smallest input that shows it, which mistake it
+    is."""
     name = exercise.name
     if verdict.done:
         lines = [f"{name}: done. {verdict.tried} inputs, and every gradient right."]
         return lines + printed_lines(verdict)
     if verdict.state == "not written yet":
         right = [f"{name}: {', '.join(verdict.finished)}: right."] if verdict.finished else []
-        return wrapped("\n".join([*right, f"{name}: not written yet. It is up to you: {verdict.text}."]))
+        return wrapped("\n".join([*right,
+            f"{name}: not written yet. It is up to you: "
+            f"{verdict.text}."]))
     part = "" if verdict.name == name else f", in `{verdict.name.split('.')[1]}`"
     lines = [f"{name}: wrong{part}."]
     if verdict.case is None:
@@ -44,9 +43,11 @@ def wrapped(text):
 
 
 def formulas(text):
-    """Wrapped, each formula of several (between two semicolons with two spaces) on a line of its own."""
+    """Wrapped, each formula of several (between two semicolons with two spaces) on a line of its
+    own."""
     return [line for i, part in enumerate(text.split(";  "))
-            for line in textwrap.wrap(part, COLUMNS, initial_indent="   " * (i > 0), subsequent_indent="   ")]
+            for line in textwrap.wrap(part, COLUMNS, initial_indent="   " * (i > 0),
+                                      subsequent_indent="   ")]
 
 
 def next_lines(name):
@@ -60,7 +61,8 @@ def printed_lines(verdict):
     if not verdict.printed:
         return []
     return ["", f"{verdict.name.split('.')[-1]} printed on this input:"] + [
-        "  " + part for line in verdict.printed.splitlines()[:8] for part in textwrap.wrap(line, COLUMNS - 2) or [""]]
+        "  " + part for line in verdict.printed.splitlines()[:8] for part
+        in textwrap.wrap(line, COLUMNS - 2) or [""]]
 
 
 # ---- arrays --------------------------------------------------------------------------------------
@@ -69,16 +71,19 @@ def inputs_lines(case):
     values = [leaf for name, value in case.inputs.items() for leaf in leaves(name, value)]
     values += [] if case.exercise.value else [("d" + case.exercise.out, case.dout)]
     values += [(case.exercise.into, case.before)] if case.exercise.into else []
-    rows = [(f"{name} {np.shape(x)}" if np.ndim(x) else name, repr(x) if callable(x) else written([np.asarray(x)])[0])
+    rows = [(f"{name} {np.shape(x)}" if np.ndim(x) else name,
+             repr(x) if callable(x) else written([np.asarray(x)])[0])
             for name, x in values]
     notes = {"plain": []}.get(case.layout, [f"  (in memory: {case.layout})"])
     return ["The smallest input that shows it:", "", *table(rows), *notes]
 
 
 def folded_input(case):
-    sizes = ", ".join(f"{letter} = {size}" for letter, size in case.sizes.items() if letter != "extra")
+    sizes = ", ".join(f"{letter} = {size}" for letter,
+                      size in case.sizes.items() if letter != "extra")
     return [f"The smallest input that shows it has {sizes}.",
-            f"(--inputs prints it, {len(float_arrays(case.inputs))} arrays; --debug opens pdb on it.)"]
+            f"(--inputs prints it, {len(float_arrays(case.inputs))} arrays; --debug opens pdb on "
+            f"it.)"]
 
 
 def gradient_lines(verdict):
@@ -111,16 +116,19 @@ def step_lines(steps):
         return lines
     if first.note:
         return lines
-    lines += ["", f"The first that is wrong is {first.name}{first.about and f', the gradient of {first.about}'}."]
+    lines += ["", f"The first that is wrong is "
+                  f"{first.name}{first.about and f', the gradient of {first.about}'}."]
     if np.shape(first.right) != np.shape(first.given):
         return lines + [f"It has shape {np.shape(first.given)}, expected {np.shape(first.right)}."]
     return lines + ["", *table(pair(first.name, first.right, first.given))]
 
 
 def written(arrays):
-    """The arrays as texts, with as many digits as it takes to tell them apart; no zero has a minus."""
+    """The arrays as texts, with as many digits as it takes to tell them apart; no zero has a
+    minus."""
     for digits in (4, 8, 16):
-        style = dict(precision=digits, suppress_small=digits < 16, max_line_width=ROOM, threshold=48, edgeitems=2)
+        style = dict(precision=digits, suppress_small=digits < 16, max_line_width=ROOM,
+                     threshold=48, edgeitems=2)
         texts = [compact(np.array2string(plain(x, digits), **style), x.ndim) for x in arrays]
         if len(set(texts)) == len(texts):
             break
@@ -144,7 +152,8 @@ def table(rows):
     lines = []
     for name, text in rows:
         values = [part for line in text.splitlines() if line.strip()
-                  for part in textwrap.wrap(line, COLUMNS - names - 4, subsequent_indent="  ") or [line]]
+                  for part in textwrap.wrap(line, COLUMNS - names - 4, subsequent_indent="  ")
+                  or [line]]
         labels = [name] + [""] * (len(values) - 1)
         lines += [f"  {label:{names}}  {line}" for label, line in zip(labels, values)]
     return lines
@@ -163,30 +172,22 @@ def beside_the_package(exercise, path):
     name = "difference" if exercise.parts else exercise.function
     yours = function_lines(source, name)
     place = f"minigpt_np/{module.replace('.', '/')}.py"
-    return ["", *columns(f"yours, {path.name}", yours, f"the package's, {place}", theirs), "",
-            *wrapped(LESSONS[exercise.name].differs)]
-
-
-def columns(title, left, other_title, right):
-    """Side by side where the terminal is wide enough, else one below the other."""
-    room = max(COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns) if sys.stdout.isatty() else COLUMNS
-    left_width = max(map(width, [title, *left]))
-    if left_width + 3 + max(map(width, [other_title, *right])) <= room:
-        height = max(len(left), len(right))
-        left, right = [part + [""] * (height - len(part)) for part in (left, right)]
-        return [f"{pad(a, left_width)} │ {b}".rstrip() for a, b in zip([title, "", *left], [other_title, "", *right])]
-    return [f"{title}:", ""] + code(left) + ["", f"{other_title}:", ""] + code(right)
+    return ["", f"yours, {path.name}:", "", *code(yours), "", f"the package's, {place}:", "",
+            *code(theirs), "", *wrapped(LESSONS[exercise.name].differs)]
 
 
 def code(lines):
-    """Lines of code, indented; of one too long the comment goes above it, and what is still too long on below."""
+    """Lines of code, indented; of one too long the comment goes above it, and what is still too
+    long on below."""
     shown = []
     for line in lines:
         text, indent = line.strip(), " " * (len(line) - len(line.lstrip()) + 2)
         statement, mark, comment = text.partition("  # ")
         if mark and len(indent + text) > COLUMNS:
-            shown += textwrap.wrap(comment.strip(), COLUMNS, initial_indent=indent + "# ", subsequent_indent=indent + "# ")
+            shown += textwrap.wrap(comment.strip(), COLUMNS, initial_indent=indent + "# ",
+                                   subsequent_indent=indent + "# ")
             text = statement.rstrip()
         rest = indent + ("# " if text.startswith("#") else " " * 8)
-        shown += textwrap.wrap(text, COLUMNS, initial_indent=indent, subsequent_indent=rest, break_on_hyphens=False) or [""]
+        shown += textwrap.wrap(text, COLUMNS, initial_indent=indent, subsequent_indent=rest,
+                               break_on_hyphens=False) or [""]
     return shown

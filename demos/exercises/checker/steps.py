@@ -1,4 +1,5 @@
-"""Inside an exercise that is made of others: each gradient on the way, in the order of the way back."""
+"""Inside an exercise that is made of others: each gradient on the way, in the order of the way
+back."""
 import itertools
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ from .cases import random_case
 from .exercises import TABLE
 from .files import parameters, templates
 
-# of each call of a piece that block.forward makes, in order: the gradient of its output, what that is, its parameters
+# of each call of a piece that block.forward makes, in order: the gradient of its output, what that
+# is, its parameters
 BLOCK = [("da1", "norm1's output", ("gain1", "bias1")), ("dqkv", "q, k and v", ("W_qkv", "b_qkv")),
-         ("dmixed", "the heads' output", ()), ("dx2", "the sum after attention", ("W_out", "b_out")),
-         ("da2", "norm2's output", ("gain2", "bias2")), ("dhidden", "GELU's input", ("W_up", "b_up")),
+         ("dmixed", "the heads' output", ()),
+         ("dx2", "the sum after attention", ("W_out", "b_out")),
+         ("da2", "norm2's output", ("gain2", "bias2")),
+         ("dhidden", "GELU's input", ("W_up", "b_up")),
          ("dactive", "GELU's output", ()), ("dy", "the MLP's output", ("W_down", "b_down"))]
 
 
@@ -27,7 +31,8 @@ def labels(case):
     blocks = [(f"dx{i + 1}", f"block {i}'s output", [f'dp["blocks"][{i}]["{key}"]' for key in w])
               for i, w in enumerate(case.inputs["p"]["blocks"])]
     return [("dx0", "the lookup's output", ['dp["E"]', 'dp["P"]']), *blocks,
-            ("dh", "the last norm's output", ['dp["gain"]', 'dp["bias"]']), ("dlogits", "the logits", []),
+            ("dh", "the last norm's output", ['dp["gain"]', 'dp["bias"]']),
+            ("dlogits", "the logits", []),
             ("dloss", "the loss", [])]
 
 
@@ -51,7 +56,8 @@ class Step:
 
 @contextmanager
 def forwards(pieces, instead):
-    """Where a forward calls the template's pieces, instead(name, output, arguments) is what comes of it.
+    """Where a forward calls the template's pieces, instead(name, output, arguments) is what comes
+    of it.
 
     Calls that a piece makes itself are left alone.
     """
@@ -76,7 +82,8 @@ def forwards(pieces, instead):
 
 
 def way_back(case):
-    """A list of the right Steps. The gradient of a piece's output is found by moving that output: a complex step."""
+    """A list of the right Steps. The gradient of a piece's output is found by moving that output: a
+    complex step."""
     exercise, calls = case.exercise, []
 
     def note(name, output, arguments):
@@ -90,13 +97,17 @@ def way_back(case):
         moved, turn = np.zeros(calls[place][1], complex), itertools.count()
 
         def loss():
-            with forwards(exercise.needs, lambda _, y, __: y + moved if next(turn) % len(calls) == place else y):
+            def moved_in_turn(_, y, __):
+                return y + moved if next(turn) % len(calls) == place else y
+
+            with forwards(exercise.needs, moved_in_turn):
                 return np.sum(case.dout * exercise.forward(*case.inputs.values()))
 
         return complex_step(loss, moved)[0]
 
     return [Step(piece, name, about, gradient(i), arguments, beside)
-            for i, ((piece, _, arguments), (name, about, beside)) in enumerate(zip(calls, labels(case)))][::-1]
+            for i, ((piece, _, arguments), (name, about, beside))
+            in enumerate(zip(calls, labels(case)))][::-1]
 
 
 # ---- what the learner's pieces are given ---------------------------------------------------------
@@ -134,9 +145,11 @@ class Record:
 
 
 def as_arrays(returned, count):
-    """What a piece returned, lists made arrays: a right answer may be built of lists, or be a tuple of one."""
+    """What a piece returned, lists made arrays: a right answer may be built of lists, or be a tuple
+    of one."""
     if count == 1:
-        return np.array(returned[0] if isinstance(returned, tuple) and len(returned) == 1 else returned)
+        return np.array(returned[0] if isinstance(returned, tuple) and len(returned) == 1
+                        else returned)
     return [np.array(x) if isinstance(x, list) else x for x in returned]
 
 
@@ -158,7 +171,8 @@ class Seen:
 
 
 def compared(steps, record, case, function, found):
-    """A list of Seen for the case, in backward order: what each piece was given, and what came of it."""
+    """A list of Seen for the case, in backward order: what each piece was given, and what came of
+    it."""
     right = case.expected()
     record.calls.clear()
     answer(case, function)
@@ -177,26 +191,33 @@ def compared(steps, record, case, function, found):
 
 
 def taken(calls, step, steps):
-    """The call that is this step's, taken out of the list: of the same piece, with the same parameters if there is
+    """The call that is this step's, taken out of the list: of the same piece, with the same
+    parameters if there is
     one, else with parameters that are no other step's."""
     def has_parameters(call, step):
-        return len(call[1]) - 1 == len(step.arguments) and all(map(like, call[1][2:], step.arguments[1:]))
+        as_many = len(call[1]) - 1 == len(step.arguments)
+        return as_many and all(map(like, call[1][2:], step.arguments[1:]))
 
     same_piece = [call for call in calls if call[0] == step.piece]
     others = [other for other in steps if other.piece == step.piece and other is not step]
     best = next((call for call in same_piece if has_parameters(call, step)), None) or next(
-        (call for call in same_piece if not any(has_parameters(call, other) for other in others)), None)
+        (call for call in same_piece if not any(has_parameters(call, other) for other in others)),
+        None)
     calls[:] = [call for call in calls if call is not best]
     return best
 
 
 def judged(step, call):
-    """Rows about what a piece was given, beside what it should have been: the gradient, its input, its parameters."""
+    """Rows about what a piece was given, beside what it should have been: the gradient, its input,
+    its parameters."""
     _, (dout, *arguments) = call
-    yield Seen("✓" if like(dout, step.dout) else "✗", step.name, step.about, np.asarray(dout), np.asarray(step.dout))
-    for name, value, right in zip(parameters(templates()[step.piece].forward), arguments, step.arguments):
+    yield Seen("✓" if like(dout, step.dout) else "✗", step.name, step.about, np.asarray(dout),
+               np.asarray(step.dout))
+    for name, value, right in zip(parameters(templates()[step.piece].forward), arguments,
+                                  step.arguments):
         if not like(value, right):
-            yield Seen("✗", f"{name} there", "", note=f"{step.piece}.backward was not given the {name} of its forward.")
+            yield Seen("✗", f"{name} there", "",
+                       note=f"{step.piece}.backward was not given the {name} of its forward.")
 
 
 def like(a, b):

@@ -15,7 +15,8 @@ from .steps import Record
 from .verdict import Process
 
 STEPS = 100
-SIZES = dict(n_layer=1, n_head=2, n_embd=16, block_size=16)        # so small that an answer may loop in Python
+# so small that an answer may loop in Python
+SIZES = dict(n_layer=1, n_head=2, n_embd=16, block_size=16)
 B = 2
 TO_ROUNDING = 1e-9      # of the loss: rounding errors of 1e-16 a step grow as the weights move
 
@@ -42,8 +43,10 @@ def as_exercise(params):
 
 
 def as_w(block):
-    linears = dict(qkv=block.attention.qkv, out=block.attention.out, up=block.mlp.up, down=block.mlp.down)
-    w = dict(gain1=block.norm1.gain, bias1=block.norm1.bias, gain2=block.norm2.gain, bias2=block.norm2.bias)
+    linears = dict(qkv=block.attention.qkv, out=block.attention.out, up=block.mlp.up,
+                   down=block.mlp.down)
+    w = dict(gain1=block.norm1.gain, bias1=block.norm1.bias, gain2=block.norm2.gain,
+             bias2=block.norm2.bias)
     for name, linear in linears.items():
         w |= {f"W_{name}": linear.W, f"b_{name}": linear.b}
     return w
@@ -90,7 +93,8 @@ def trained(folder, show=print):
     show("")
     show("Now they train: the package's GPT with your backward passes in it, and the")
     show(f"package's own. The default text, {STEPS} steps each, in float64;")
-    show("L = {n_layer}, H = {n_head}, D = {n_embd}, T = {block_size}, B = {B}.".format(**SIZES, B=B))
+    L, H, D, T = SIZES.values()
+    show(f"L = {L}, H = {H}, D = {D}, T = {T}, B = {B}.")
     show("")
     show("  step   loss, yours   loss, the package's   difference")
     progress, worst, curve = Progress(STEPS, sys.stderr, patience=1), 0.0, []

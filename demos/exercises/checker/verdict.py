@@ -1,4 +1,5 @@
-"""The verdict on one exercise: the final test, the smallest input that proves an answer wrong, and why."""
+"""The verdict on one exercise: the final test, the smallest input that proves an answer wrong, and
+why."""
 import multiprocessing
 import os
 import sys
@@ -16,8 +17,8 @@ import numpy as np
 
 from minigpt_np.training.debugger import debugger_attached
 
-from . import answers, files
-from .answers import answer, fault, located, raised
+from . import files
+from .answers import Fault, answer, fault, located, raised
 from .cases import EDGES, Case, cases, final_test, random_case
 from .exercises import TABLE
 from .mistakes import diagnosis
@@ -33,7 +34,8 @@ EXAMPLES = 60           # inputs that Hypothesis draws; of what is made of other
 EXAMPLES_OF_MANY = 25
 SEARCH_SECONDS = 1      # of computing, for the smallest input: then the smallest so far has to do
 CALL_SECONDS = 3        # of computing, for one call of a learner's function
-WAIT_SECONDS = 90       # the same by the clock, for an answer that sleeps, or a machine that is busy
+# the same by the clock, for an answer that sleeps, or a machine that is busy
+WAIT_SECONDS = 90
 PRINTED = 400           # characters of what is printed that are shown
 
 
@@ -103,8 +105,10 @@ def examine(exercise, function, record, explain=True):
         rows = compared(steps, record, case, function, found)
         way = rows, right_on_the_way(case, steps)
     if found.given:
-        texts = only_at_the_edge(case, function) or diagnosis(case, function, found, way) or only_large(case)
-    return wrong(found.text, case, found.names, found.given, texts, rows, printed_by(case, function),
+        texts = (only_at_the_edge(case, function) or diagnosis(case, function, found, way)
+                 or only_large(case))
+    return wrong(found.text, case, found.names, found.given, texts, rows,
+                 printed_by(case, function),
                  tried=search.tried)
 
 
@@ -112,7 +116,8 @@ def right_on_the_way(case, steps):
     """name -> the right gradient, of all that is on the way and of what comes of it."""
     right = {step.name: np.asarray(step.dout) for step in steps} | case.expected()
     if "dlogits" in right:
-        right["head's"] = right["dlogits"].T @ next(step for step in steps if step.name == "dlogits").arguments[0]
+        h, _ = next(step.arguments for step in steps if step.name == "dlogits")
+        right["head's"] = right["dlogits"].T @ h
     return right
 
 
@@ -132,13 +137,15 @@ class Search:
         return found is not None and (found.visible or self.any_will_do)
 
     def smallest(self):
-        """The smallest plain Case that Hypothesis finds, with numbers that are visibly wrong if there is one."""
+        """The smallest plain Case that Hypothesis finds, with numbers that are visibly wrong if
+        there is one."""
         from hypothesis import HealthCheck, Phase, find, settings
         from hypothesis.errors import HypothesisException
 
         count = EXAMPLES_OF_MANY if self.exercise.needs else EXAMPLES
         thrifty = settings(max_examples=count, database=None, derandomize=True, deadline=None,
-                           phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck))
+                           phases=[Phase.generate, Phase.shrink],
+                           suppress_health_check=list(HealthCheck))
         smallest, self.any_will_do = [], False
 
         def noted(case):
@@ -150,7 +157,8 @@ class Search:
 
         try:
             return find(cases(self.exercise), noted, settings=thrifty)
-        except (HypothesisException, TimeoutError):     # there is none, it takes too long, or it is unsteady
+        # there is none, it takes too long, or it is unsteady
+        except (HypothesisException, TimeoutError):
             return smallest[-1] if smallest else self.hidden
 
     def shrunk(self, case):
@@ -158,7 +166,8 @@ class Search:
         self.any_will_do = True
         for letter, (least, _) in self.exercise.sizes.items():
             smaller = ({**case.sizes, letter: size} for size in range(least, case.sizes[letter]))
-            candidates = (random_case(self.exercise, seed, case.kind, case.layout, **sizes) for sizes in smaller
+            candidates = (random_case(self.exercise, seed, case.kind, case.layout, **sizes)
+                          for sizes in smaller
                           if self.exercise.is_telling(sizes) for seed in range(3))
             case = next(filter(self.is_wrong, candidates), case)
         return case
@@ -166,16 +175,20 @@ class Search:
 
 UNSTEADY = ("{} does not always give the same answer to the same question:\n"
             "does it keep something from one call to the next, or draw something at random?")
-OVERWRITTEN = ("An array that {} returned is not what it was after another call: it is kept from one call to the "
-               "next, and the second answer overwrites the first. Make a new one each time.")
-LAYOUT = "It is right for arrays that lie in memory as new ones do, and wrong for the same numbers laid out otherwise."
+OVERWRITTEN = ("An array that {} returned is not what it was after another call: it is kept from "
+               "one call to the next, and the second answer overwrites the first. Make a new one "
+               "each time.")
+LAYOUT = ("It is right for arrays that lie in memory as new ones do, and wrong for the same numbers "
+          "laid out otherwise.")
 
 
 def only_at_the_edge(case, function):
-    """What is special about an input, where it is right without that: its layout in memory, or its numbers."""
+    """What is special about an input, where it is right without that: its layout in memory, or its
+    numbers."""
     def is_right(**changes):
         made = dict(kind=case.kind, layout=case.layout) | case.sizes | changes
-        return all(fault(random_case(case.exercise, seed, **made), function) is None for seed in range(3))
+        return all(fault(random_case(case.exercise, seed, **made), function) is None
+                   for seed in range(3))
 
     if case.layout != "plain" and is_right(layout="plain"):
         return [LAYOUT]
@@ -188,31 +201,36 @@ def only_large(case):
     """What is special about an input that is larger than the small ones."""
     large = [f"{axis} = {case.sizes[axis]}" for axis in case.exercise.axes
              if case.sizes[axis] > case.exercise.sizes[axis][1]]
-    return [f"No smaller input was found that shows it: it takes {', '.join(large)}."] if large else []
+    text = f"No smaller input was found that shows it: it takes {', '.join(large)}."
+    return [text] * bool(large)
 
 
 def overwritten(exercise, function):
-    """A sentence on a function that is right but returns the same array again; empty if it does not."""
+    """A sentence on a function that is right but returns the same array again; empty if it does
+    not."""
     first = random_case(exercise, 1)
     second = random_case(exercise, 2, **first.sizes)
     kept = []
     answer(first, lambda *arguments: kept.append(function(*arguments)))
     before = repr(kept)
     answer(second, function)
-    return OVERWRITTEN.format(exercise.function) if repr(kept) != before and not exercise.into else ""
+    changed = repr(kept) != before and not exercise.into
+    return OVERWRITTEN.format(exercise.function) if changed else ""
 
 
 def same(first, second):
     """Whether two answers to one question are the same numbers."""
     return bool(first) == bool(second) and all(
-        np.array_equal(x, second[name], equal_nan=x.dtype.kind == "f") for name, x in (first or {}).items())
+        np.array_equal(x, second[name], equal_nan=x.dtype.kind == "f")
+        for name, x in (first or {}).items())
 
 
 def unwritten(error, exercise):
     """Which file and function it is that is not written."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     name = Path(frame.filename).stem
-    return f"{name}.py, `{frame.name}`" if name in files.NAMES else f"{exercise.file}.py, `{exercise.function}`"
+    own = name in files.NAMES
+    return f"{name if own else exercise.file}.py, `{frame.name if own else exercise.function}`"
 
 
 def printed_by(case, function):
@@ -230,13 +248,16 @@ EDITED = ("forward in {0}.py is not as it was given: the question is about the o
 
 
 def verdict_on_file(name, folder, explain):
-    """Yields the Verdict on the exercise's file in the folder, with the seconds of computing that it took."""
+    """Yields the Verdict on the exercise's file in the folder, with the seconds of computing that
+    it took."""
     begun, exercise = time.process_time(), TABLE[name]
     try:
         verdict = verdict_on_module(exercise, *loaded(exercise, Path(folder)), explain)
     except FileNotFoundError as error:
-        verdict = Verdict("not written yet", name, f"{name}.py, which is not in {folder}") if (
-            not (Path(folder) / f"{name}.py").exists()) else Verdict("wrong", name, raised(f"{name}.py", error))
+        if (Path(folder) / f"{name}.py").exists():
+            verdict = Verdict("wrong", name, raised(f"{name}.py", error))
+        else:
+            verdict = Verdict("not written yet", name, f"{name}.py, which is not in {folder}")
     except SyntaxError as error:
         file = f"{name}.py" if error.filename in (None, "<unknown>") else Path(error.filename).name
         place = f"{file}, line {error.lineno or 0}:  {(error.text or '').strip()}"
@@ -270,7 +291,8 @@ def verdict_on_module(exercise, module, record, explain=True):
     for part in exercise.parts or [exercise]:
         function = getattr(module, part.function, None)
         if function is None:
-            return Verdict("not written yet", part.name, f"{exercise.file}.py, `{part.function}`", finished=right)
+            return Verdict("not written yet", part.name, f"{exercise.file}.py, `{part.function}`",
+                           finished=right)
         if text := unlike_template(part, function):
             return Verdict("wrong", part.name, text)
         verdict = examine(part, function, record, explain)
@@ -284,12 +306,14 @@ def verdict_on_module(exercise, module, record, explain=True):
 
 def unlike_template(exercise, function):
     """A sentence on a function that cannot be called as it is; empty if it can."""
+    what = exercise.function
     wanted = files.parameters(getattr(files.templates()[exercise.file], exercise.function))
     if not callable(function):
-        return f"{exercise.function} is no function: write `def {exercise.function}({', '.join(wanted)}):`."
+        return f"{what} is no function: write `def {what}({', '.join(wanted)}):`."
     names = files.parameters(function) if hasattr(function, "__code__") else wanted
     if names != wanted and sorted(names) == sorted(wanted):
-        return f"{exercise.function} takes ({', '.join(names)}), and it is given ({', '.join(wanted)}), in this order."
+        return (f"{what} takes ({', '.join(names)}), and it is given ({', '.join(wanted)}), in this "
+                "order.")
     return ""
 
 
@@ -300,7 +324,8 @@ class Stopped(Exception):
 
 
 class Process:
-    """work(*arguments), a generator, in a forked process of its own, begun at once: whatever happens there, the
+    """work(*arguments), a generator, in a forked process of its own, begun at once: whatever
+    happens there, the
     checker goes on."""
 
     def __init__(self, work, *arguments):
@@ -309,17 +334,20 @@ class Process:
         self.connection, theirs = context.Pipe(duplex=False)
         self.process = context.Process(target=alone, args=(theirs, work, arguments), daemon=True)
         sys.stdout.flush()
-        with warnings.catch_warnings():         # of forking beside BLAS's threads, which nothing here calls
+        # of forking beside BLAS's threads, which nothing here calls
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             self.process.start()
         theirs.close()
 
     def items(self):
-        """What work yields, one by one as it comes. Raises Stopped if it ends in another way, or not in time."""
+        """What work yields, one by one as it comes. Raises Stopped if it ends in another way, or
+        not in time."""
         try:
             while True:
                 if not self.connection.poll(None if debugger_attached() else WAIT_SECONDS):
-                    raise Stopped(f"It was still running after {WAIT_SECONDS} s: does it sleep, or wait for something?")
+                    raise Stopped(f"It was still running after {WAIT_SECONDS} s: does it sleep, or "
+                                  f"wait for something?")
                 done, item = self.connection.recv()
                 if done:
                     return
@@ -335,15 +363,17 @@ class Process:
 
 def ended(code):
     if code == -24:             # SIGXCPU, which not every system has
-        return f"A call was still computing after {CALL_SECONDS} s, and was stopped: a loop that does not end?"
+        return (f"A call was still computing after {CALL_SECONDS} s, and was stopped: a loop that does "
+                "not end?")
     how = f"by signal {-code}" if code < 0 else f"with exit status {code}"
     return f"The program ended in the middle of the question, {how}: os._exit, or a crash?"
 
 
 def alone(connection, work, arguments):
     """In the new process: no terminal, nobody to ask, so much time and no more; then the work."""
-    answers.before_each_call = limit_time
-    sys.stdin, sys.stdout = open(os.devnull, encoding="utf-8"), open(os.devnull, "w", encoding="utf-8")
+    Fault.before_each_call = staticmethod(limit_time)
+    sys.stdin = open(os.devnull, encoding="utf-8")
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")
     warnings.simplefilter("ignore")
     for item in work(*arguments):
         connection.send((False, item))
@@ -351,7 +381,8 @@ def alone(connection, work, arguments):
 
 
 def limit_time():
-    """The system ends this process when it has computed for so long. Windows cannot: there the clock decides."""
+    """The system ends this process when it has computed for so long. Windows cannot: there the
+    clock decides."""
     if resource and not debugger_attached():
         _, most = resource.getrlimit(resource.RLIMIT_CPU)
         resource.setrlimit(resource.RLIMIT_CPU, (ceil(time.process_time()) + CALL_SECONDS, most))
