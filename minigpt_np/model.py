@@ -146,9 +146,10 @@ class GPT:
     def save_pretrained(self, folder):
         """Write config.json and model.safetensors to `folder`, which transformers can open.
 
-        Each file is replaced atomically. Raises ValueError for complex numbers.
+        Each file is replaced atomically. Raises ValueError for complex numbers, and if self.params
+        was replaced by those of another config.
         """
-        pretrained.save(self.params, folder)
+        pretrained.save(check_shapes("params", self.params, self.config), self.config, folder)
 
     generate = generation.generate
     stream = generation.stream

@@ -58,20 +58,20 @@ HEAD = "lm_head.weight"
 
 # Writing
 
-def save(params, folder):
-    """Write the model of `params` to `folder`, created if needed: see GPT.save_pretrained."""
+def save(params, config, folder):
+    """Write a model to `folder`, created if needed: see GPT.save_pretrained."""
     dtype = params.flat.dtype
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"model: numbers of {dtype} given, expected float32 or float64")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = state_dict(params)
-    if params.config.tie_embeddings:
+    if config.tie_embeddings:
         del tensors[HEAD]                   # each number once
 
     # A program that is stopped between the two files leaves weights beside a config that may be of
     # another model. The stamp is of the config: where it is the same, the two fit together.
-    fields = config_to_json(params.config)
+    fields = config_to_json(config)
     stamp = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
     with atomic_write(folder / "config.json") as file:
         file.write(json.dumps(fields | {STAMP: stamp}, indent=2).encode() + b"\n")

@@ -222,7 +222,8 @@ def test_model_dtype(dtype):
 def test_params_of_another_config_that_were_put_in_place_of_a_model_s(change):
     model = GPT(MODEL.config)
     model.params = Parameters(replace(MODEL.config, **change))
-    for use in (lambda: model.forward([[1]]), lambda: model.generate([[1]], 1)):
+    for use in (lambda: model.forward([[1]]), lambda: model.generate([[1]], 1),
+                lambda: model.save_pretrained("/nothing")):
         with pytest.raises(ValueError, match="^params: .*given, expected"):
             use()
 

@@ -208,6 +208,19 @@ def lay_out(model, folder, prefix="", transformer=True, head_alone=False, format
                                            if shard_of[name] == shard})
 
 
+@pytest.mark.parametrize("change", [dict(n_head=2), dict(layer_norm_eps=0.1), dict(resid_pdrop=0.5),
+                                    dict(activation="gelu_exact")])
+def test_a_model_of_given_params_is_saved_with_its_own_config(change, tmp_path):
+    """Parameters of these configs have the same shapes."""
+    config = GPTConfig(5, 4, 1, 1, 4)
+    model = GPT(replace(config, **change), params=random_model(config).params)
+    model.save_pretrained(tmp_path)
+    opened = GPT.from_pretrained(tmp_path)
+    assert opened.config == model.config
+    ids = [[1, 2, 3]]
+    assert (opened.forward(ids)[0] == model.forward(ids)[0]).all()
+
+
 @given(configs(), layouts())
 def test_every_layout_opens_as_the_same_numbers(config, layout):
     model = random_model(config)
