@@ -38,6 +38,9 @@ class Arrays(dict):
     def refuse(self, *_, **__):
         raise ValueError('arrays: a change given, expected none: write params.arrays["E"][...] = W')
 
+    def __reduce__(self):
+        return dict, (dict(self),)              # a copy is a plain dict
+
     __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = refuse
 
 

@@ -1,4 +1,6 @@
 """The sizes, the names, the one flat vector, the initial numbers."""
+import copy
+import pickle
 from dataclasses import FrozenInstanceError, replace
 from math import prod
 
@@ -149,6 +151,14 @@ def test_the_mapping_of_arrays_is_read_only(change):
     with pytest.raises(ValueError, match="expected"):
         change(params.arrays)
     assert params.named().keys() == before.keys() and params.arrays["E"] is params.E
+
+
+def test_a_copy_of_the_mapping_of_arrays_is_a_dict_that_can_be_changed():
+    arrays = Parameters(GPTConfig(2, 2, 1, 1, 2)).arrays
+    for way in (dict, copy.copy, copy.deepcopy, lambda arrays: pickle.loads(pickle.dumps(arrays))):
+        copied = way(arrays)
+        assert type(copied) is dict and copied.keys() == arrays.keys()
+        copied["E"] = None
 
 
 # ---- which numbers decay -------------------------------------------------------------------------
