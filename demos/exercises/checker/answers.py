@@ -53,9 +53,9 @@ def fault(case, function):
     for name, template in template_leaves(case):
         if text := unfit(name, given[name], template.shape, exercise):
             return Fault(text, given, [name])
-    report = case.compared(given)
-    visible = not abs(report.difference) < VISIBLE * max(1, abs(report.numerical))
-    return None if report.ok else Fault("", given, [], visible)
+    missed, allowed, slope = case.missed(given)
+    return None if missed <= allowed else Fault("", given, [],
+                                                missed >= VISIBLE * max(1, abs(slope)))
 
 
 def located(case, found):
