@@ -252,6 +252,7 @@ def test_what_is_said_of_an_edge_case_is_what_it_is(name, old, new, sentence):
     """Of one that writes where it may not, nothing is said of its zeros: the numbers have no part
     in it."""
     text = " ".join(told(name, *plain(**{name: (old, new)}).values()).split())
+    assert text.startswith(f"{name}: wrong")
     assert text.count("It is right") == bool(sentence) and sentence in text
 
 

@@ -7,6 +7,8 @@ those that passed an earlier checker, or are wrong only where a lazy one does no
 
 STUDENTS = {
     "slope": [
+        ("", "    for i in range(len(x)):\n",
+         "    for i in range(len(x)):\n        x[i] = x[i] + 1e-5 - 1e-5\n"),
         ("This is f itself", "3 * x * x - 2", "f(x)"),
         ("This is one-sided. The other side counts", "return (f(x + h) - f(x - h)) / (2 * h)",
          "return (f(x + h) - f(x)) / h"),
@@ -137,6 +139,8 @@ STUDENTS = {
         ("wrong sign", "return p * dloss / N", "return -p * dloss / N"),
     ],
     "gelu": [
+        ("", "t = np.tanh(C * (x + A * x * x * x))",
+         "e = np.exp(2 * C * (x + A * x * x * x))\n    t = (e - 1) / (e + 1)"),
         ("", "dy * ((1 + t) / 2 +", "dy * (forward(x) / x +"),
         ("", "return dy *", "return dy.reshape(len(dy), -1).reshape(dy.shape) * (dy.ndim < 3) *"),
         ("It is right to", "(1 + t) / 2 + x * (1 - t * t) / 2 * du", "(forward(x + 1e-6) - "
@@ -165,6 +169,9 @@ STUDENTS = {
          "dy.mean(axis=1, keepdims=True) - dy"),
     ],
     "layernorm": [
+        ("It is right to", "(centred * centred).mean(axis=1, keepdims=True)",
+         "(x * x).mean(axis=1, keepdims=True) - x.mean(axis=1, keepdims=True) ** 2"),
+        ("", "+ EPS)", "+ EPS * (np.ptp(x, axis=1, keepdims=True) > 0))"),
         ("It is right to 3 digits", "+ EPS", ""),
         ("It is right to 3 digits", ") + EPS)", ")) + EPS"),
         ("It is right to", "+ EPS", "+ 1e-6"),
@@ -257,6 +264,7 @@ STUDENTS = {
         ("", "np.split(qkv, 3, axis=1)]", "np.split(qkv, 3, axis=1)][::-1]"),
     ],
     "model": [
+        ("", "return dp", "dp['P'] *= bool(p['blocks'])\n    return dp"),
         ("", 'dp["blocks"].insert(0, dw)', 'dp["blocks"] = [dw] * len(p["blocks"])'),
         ("", "dhead + dE", "2 * dhead"),
         ("", "block.backward(dx, x, w, B, H)", "block.backward(dx, x, w, B, 1)"),
