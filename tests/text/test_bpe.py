@@ -467,8 +467,8 @@ def test_a_tokenizer_json_of_other_rules_is_refused_by_name(tmp_path, change, me
 
 
 @pytest.mark.parametrize("name, content, message", [
-    ("tokenizer_config", {"add_prefix_space": True}, "add_prefix_space is True, expected false"),
-    ("tokenizer_config", {"add_bos_token": True}, "add_bos_token is True, expected false"),
+    *[("tokenizer_config", {option: True}, f"{option} is True, expected false") for option in
+      ("add_prefix_space", "add_bos_token", "add_eos_token", "split_special_tokens")],
     ("tokenizer_config", {"tokenizer_class": "RobertaTokenizer"},
      "tokenizer_class is 'RobertaTokenizer', expected"),
     ("tokenizer_config", {"tokenizer_class": []}, r"tokenizer_class is \[\], expected"),
