@@ -6,9 +6,7 @@ import pytest
 
 import add
 import one_page
-import replay
 import sort
-import step_through
 import tied_gradients
 import train_text
 from minigpt_np import GPT
@@ -34,8 +32,8 @@ def first_forward(main, arguments, monkeypatch):
 
 
 @pytest.mark.parametrize("demo, arguments", [
-    (tied_gradients, []), (step_through, []), (replay, ["replay.html"]), (sort, ["--threads", "1"]),
-    (add, ["--threads", "1"]), (train_text, ["--threads", "1"])])
+    (tied_gradients, []), (sort, ["--threads", "1"]), (add, ["--threads", "1"]),
+    (train_text, ["--threads", "1"])])
 def test_no_two_axes_have_one_length(demo, arguments, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     config, (_, T) = first_forward(demo.main, arguments, monkeypatch)

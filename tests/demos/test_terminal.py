@@ -261,7 +261,7 @@ def test_q_at_a_breakpoint_ends_the_program_quietly(debugged):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["step_through.py", "--text", "one"], "step_through.py: error: text: 1 tokens"),   # a check says so
+    (["tied_gradients.py", "--text", "one"], "tied_gradients.py: error: text: 1 word"),  # a check
     (["train_text.py", "--text", sys.executable], "train_text.py: error: "),            # not UTF-8
 ])
 def test_what_is_wrong_with_the_input_is_one_line(arguments, message):
