@@ -21,7 +21,8 @@ function drawLead() {
   box.append(state.moved !== null ? ". One number has been moved by hand."
     : !run.tied ? ". There are two alphabets, the head's and E's; E's no logit has taught to spell."
     : state.silent || Math.min(read, next) < 0.8 * T ? "."
-    : ". So one matrix does both jobs: E is one alphabet, the block turns a letter into the next.");
+    : ". So one matrix does both jobs: E is one alphabet, and the block turns one letter " +
+      "into the next.");
 }
 
 // ---- the ladder: what the stream spells at each rung, below and above it the tokens themselves
@@ -29,7 +30,8 @@ function drawLead() {
 const narrow = matchMedia("(max-width: 44rem)");        // there its foot is at the left
 
 function drawLadder() {
-  const {ids, targets, vocabulary} = run, across = !narrow.matches, table = element("table");
+  const {ids, targets, vocabulary} = run, across = !narrow.matches;
+  const table = element("table", ids.length > 12 && across ? "many" : "");
   const th = (text, use, ofRow) =>
     Object.assign(element("th", use, text), {scope: ofRow === across ? "row" : "col"});
   const line = (head, cells, counts) => [head, ...cells,
