@@ -14,7 +14,6 @@ from lib.terminal import number_table, paragraph, run
 from minigpt_np import PRESETS, GPTConfig
 from minigpt_np.parameters import count, shapes
 
-LABELS = {"gpt2": 117, "gpt2-medium": 345, "gpt2-large": 762, "gpt2-xl": 1542}   # millions
 BYTES = 16      # a parameter in training: itself, its gradient and AdamW's two moments, float32
 
 
@@ -23,11 +22,8 @@ def main(argv=None):
     names = args.pop("models") or PRESETS
     changes = {name: value for name, value in args.items() if value is not None}
     models = {name: GPTConfig.preset(name, **changes) for name in names}
-    parts = [numbers(models), share(models), training(models)]
-    if not changes and LABELS.keys() & models.keys():
-        parts.append(labels(models))
     print("\n\n".join("\n".join([*paragraph(title), "", *number_table(*rows), "", *paragraph(text)]).rstrip()
-                      for title, rows, text in parts))
+                      for title, rows, text in (numbers(models), share(models), training(models))))
     return 0
 
 
@@ -72,7 +68,7 @@ def multiply_adds(config):
     return weights, attention, size_of_E(config)
 
 
-# ---- the four parts, each a title, the rows of a table, and a text ----------------------------------
+# ---- the three parts, each a title, the rows of a table, and a text ----------------------------------
 
 def numbers(models):
     """How large each model is."""
@@ -106,16 +102,6 @@ def training(models):
         "forward comes on top and grows with the batch. Work: mean over a sequence of T tokens; backward takes "
         "twice as much again. Tied or untied is the same work: E is multiplied with once, at the output, and only "
         "looked up at the input.")
-
-
-def labels(models):
-    """The GPT-2 paper's names for its models, which are not their sizes."""
-    rows = [("", "the paper says", "the model has", "with GPT-1's V")]
-    for name in (name for name in LABELS if name in models):
-        small = replace(models[name], vocab_size=PRESETS["openai-gpt"]["vocab_size"])
-        rows.append((name, f"{LABELS[name]}M", f"{count(models[name]):,}", f"{count(small):,}"))
-    return "The GPT-2 paper's own labels (Radford et al., 2019, table 2)", rows, (
-        "Each label is the count with GPT-1's 40,478 tokens: what it lacks is rows of E.")
 
 
 def gigabytes(n):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import terminal, writing
+from lib import terminal, texts
 from minigpt_np import GPT
 from minigpt_np.files import safetensors
 from minigpt_np.layers.softmax import softmax
@@ -44,7 +44,7 @@ def main(argv=None):
     print("\n".join([*what_the_file_holds(args.model, model, seconds), "", *rows_looked_up(ids, tokenizer)]))
     print("\nIt goes on\n")
     start = time.perf_counter()
-    new = writing.write(model, ids, args.tokens, tokenizer, temperature=args.temperature, do_sample=not args.greedy,
+    new = texts.write(model, ids, args.tokens, tokenizer, temperature=args.temperature, do_sample=not args.greedy,
                         top_k=args.top_k, top_p=args.top_p, seed=args.seed)
     print(f"\n{len(new)} tokens in {time.perf_counter() - start:.2f} s\n")
     print("\n".join(what_is_nearest([*ids, *new], model, tokenizer, args.nearest)))
@@ -121,7 +121,7 @@ def what_is_nearest(ids, model, tokenizer, n):
 
 
 def text_of(v, tokenizer):
-    return terminal.label(writing.bytes_of(v, tokenizer).decode(errors="replace"))
+    return terminal.label(texts.bytes_of(v, tokenizer).decode(errors="replace"))
 
 
 if __name__ == "__main__":

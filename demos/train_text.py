@@ -4,7 +4,6 @@
     python demos/train_text.py --text FILE --untie   # your text, two matrices
     python demos/train_text.py --out out/run.npz     # saves; so does Ctrl-C
     python demos/train_text.py --resume out/run.npz  # goes on, bit for bit
-    python demos/train_text.py --recipe nanogpt      # just as nanoGPT does it
     python demos/train_text.py --export out/model    # for transformers, too
 
 The line of progress has the norms of what the lookup and the logits each add
@@ -21,9 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import terminal, writing
+from lib import terminal, texts
 from lib.contributions import contributions_of
-from lib.texts import read_text
 from minigpt_np import (
     GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Trainer, WarmupCosine, evaluate)
 from minigpt_np.checks import is_whole
@@ -39,7 +37,7 @@ EVALUATE_EVERY = 500        # steps between two evaluations of the validation lo
 SAVE_EVERY = 60             # seconds between two saves
 SHARE = 1 / 20              # of the time may be spent on the two norms
 OF_A_RUN = ("tie", "tokenizer", "vocab_size", "layers", "heads", "width", "block", "batch", "steps",
-            "recipe", "lr", "weight_decay", "dropout", "micro_batches", "seed")
+            "lr", "weight_decay", "dropout", "micro_batches", "seed")
 ANEW = "threads", "samples", "prompt"           # saved with a run too, but may be given anew
 
 
@@ -48,20 +46,20 @@ def main(argv=None):
     saved = checkpoint.load(args.resume) if args.resume else None
     if saved:
         args = resumed(args, saved, argv)
-    text = read_text(args.text)
-    tokenizer = make_tokenizer(text, args)
+    text = texts.read_text(args.text)
+    tokenizer = CharacterTokenizer(text) if args.tokenizer == "characters" else BPETokenizer.train(text, args.vocab_size)
     prompt = tokenizer.encode(args.prompt or text[:1])
     tokens = tokenizer.encode(text)
     training, validation = split(tokens)
     for part in (training, validation):
         check_length(part, args.block)
-    config = config_of(args, tokenizer.vocab_size)
+    config = GPTConfig(tokenizer.vocab_size, args.block, args.layers, args.heads, args.width, tie_embeddings=args.tie,
+                       embd_pdrop=args.dropout, attn_pdrop=args.dropout, resid_pdrop=args.dropout)
     check_memory(config)
     make_folders(args)
 
-    model = (WithoutBiases if args.recipe == "nanogpt" else GPT)(config, seed=args.seed)
-    optimizer = AdamW(model.params, args.lr, betas=(0.9, 0.99), weight_decay=args.weight_decay,
-                      decay_embeddings=args.recipe == "nanogpt")
+    model = GPT(config, seed=args.seed)
+    optimizer = AdamW(model.params, args.lr, betas=(0.9, 0.99), weight_decay=args.weight_decay)
     schedule = WarmupCosine(args.lr, min(100, args.steps), args.steps, args.lr / 10)
     trainer = Trainer(model, optimizer, schedule, threads=args.threads,
                       micro_batches=args.micro_batches, rng=np.random.default_rng([args.seed, 1]))
@@ -94,7 +92,7 @@ def main(argv=None):
         return 1
     for i in range(args.samples):
         print(f"\n--- sample {i + 1}")
-        writing.write(model, prompt, 300, tokenizer, temperature=0.8, do_sample=True, seed=args.seed + i)
+        texts.write(model, prompt, 300, tokenizer, temperature=0.8, do_sample=True, seed=args.seed + i)
     return int(session.save_failed)
 
 
@@ -115,9 +113,7 @@ def parse(argv):
     add("--block", type=int, default=64, help="T (default %(default)s)")
     add("--batch", type=int, default=12, help="B (default %(default)s)")
     add("--steps", type=int, default=2000)
-    add("--recipe", choices=("ours", "nanogpt"), default="ours", help="nanogpt: its exact GELU, no "
-        "biases, weight decay on E and P too, and its learning rate, 0.001")
-    add("--lr", type=float, help="highest learning rate (default 0.002)")
+    add("--lr", type=float, default=2e-3, help="highest learning rate (default %(default)s)")
     add("--weight-decay", type=float, default=0.1)
     add("--dropout", type=float, default=0.0)
     add("--micro-batches", type=int, default=1,
@@ -132,8 +128,6 @@ def parse(argv):
     add("--export", metavar="FOLDER",
         help="save the trained model as config.json and model.safetensors")
     args = parser.parse_args(argv)
-    if args.lr is None:
-        args.lr = 1e-3 if args.recipe == "nanogpt" else 2e-3
     terminal.check_least(parser, args, vocab_size=1, batch=1, steps=1, micro_batches=1, threads=1, seed=0, samples=0)
     return args
 
@@ -160,19 +154,6 @@ def resumed(args, saved, argv):
     return options
 
 
-def make_tokenizer(text, args):
-    if args.tokenizer == "characters":
-        return CharacterTokenizer(text)
-    return BPETokenizer.train(text, args.vocab_size)
-
-
-def config_of(args, vocab_size):
-    return GPTConfig(vocab_size=vocab_size, block_size=args.block, n_layer=args.layers, n_head=args.heads,
-                     n_embd=args.width, tie_embeddings=args.tie, embd_pdrop=args.dropout,
-                     attn_pdrop=args.dropout, resid_pdrop=args.dropout,
-                     activation="gelu_exact" if args.recipe == "nanogpt" else "gelu_tanh")
-
-
 def check_memory(config):
     """Raise ValueError for a model of which weights, gradient and AdamW's two moments do not fit the memory."""
     one, two = (count(replace(config, n_layer=n)) for n in (1, 2))
@@ -194,17 +175,6 @@ def make_folders(args):
 
 
 # ---- training ------------------------------------------------------------------------------------
-
-class WithoutBiases(GPT):
-    """nanoGPT's bias=False, in linear layers and LayerNorms: biases begin at 0, and with no gradient stay there."""
-
-    def backward(self, cache, grads=None, dloss=1.0):
-        grads = super().backward(cache, grads, dloss)
-        for name, array in grads.named().items():
-            if name.endswith((".b", ".bias")):
-                array[...] = 0
-        return grads
-
 
 class Session:
     """A trainer, the Generator that draws its batches, and where both are saved."""

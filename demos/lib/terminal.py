@@ -219,8 +219,9 @@ class Panel:
     use: str = ""
 
     @property
-    def text(self):
-        return not isinstance(self.values, np.ndarray)
+    def drawn(self):
+        """Whether it is of numbers."""
+        return isinstance(self.values, np.ndarray)
 
     @property
     def gap(self):
@@ -229,19 +230,24 @@ class Panel:
 
     def columns(self, cell):
         """Columns it takes if a number takes `cell`."""
-        if self.text:
-            return max(map(width, [*self.values, *self.title]), default=0)
-        return max([self.values.shape[1] * cell, *map(width, self.title)])
+        widths = [self.values.shape[1] * cell] if self.drawn else map(width, self.values)
+        return max([*widths, *map(width, self.title)], default=0)
 
-    def head(self, cell):
-        return "".join((text if len(text) < cell else text[-1]).rjust(cell) for text in self.heads)
-
-    def rows(self, cell, colour, numbers):
-        if self.text:
-            return list(self.values)
-        scale = self.scale or float(np.max(np.abs(self.values), initial=0)) or 1.0
-        draw = number if numbers else shade
-        return ["".join(draw(v, scale, cell, colour, self.use) for v in row) for row in self.values]
+    def lines(self, cell, most, heads, colour, numbers):
+        """Its title, its heads if `heads`, and its rows, at most `most` wide; all are of one width."""
+        title, above = [cut(line, most) for line in self.title], ""
+        if self.drawn:
+            scale = self.scale or float(np.max(np.abs(self.values), initial=0)) or 1.0
+            draw, shown = number if numbers else shade, most // cell
+            rows = ["".join(draw(v, scale, cell, colour, self.use) for v in row[:shown]) for row in self.values]
+            above = "".join((text if len(text) < cell else text[-1]).rjust(cell) for text in self.heads[:shown])
+        else:
+            rows = [cut(text, most) for text in self.values]
+        if colour and self.use and title:
+            title[0] = inked(title[0], self.use, 3)
+        lines = [*title, *[above][:heads], *rows]
+        columns = max(map(width, lines), default=0)
+        return [pad(line, columns) for line in lines]
 
 
 def picture(labels, panels, colour=False, numbers=False):
@@ -251,55 +257,34 @@ def picture(labels, panels, colour=False, numbers=False):
     that do not fit beside one another go below; columns that do not fit at all are left out, which
     the last line then says.
     """
-    margin = max((width(text) for text in labels), default=0)
-    cell, most = NUMBER if numbers else 2, room()
-    needed = margin + sum(len(panel.gap) + panel.columns(cell) for panel in panels)
-    if needed > most and not numbers:
+    margin, heads = max(map(width, labels), default=0), any(panel.heads for panel in panels)
+    cell = NUMBER if numbers else 2
+    if not numbers and margin + sum(len(panel.gap) + panel.columns(cell) for panel in panels) > room():
         cell = 1
-    given = panels
-    panels = [fitting(panel, most - margin - len(panel.gap), cell) for panel in given]
-    missing = [f"Only {len(b.values[0])} of {len(a.values[0])} columns fit."
-               for a, b in zip(given, panels) if not a.text and a.values.shape != b.values.shape]
-    lines = []
-    while panels:
-        here, used = [], margin
-        while panels and used + len(panels[0].gap) + panels[0].columns(cell) <= most:
-            here.append(panels.pop(0))
-            used += len(here[-1].gap) + here[-1].columns(cell)
-        lines += ([""] if lines else []) + beside(labels, margin, here, cell, colour, numbers)
-    return lines + missing[:1]
+    groups, used, missing = [], room(), []
+    for panel in panels:
+        most = room() - margin - len(panel.gap)
+        lines = panel.lines(cell, most, heads, colour, numbers)
+        used += len(panel.gap) + width(lines[0])
+        if used > room():
+            groups.append([])
+            used = margin + len(panel.gap) + width(lines[0])
+        groups[-1].append((panel.gap, lines))
+        if panel.drawn and panel.values.shape[1] * cell > most:
+            missing = [f"Only {most // cell} of {panel.values.shape[1]} columns fit."]
+    above = len(panels[0].title) + heads
+    return [line for n, group in enumerate(groups) for line in [""] * (n > 0) + beside(labels, margin, group, above)] + missing
 
 
-def fitting(panel, room, cell):
-    """The panel, with as many of its columns as there is room for."""
-    title, values = tuple(cut(line, room) for line in panel.title), panel.values
-    if panel.text:
-        values = [cut(text, room) for text in values]
-    elif values.shape[1] * cell > room:
-        values = values[:, :room // cell]
-    heads = panel.heads[:room // cell]
-    return replace(panel, title=title, values=values, heads=heads)
-
-
-def beside(labels, margin, panels, cell, colour, numbers):
-    """The lines of panels that fit beside one another."""
-    columns = [panel.columns(cell) for panel in panels]
-    lines = []
-    above = [*zip(*(panel.title for panel in panels))]
-    if above and colour:
-        above[0] = tuple(inked(text, panel.use, 3) if panel.use else text for text, panel in zip(above[0], panels))
-    if any(panel.heads for panel in panels):
-        above.append([panel.head(cell) for panel in panels])
-    for texts in above:
-        lines.append(" " * margin + "".join(
-            " " * len(panel.gap) + pad(text, n) for panel, text, n in zip(panels, texts, columns)))
-    drawn = [panel.rows(cell, colour, numbers) for panel in panels]
-    for i, text in enumerate(labels):
-        line = pad(text, margin)
-        for panel, rows, n in zip(panels, drawn, columns):
-            line += (panel.gap if i == len(labels) // 2 else " " * len(panel.gap)) + pad(rows[i], n)
-        lines.append(line)
-    return [line.rstrip(" ") for line in lines]
+def beside(labels, margin, group, above):
+    """The labels, and the lines of panels that fit beside one another: (gap, lines) of each, the first `above` its title."""
+    joined = []
+    for row, parts in enumerate(zip(*(lines for _, lines in group)), -above):
+        line = pad(labels[row] if row >= 0 else "", margin)
+        for (gap, _), part in zip(group, parts):
+            line += (gap if row == len(labels) // 2 else " " * len(gap)) + part
+        joined.append(line.rstrip(" "))
+    return joined
 
 
 def inked(text, use, level):

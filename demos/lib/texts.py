@@ -1,11 +1,19 @@
-"""Text to train on and to look at."""
+"""Text to train on, and text that a model writes."""
+import codecs
 import re
+import sys
+import time
+import unicodedata
+from contextlib import nullcontext
 from pydoc_data.topics import topics
 
 from minigpt_np.files.regular import read_bytes
+from minigpt_np.training.blas import blas_threads
 
 DOCUMENTATION = "pydoc_data.topics"     # which every CPython has
-MAX_TEXT = 1 << 30          # bytes
+MAX_TEXT = 1 << 30      # bytes
+CACHE = 32 << 20        # bytes: weights that fit are multiplied with before a second thread has woken up
+OFTEN = 0.1             # seconds between two flushes, at least: in a notebook each is a message
 
 
 def documentation():
@@ -29,3 +37,45 @@ def read_text(path):
 def read_prose(path):
     """The same with a newline at the end of each line, however it ends in the file."""
     return re.sub("\r\n?", "\n", read_text(path))
+
+
+def write(model, ids, n, tokenizer, stream=None, **options):
+    """Print ids (T,) and n tokens that continue them as they come -> the new ones up to an end of text, a list.
+
+    tokenizer   one of characters, or of bytes: then a character is shown once it is whole
+    options     of model.stream
+    """
+    stream = stream or sys.stdout
+    text = codecs.getincrementaldecoder("utf-8")("replace")     # a token can end within a character
+    flushed = -OFTEN
+
+    def show(token):
+        nonlocal flushed
+        stream.write(spelled_out(text.decode(bytes_of(token, tokenizer))))
+        if time.monotonic() - flushed >= OFTEN:
+            stream.flush()
+            flushed = time.monotonic()
+
+    for token in ids:
+        show(token)
+    new = []
+    with blas_threads(1) if model.params.flat.nbytes <= CACHE else nullcontext():
+        for token, in model.stream(ids[None], n, **options):
+            if token == getattr(tokenizer, "end_of_text", None):
+                break
+            new.append(int(token))
+            show(token)
+    stream.write(spelled_out(text.decode(b"", final=True)) + "\n")
+    return new
+
+
+def bytes_of(v, tokenizer):
+    """A token's bytes. A model can have more rows than its tokenizer has tokens (nanoGPT rounds up to 50304)."""
+    if v >= tokenizer.vocab_size:
+        return "\ufffd".encode()
+    return tokenizer.token(v) if hasattr(tokenizer, "token") else tokenizer.decode([v]).encode("utf-8", "replace")
+
+
+def spelled_out(text):
+    """The text, its control characters, which a terminal would obey, spelled out."""
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import train_text
-from lib import terminal, writing
+from lib import terminal, texts
 from minigpt_np import GPT, CharacterTokenizer, GPTConfig
 from minigpt_np.training import checkpoint
 from minigpt_np.training.data import random_batch, split
@@ -168,7 +168,7 @@ def test_a_saved_run_is_data(text, tmp_path):
 
     done = forged(export=str(other), out=str(other), text="/etc/passwd", threads=300)
     assert done.returncode == 0 and not other.exists() and f"; {cores()} thread" in " ".join(done.stdout.split())
-    for args in ({"layers": [1]}, {"lr": "x"}, {"samples": -1}, {"recipe": "a cake"}):
+    for args in ({"layers": [1]}, {"lr": "x"}, {"samples": -1}, {"tokenizer": "a cake"}):
         assert forged(**args).returncode == 2
 
 
@@ -220,43 +220,6 @@ def test_a_model_larger_than_the_memory_is_refused(text):
         assert done.returncode == 2 and "GB to train; expected a model that fits" in done.stderr
 
 
-# ---- nanoGPT's recipe --------------------------------------------------------------------------------
-
-def test_nanogpts_recipe_is_what_nanogpt_does(text, tmp_path):
-    """train.py's and model.py's: exact GELU, bias=False, decay on every matrix, its rates and betas. Steps written out."""
-    out, options = tmp_path / "run.npz", ["--recipe", "nanogpt", "--steps", 3, *SMALL]
-    assert run("--text", text, "--out", out, *options).returncode == 0
-    saved = checkpoint.load(out)
-    assert saved.config.activation == "gelu_exact" and saved.notes["args"]["lr"] == 1e-3
-    assert saved.state["schedule"] == dict(lr=1e-3, warmup=3, total=3, minimum=1e-4)
-
-    trained = GPT(saved.config, seed=0)
-    params = trained.params.flat.astype(float)
-    tokens = CharacterTokenizer(text.read_text(encoding="utf-8")).encode(text.read_text(encoding="utf-8"))
-    training, rng = split(tokens)[0], np.random.default_rng([0, 2])
-    m, v = np.zeros_like(params), np.zeros_like(params)
-    biases = np.concatenate([np.arange(place.start, place.stop) for name, place in trained.params.slices.items()
-                             if name.endswith((".b", ".bias"))])
-    matrices = np.concatenate([np.arange(place.start, place.stop) for name, place in trained.params.slices.items()
-                               if trained.params.arrays[name].ndim == 2])
-    exact = GPT(saved.config, dtype=np.float64)
-    for step in range(3):
-        exact.params.flat[:] = params
-        g = exact.backward(exact.forward(*random_batch(training, 2, 8, rng))[2]).flat
-        g[biases] = 0
-        g *= min(1, 1 / (np.linalg.norm(g) + 1e-6))
-        lr = 1e-3 * (step + 1) / 4
-        params[matrices] *= 1 - lr * 0.1
-        m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
-        params -= lr * (m / (1 - 0.9**(step + 1))) / (np.sqrt(v / (1 - 0.99**(step + 1))) + 1e-8)
-    found = saved.arrays["params"]
-    assert not found[biases].any()
-    # AdamW divides by sqrt(v): float32's rounding of a gradient counts as a part of a whole step of lr
-    np.testing.assert_allclose(found, params, rtol=1e-5, atol=3 * 1e-3 * 1e-2)
-    moved = np.linalg.norm(found - GPT(saved.config, seed=0).params.flat)
-    assert np.linalg.norm(found - params) < 1e-3 * moved
-
-
 # ---- writing -----------------------------------------------------------------------------------------
 
 class Bytes:
@@ -283,8 +246,8 @@ def written(ids, seconds, monkeypatch):
     model, stream = GPT(GPTConfig(vocab_size=6, block_size=4, n_layer=1, n_head=1, n_embd=2)), Pieces()
     model.stream = lambda prompt, n, **options: iter(np.array([[v] for v in ids[:n]]))
     times = iter(np.arange(10**4) * seconds / 2)            # looked at twice for each token
-    monkeypatch.setattr(writing.time, "monotonic", lambda: next(times))
-    return writing.write(model, np.array([0, 1]), len(ids), Bytes(), stream), stream
+    monkeypatch.setattr(texts.time, "monotonic", lambda: next(times))
+    return texts.write(model, np.array([0, 1]), len(ids), Bytes(), stream), stream
 
 
 @pytest.mark.parametrize("ids, pieces, rest", [
@@ -299,4 +262,4 @@ def test_each_token_is_shown_as_it_comes_and_a_character_once_it_is_whole(ids, p
 def test_a_fast_model_does_not_flush_for_every_token(monkeypatch):
     """In a notebook each flush is a message."""
     _, stream = written([0, 1] * 500, 0.001, monkeypatch)
-    assert stream.getvalue() == "é" * 501 + "\n" and len(stream.pieces) <= 1 + 1 / writing.OFTEN
+    assert stream.getvalue() == "é" * 501 + "\n" and len(stream.pieces) <= 1 + 1 / texts.OFTEN
