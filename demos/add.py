@@ -18,7 +18,8 @@ from lib.tasks import Problem, hold_out, options, parse, solve
 
 def main(argv=None):
     parser = options(__doc__, steps=2000, lr=2e-3)
-    parser.add_argument("--digits", type=int, default=2, help="digits of a number, 1 to 3 (default %(default)s)")
+    parser.add_argument("--digits", type=int, default=2,
+                        help="digits of a number, 1 to 3 (default %(default)s)")
     args = parse(parser, argv)
     if not 1 <= args.digits <= 3:
         parser.error(f"--digits: {args.digits} given, expected 1 to 3")
@@ -39,7 +40,8 @@ def addition(digits, seed):
         a, b, total = ("".join(map(str, part)) for part in (a, b, total[::-1]))
         return f"{a} + {b} = {total.lstrip('0') or '0'}"
 
-    return Problem(cases, 2 * digits, 10, hold_out(len(cases), min(1 / 5, 500 / len(cases)), seed), read)
+    held_out = hold_out(len(cases), min(1 / 5, 500 / len(cases)), seed)
+    return Problem(cases, 2 * digits, 10, held_out, read)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ def main(argv=None):
     names = args.pop("models") or PRESETS
     changes = {name: value for name, value in args.items() if value is not None}
     models = {name: GPTConfig.preset(name, **changes) for name in names}
-    print("\n\n".join("\n".join([*paragraph(title), "", *number_table(*rows), "", *paragraph(text)]).rstrip()
-                      for title, rows, text in (numbers(models), share(models), training(models))))
+    parts = [[*paragraph(title), "", *number_table(*rows), "", *paragraph(text)]
+             for title, rows, text in (numbers(models), share(models), training(models))]
+    print("\n\n".join("\n".join(part).rstrip() for part in parts))
     return 0
 
 
@@ -68,13 +69,14 @@ def multiply_adds(config):
     return weights, attention, size_of_E(config)
 
 
-# ---- the three parts, each a title, the rows of a table, and a text ----------------------------------
+# ---- the three parts, each a title, the rows of a table, and a text ------------------------------
 
 def numbers(models):
     """How large each model is."""
     rows = [("", "L", "H", "D", "V", "T", "E tied", "untied")]
     for name, c in models.items():
-        rows.append((name, c.n_layer, c.n_head, c.n_embd, c.vocab_size, c.block_size, *map("{:,}".format, both(c))))
+        rows.append((name, c.n_layer, c.n_head, c.n_embd, c.vocab_size, c.block_size,
+                     *map("{:,}".format, both(c))))
     return "Numbers in a model: with one matrix E (V x D) for both ends, and with two", rows, ""
 
 
@@ -83,11 +85,12 @@ def share(models):
     rows = [("", "E", "of all", "as much as", "untied, E and head")]
     for name, c in models.items():
         E, (one, two) = size_of_E(c), both(c)
-        rows.append((name, f"{E:,}", f"{E / one:.1%}", f"{E / size_of_block(c):.1f} of {c.n_layer} blocks", f"{2 * E / two:.1%}"))
+        blocks = f"{E / size_of_block(c):.1f} of {c.n_layer} blocks"
+        rows.append((name, f"{E:,}", f"{E / one:.1%}", blocks, f"{2 * E / two:.1%}"))
     return "E's share", rows, (
-        "E grows as V D, the blocks as 12 L D²: the wider and deeper a model, the smaller E's part. Untied, it "
-        "holds E's numbers once more: many blocks of a small model, few of a large one. What they are worth is "
-        "measured, not counted: see one_matrix.py.")
+        "E grows as V D, the blocks as 12 L D²: the wider and deeper a model, the smaller E's "
+        "part. Untied, it holds E's numbers once more: many blocks of a small model, few of a "
+        "large one. What they are worth is measured, not counted: see one_matrix.py.")
 
 
 def training(models):
@@ -98,10 +101,10 @@ def training(models):
         rows.append((name, *(gigabytes(BYTES * n) for n in both(c)), f"{sum(work):,}",
                      *(f"{part / sum(work):.1%}" for part in work[1:])))
     return "To train it: memory for the parameters, and multiply-adds a token, forward", rows, (
-        f"Memory: {BYTES} bytes a number, float32: weight, gradient, AdamW's two moments. What backward needs from "
-        "forward comes on top and grows with the batch. Work: mean over a sequence of T tokens; backward takes "
-        "twice as much again. Tied or untied is the same work: E is multiplied with once, at the output, and only "
-        "looked up at the input.")
+        f"Memory: {BYTES} bytes a number, float32: weight, gradient, AdamW's two moments. What "
+        "backward needs from forward comes on top and grows with the batch. Work: mean over a "
+        "sequence of T tokens; backward takes twice as much again. Tied or untied is the same "
+        "work: E is multiplied with once, at the output, and only looked up at the input.")
 
 
 def gigabytes(n):

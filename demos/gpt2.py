@@ -35,17 +35,18 @@ def main(argv=None):
     model = GPT.from_pretrained(args.model)
     seconds = time.perf_counter() - start
     if tokenizer.vocab_size > model.config.vocab_size:
-        raise ValueError(f"{args.model}: the tokenizer has {tokenizer.vocab_size} tokens, but E has "
-                         f"only {model.config.vocab_size} rows")
+        raise ValueError(f"{args.model}: the tokenizer has {tokenizer.vocab_size} tokens, but E "
+                         f"has only {model.config.vocab_size} rows")
     ids = tokenizer.encode(args.prompt)
     if not len(ids):
         raise ValueError(f"--prompt: {args.prompt!r} given, of which this tokenizer leaves nothing")
 
-    print("\n".join([*what_the_file_holds(args.model, model, seconds), "", *rows_looked_up(ids, tokenizer)]))
+    print("\n".join(what_the_file_holds(args.model, model, seconds)))
+    print("\n".join(["", *rows_looked_up(ids, tokenizer)]))
     print("\nIt goes on\n")
     start = time.perf_counter()
-    new = texts.write(model, ids, args.tokens, tokenizer, temperature=args.temperature, do_sample=not args.greedy,
-                        top_k=args.top_k, top_p=args.top_p, seed=args.seed)
+    new = texts.write(model, ids, args.tokens, tokenizer, temperature=args.temperature,
+                      do_sample=not args.greedy, top_k=args.top_k, top_p=args.top_p, seed=args.seed)
     print(f"\n{len(new)} tokens in {time.perf_counter() - start:.2f} s\n")
     print("\n".join(what_is_nearest([*ids, *new], model, tokenizer, args.nearest)))
     return 0
@@ -75,7 +76,8 @@ def what_the_file_holds(folder, model, seconds):
     """The file's two ends of the model, and what became of them."""
     tensors = safetensors.read_folder(folder)
     c, tied = model.config, model.params.head is model.params.E
-    ends = [name for name in tensors if name.endswith(("wte.weight", "tokens_embed.weight", "lm_head.weight"))]
+    ends = [name for name in tensors
+            if name.endswith(("wte.weight", "tokens_embed.weight", "lm_head.weight"))]
     if len(ends) == 1:
         other = "the embeddings are" if ends[0].endswith("lm_head.weight") else "lm_head.weight is"
         about = f"{other} not in it: the lookup is also the head"
@@ -86,19 +88,22 @@ def what_the_file_holds(folder, model, seconds):
     else:
         about = "two matrices of different numbers"
     lines = [f"The file: {len(tensors)} tensors, opened in {seconds:.2f} s", "",
-             *(f"    {name}  {' x '.join(map(str, tensors[name].shape))}" for name in sorted(ends, reverse=True)),
+             *(f"    {name}  {' x '.join(map(str, tensors[name].shape))}"
+               for name in sorted(ends, reverse=True)),
              *terminal.paragraph(about, indent=4), "",
-             *terminal.paragraph(f"The model: {model.params.flat.size:,} numbers, {c.vocab_size * c.n_embd:,} of them E"),
+             *terminal.paragraph(f"The model: {model.params.flat.size:,} numbers, "
+                                 f"{c.vocab_size * c.n_embd:,} of them E"),
              "", f"    params.head is params.E    {tied}"]
     if tied:
-        lines += ["", *terminal.paragraph("One array. Its row v is what token v is looked up as, and what the output "
-                                          "is multiplied by to score token v.")]
+        lines += ["", *terminal.paragraph("One array. Its row v is what token v is looked up as, "
+                                          "and what the output is multiplied by to score token v.")]
     return lines
 
 
 def rows_looked_up(ids, tokenizer):
     """The prompt as rows of E."""
-    tokens = "   ".join([*(f"{text_of(v, tokenizer)} {v}" for v in ids[:6]), *["..."][:len(ids) > 6]])
+    tokens = "   ".join(f"{text_of(v, tokenizer)} {v}" for v in ids[:6])
+    tokens += "   ..." if len(ids) > 6 else ""
     return [f"The prompt looks up {len(ids)} row{'s' * (len(ids) != 1)} of E", "",
             terminal.cut("    " + tokens, terminal.room())]
 
@@ -112,11 +117,12 @@ def what_is_nearest(ids, model, tokenizer, n):
     rows = [("token", "row", f"h · {name}[row]", "cosine", "probability", "looked up")]
     for v in np.argsort(-scores)[:n]:
         cosine = scores[v] / np.sqrt((h @ h) * (head[v] @ head[v]))
-        rows.append((text_of(v, tokenizer), v, f"{scores[v]:.2f}", f"{cosine:.2f}", f"{probs[v]:.1%}",
-                     ids.count(v) or "-"))
-    end = "the row of E that scored it" if name == "E" else "a row of E; it was scored by one of another matrix"
-    return [*terminal.paragraph(f"After that the output h, {len(h)} numbers, scores highest with these rows of {name}"),
-            "", *terminal.number_table(*rows), "",
+        rows.append((text_of(v, tokenizer), v, f"{scores[v]:.2f}", f"{cosine:.2f}",
+                     f"{probs[v]:.1%}", ids.count(v) or "-"))
+    end = ("the row of E that scored it" if name == "E"
+           else "a row of E; it was scored by one of another matrix")
+    return [*terminal.paragraph(f"After that the output h, {len(h)} numbers, scores highest with "
+                                f"these rows of {name}"), "", *terminal.number_table(*rows), "",
             *terminal.paragraph(f"Whichever comes next is then looked up: it is {end}.")]
 
 

@@ -18,8 +18,9 @@ MOST = 1_000_000            # inputs; they are all written down
 
 def main(argv=None):
     parser = options(__doc__, steps=600, lr=1e-3)
-    parser.add_argument("--length", type=int, default=6, help="digits in an input (default %(default)s)")
-    parser.add_argument("--digits", type=int, default=4, help="kinds of digit (default %(default)s)")
+    add = parser.add_argument
+    add("--length", type=int, default=6, help="digits in an input (default %(default)s)")
+    add("--digits", type=int, default=4, help="kinds of digit (default %(default)s)")
     args = parse(parser, argv, length=1)
     if not 2 <= args.digits <= 10:
         parser.error(f"--digits: {args.digits} given, expected 2 to 10")

@@ -47,14 +47,16 @@ def main(argv=None):
     if saved:
         args = resumed(args, saved, argv)
     text = texts.read_text(args.text)
-    tokenizer = CharacterTokenizer(text) if args.tokenizer == "characters" else BPETokenizer.train(text, args.vocab_size)
+    tokenizer = (CharacterTokenizer(text) if args.tokenizer == "characters"
+                 else BPETokenizer.train(text, args.vocab_size))
     prompt = tokenizer.encode(args.prompt or text[:1])
     tokens = tokenizer.encode(text)
     training, validation = split(tokens)
     for part in (training, validation):
         check_length(part, args.block)
-    config = GPTConfig(tokenizer.vocab_size, args.block, args.layers, args.heads, args.width, tie_embeddings=args.tie,
-                       embd_pdrop=args.dropout, attn_pdrop=args.dropout, resid_pdrop=args.dropout)
+    config = GPTConfig(tokenizer.vocab_size, args.block, args.layers, args.heads, args.width,
+                       tie_embeddings=args.tie, embd_pdrop=args.dropout, attn_pdrop=args.dropout,
+                       resid_pdrop=args.dropout)
     check_memory(config)
     make_folders(args)
 
@@ -68,7 +70,8 @@ def main(argv=None):
         session.restore(saved)
     say = session.progress.line
     about = (f"{len(text):,} characters, {len(tokens):,} tokens, {tokenizer.vocab_size} distinct; "
-             f"{model.params.flat.size:,} parameters, E {'tied' if args.tie else 'and head apart'}; "
+             f"{model.params.flat.size:,} parameters, "
+             f"E {'tied' if args.tie else 'and head apart'}; "
              f"{trainer.threads} thread{'s' * (trainer.threads != 1)}")
     try:
         done = train(session, training, validation, about)
@@ -87,12 +90,13 @@ def main(argv=None):
             tokenizer.save(args.export)
         say(f"exported to {args.export}")
     if session.progress.lost:
-        print(f"train_text.py: its output could not be written: {session.progress.lost}. The training was "
-              "finished without it.", file=sys.stderr)
+        print(f"train_text.py: its output could not be written: {session.progress.lost}. The "
+              "training was finished without it.", file=sys.stderr)
         return 1
     for i in range(args.samples):
         print(f"\n--- sample {i + 1}")
-        texts.write(model, prompt, 300, tokenizer, temperature=0.8, do_sample=True, seed=args.seed + i)
+        texts.write(model, prompt, 300, tokenizer, temperature=0.8, do_sample=True,
+                    seed=args.seed + i)
     return int(session.save_failed)
 
 
@@ -123,17 +127,19 @@ def parse(argv):
     add("--samples", type=int, default=2, help="texts to write at the end (default %(default)s)")
     add("--prompt", help="how the samples begin (default: as the text does)")
     add("--out", metavar="FILE.npz", help="save the run here as it goes")
-    add("--resume", metavar="FILE.npz", help="go on with a saved run, which has decided the options above but "
-        "--threads, --samples and --prompt; give its --text again")
+    add("--resume", metavar="FILE.npz",
+        help="go on with a saved run, which has decided the options above but --threads, --samples "
+        "and --prompt; give its --text again")
     add("--export", metavar="FOLDER",
         help="save the trained model as config.json and model.safetensors")
     args = parser.parse_args(argv)
-    terminal.check_least(parser, args, vocab_size=1, batch=1, steps=1, micro_batches=1, threads=1, seed=0, samples=0)
+    terminal.check_least(parser, args, vocab_size=1, batch=1, steps=1, micro_batches=1, threads=1,
+                         seed=0, samples=0)
     return args
 
 
 def resumed(args, saved, argv):
-    """The options of a saved run and, after them, those of argv, which may change none that the run has decided.
+    """The options of a saved run, then those of argv, which may change none that it has decided.
 
     What a file says is data: no paths, and no more workers than there are cores.
     """
@@ -145,23 +151,28 @@ def resumed(args, saved, argv):
         notes["threads"] = min(notes["threads"], cores())
     of_the_run = ["--tie" if notes.pop("tie", False) else "--untie"]
     of_the_run += [f"--{name.replace('_', '-')}={value}" for name, value in notes.items()]
-    decided, options = parse(of_the_run), parse([*of_the_run, *(sys.argv[1:] if argv is None else argv)])
+    decided = parse(of_the_run)
+    options = parse([*of_the_run, *(sys.argv[1:] if argv is None else argv)])
     for name in OF_A_RUN:
         if getattr(options, name) != getattr(decided, name):
-            raise ValueError(f"--{name.replace('_', '-')}: {getattr(options, name)} given, expected what "
-                             f"{args.resume} was begun with, {getattr(decided, name)}, or nothing")
+            raise ValueError(
+                f"--{name.replace('_', '-')}: {getattr(options, name)} given, expected what "
+                f"{args.resume} was begun with, {getattr(decided, name)}, or nothing")
     options.out = args.out or args.resume
     return options
 
 
 def check_memory(config):
-    """Raise ValueError for a model of which weights, gradient and AdamW's two moments do not fit the memory."""
+    """Raise ValueError if weights, gradient and AdamW's two moments do not fit the memory."""
     one, two = (count(replace(config, n_layer=n)) for n in (1, 2))
     needed = 4 * 4 * (one + (config.n_layer - 1) * (two - one))
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else needed
+    there = needed
+    if hasattr(os, "sysconf"):
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
-        raise ValueError(f"--layers, --width: {config.n_layer} and {config.n_embd} given, {needed / 1e9:,.0f} GB "
-                         f"to train; expected a model that fits {there / 1e9:,.0f} GB of memory")
+        raise ValueError(
+            f"--layers, --width: {config.n_layer} and {config.n_embd} given, "
+            f"{needed / 1e9:,.0f} GB to train; expected a model that fits {there / 1e9:,.0f} GB")
 
 
 def make_folders(args):
@@ -189,7 +200,8 @@ class Session:
         """Write the run, if it is to be written; a full disk is no reason to stop training."""
         if not self.args.out:
             return
-        notes = {"args": {name: getattr(self.args, name) for name in (*OF_A_RUN, *ANEW)}, "checksum": self.checksum}
+        notes = {"args": {name: getattr(self.args, name) for name in (*OF_A_RUN, *ANEW)},
+                 "checksum": self.checksum}
         try:
             checkpoint.save(self.args.out, self.trainer, {"batches": self.rng}, notes)
             self.save_failed = False
@@ -209,13 +221,15 @@ class Session:
         if self.save_failed:
             return "; it could not be saved"
         text = f" --text {shlex.quote(self.args.text)}" if self.args.text else ""
-        return f"; go on with:  python demos/train_text.py --resume {shlex.quote(str(self.args.out))}{text}"
+        out = shlex.quote(str(self.args.out))
+        return f"; go on with:  python demos/train_text.py --resume {out}{text}"
 
 
 def train(session, training, validation, about):
-    """Print `about`, then take steps until args.steps are done; False if Ctrl-C or another signal came first. Saves on the way, and then.
+    """Print `about`, then take steps until args.steps are done -> False if a signal came first.
 
-    Output that cannot be written ends a run of which nothing else is kept; any other goes on without.
+    The run is saved on the way, and at the end. Output that cannot be written ends a run of which
+    nothing else is kept; any other goes on without.
     """
     args, trainer, progress = session.args, session.trainer, session.progress
     last_save, next_norms, last_step = time.monotonic(), 0.0, None
@@ -231,12 +245,13 @@ def train(session, training, validation, about):
             loss, _ = trainer.step(ids, targets)
             seconds = time.perf_counter() - start
             last_step = seconds if last_step is None else 0.9 * last_step + 0.1 * seconds
-            progress.update(trainer.steps, f"loss {loss:.3f}  |dE| lookup {lookup:.2f} logits {logits:.2f}  "
-                                           f"{ids.size / last_step:,.0f} tok/s")
+            progress.update(trainer.steps, f"loss {loss:.3f}  |dE| lookup {lookup:.2f} logits "
+                                           f"{logits:.2f}  {ids.size / last_step:,.0f} tok/s")
             if progress.lost and not (args.out or args.export):
                 raise progress.lost
             if trainer.steps % EVALUATE_EVERY == 0 and trainer.steps < args.steps:
-                held_out = evaluate(trainer.model, validation, args.batch, args.block, trainer.threads)
+                held_out = evaluate(trainer.model, validation, args.batch, args.block,
+                                    trainer.threads)
                 progress.line(f"step {trainer.steps}: training loss {loss:.3f} (this batch), "
                               f"validation loss {held_out:.3f}")
             if time.monotonic() - last_save > SAVE_EVERY:
@@ -248,9 +263,10 @@ def train(session, training, validation, about):
 
 
 def norms(model, ids, targets):
-    """The norms of what the lookup and the logits each add to the gradient of E, without dropout."""
+    """The norms of what lookup and logits each add to the gradient of E, without dropout."""
     with blas_threads(1):
-        return [float(np.sqrt(np.vdot(array, array))) for array in contributions_of(model, ids, targets)]
+        both = contributions_of(model, ids, targets)
+    return [float(np.sqrt(np.vdot(array, array))) for array in both]
 
 
 if __name__ == "__main__":

@@ -19,29 +19,35 @@ def draw(rows, **matrices):
     """Matrices (V, C) side by side, a cell for each number, which it shows when it is pointed at.
 
     rows       V texts
-    matrices   by name: lookup is drawn in blue, logits in orange, dE in violet, all three on one scale;
-               any other in grey, on a scale of its own. A negative number is hatched, exactly 0 a dot.
+    matrices   by name: lookup is drawn in blue, logits in orange, dE in violet, all three on one
+               scale; any other in grey, on a scale of its own. A negative number is hatched,
+               exactly 0 is a dot.
     """
     gradients = [matrices[name] for name in USES if name in matrices]
     shared = max((float(np.abs(matrix).max()) for matrix in gradients), default=0.0)
     tables = []
     for name, matrix in matrices.items():
         scale = (shared if name in USES else float(np.abs(matrix).max())) or 1.0
-        lines = ["".join(cell(f"{name}[{text}, {c}] = {value:.4g}", value, scale, USES.get(name, ""))
-                         for c, value in enumerate(row)) for text, row in zip(rows, matrix)]
-        heads = [f'<th style="text-align: right">{escape(label(text))}</th>' if not tables else "" for text in rows]
-        body = "".join(f"<tr>{head}{line}</tr>" for head, line in zip(heads, lines))
-        tables.append(f'<table style="border-spacing: 1px; margin: 0 1em 0 0; color: inherit"><caption>{escape(name)} '
-                      f'{"(V, D)" if name == "E" else f"±{scale:.2g}"}</caption>{body}</table>')
-    return Drawing(f'<div style="display: flex; flex-wrap: wrap; align-items: end">{"".join(tables)}</div>')
+        body = ""
+        for text, row in zip(rows, matrix):
+            head = "" if tables else f'<th style="text-align: right">{escape(label(text))}</th>'
+            cells = [cell(f"{name}[{text}, {c}] = {value:.4g}", value, scale, USES.get(name, ""))
+                     for c, value in enumerate(row)]
+            body += f"<tr>{head}{''.join(cells)}</tr>"
+        tables.append('<table style="border-spacing: 1px; margin: 0 1em 0 0; color: inherit">'
+                      f'<caption>{escape(name)} ±{scale:.2g}</caption>{body}</table>')
+    return Drawing('<div style="display: flex; flex-wrap: wrap; align-items: end">'
+                   f'{"".join(tables)}</div>')
 
 
 def cell(about, value, scale, use):
     level = level_of(value, scale, len(SHADES[use]))
-    shade, ink = (SHADES[use][level], WHITE if level >= DEEP else BLACK) if value else (PAPER, BLACK)
-    hatch = f"repeating-linear-gradient(135deg, {css(ink)} 0 1px, transparent 1px 5px), " if value < 0 else ""
-    return (f'<td title="{escape(about)}" style="padding: 0; width: 1.4em; height: 1.2em; text-align: center; '
-            f'color: {css(ink)}; background: {hatch}{css(shade)}">{"" if value else "·"}</td>')
+    shade = css(SHADES[use][level] if value else PAPER)
+    ink = css(WHITE if value and level >= DEEP else BLACK)
+    hatch = f"repeating-linear-gradient(135deg, {ink} 0 1px, transparent 1px 5px), "
+    return (f'<td title="{escape(about)}" style="padding: 0; width: 1.4em; height: 1.2em; '
+            f'text-align: center; color: {ink}; background: {hatch if value < 0 else ""}{shade}">'
+            f'{"" if value else "·"}</td>')
 
 
 def css(index):

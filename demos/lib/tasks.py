@@ -82,34 +82,38 @@ def options(description, steps, lr):
 
 
 def parse(parser, argv, **least):
-    """The options, those of all demos and `least` checked to be so large; otherwise a message and status 2."""
+    """The options, checked to be at least `least`; otherwise a message and status 2."""
     args = parser.parse_args(argv)
     check_least(parser, args, seed=0, steps=1, batch=1, threads=1, **least)
     return args
 
 
 def solve(problem, args):
-    """Train as args says, tied and untied unless one was chosen, and print three answers and the scores.
+    """Train as args says, tied and untied unless one was chosen; print three answers and scores.
 
     Returns "tied" or "untied" -> (right, of) of the cases held out, and of the others.
     """
     n, held_out = len(problem.cases), np.count_nonzero(problem.held_out)
-    say(f"{n:,} cases: {n - held_out:,} to train on, {held_out:,} held out; {args.steps} steps of {args.batch}")
+    say(f"{n:,} cases: {n - held_out:,} to train on, {held_out:,} held out; "
+        f"{args.steps} steps of {args.batch}")
     scores = {}
     for tied in (True, False) if args.tie is None else (args.tie,):
         name = "tied" if tied else "untied"
-        config = GPTConfig.preset("gpt-nano", vocab_size=problem.V, block_size=problem.cases.shape[1] - 1,
-                                  tie_embeddings=tied)
+        config = GPTConfig.preset("gpt-nano", vocab_size=problem.V,
+                                  block_size=problem.cases.shape[1] - 1, tie_embeddings=tied)
         model = GPT(config, seed=args.seed)
         where = "E, lookup and head in one" if tied else "E, the lookup, and as many in head"
         print()
-        say(f"{name}: {model.params.flat.size:,} parameters, {problem.V} x {config.n_embd} of them in {where}")
+        say(f"{name}: {model.params.flat.size:,} parameters, "
+            f"{problem.V} x {config.n_embd} of them in {where}")
         train(model, problem, args)
-        scores[name] = [problem.score(model, which, args.seed) for which in (problem.held_out, ~problem.held_out)]
+        scores[name] = [problem.score(model, which, args.seed)
+                        for which in (problem.held_out, ~problem.held_out)]
         rows = problem.cases[problem.held_out]
         for row in problem.answers(model, rows[np.linspace(0, len(rows) - 1, 5).astype(int)[1:-1]]):
             print("  ", problem.read(row))
-    rows = [(name, *(f"{right:,} of {of:,} ({right / of:.2%})" for right, of in parts)) for name, parts in scores.items()]
+    rows = [(name, *(f"{right:,} of {of:,} ({right / of:.2%})" for right, of in parts))
+            for name, parts in scores.items()]
     print("\n" + "\n".join(number_table(("answered right", "held out", "trained on"), *rows)))
     return scores
 

@@ -22,8 +22,9 @@ NARROWEST = 40          # columns that anything is fitted into, at least
 LABEL = 12              # columns of a row's label, at most
 NUMBER = 8              # columns that a number takes
 
-# What a shade of colour says: whose number it is. From small to large, like ink on paper: each shade sets its
-# foreground too, so it looks the same on a dark and on a light terminal. Indices into xterm's 256 colours.
+# A colour says whose number it is. Its shades go from small to large like ink on paper, and each
+# sets its foreground too, so that it looks the same on a dark and on a light terminal. Indices into
+# xterm's 256 colours.
 SHADES = {
     "lookup": (189, 117, 75, 33, 27, 18),           # blue
     "logits": (223, 215, 208, 166, 130, 94),        # orange
@@ -31,7 +32,7 @@ SHADES = {
     "": (254, 250, 246, 244, 241, 236),             # grey: no gradient
 }
 PAPER, BLACK, WHITE = 231, 16, 231
-DEEP = 4                                            # from this shade on, white is read better than black
+DEEP = 4                # from this shade on, white is read better than black
 # The same without colour: a solid for positive numbers, strokes like a minus for negative ones.
 SOLID, STROKES = "·░▒▓█", "·-=≡≣"
 
@@ -43,7 +44,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 def run(main):
     """Call main() and leave with its exit status; for the last line of a demo.
 
-    What is wrong with the user's input (see is_of_input) is one message on stderr and exit status 2.
+    What is wrong with the user's input (see is_of_input) is one message on stderr and status 2.
     Ctrl-C is status 130; that a pipe was closed, as by `| head`, is no error.
     """
     status, debugged = 0, debugger_attached()
@@ -69,20 +70,20 @@ def run(main):
             status = 2
     try:
         sys.stdout.flush()
-    except OSError:                                     # the interpreter would try again, and complain
+    except OSError:                     # the interpreter would try again, and complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
 
 
 def replace_missing_streams():
-    """Let a process that has no stdin, stdout or stderr (`>&-`, pythonw) read nothing and write to nowhere."""
+    """Where a process has no stdin, stdout or stderr (`>&-`, pythonw), give it the null device."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
 
 
 def is_of_input(error):
-    """Whether the input is to blame: a file, memory, text that is not UTF-8, or a ValueError that a check raises.
+    """Whether the input is to blame: a file, memory, no UTF-8, or a ValueError that a check raises.
 
     A ValueError from no `raise` of the package or of the demos, such as NumPy's in a line
     where two shapes do not fit, is a mistake in that line, and keeps its traceback.
@@ -96,7 +97,7 @@ def is_of_input(error):
 
 
 def check_least(parser, args, **least):
-    """Leave with a message and status 2 unless each of these options, where it is given, is at least so much."""
+    """Leave with a message and status 2 unless each of these options that is given is so large."""
     for name, smallest in least.items():
         value = getattr(args, name)
         if value is not None and value < smallest:
@@ -112,7 +113,10 @@ def colours(stream):
 
 
 def room():
-    """Columns of the terminal that stdout is; COLUMNS where it is none. (The variable COLUMNS decides, if set.)"""
+    """Columns of the terminal that stdout is; COLUMNS where it is none.
+
+    (The environment variable COLUMNS decides, if it is set.)
+    """
     return max(NARROWEST, shutil.get_terminal_size((COLUMNS, 24)).columns)
 
 
@@ -166,8 +170,11 @@ def paragraph(text, indent=0):
 
 
 def table(*rows):
-    """The rows with their cells in columns, indented. If that is too wide, what follows the first cell of a
-    row goes below it, side by side if there is room."""
+    """The rows with their cells in columns, indented.
+
+    If that is too wide, what follows the first cell of a row goes below it, side by side if there
+    is room.
+    """
     needed = [max(map(width, cells)) for cells in zip(*rows)]
     if sum(needed) + 3 * len(needed) <= room():
         return ["   " + "   ".join(map(pad, row, needed)).rstrip() for row in rows]
@@ -176,7 +183,7 @@ def table(*rows):
         beside = " " * 6 + "   ".join(filter(None, others))
         lines += paragraph(first, indent=3)
         fits = width(beside) <= room()
-        lines += [beside] if fits else [line for text in others for line in paragraph(text, indent=6)]
+        lines += [beside] if fits else [line for text in others for line in paragraph(text, 6)]
     return lines
 
 
@@ -189,11 +196,13 @@ def number_table(*rows):
     widths, lines, end = [max(map(width, column)) for column in columns], [], 1
     while end < len(columns):
         start, end = end, end + 1
-        while end < len(columns) and widths[0] + sum(widths[start:end + 1]) + 2 * (end + 1 - start) <= room():
-            end += 1
+        used = widths[0] + 2 + widths[start]
+        while end < len(columns) and used + 2 + widths[end] <= room():
+            used, end = used + 2 + widths[end], end + 1
         lines += [""] if lines else []
-        lines += ["  ".join([pad(first, widths[0]), *(pad(cell, n, True) for cell, n in zip(others, widths[start:end]))])
-                  for first, *others in zip(columns[0], *columns[start:end])]
+        for first, *others in zip(columns[0], *columns[start:end]):
+            cells = [pad(cell, n, right=True) for cell, n in zip(others, widths[start:end])]
+            lines.append("  ".join([pad(first, widths[0]), *cells]))
     return lines
 
 
@@ -234,13 +243,15 @@ class Panel:
         return max([*widths, *map(width, self.title)], default=0)
 
     def lines(self, cell, most, heads, colour, numbers):
-        """Its title, its heads if `heads`, and its rows, at most `most` wide; all are of one width."""
+        """Its title, its heads if `heads`, and its rows: at most `most` wide, and all alike."""
         title, above = [cut(line, most) for line in self.title], ""
         if self.drawn:
             scale = self.scale or float(np.max(np.abs(self.values), initial=0)) or 1.0
             draw, shown = number if numbers else shade, most // cell
-            rows = ["".join(draw(v, scale, cell, colour, self.use) for v in row[:shown]) for row in self.values]
-            above = "".join((text if len(text) < cell else text[-1]).rjust(cell) for text in self.heads[:shown])
+            rows = ["".join(draw(v, scale, cell, colour, self.use) for v in row)
+                    for row in self.values[:, :shown]]
+            above = "".join((text if len(text) < cell else text[-1]).rjust(cell)
+                            for text in self.heads[:shown])
         else:
             rows = [cut(text, most) for text in self.values]
         if colour and self.use and title:
@@ -251,7 +262,7 @@ class Panel:
 
 
 def picture(labels, panels, colour=False, numbers=False):
-    """Lines that show the panels side by side after their row labels, at most as wide as the terminal.
+    """Lines that show the panels side by side after their row labels, within the terminal's width.
 
     A number is two columns of shade, one if that is too wide, or its digits if `numbers`. Panels
     that do not fit beside one another go below; columns that do not fit at all are left out, which
@@ -259,7 +270,8 @@ def picture(labels, panels, colour=False, numbers=False):
     """
     margin, heads = max(map(width, labels), default=0), any(panel.heads for panel in panels)
     cell = NUMBER if numbers else 2
-    if not numbers and margin + sum(len(panel.gap) + panel.columns(cell) for panel in panels) > room():
+    needed = margin + sum(len(panel.gap) + panel.columns(cell) for panel in panels)
+    if not numbers and needed > room():
         cell = 1
     groups, used, missing = [], room(), []
     for panel in panels:
@@ -273,11 +285,15 @@ def picture(labels, panels, colour=False, numbers=False):
         if panel.drawn and panel.values.shape[1] * cell > most:
             missing = [f"Only {most // cell} of {panel.values.shape[1]} columns fit."]
     above = len(panels[0].title) + heads
-    return [line for n, group in enumerate(groups) for line in [""] * (n > 0) + beside(labels, margin, group, above)] + missing
+    parts = [["", *beside(labels, margin, group, above)] for group in groups]
+    return [line for part in parts for line in part][1:] + missing
 
 
 def beside(labels, margin, group, above):
-    """The labels, and the lines of panels that fit beside one another: (gap, lines) of each, the first `above` its title."""
+    """The lines of panels that fit beside one another, given as (gap, lines), after the row labels.
+
+    The first `above` lines are titles and have none.
+    """
     joined = []
     for row, parts in enumerate(zip(*(lines for _, lines in group)), -above):
         line = pad(labels[row] if row >= 0 else "", margin)
@@ -308,7 +324,8 @@ def shade(value, scale, cell, colour, use=""):
     if colour:
         if value == 0:
             return f"\x1b[38;5;{BLACK};48;5;{PAPER}m{'·'.rjust(cell)}\x1b[0m"
-        return inked((" " if value > 0 else "/") * cell, use, level_of(value, scale, len(SHADES[use])))
+        level = level_of(value, scale, len(SHADES[use]))
+        return inked((" " if value > 0 else "/") * cell, use, level)
     if value == 0:
         return " " * cell
     ramp = SOLID if value > 0 else STROKES
@@ -317,8 +334,8 @@ def shade(value, scale, cell, colour, use=""):
 
 def number(value, scale, cell, colour, use=""):
     """A number in `cell` columns, with the decimals that `scale` calls for; exactly 0 is a dot."""
-    digits = f"{value:.4f}" if 0.001 < scale < 10 else f"{value:.2f}" if 10 <= scale < 1000 else f"{value:.0e}"
-    text = (digits if value else "·").rjust(cell)
+    decimals = ".4f" if 0.001 < scale < 10 else ".2f" if 10 <= scale < 1000 else ".0e"
+    text = (format(value, decimals) if value else "·").rjust(cell)
     if colour and value and np.isfinite(value):
         return inked(text, use, level_of(value, scale, len(SHADES[use])))
     return text

@@ -12,7 +12,7 @@ from minigpt_np.training.blas import blas_threads
 
 DOCUMENTATION = "pydoc_data.topics"     # which every CPython has
 MAX_TEXT = 1 << 30      # bytes
-CACHE = 32 << 20        # bytes: weights that fit are multiplied with before a second thread has woken up
+CACHE = 32 << 20        # bytes: weights that fit are used up before a second thread has woken up
 OFTEN = 0.1             # seconds between two flushes, at least: in a notebook each is a message
 
 
@@ -40,7 +40,9 @@ def read_prose(path):
 
 
 def write(model, ids, n, tokenizer, stream=None, **options):
-    """Print ids (T,) and n tokens that continue them as they come -> the new ones up to an end of text, a list.
+    """Print ids (T,) and n tokens that continue them, as they come -> the new ones, a list.
+
+    It ends early at an end of text, which is not among them.
 
     tokenizer   one of characters, or of bytes: then a character is shown once it is whole
     options     of model.stream
@@ -70,12 +72,15 @@ def write(model, ids, n, tokenizer, stream=None, **options):
 
 
 def bytes_of(v, tokenizer):
-    """A token's bytes. A model can have more rows than its tokenizer has tokens (nanoGPT rounds up to 50304)."""
+    """A token's bytes, or those of U+FFFD: a model can have more rows than its tokenizer tokens."""
     if v >= tokenizer.vocab_size:
         return "\ufffd".encode()
-    return tokenizer.token(v) if hasattr(tokenizer, "token") else tokenizer.decode([v]).encode("utf-8", "replace")
+    if hasattr(tokenizer, "token"):
+        return tokenizer.token(v)
+    return tokenizer.decode([v]).encode("utf-8", "replace")
 
 
 def spelled_out(text):
     """The text, its control characters, which a terminal would obey, spelled out."""
-    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c not in "\n\t" else c
+                   for c in text)

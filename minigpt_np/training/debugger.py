@@ -1,4 +1,4 @@
-"""Work in several processes meets a debugger, which can stop in one of them only."""
+"""Debugger support: a debugger can stop only in the main process."""
 import bdb
 import os
 import sys
@@ -10,15 +10,16 @@ BREAKPOINT = ("a breakpoint was reached in a worker process, where a debugger ca
 def debugger_attached():
     """Whether something traces this thread line by line: pdb, an editor's debugger."""
     monitoring = getattr(sys, "monitoring", None)           # Python 3.12+
-    return sys.gettrace() is not None or bool(monitoring and monitoring.get_tool(monitoring.DEBUGGER_ID))
+    by_monitoring = monitoring and monitoring.get_tool(monitoring.DEBUGGER_ID)
+    return sys.gettrace() is not None or bool(by_monitoring)
 
 
 def detach_debugger():
-    """In a worker process: no line is traced, and a debugger that is called for finds no keyboard and gives up."""
+    """In a worker process: no line is traced, and a debugger that is called for gives up."""
     sys.settrace(None)
     monitoring = getattr(sys, "monitoring", None)
     if monitoring and monitoring.get_tool(monitoring.DEBUGGER_ID):
-        for event in filter(None, vars(monitoring.events).values()):        # of all code, or of single functions
+        for event in filter(None, vars(monitoring.events).values()):    # of all code or one's
             monitoring.register_callback(monitoring.DEBUGGER_ID, event, None)
     bdb.Bdb.set_trace = refuse_breakpoint               # pdb.set_trace()
     if os.environ.get("PYTHONBREAKPOINT") != "0":       # by which breakpoint() does nothing

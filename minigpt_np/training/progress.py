@@ -10,23 +10,25 @@ class Progress:
     """One line that renews itself on a terminal; a line now and then in a pipe.
 
     total      steps in all; update(done, text) tells how many are done
-    stream     sys.stdout unless given. Lines that cannot be written (a closed pipe, a full disk) are lost,
-               `lost` is then the error, and the work goes on
+    stream     sys.stdout unless given. Lines that cannot be written (a closed pipe, a full disk)
+               are lost, `lost` is then the error, and the work goes on
     every      seconds between lines: 0.1 on a terminal, else 10, unless given
-    patience   seconds before the first line: short work shows nothing; unless it is 0, the end forces no last line
+    patience   seconds before the first line: short work shows nothing; unless it is 0, the end
+               forces no last line
     """
 
     def __init__(self, total, stream=None, every=None, patience=0):
         self.total, self.patience = total, patience
         self.stream, self.lost = stream or sys.stdout, None
-        self.terminal = self.stream is not None and self.stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.terminal = (self.stream is not None and self.stream.isatty()
+                         and os.environ.get("TERM") != "dumb")
         self.every = every if every is not None else 0.1 if self.terminal else 10
         self.begin = self.shown = time.monotonic()
         self.first = None           # steps that were done before the first update: a resumed run's
         self.columns = 0            # of the line that renews itself, as it stands there now
 
     def update(self, done, text):
-        """Show `text` after `done` of the steps, with the time left, if it is time to show something."""
+        """Show `text` after `done` of the steps, with the time left, if it is time to."""
         if self.first is None:
             self.first = done - 1
         now = time.monotonic()
@@ -38,7 +40,7 @@ class Progress:
         line = f"{done}/{self.total}  {text}  {clock(left)} left"
         if not self.terminal:
             return self.write(line + "\n")
-        line = line[:shutil.get_terminal_size().columns - 1]        # a longer one would begin a line below
+        line = line[:shutil.get_terminal_size().columns - 1]        # a longer one would wrap
         self.write("\r" + line.ljust(self.columns))
         self.columns = len(line)
 
@@ -72,10 +74,10 @@ def clock(seconds):
 
 
 class Interruptible:
-    """While the `with` block runs, Ctrl-C (SIGINT), SIGTERM or SIGHUP (a terminal that closes) sets `.asked`
-    instead of raising or killing.
+    """While the `with` block runs, Ctrl-C (SIGINT), SIGTERM or SIGHUP (a terminal that closes) sets
+    `.asked` instead of raising or killing.
 
-    The loop inside looks at it where everything is whole, between two steps. A second SIGINT or SIGTERM raises
+    The loop inside looks at it between two steps. A second SIGINT or SIGTERM raises
     KeyboardInterrupt at once. Only the main thread may use it: no other gets signals.
     """
     ASK_TWICE = signal.SIGINT, signal.SIGTERM
@@ -85,8 +87,8 @@ class Interruptible:
         self.asked, self._before = False, {}
         for number in self.SIGNALS:
             self._before[number] = signal.signal(number, self._ask)
-            if number not in self.ASK_TWICE and self._before[number] == signal.SIG_IGN:      # under nohup
-                signal.signal(number, signal.SIG_IGN)
+            if number not in self.ASK_TWICE and self._before[number] == signal.SIG_IGN:
+                signal.signal(number, signal.SIG_IGN)                       # under nohup
         return self
 
     def __exit__(self, *_):

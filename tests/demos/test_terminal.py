@@ -1,6 +1,7 @@
 """demos/lib/terminal.py: pictures in colour and without, and which errors are one line."""
 import bdb
 import os
+import re
 import subprocess
 import sys
 import types
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lib import terminal, texts
+from lib.notebook import css, draw
 
 DEMOS = Path(__file__).resolve().parents[2] / "demos"
 uses = st.sampled_from([*terminal.SHADES])
@@ -25,17 +27,14 @@ def plain(text):
 
 def luminance(index):
     """WCAG's relative luminance of one of xterm's 256 colours, from 16 on."""
-    if index >= 232:
-        levels = [8 + 10 * (index - 232)] * 3
-    else:
-        levels = [(0, 95, 135, 175, 215, 255)[n] for n in ((index - 16) // 36, (index - 16) // 6 % 6, (index - 16) % 6)]
+    levels = [int(css(index)[n:n + 2], 16) for n in (1, 3, 5)]
     linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in levels]
     return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
 
 
 def inks_and_shades(drawn):
     """(foreground, background) of each cell of a drawn text; every cell sets both, and resets them."""
-    cells = terminal.re.findall(r"\x1b\[38;5;(\d+);48;5;(\d+)m[^\x1b]*\x1b\[0m", drawn)
+    cells = re.findall(r"\x1b\[38;5;(\d+);48;5;(\d+)m[^\x1b]*\x1b\[0m", drawn)
     assert 2 * len(cells) == drawn.count("\x1b")
     return [tuple(map(int, cell)) for cell in cells]
 
@@ -89,6 +88,16 @@ def test_the_legend_runs_from_the_most_negative_to_the_most_positive(colour):
     steps = [terminal.shade(s, 1, 2, colour, "sum") for s in (-1, 1)]
     assert line.startswith(f"-0.25 {steps[0]}") and f"{steps[1]} +0.25; exactly 0 is " in line
     assert terminal.legend(0.25, colour, numbers=True) == []
+
+
+def test_a_notebook_shows_the_same_shades_and_every_number():
+    a, b = np.array([[1.0, -0.5], [0.0, 0.25]]), np.full((2, 1), 1e-3)
+    html = draw(["<a>", "b"], lookup=a, dE=2 * a, E=b)._repr_html_()
+    assert "lookup[&lt;a&gt;, 1] = -0.5" in html and "E[b, 0] = 0.001" in html and "<a>" not in html
+    assert html.count("gradient") == 2 and html.count(">·<") == 2           # negative; exactly 0
+    shades = [css(terminal.SHADES[use][level]) for use, level in
+              (("lookup", 3), ("lookup", 1), ("lookup", 0), ("sum", 5), ("sum", 3), ("sum", 1), ("", 5))]
+    assert [shade for shade in re.findall("(#......)\"", html) if shade != css(terminal.PAPER)] == [*shades, shades[-1]]
 
 
 def test_a_picture_that_does_not_fit_says_so(monkeypatch):
