@@ -6,8 +6,9 @@ where the time goes.
     python demos/benchmark.py --threads 1 --json    # one JSON object a shape
 
 A step is forward, backward, clipping and AdamW, in float32 without dropout, on
-random tokens. Its products alone are the limit: no trainer that multiplies
-with the same BLAS can be faster.
+random tokens. Its products alone (attention's with both halves of the T x T
+square) are the limit: no trainer that multiplies the same with the same BLAS
+can be faster.
 """
 import argparse
 import json
