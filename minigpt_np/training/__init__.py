@@ -1,1 +1,1 @@
-"""Making a model learn: optimizers, batches, workers on every core, a run on disk. Not needed to read the core."""
+"""Training: optimizers, batches, workers on every core, a run on disk. The core does not need it."""

@@ -1,4 +1,4 @@
-"""How many threads NumPy's BLAS uses, for as long as several workers or small products want it to be one."""
+"""How many threads NumPy's BLAS uses: one, while several workers share the cores."""
 import ctypes
 import functools
 import os

@@ -1,8 +1,8 @@
 """Shared memory for workers, and the allocator's settings.
 
-Weights, gradients and moments are ordinary memory. While a team of workers lives, their pages are shared
-ones (`share`), replaced where they are, so that every view of them stays a view; then they are private
-again (`unshare`). What only the team needs is shared from the start (`zeros`).
+Weights, gradients and moments are ordinary memory. While a team of workers lives, their pages are
+shared ones (`share`), replaced where they are, so that every view of them stays a view; then they
+are private again (`unshare`). What only the team needs is shared from the start (`zeros`).
 """
 import ctypes
 import functools
@@ -42,8 +42,8 @@ def can_share(array):
 def share(array):
     """Share the array's memory with processes that are forked from now on, until `unshare`.
 
-    It may be shared several times; then it stays so until it has been unshared as often. Its pages are
-    replaced when the first begins and the last ends: what another thread writes to it just then can be lost.
+    It may be shared several times; then it stays so until it has been unshared as often. Its pages
+    are replaced by the first and the last: what another thread writes to it just then can be lost.
     """
     with _lock:
         if address(array) not in _users:
@@ -75,12 +75,13 @@ if FORKS:
 
 
 def replace_pages(array, kind):
-    """Put pages of the kind (MAP_SHARED or MAP_PRIVATE) in place of `array`'s, with the same contents.
+    """Put pages of the kind (MAP_SHARED or MAP_PRIVATE) in place of the array's, with its contents.
 
     They are filled elsewhere and then moved: at every moment the array reads the same.
     """
     start, size = pages(array)
-    new = libc().mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, kind | mmap.MAP_ANONYMOUS, -1, 0)
+    access, kind = mmap.PROT_READ | mmap.PROT_WRITE, kind | mmap.MAP_ANONYMOUS
+    new = libc().mmap(None, size, access, kind, -1, 0)
     if new != FAILED:
         ctypes.memmove(new, start, size)
         if libc().mremap(new, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, start) == start:
@@ -116,7 +117,7 @@ def libc():
 
 @functools.cache
 def keep_freed_memory():
-    """Tell glibc to keep what is freed for the next allocation, instead of giving it back to the system.
+    """Tell glibc to keep what is freed for the next allocation, and not give it back to the system.
 
     A step frees and allocates the same arrays over and over; given back, every page is faulted in
     and zeroed again each time, which can take as long as the arithmetic. Elsewhere: nothing.

@@ -1,7 +1,7 @@
 """Optimizers over the flat parameter vector, clipping, and the learning-rate schedule.
 
 A tied E is one array, so it has one gradient and one pair of moments; there is nothing to keep in
-step. Every optimizer loops over chunks that fit the cache; with n workers, each takes an n-th of the vector.
+step. Every optimizer loops over chunks that fit the cache, and each worker has its part of them.
 """
 from dataclasses import dataclass
 from math import cos, pi, sqrt
@@ -9,10 +9,11 @@ from math import cos, pi, sqrt
 import numpy as np
 
 from ..checks import (
-    check_flag, check_int, check_not_negative, check_number, check_positive, check_rate, raise_value_error)
+    check_flag, check_int, check_not_negative, check_number, check_positive, check_rate,
+    raise_value_error)
 from ..parameters import Parameters, check_shapes
 
-CHUNK = 1 << 15             # numbers that are updated together: few enough to stay in the cache from pass to pass
+CHUNK = 1 << 15             # numbers updated together: they stay in the cache from pass to pass
 
 
 def check_betas(name, value):
@@ -40,7 +41,7 @@ class Optimizer:
         return f"{type(self).__name__}[{self.params.flat.size:,} numbers]({settings})"
 
     def settings(self):
-        """Attribute name -> plain number, or tuple of them: with `arrays`, all that the next step depends on.
+        """Attribute name -> plain number, or tuple: with `arrays`, all that the next step depends on.
 
         Raises ValueError for an attribute that has been set to anything else.
         """
@@ -51,7 +52,7 @@ class Optimizer:
         check_shapes("params", self.params)
         for name, array in self.arrays().items():
             if array.shape != self.params.flat.shape:
-                raise_value_error(name, array, f"the shape of params.flat, {self.params.flat.shape}")
+                raise_value_error(name, array, f"the shape {self.params.flat.shape} of params.flat")
         self.settings()
 
     def arrays(self):
@@ -59,7 +60,7 @@ class Optimizer:
         return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
     def zeros(self):
-        """An array of params.flat's shape and dtype, in memory that a trainer can share with its workers."""
+        """Zeros of params.flat's shape and dtype, in memory that a trainer can share with workers."""
         return Parameters(self.params.config, self.params.flat.dtype).flat
 
     def step(self, grads, lr=None, scale=1.0):
@@ -75,7 +76,8 @@ class Optimizer:
     def update(self, grads, lr, scale, part):
         """Step number `steps`, for the numbers flat[part] of the parameters."""
         end = self.n_decayed()
-        decayed, rest = slice(part.start, min(part.stop, end)), slice(max(part.start, end), part.stop)
+        decayed = slice(part.start, min(part.stop, end))
+        rest = slice(max(part.start, end), part.stop)
         with np.errstate(all="ignore"):     # the next loss tells whether this went too far
             for chunk in chunks(decayed):
                 self._update(chunk, grads.flat[chunk], lr, scale, True)
@@ -88,7 +90,7 @@ class Optimizer:
 
     def __setstate__(self, state):
         vars(self).update(state)
-        for name, array in self.arrays().items():       # so that a copy's can be shared with workers, too
+        for name, array in self.arrays().items():       # so that a copy's can be shared, too
             setattr(self, name, self.zeros())
             getattr(self, name)[...] = array
 
@@ -163,7 +165,7 @@ class SGD(Optimizer):
 
 
 def chunks(part):
-    """Slices, each of at most CHUNK numbers, that together are `part`, a slice with a start and a stop."""
+    """Slices of at most CHUNK numbers that together are `part`, a slice with a start and a stop."""
     return [slice(low, min(low + CHUNK, part.stop)) for low in range(part.start, part.stop, CHUNK)]
 
 
@@ -174,7 +176,7 @@ def squares_of(x):
 
 
 def clip_factor(norm, limit):
-    """What to multiply gradients of this global norm by so that it is at most `limit`; 1 if it is."""
+    """What to multiply gradients of this norm by so that it is at most `limit`; 1 if it is."""
     return min(1.0, float(limit) / (norm + 1e-6))
 
 

@@ -35,15 +35,16 @@ def cores():
     return os.cpu_count() or 1
 
 
-MOST_WORKERS = 32           # unless more are asked for: each has a gradient of its own, and adding them up reads them all
+MOST_WORKERS = 32           # unless more are asked for: each has a gradient of its own in memory
 
 
 def worker_count(threads):
-    """threads, a whole number of at least 1, or ValueError; None: one per core, 32 at most; one under a debugger."""
+    """threads, an int of at least 1, or ValueError; None: one a core, 32 at most, or 1 in a debugger."""
     if threads is not None:
         return check_size("threads", threads)
     if debugger_attached():
-        say_once("A debugger is attached, so one thread does all the work (threads=N, a demo's --threads N, for more).")
+        say_once("A debugger is attached, so one thread does all the work "
+                 "(threads=N, a demo's --threads N, for more).")
         return 1
     return min(cores(), MOST_WORKERS)
 
@@ -61,14 +62,14 @@ def even_slices(n, parts):
 
 
 def team(members, arrays):
-    """A Processes of the members that shares `arrays`; a Threads if one cannot be shared, or of a single member."""
+    """A Processes of the members that share arrays; a Threads if there is no sharing, or one member."""
     if len(members) == 1 or not memory.FORKS or not all(map(memory.can_share, arrays)):
         return Threads(members)
     return Processes(members, arrays)
 
 
 class Threads:
-    """Objects of one class that work at the same time, each on a thread: the first on the thread that calls."""
+    """Objects of one class that work at the same time, each on a thread, the first on the caller's."""
 
     alive = True
 
@@ -95,7 +96,7 @@ class Threads:
 
 @functools.cache
 def pool():
-    """The threads that wait for tasks; made when first asked for, kept for the life of the process."""
+    """The threads that wait for tasks, made when first asked for and kept."""
     return futures.ThreadPoolExecutor(max_workers=64, thread_name_prefix="minigpt_np")
 
 
@@ -125,12 +126,12 @@ class Processes(Threads):
 
     @property
     def alive(self):
-        """Whether it can be called: no call has failed yet, and this is not a fork of the process that made it."""
+        """Whether it can be called: it has not ended, and this process is the one that made it."""
         return self.close.alive and self.owner == os.getpid()
 
     def call_each(self, method, arguments):
         if not self.alive:
-            raise RuntimeError("the workers have ended: between two of their calls this process was forked, or one failed")
+            raise RuntimeError("the workers have ended: one failed, or another thread forked a process")
         self.busy = True
         try:
             for connection, given in zip(self.connections, arguments[1:]):
@@ -140,7 +141,8 @@ class Processes(Threads):
         except (EOFError, ConnectionError) as gone:
             pids = list(self.pids)
             self.close()
-            raise RuntimeError(f"a worker of {pids} has ended without an answer: killed, out of memory?") from gone
+            raise RuntimeError(f"a worker of {pids} has ended without an answer: killed, "
+                               "out of memory?") from gone
         except BaseException:
             self.close()
             raise
@@ -153,10 +155,10 @@ _this_thread = threading.local()        # .forks_a_worker while it does
 
 
 def end_teams():
-    """Before this process is forked by anyone but `fork`: the new process has memory of its own.
+    """End all teams before anyone but `fork` forks this process: the new one has memory of its own.
 
-    A team in the middle of a call, by another thread, is left alone. So is then the trainer's step in the new process:
-    it finds the step of a thread that is not there, and refuses.
+    A team that another thread is calling goes on. Its trainer then refuses to step in the new
+    process: to it, the other thread's step never ends.
     """
     if not getattr(_this_thread, "forks_a_worker", False):
         for team in list(_sharing):
@@ -181,11 +183,11 @@ def fork(member, others):
     """A process that does what `member` is asked to do -> the connection to it, its pid."""
     here, there = Pipe()
     _this_thread.forks_a_worker = True
-    # Ctrl-C is for the process that asks: the new one ignores SIGINT and SIGTERM from its first moment.
+    # Ctrl-C is for the process that asks: the new one never gets SIGINT and SIGTERM.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
-        with warnings.catch_warnings():     # of forking while other threads run, whose locks stay held in the
-            warnings.simplefilter("ignore", DeprecationWarning)     # new process: NumPy's own are released
+        with warnings.catch_warnings():     # other threads' locks stay held in the new process, but
+            warnings.simplefilter("ignore", DeprecationWarning)         # NumPy's own are released
             pid = os.fork()
         if pid == 0:
             for connection in (here, *others):      # or no one would see the end of these pipes
@@ -220,7 +222,7 @@ def serve(member, connection):
 
 
 def wait(connection):
-    """Spin until there is something to read, SPIN_SECONDS at most: waking up takes longer than a small product."""
+    """Spin until there is something to read, SPIN_SECONDS at most: waking up takes longer."""
     poller = select.poll()
     poller.register(connection, select.POLLIN)
     end = perf_counter() + SPIN_SECONDS
@@ -232,7 +234,7 @@ SPIN_SECONDS = 0.002
 
 
 def close(parent, connections, pids, shared):
-    """End the processes of a team and what they share; only the process that has forked them does so."""
+    """End the processes of a team and what they share, in the process that has forked them."""
     if os.getpid() != parent:
         return
     for connection in connections:

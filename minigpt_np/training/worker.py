@@ -17,12 +17,13 @@ class Worker:
     """
 
     def __init__(self, model, optimizer, gradients, index):
-        self.model, self.optimizer, self.gradients, self.own = model, optimizer, gradients, gradients[index]
+        self.model, self.optimizer = model, optimizer
+        self.gradients, self.own = gradients, gradients[index]
         size, n = model.params.flat.size, len(gradients)
         self.part = slice(index * size // n, (index + 1) * size // n)       # of flat
 
     def accumulate(self, ids, targets, n_scored, seed, from_zero):
-        """Forward and backward on ids, targets (B, T), a shard -> its part of the whole batch's loss.
+        """Forward and backward on a shard, ids and targets (B, T) -> its part of the batch's loss.
 
         The loss is a mean over all n_scored scored positions of the batch. So a shard's loss is
         weighted by its share of them, and gradients weighted alike simply add up.
@@ -35,14 +36,14 @@ class Worker:
         if weight == 0:
             return 0.0
         rng = None if seed is None else np.random.default_rng(seed)
-        # The trainer asks once whether loss and norm are finite: kernels of some BLAS raise flags on finite numbers.
+        # No warnings: the trainer checks loss and norm, and some BLAS raise flags on finite numbers.
         with np.errstate(all="ignore"):
             _, loss, cache = self.model.forward(ids, targets, rng)
             self.model.backward(cache, self.own, weight)
         return weight * float(loss)
 
     def add_up(self):
-        """Add up this worker's part of all gradients, always in the same order -> the sum of its squares."""
+        """Add up this worker's part of all gradients, in a fixed order -> the sum of its squares."""
         total, *others = [grads.flat for grads in self.gradients]
         squares = 0.0
         for chunk in chunks(self.part):
