@@ -49,7 +49,7 @@ def check_size(name, value):
 
 
 def check_number(name, value, fits, expected):
-    """A float for which fits(value) holds; `expected` says that in words. NaN and infinity never fit."""
+    """A float for which fits(value) holds; `expected` is that in words. NaN and infinity never fit."""
     number = nan
     if isinstance(value, Real) and not isinstance(value, bool) and -inf < value < inf:
         try:
@@ -59,6 +59,11 @@ def check_number(name, value, fits, expected):
     if number != number or not fits(number):
         raise_value_error(name, value, expected)
     return number
+
+
+def check_finite_number(name, value):
+    """A finite float."""
+    return check_number(name, value, lambda x: True, "a finite number")
 
 
 def check_positive(name, value):
@@ -137,7 +142,7 @@ def check_dtype(name, value):
 # ---- arrays --------------------------------------------------------------------------------------
 
 def is_masked(array):
-    """Whether it is a masked array. There can be none before numpy.ma, slow to import, is there."""
+    """Whether it is a masked array. If numpy.ma, slow to import, is not there, it is none."""
     return "numpy.ma" in sys.modules and isinstance(array, np.ma.MaskedArray)
 
 

@@ -36,7 +36,7 @@ class GPTConfig:
     activation: str = "gelu_tanh"
 
     def __repr__(self):
-        """What makes it again: the sizes, and what is not as usual."""
+        """An expression that makes it again: the sizes, and each field that is not the default."""
         shown = [field.name for field in fields(self)
                  if type(field.default) is int or getattr(self, field.name) != field.default]
         return f"GPTConfig({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"

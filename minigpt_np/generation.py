@@ -1,8 +1,7 @@
 """Text generation with a key/value cache.
 
-Attention looks back and never ahead, so what a block computed for a position is the same whatever
-follows it. New positions go through the blocks alone: their queries meet the keys and values of the
-earlier ones, which are kept.
+Attention looks back and never ahead, so keys and values of earlier positions do not change. They are
+kept, and only new positions go through the blocks.
 """
 from dataclasses import replace
 from functools import partial
@@ -72,10 +71,7 @@ def decode(model, ids, n, choose):
 
 
 def next_logits(model, ids, kv_cache):
-    """ids (B, n) at the positions after those in kv_cache -> logits (B, V) after them, real.
-
-    Their keys and values are then in kv_cache, too.
-    """
+    """ids (B, n) follow the positions in kv_cache and are added to it -> the last one's logits (B, V)."""
     for start in range(0, ids.shape[1], CHUNK):
         chunk = ids[:, start:start + CHUNK]
         logits, _, _ = model.forward(chunk, kv_cache=kv_cache)

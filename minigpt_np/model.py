@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import generation, layers
-from .checks import check_ids, check_seed, check_targets
+from .checks import check_finite_number, check_generator, check_ids, check_seed, check_targets
 from .config import GPTConfig
 from .reprs import ShapeRepr
 from .files import pretrained
@@ -49,13 +49,14 @@ class GPT:
 
         loss is the mean cross-entropy over the targets that are not -1; None without targets.
         rng, a Generator, turns dropout on. Nothing is kept in the model.
-        kv_cache   for generation, a generation.KVCache: ids are at the positions after those in it,
-                   and logits (B, 1, V) those after the last. targets and backward are for passes without
+        kv_cache   for generation, a generation.KVCache: ids follow the positions in it; logits
+                   (B, 1, V) are those after the last one. Such a pass has no loss and no backward
         Raises ValueError for ids or targets that check_ids and check_targets refuse, and if
         self.params was replaced by those of another config.
         """
         ids = check_ids(ids, self.config)
         targets = check_targets(targets, ids.shape, self.config.vocab_size)
+        rng = None if rng is None else check_generator("rng", rng)
         params = check_shapes("params", self.params, self.config)
         config, shape = self.config, ids.shape
         forward_block = layers.block.FORWARD[config.norm]
@@ -86,8 +87,8 @@ class GPT:
     def backward(self, cache, grads=None, dloss=1.0):
         """The gradient of dloss · loss with respect to every parameter, accumulated into `grads`.
 
-        cache    from forward with targets; it is only read, so it can be used again. It refers to
-                 the weights: after they have moved, the gradient is that of neither old nor new ones
+        cache    from forward with targets; it is only read, so it can be used again. Call backward
+                 before the weights change: afterwards the result mixes old and new
         grads    Parameters to accumulate into; new ones, all 0, unless given. Untied ones for a
                  tied model keep the two uses of E apart: grads.E gets the lookup's part, grads.head
                  the logits'
@@ -98,6 +99,7 @@ class GPT:
             raise ValueError("cache: of a pass without targets given, expected one with a loss")
         if grads is None:
             grads = Parameters(self.config, self.params.flat.dtype)
+        dloss = check_finite_number("dloss", dloss)
         check_shapes("grads", grads, self.config, self.params.flat.dtype, tied_alike=False)
         backward_block = layers.block.BACKWARD[self.config.norm]
 

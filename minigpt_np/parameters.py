@@ -13,7 +13,7 @@ from .reprs import ShapeRepr, Verbatim, layout
 
 
 class Sealed(ShapeRepr):
-    """A base class for owners of views: an attribute keeps the object that it was first given.
+    """Base class for owners of views: an attribute is set once; then only the numbers in it change.
 
     `params.E = W` would leave head, flat and the optimizer with the old E: it raises ValueError.
     `params.E += dE` changes the numbers of E and assigns E itself, which is allowed.
@@ -29,7 +29,7 @@ class Sealed(ShapeRepr):
 
 
 class Arrays(dict):
-    """Name -> view, which keeps the views it was made of, as Sealed does."""
+    """Read-only dict of name -> view; the numbers in a view may change."""
 
     def __setitem__(self, name, value):
         if self.get(name) is not value:
@@ -45,8 +45,8 @@ class Arrays(dict):
 
 
 def refuse_rebinding(name):
-    raise ValueError(f"{name}: another object given, expected new numbers in this one, "
-                     "as by params.E[...] = W")
+    raise ValueError(f"{name}: another object given (head, flat and the optimizer would keep the old "
+                     "one), expected new numbers in it, as by params.E[...] = W")
 
 
 @dataclass(repr=False)
@@ -126,6 +126,7 @@ MARGIN = 1 << 14            # numbers of unused memory before and after flat
 class Parameters(Sealed):
     """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
 
+    Use the attributes; `arrays` and `named()` are for loops over all of them.
     flat     every number once: the first `n_decayed` have weight decay; then come E, P, the rest
     slices   name -> the slice of flat that the array is a view of, in the order of flat
     arrays   name -> view, in the order of use

@@ -1,7 +1,7 @@
 """Reprs that show names, dtypes and shapes instead of values."""
 import numpy as np
 
-COLUMNS = 100               # what does not fit in them is shown a field a line
+COLUMNS = 100               # a longer repr has one field a line
 ALIKE = 3                   # of a longer list only the first entry is shown
 
 
@@ -13,7 +13,7 @@ class ShapeRepr:
 
 
 def lines(value):
-    """What `value` is, as a list of lines."""
+    """The repr of `value`, as a list of lines."""
     if isinstance(value, np.ndarray):
         return [f"{value.dtype} {value.shape}"]
     if isinstance(value, ShapeRepr):

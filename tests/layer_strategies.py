@@ -155,7 +155,8 @@ def inner_configs(draw):
     H = draw(sizes(2))
     config = GPTConfig(1, 1, 1, H, H * draw(sizes(2)), attn_pdrop=draw(probabilities),
                        resid_pdrop=draw(probabilities),
-                       layer_norm_eps=draw(st.sampled_from([1e-5, 0.1])))
+                       layer_norm_eps=draw(st.sampled_from([1e-5, 0.1])),
+                       activation=draw(st.sampled_from(["gelu_tanh", "gelu_exact"])))
     return (draw(sizes(2)), draw(sizes(4))), config
 
 

@@ -1,4 +1,4 @@
-"""Bad input is refused at the door: ValueError with the argument, what was given, what expected."""
+"""Bad input raises ValueError naming the argument, what was given and what was expected."""
 import re
 from dataclasses import replace
 
@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt_np import PRESETS, GPT, BPETokenizer, CharacterTokenizer, GPTConfig, Parameters
-from minigpt_np.checks import show
 from minigpt_np.training.data import consecutive_batches, random_batch, split
-from strategies import ODD, VIEWS, assert_bits, cases, configs, sizes
+from strategies import ODD, VIEWS, assert_bits, cases, sizes
 
 MODEL = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=2))
 
@@ -26,18 +25,11 @@ def refused(argument, given, expected):
 @pytest.mark.parametrize("ids, given, expected", [
     ([[0, -1]], "-1 given at (0, 1)", "0 to 4"),
     ([[4, 1], [4, 5]], "5 given at (1, 1)", "0 to 4"),
-    ([[0, 300]], "300", "0 to 4"),
     (np.array([[0, 255]], np.uint8), "255", "0 to 4"),
-    (np.array([[0, 2**64 - 1]], np.uint64), str(2**64 - 1), "0 to 4"),
     ([[0.0, 1.0]], "float64", "integers"),
     ([[True, False]], "bool", "integers"),
     ([["a", "b"]], "<U1", "integers"),
-    ([[None]], "object", "integers"),
-    ([[2**70]], "object", "integers"),
     ([0, 1], "(2,)", "(B, T)"),
-    (3, "()", "(B, T)"),
-    ([[[0, 1]]], "(1, 1, 2)", "(B, T)"),
-    ([], "(0,)", "(B, T)"),
     ([[]], "(1, 0)", "(B, T)"),
     (np.zeros((0, 3), int), "(0, 3)", "(B, T)"),
 ])
@@ -71,14 +63,14 @@ def test_bool_seed_is_rejected(seed):
 
 @pytest.mark.parametrize("ids", [
     np.ma.array([[0, 1]], mask=[[False, True]]), [np.ma.array([0, 1], mask=[False, True])], np.ma.array([[0, 1]])])
-def test_a_mask_would_be_lost(ids):
+def test_masked_arrays_are_rejected(ids):
     for use in (MODEL.forward, lambda ids: MODEL.generate(ids, 1), lambda ids: MODEL.forward([[0, 1]], ids)):
         with pytest.raises(ValueError, match="^(ids|targets): a masked array given, expected one without a mask"):
             use(ids)
 
 
 LAYOUTS = [lambda array: array.tolist(), lambda array: [list(row) for row in array], lambda array: tuple(array),
-           *(lambda array, dtype=dtype: array.astype(dtype) for dtype in (">i8", "<i4", ">i2", np.int8))]
+           *(lambda array, dtype=dtype: array.astype(dtype) for dtype in (">i8", "<i4", ">i2", np.int8, np.uint8, np.uint64))]
 
 
 def read_only(array):
@@ -116,17 +108,6 @@ def test_targets(targets, given, expected):
         MODEL.forward([[0, 1]], targets)
 
 
-@given(V=sizes(6), id=st.integers(-3, 8), target=st.integers(-3, 8))
-def test_what_is_in_range_is_taken_and_the_rest_refused(V, id, target):
-    model = GPT(GPTConfig(V, 1, 1, 1, 1))
-    if 0 <= id < V and 0 <= target < V:
-        assert np.isfinite(model.forward([[id]], [[target]])[1])
-        model.forward([[id], [id]], [[target], [-1]])
-    else:
-        with pytest.raises(ValueError, match="^(ids|targets): "):
-            model.forward([[id]], [[target]])
-
-
 def test_backward_of_a_pass_without_targets():
     _, _, cache = MODEL.forward([[0]])
     with pytest.raises(ValueError, match="^cache: .*without targets given, expected"):
@@ -155,12 +136,6 @@ def test_sizes(name, value):
     least = 0 if name == "n_layer" else 1
     with refused(name, repr(value), f"whole number of at least {least}"):
         GPTConfig(**{name: value})
-
-
-@given(config=configs())
-def test_sizes_of_1_and_numpys_integers_will_do(config):
-    GPTConfig(1, 1, 1, 1, 1)
-    assert GPTConfig(vocab_size=np.int64(config.vocab_size)).vocab_size == config.vocab_size
 
 
 @given(H=sizes(9), D=sizes(40))
@@ -236,7 +211,8 @@ CALLS = {
     "config": (GPTConfig, dict(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=2, tie_embeddings=True,
                                norm="pre", embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0, layer_norm_eps=1e-5)),
     "preset": (lambda preset: GPTConfig.preset(preset), dict(preset="gpt-nano")),
-    "forward": (MODEL.forward, dict(ids=[[1]], targets=[[1]])),
+    "forward": (MODEL.forward, dict(ids=[[1]], targets=[[1]], rng=np.random.default_rng(0))),
+    "backward": (lambda dloss: MODEL.backward(MODEL.forward([[1]], [[1]])[2], dloss=dloss), dict(dloss=1.0)),
     "generate": (MODEL.generate, dict(ids=[[1]], max_new_tokens=1, temperature=1.0, do_sample=True,
                                       top_k=1, top_p=0.5, seed=0)),
     "random_batch": (random_batch, dict(tokens=TOKENS, B=2, T=3, rng=np.random.default_rng(0))),
@@ -269,13 +245,6 @@ def test_any_value_is_taken_or_refused_in_one_line_that_names_the_argument(name,
             also = {"id": "|ids", "ids": "|id", "n_head": "|n_embd", "T": "|tokens"}.get(argument, "")
             assert re.match(f"({argument}{also}): .*given(,| at).* expected .*", str(error)), (value, str(error))
             assert "\n" not in str(error) and len(str(error)) < 1000
-
-
-def test_what_is_long_is_shown_in_part():
-    assert show("x" * 10**6).count("x") < 300
-    assert show(list(range(10**6))) == "[0, 1, 2, 3, 4, 5, ...]"
-    assert show(np.zeros((2, 3))) == "an array of float64 of shape (2, 3)"
-    assert show(10**5000) == "a number of 16610 bits"
 
 
 def test_numpys_numbers_become_pythons():

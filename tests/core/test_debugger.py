@@ -4,17 +4,15 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
 
 from minigpt_np import GPT, AdamW, GPTConfig, Parameters, Trainer
-from minigpt_np.reprs import ShapeRepr
 from minigpt_np.training.optim import SGD
-from strategies import NORMS, cases, configs
+from strategies import NORMS, cases
 
 SIZES = dict(vocab_size=8, block_size=11, n_layer=1, n_head=2, n_embd=6)    # tied_gradients.py's
 CONFIG = GPTConfig(**SIZES)
@@ -86,18 +84,6 @@ def test_a_repr_has_names_dtypes_and_shapes_and_no_numbers_of_arrays(case):
     assert ("\n  head: E" in repr(case.model.params)) == config.tie_embeddings
 
 
-def test_a_whole_cache_and_the_arguments_of_backward_fit_a_screen():
-    """As pdb's `args` prints them; of 12 blocks it takes two lines more to say so."""
-    for n_layer, characters in (1, 2000), (12, 2100):
-        model = GPT(GPTConfig(8, 11, n_layer, 2, 6), dtype=np.float64)
-        _, _, cache = model.forward(IDS, IDS)
-        given = {"self": model, "cache": cache, "grads": Parameters(model.config), "dloss": 1.0}
-        arguments = "\n".join(f"{name} = {value!r}" for name, value in given.items())
-        for text in (repr(cache), arguments):
-            assert len(text.splitlines()) <= 60 and len(text) <= characters
-    assert "blocks[1:]: 11 more like it" in repr(cache) and "blocks[1:]: 11 more like it" in repr(model.params)
-
-
 @pytest.mark.parametrize("make", [AdamW, SGD])
 def test_an_optimizer_and_a_trainer_are_one_line_with_what_is_set(make):
     optimizer = make(Parameters(CONFIG), lr=0.25)
@@ -106,29 +92,3 @@ def test_an_optimizer_and_a_trainer_are_one_line_with_what_is_set(make):
     assert all(f"{name}={getattr(optimizer, name)!r}" in repr(optimizer) for name in make.SETTINGS)
     for part in ("0 steps", "threads=3", "clip=0.5", "micro_batches=1", "schedule=None", repr(optimizer)):
         assert part in repr(trainer) and "\n" not in repr(trainer)
-
-
-def test_every_cache_names_its_layer_and_shows_each_field_once():
-    def caches(value):
-        if isinstance(value, (list, tuple)):
-            return [cache for entry in value for cache in caches(entry)]
-        return [value, *caches(list(vars(value).values()))] if isinstance(value, ShapeRepr) else []
-
-    _, _, cache = GPT(CONFIG).forward(IDS, IDS)
-    found = caches(cache)
-    modules = {re.split(r"[(:]", repr(cache))[0] for cache in found}
-    assert modules == {f"{layer}.Cache" for layer in (
-        "model", "lookup", "block", "layernorm", "attention", "linear", "causal", "mlp", "gelu", "logits",
-        "cross_entropy")}
-    for cache in found:
-        assert is_dataclass(cache) and list(vars(cache)) == [field.name for field in fields(cache)]
-        assert not isinstance(cache, tuple)             # whose fields a debugger shows again, by number
-
-
-@given(config=configs(), data=st.data())
-def test_a_part_of_flat_names_the_arrays_it_is_of(config, data):
-    params = Parameters(config)
-    start = data.draw(st.integers(0, params.flat.size - 1))
-    stop = data.draw(st.integers(start + 1, params.flat.size))
-    params.flat[start:stop] = 1
-    assert params.names_in(slice(start, stop)) == [name for name in params.slices if params.arrays[name].any()]

@@ -21,14 +21,6 @@ def test_every_link_and_every_test_that_is_named_is_there(path):
         assert f"def {name}(" in tests, name
 
 
-def test_what_its_python_imports_is_there():
-    texts = "".join((ROOT / path).read_text(encoding="utf-8") for path in READMES)
-    imports = re.findall(r"^from minigpt_np.*import .*$", texts, re.MULTILINE)
-    assert len(imports) >= 3
-    for line in imports:
-        exec(line, {})
-
-
 def test_the_python_that_needs_nothing_else_runs():
     """From top to bottom, as in a notebook."""
     namespace = {}

@@ -41,13 +41,9 @@ def test_twenty_steps_are_those_recorded(model, threads, micro_batches):
     assert_recorded(record(model, threads, micro_batches), model)
 
 
-def test_twenty_steps_of_eight_workers_are_those_recorded():
-    assert_recorded(record("pre, tied", threads=8), "pre, tied")
-
-
 @pytest.mark.parametrize("model, threads", WITH_DROPOUT)
 def test_twenty_steps_with_dropout_are_those_recorded_and_the_same_bits_again(model, threads):
-    runs = [record(model, threads, micro_batches=2, dropout=True) for _ in range(1 if threads == 8 else 2)]
+    runs = [record(model, threads, micro_batches=2, dropout=True) for _ in range(2 if threads == 2 else 1)]
     assert_recorded(runs[0], f"{model}, dropout, {threads}")
     assert runs[0] == runs[-1]
 

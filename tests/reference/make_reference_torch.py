@@ -100,6 +100,8 @@ if __name__ == "__main__":
         "models": {"GPT-2, tied": reference(gpt2, True, 0),
                    "GPT-2, untied": reference(gpt2, False, 1),
                    "GPT-1, tied": reference(gpt1, True, 2)}}
+    norms = [norm for model in result["models"].values() for norm in model["norms"]]
+    assert max(norms) > CLIP > min(norms), "clipping is not exercised"
     out = Path(__file__).parent / "torch.json"
     out.write_text(json.dumps(result, separators=(",", ":")) + "\n")
     for name, m in result["models"].items():
