@@ -57,6 +57,8 @@ def run(main):
     except BrokenPipeError:
         pass
     except KeyboardInterrupt:
+        if sys.stdout.isatty():
+            print()                     # below the line of progress
         status = 130
     except bdb.BdbQuit:                                 # q at a breakpoint() of the reader's
         if debugged:
