@@ -123,7 +123,8 @@ document.addEventListener("pointermove", event => {
 for (const kind of ["pointerup", "pointercancel"])
   document.addEventListener(kind, () => { held = null; });
 
-const leave = () => change({mode: "ladder", at: 0});
+const leave = () => change({mode: "ladder", at: 0,
+                              step: state.step === BEGUN ? DATA.steps : state.step});
 on("to-tour", "click", () => state.mode === "stop" ? leave() : go("stop", 0));
 on("to-lines", "click", () => state.mode === "line" ? leave() : go("line", 1));
 on("close", "click", leave);
@@ -178,7 +179,7 @@ on("save", "click", () => {
     }
   }
   const link = element("a");
-  link.href = URL.createObjectURL(new Blob([svg.outerHTML], {type: "image/svg+xml"}));
+  link.href = URL.createObjectURL(new Blob([new XMLSerializer().serializeToString(svg)], {type: "image/svg+xml"}));
   link.download = "one-matrix.svg";
   link.click();
 });

@@ -19,7 +19,7 @@ function drawLead() {
   const E = run.tied ? "the same E" : "the other matrix";
   element("b", "logits", `${E} spells the token to come at ${next} of ${T}`, box);
   box.append(state.moved !== null ? ". One number has been moved by hand."
-    : !run.tied ? ". There are two alphabets, the head's and E's; E's no logit has taught to spell."
+    : !run.tied ? ". These are two alphabets: the logits teach the head's, and not E's."
     : state.silent || Math.min(read, next) < 0.8 * T ? "."
     : ". So one matrix does both jobs: E is one alphabet, and the block turns one letter " +
       "into the next.");
@@ -55,7 +55,7 @@ function drawLadder() {
     ...now.rungs.flatMap(({name, readings}) => readings.map(reading => rung(name, reading))),
     plain("token to come", "logits", targets)];
   const first = [element("td"), ...ids.map((_, t) => th(t, "", false)),
-                 ...["spells read", "spells next"].map(text => th(text, "count", false))];
+                 ...["= read", "= next"].map(text => th(text, "count", false))];
   const grid = [first, ...(across ? lines.reverse() : lines)];
   for (const cells of across ? grid : transposed(grid))
     element("tr", "", undefined, table).append(...cells);

@@ -17,14 +17,14 @@ const dot = (item, left, right, labels) =>
 const STOPS = [
   () => ({title: "One matrix, two uses", lit: "lookup logits", shows: [],
     equation: "E is looked up to read tokens, and is the head that predicts them", text: [
-    `This small GPT reads the tokens ${quoted(run.ids)} and must predict at every position the ` +
-    `one that comes next: ${quoted(run.targets)}. A token is a word of its vocabulary.`,
+    `This small GPT, here at step ${state.step}, reads the tokens ${quoted(run.ids)} and must ` +
+    `predict at every position the one that comes next: ${quoted(run.targets)}. A token is a ` +
+    "word of its vocabulary.",
     `E has one row, ${DATA.D} numbers, for each token. At one end the row of each token read is ` +
     "looked up; at the other, E is the head, which scores every token as the next one.",
     "The gradient dE holds a slope for every number of E: by how much the loss changes if that " +
     "number grows a little. (Drag a number of E sideways, and see.) Both uses send E a " +
-    "gradient; the two are added up in one array. The tour follows them, in a model that has " +
-    "begun to learn."]}),
+    "gradient; the two are added up in one array."]}),
 
   () => ({title: "E is looked up", lit: "lookup", line: "x = one_hot @ E",
     equation: "x = one_hot E + P", text: [
@@ -79,8 +79,8 @@ const STOPS = [
     "Position t adds dlogits[t, v] times h[t] to row v: the target's row is pulled towards h, " +
     "all others are pushed away.",
     "Every row gets something from every position, because softmax gives every token a nonzero " +
-    `probability, even among 50,257. “${tokens().at(-1)}”, which is never read, is moved here ` +
-    `alone.`],
+    `probability, even among 50,257. “${tokens().at(-1)}”, which is never read, is moved by ` +
+    "this alone."],
     shows: [byToken("dlogitsᵀ", transposed(made("dlogits")), {columns: positions()}),
       byPosition("h", made("h"), {sign: "·"}),
       dot(byToken("logits' part", now.fromLogits, {use: "logits"}),
