@@ -179,7 +179,8 @@ on("save", "click", () => {
     }
   }
   const link = element("a");
-  link.href = URL.createObjectURL(new Blob([new XMLSerializer().serializeToString(svg)], {type: "image/svg+xml"}));
+  const text = new XMLSerializer().serializeToString(svg);
+  link.href = URL.createObjectURL(new Blob([text], {type: "image/svg+xml"}));
   link.download = "one-matrix.svg";
   link.click();
 });
