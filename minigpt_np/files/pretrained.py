@@ -1,16 +1,18 @@
 """Models from and to folders in Hugging Face's layout: config.json beside model.safetensors.
 
-Three families lie under the same names. Ours are on the left of MODULES, theirs on the right.
+Three families of files use the same names. Ours are on the left of MODULES, theirs on the right.
 
     transformers, gpt2 and openai-gpt   y = x W + b, W (D_in, D_out) as here: "Conv1D"
-    minGPT                              nn.Linear, y = x Wᵀ + b: every such W lies transposed
+    minGPT                              nn.Linear, y = x Wᵀ + b: every such W is stored transposed
     nanoGPT                             the same, with the exact GELU; trained with bias=False
                                         it has no bias at all
 
 Which one a file is from, every size but the number of heads, and whether the two embeddings are
 tied is read off its tensors; a config.json, where there is one, must agree. It may be any of
 theirs: minGPT's has a preset for model_type, nanoGPT's model_args have block_size, bias and
-dropout. Sources: transformers' models/gpt2 and models/openai, minGPT's and nanoGPT's model.py.
+dropout. Without it a file with biases is taken for minGPT's or transformers': its GELU is the
+tanh approximation. Sources: transformers' models/gpt2 and models/openai, minGPT's and nanoGPT's
+model.py.
 """
 import hashlib
 import json
@@ -43,12 +45,10 @@ ACTIVATIONS = {
     "openai-gpt": ("afn", {"gelu": "gelu_tanh"}),
 }
 
-# Fields of a gpt2 that change the arithmetic, and the value under which it is ours, which is
-# meant where there is none.
+# Fields of a gpt2 that change the arithmetic, and the value that this package computes, which is
+# also the default.
 ARITHMETIC = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False,
               "reorder_and_upcast_attn": False, "add_cross_attention": False}
-ALIASES = {"max_position_embeddings": "n_positions", "block_size": "n_positions",
-           "hidden_size": "n_embd", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}
 DROPOUTS = ("embd_pdrop", "attn_pdrop", "resid_pdrop")
 
 MAX_CONFIG = 1 << 20        # bytes of config.json
@@ -172,7 +172,7 @@ class ModelFiles:
         return short_name(name, self.model_type)
 
     def where(self, name):
-        """What a message about our array `name` begins with."""
+        """How an error message names our array `name`."""
         return f"{self.path}: tensor {show(self.short_name(name))}"
 
     def refuse_missing(self, names):
@@ -269,9 +269,9 @@ class ModelFiles:
         return {name: self.tensors[self.short_name(name)] for name in names}
 
     def is_transposed(self, tensors, config):
-        """Whether each linear layer's W lies transposed, as in nn.Linear. Checks shapes and dtypes.
+        """Whether each linear layer's W is stored transposed, as in nn.Linear. Checks shapes, dtypes.
 
-        (D, 3D) or (3D, D) tells, D x D does not: those that tell must agree on how the others lie.
+        (D, 3D) or (3D, D) tells, D x D does not: those that tell must agree.
         """
         ways = {}       # whether transposed -> a tensor that shows it
         for name, shape in shapes(config).items():
@@ -287,8 +287,8 @@ class ModelFiles:
                 ways[found != shape] = name
         if len(ways) == 2:
             raise ValueError(
-                f"{self.where(ways[True])}: lies (D_out, D_in) as nn.Linear has it, but "
-                f"{show(self.short_name(ways[False]))} (D_in, D_out): how the square ones lie "
+                f"{self.where(ways[True])}: is (D_out, D_in) as nn.Linear has it, but "
+                f"{show(self.short_name(ways[False]))} (D_in, D_out): which the square ones are "
                 "cannot be known")
         return True in ways
 
@@ -315,10 +315,8 @@ def read_config(path):
     if "dropout" in fields:                                     # nanoGPT's one for all three
         dropout = check_rate(f"{path}: dropout", fields["dropout"])
         fields = dict.fromkeys(DROPOUTS, dropout) | fields
-    for alias, field in ALIASES.items():
-        if alias in fields and fields.setdefault(field, fields[alias]) != fields[alias]:
-            raise ValueError(f"{path}: {alias} is {show(fields[alias])}, "
-                             f"but {field} {show(fields[field])}")
+    if "block_size" in fields:                                  # nanoGPT's and minGPT's
+        fields = {"n_positions": fields["block_size"]} | fields
     for field in ("bias", "tie_word_embeddings"):
         check_flag(f"{path}: {field}", fields.get(field, False))
     return dict.fromkeys(DROPOUTS, 0.1) | fields

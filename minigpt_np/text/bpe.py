@@ -153,6 +153,9 @@ class MergingTokenizer:
         self._rank = {pair: rank for rank, pair in enumerate(merges)}
         self._ids_of_word = {}
 
+    def __repr__(self):
+        return f"{type(self).__name__}({self.vocab_size} tokens, {len(self.merges)} merges)"
+
     @property
     def vocab_size(self):
         """V: the ids are 0 to V-1."""

@@ -7,8 +7,8 @@
     added_tokens.json        beside those two: {token: id, ...}
     tokenizer_config.json, special_tokens_map.json      beside either: more special tokens, options
 
-All of them are read, as transformers does; whatever asks for other ids than those given here is
-refused by name.
+All of them are read, as transformers does. An option that would change the ids raises ValueError
+naming it.
 """
 import json
 import re
@@ -22,8 +22,8 @@ PAIRS = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]
 BRACKETED = re.compile(r"<.+>|\[.+\]", re.DOTALL)
 END_OF_WORD, UNKNOWN = "</w>", "<unk>"          # as GPT-1's files write them
 
-# Fields of a tokenizer.json that decide which ids a text gets, each with the values under which
-# they are the ids given here. Where a field is missing, the first value is meant.
+# Fields of a tokenizer.json that decide which ids a text gets, with the supported values; a missing
+# field means the first.
 BOTH = {"model.type": ("BPE",), "model.dropout": (None, 0.0), "model.byte_fallback": (False,),
         "model.ignore_merges": (False,), "model.continuing_subword_prefix": (None, "")}
 RECIPES = {

@@ -18,7 +18,7 @@ FIELDS = ("config", "steps", "clip", "micro_batches", "schedule", "optimizer", "
 
 @dataclass(frozen=True)
 class Run:
-    """What a file holds: `arrays` by name (params and the optimizer's), and `state`, plain data."""
+    """A saved run: `arrays` by name (params and the optimizer's) and `state`, plain data."""
     path: str
     arrays: dict
     state: dict
@@ -33,7 +33,7 @@ class Run:
         return self.state["notes"]
 
     def restore(self, trainer, generators=()):
-        """Put `trainer` and `generators` where they were: the next step gives the same bits.
+        """Restore `trainer` and `generators`: the next step gives the same bits.
 
         trainer      of a model of the same config and an optimizer of the same kind, with a
                      generator of dropout if the run had one
@@ -52,7 +52,7 @@ class Run:
         drawn = [(generators[name], saved) for name, saved in state["generators"].items()]
         drawn += [(trainer.rng, state["dropout"])] if trainer.rng is not None else []
         for generator, saved in drawn:
-            self._check(lambda: set_state(type(generator.bit_generator)(), saved))
+            self._check(lambda: setattr(type(generator.bit_generator)(), "state", saved))
         targets = _arrays(trainer)
         self._expect("arrays", sorted(self.arrays), sorted(targets))
         for name, array in targets.items():
@@ -65,7 +65,7 @@ class Run:
         for name, array in targets.items():
             array[...] = self.arrays[name]
         for generator, saved in drawn:
-            set_state(generator.bit_generator, saved)
+            generator.bit_generator.state = saved
         vars(trainer.optimizer).update(settings)
         vars(trainer).update(plain, half_updated=False)
 
@@ -85,7 +85,8 @@ def save(path, trainer, generators=(), notes=None):
     """Write the run to `path`, which at any moment is the old file or the new one.
 
     trainer      with a schedule that is None or a WarmupCosine
-    generators   dict of name -> Generator that the run draws from besides the trainer's own
+    generators   dict of name -> Generator, of default_rng, that the run draws from besides the
+                 trainer's own
     notes        anything JSON can hold: what the caller needs to go on (the tokenizer, the options)
     Raises ValueError for what cannot be saved, RuntimeError after half an update.
     """
@@ -102,8 +103,8 @@ def save(path, trainer, generators=(), notes=None):
         **trainer.settings(),
         "schedule": asdict(trainer.schedule) if trainer.schedule else None,
         "optimizer": {"kind": type(optimizer).__name__, "settings": optimizer.settings()},
-        "dropout": get_state(trainer.rng) if trainer.rng is not None else None,
-        "generators": {name: get_state(generator) for name, generator in dict(generators).items()},
+        "dropout": None if trainer.rng is None else get_state("trainer.rng", trainer.rng),
+        "generators": {name: get_state(name, rng) for name, rng in dict(generators).items()},
         "notes": notes,
     }
     try:
@@ -141,7 +142,7 @@ def load(path):
 
 
 def checked_plain(state):
-    """Attribute -> value of what a Trainer has besides, or ValueError."""
+    """The trainer's plain attributes in `state`, checked: name -> value."""
     schedule, clip = state["schedule"], state["clip"]
     return {
         "steps": check_int("steps", state["steps"]),
@@ -151,22 +152,12 @@ def checked_plain(state):
     }
 
 
-def get_state(generator):
-    """The state of any of NumPy's bit generators as JSON holds it, arrays as lists."""
-    def plain(value):
-        if isinstance(value, dict):
-            return {name: plain(inner) for name, inner in value.items()}
-        return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-    return plain(generator.bit_generator.state)
-
-
-def set_state(bit_generator, saved):
-    """Put what get_state returned into a bit generator of the same kind. NumPy's own errors."""
-    def arrays(value):
-        if isinstance(value, dict):
-            return {name: arrays(inner) for name, inner in value.items()}
-        return np.array(value, np.uint64) if isinstance(value, list) else value
-    bit_generator.state = arrays(saved)
+def get_state(name, generator):
+    """The state of a Generator of default_rng, plain data; ValueError for one of another kind."""
+    kind = type(generator.bit_generator).__name__
+    if kind != "PCG64":
+        raise ValueError(f"{name}: a Generator of {kind} given, expected default_rng's, of PCG64")
+    return generator.bit_generator.state
 
 
 def _arrays(trainer):

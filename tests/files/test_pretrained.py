@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, strategies as st
+from hypothesis import assume, given, strategies as st
 
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import pretrained, safetensors
@@ -296,14 +296,6 @@ def test_a_tied_matrix_under_the_name_of_the_head_alone(tmp_path):
         GPT.from_pretrained(tmp_path)
 
 
-def test_a_head_of_another_size_is_no_head(tmp_path, no_allocation):
-    tensors, fields = saved(random_model(SMALL), tmp_path)
-    tensors["lm_head.weight"] = np.concatenate([tensors["transformer.wte.weight"]] * 2)
-    rewrite(tmp_path, tensors, fields)
-    with pytest.raises(ValueError, match=r"'lm_head.weight': shape \(10, 6\), expected \(5, 6\)"):
-        GPT.from_pretrained(tmp_path)
-
-
 def test_a_head_of_another_dtype_is_another_head(tmp_path):
     tensors, fields = saved(random_model(SMALL), tmp_path)
     tensors["lm_head.weight"] = tensors["transformer.wte.weight"].astype(np.float64)
@@ -334,24 +326,6 @@ def test_what_a_config_leaves_out_means_transformers_default(tmp_path):
     assert config == replace(SMALL, embd_pdrop=0.1, resid_pdrop=0.1)
 
 
-def test_the_configs_other_names(tmp_path):
-    tensors, fields = saved(random_model(SMALL), tmp_path)
-    other = {"max_position_embeddings": 4, "hidden_size": 6, "num_hidden_layers": 2,
-             "num_attention_heads": 2, "n_inner": 24, "activation_function": "gelu_pytorch_tanh"}
-    rewrite(tmp_path, tensors, other)
-    assert GPT.from_pretrained(tmp_path).config.n_head == 2
-    for field, complaint in [("max_position_embeddings", "n_positions is 5, expected 4"),
-                             ("hidden_size", "n_embd is 5, expected 6"),
-                             ("num_hidden_layers", "n_layer is 5, expected 2"),
-                             ("num_attention_heads", "n_embd: 6 given")]:
-        rewrite(tmp_path, tensors, {**other, field: 5})
-        with pytest.raises(ValueError, match=complaint):
-            GPT.from_pretrained(tmp_path)
-    rewrite(tmp_path, tensors, {**fields, "num_attention_heads": 3})
-    with pytest.raises(ValueError, match="num_attention_heads is 3, but n_head 2"):
-        GPT.from_pretrained(tmp_path)
-
-
 NANO = GPTConfig(vocab_size=5, block_size=4, n_layer=3, n_head=3, n_embd=48, embd_pdrop=0.1,
                  attn_pdrop=0.1, resid_pdrop=0.1)
 
@@ -378,7 +352,6 @@ def test_minGPTs_and_nanoGPTs_configs_are_honoured(tmp_path, fields, config):
      "model_type is 'gpt-huge', expected 'gpt2' or 'openai-gpt', or the name of"),
     ({"model_type": ["gpt-nano"]}, "model_type is .'gpt-nano'., expected"),
     ({"n_head": 3, "block_size": 5}, "n_positions is 5, expected 4"),
-    ({"n_head": 3, "block_size": 5, "n_positions": 4}, "block_size is 5, but n_positions 4"),
     ({"n_head": 3, "bias": False}, "bias is False, but .*model.safetensors has biases"),
     ({"n_head": 3, "bias": 1}, "bias: 1 given, expected True or False"),
     ({"n_head": 3, "dropout": 1.0}, r"dropout: 1.0 given, expected a number in \[0, 1\)"),
@@ -512,7 +485,7 @@ def test_a_config_that_is_no_object(tmp_path, no_allocation, raw):
     ("transformer.h.1.ln_2.bias", np.zeros(7, "f4"), r"shape \(7,\), expected \(6,\)"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 6), "f4"), r"expected \(6, 24\) or \(24, 6\)"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((24, 6), "f4"),
-     "h.0.mlp.c_fc.weight': lies .* but 'h.1.mlp.c_proj.weight' .* cannot be known"),
+     "h.0.mlp.c_fc.weight': is .D_out, D_in. .* but 'h.1.mlp.c_proj.weight' .* cannot be known"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype I32, expected F32"),
     ("transformer.ln_f.weight", np.zeros((6,), bool), "dtype BOOL, expected F32"),
     ("transformer.h.2.ln_1.weight", np.zeros(6, "f4"), "h.2.ln_1.weight'|n_layer is 2, expected 3"),
@@ -530,14 +503,6 @@ def test_tensors_refused(tmp_path, no_allocation, name, array, complaint):
     assert str(caught.value).count("model.safetensors") == 1
 
 
-def test_how_many_more_are_missing(tmp_path, no_allocation):
-    tensors, fields = saved(random_model(SMALL), tmp_path)
-    del tensors["transformer.ln_f.weight"], tensors["transformer.ln_f.bias"]
-    rewrite(tmp_path, tensors, fields)
-    with pytest.raises(ValueError, match="'ln_f.weight': missing, and 1 more;"):
-        GPT.from_pretrained(tmp_path)
-
-
 def test_no_block_at_all(tmp_path):
     safetensors.write(tmp_path / "model.safetensors", {
         "wte.weight": np.zeros((5, 6), "f4"), "wpe.weight": np.zeros((4, 6), "f4"),
@@ -545,26 +510,9 @@ def test_no_block_at_all(tmp_path):
     assert GPT.from_pretrained(tmp_path, n_head=2).config == GPTConfig(5, 4, 0, 2, 6)
 
 
-def test_a_width_of_zero(tmp_path, no_allocation):
-    """Such a file is well-formed, takes no space, and could claim any number of rows."""
-    tensors, fields = saved(random_model(SMALL), tmp_path)
-    empty = {name: np.zeros([0 if n % 6 == 0 else 10**9 for n in array.shape], "f4")
-             for name, array in tensors.items()}
-    safetensors.write(tmp_path / "model.safetensors", empty)
-    (tmp_path / "config.json").unlink()
-    with pytest.raises(ValueError, match="model.safetensors: n_embd: 0 given"):
-        GPT.from_pretrained(tmp_path, n_head=2)
-
-
 def test_no_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="model.safetensors"):
         GPT.from_pretrained(tmp_path / "gpt2")
-
-
-@pytest.mark.parametrize("dtype", [np.int32, bool, "S4"])
-def test_dtypes_refused(tmp_path, dtype):
-    with pytest.raises(ValueError, match="dtype"):
-        GPT.from_pretrained(tmp_path, dtype=dtype)
 
 
 def test_complex_numbers_are_not_saved(tmp_path):
@@ -604,20 +552,6 @@ def test_numbers_whose_sum_overflows_are_no_cause_for_a_warning(tmp_path):
     assert np.array_equal(GPT.from_pretrained(tmp_path).params.E, model.params.E)
 
 
-@pytest.mark.parametrize("fails", ["write", "replace"])
-def test_a_save_that_is_interrupted_leaves_the_model_there_was(tmp_path, monkeypatch, fails):
-    model = random_model(SMALL)
-    model.save_pretrained(tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-    monkeypatch.setattr(safetensors if fails == "write" else os, fails, interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        GPT(replace(SMALL, n_head=3), seed=5).save_pretrained(tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
 @pytest.mark.parametrize("transposed", [False, True])
 def test_no_number_is_held_twice(tmp_path, transposed):
     config = GPTConfig(vocab_size=500, block_size=8, n_layer=2, n_head=2, n_embd=128)
@@ -635,77 +569,6 @@ def test_no_number_is_held_twice(tmp_path, transposed):
 
 
 # Fuzz: an error that says what is wrong, or the right model
-
-FIELDS = ["model_type", "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner",
-          "activation_function", "afn", "layer_norm_epsilon", "resid_pdrop", "embd_pdrop",
-          "tie_word_embeddings", "hidden_size", "num_hidden_layers", "scale_attn_weights", "n_ctx"]
-json_values = st.one_of(
-    st.none(), st.booleans(), st.integers(-2, 30), st.integers(), st.floats(), st.text(max_size=9),
-    st.sampled_from(["gpt2", "openai-gpt", "gelu", "gelu_new", 10**400, 1e-5, [2], {"n": 2}]))
-
-
-@given(configs(), st.dictionaries(st.sampled_from(FIELDS), json_values, min_size=1, max_size=3))
-@example(SMALL, {"vocab_size": True})
-@example(SMALL, {"n_layer": True})
-def test_any_config_is_refused_or_obeyed(config, change):
-    model = random_model(replace(config, tie_embeddings=True))
-    with temporary_folder() as folder:
-        tensors, fields = saved(model, folder)
-        fields |= change
-        rewrite(folder, tensors, fields)
-        try:
-            opened = GPT.from_pretrained(folder)
-        except ValueError as error:
-            assert str(folder) in str(error) or "n_head" in str(error)
-            assert len(str(error)) < 2000
-            return
-    assert opened.params.flat.tobytes() == model.params.flat.tobytes()
-    said = {field: value for field, value in fields.items() if value is not None}
-    c = opened.config
-    ours = {"vocab_size": c.vocab_size, "n_positions": c.block_size, "n_embd": c.n_embd,
-            "hidden_size": c.n_embd, "n_layer": c.n_layer, "num_hidden_layers": c.n_layer,
-            "n_head": c.n_head, "layer_norm_epsilon": c.layer_norm_eps,
-            "resid_pdrop": c.resid_pdrop, "embd_pdrop": c.embd_pdrop, "attn_pdrop": c.attn_pdrop}
-    assert {field: ours[field] for field in ours.keys() & said.keys()} == {
-        field: said[field] for field in ours.keys() & said.keys()}
-    assert config.norm == c.norm
-
-
-@given(configs(), st.data())
-def test_any_set_of_tensors_is_refused_or_right(config, data):
-    """One tensor left out, renamed, of another shape or dtype, or one too many."""
-    model = random_model(config)
-    assume(config.tie_embeddings or (model.params.E != model.params.head).any())
-    with temporary_folder() as folder:
-        tensors, fields = saved(model, folder)
-        name = data.draw(st.sampled_from(sorted(tensors)))
-        others = sorted(tensors) + ["x", "h.9.ln_1.bias", "h.0.attn.bias"]
-        other = data.draw(st.sampled_from(others))
-        array = tensors.pop(name)
-        change = data.draw(st.sampled_from(["drop", "rename", "reshape", "dtype", "add"]))
-        if change != "drop":
-            tensors[other if change == "rename" else name] = array
-        if change == "reshape":
-            shapes = [(-1,), (1, -1), array.T.shape]
-            tensors[name] = array.reshape(data.draw(st.sampled_from(shapes)))
-        if change == "dtype":
-            tensors[name] = array.astype(data.draw(st.sampled_from(["f8", "f2", "i4", "u1", "c8"])))
-        if change == "add":
-            tensors.setdefault(other, np.zeros(1, "f4"))
-        rewrite(folder, tensors, fields)
-        try:
-            opened = GPT.from_pretrained(folder)
-        except ValueError as error:
-            assert str(folder) in str(error)
-            return
-    # What is left: names as they were, shapes as they were, numbers to half precision.
-    assert opened.config == config
-    if change == "drop" and not any(name.endswith(".bias") for name in tensors):
-        # without blocks this is the only one: a file of nanoGPT's without biases
-        model.params.norm.bias[...] = 0
-    same = opened.params.flat.astype("f2") == model.params.flat.astype("f2")
-    assert same.all()
-
 
 def test_hundreds_of_corrupted_folders_are_refused_or_right(tmp_path):
     """Headers, configs and indices torn or changed: a clear error, or the

@@ -183,14 +183,6 @@ def test_every_bfloat16_is_the_number_that_ieee_says():
                                   strict=True)
 
 
-def test_numpy_never_takes_bfloat16_for_integers():
-    array = np.ones(2, np.uint16).view(BFLOAT16)
-    for misuse in (lambda: array + 1, lambda: array.astype(np.float32), lambda: np.float32(array),
-                   lambda: np.copyto(np.ones(2, np.float32), array)):
-        with pytest.raises((TypeError, ValueError)):
-            misuse()
-
-
 # Files that are broken
 
 def is_read(path, raw):
@@ -284,15 +276,6 @@ def test_each_fault_is_named(path, raw, message):
     refused(path, raw, message)
 
 
-def test_a_tensor_of_32_axes_is_read(path):
-    put(path, file_of(one(shape=[2] + [1] * 31), EIGHT))
-    assert read(path)["x"].shape == (2,) + (1,) * 31
-
-
-def test_long_names_are_quoted_in_part(path):
-    refused(path, file_of({"n" * 10**6: {"d" * 10**6: 0}}, b""), r"tensor 'nnn.*nnn': \{'ddd")
-
-
 class Trap:
     """Opening a pickle of this runs code."""
 
@@ -356,27 +339,6 @@ def run_recipe(error):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the recipe is for its shells")
-def test_the_recipe_run_as_it_stands_opens_a_pytorch_model_bin(tmp_path, pytorch):
-    """In two parts, with causal masks as old versions stored them, beside another pickle."""
-    model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=2, n_head=2, n_embd=6), seed=3)
-    folder = tmp_path / "a b's \"ü\" $HOME\\n `x`"
-    model.save_pretrained(folder)
-    arrays = {name: np.array(array) for name, array in read(folder / "model.safetensors").items()}
-    arrays["transformer.h.0.attn.bias"] = np.tri(4, dtype=bool)[None, None]
-    (folder / "model.safetensors").unlink()
-    names = sorted(arrays)
-    for part, some in (("00001", names[::2]), ("00002", names[1::2])):
-        tensors = pytorch({name: arrays[name] for name in some})
-        (folder / f"pytorch_model-{part}-of-00002.bin").write_bytes(pickle.dumps(tensors))
-    (folder / "training_args.bin").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(ValueError, match="pytorch_model-00001-of-00002.bin.*a pickle") as error:
-        GPT.from_pretrained(folder)
-    run_recipe(error)
-    opened = GPT.from_pretrained(folder)
-    assert opened.config == model.config and np.array_equal(opened.params.flat, model.params.flat)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="the recipe is for its shells")
 def test_the_recipe_run_as_it_stands_opens_nanoGPTs_checkpoint(tmp_path, pytorch):
     """Weights under "model", their names as torch.compile leaves them, sizes under "model_args"."""
     config = GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=3, n_embd=6,
@@ -390,11 +352,13 @@ def test_the_recipe_run_as_it_stands_opens_nanoGPTs_checkpoint(tmp_path, pytorch
                   "model_args": dict(n_layer=1, n_head=3, n_embd=6, block_size=4, vocab_size=5,
                                      bias=False,
                                      dropout=0.0)}
-    (tmp_path / "ckpt.pt").write_bytes(pickle.dumps(checkpoint))
+    folder = tmp_path / "a b's \"ü\" $HOME\\n `x`"
+    folder.mkdir()
+    (folder / "ckpt.pt").write_bytes(pickle.dumps(checkpoint))
     with pytest.raises(ValueError, match="ckpt.pt.*a pickle") as error:
-        GPT.from_pretrained(tmp_path)
+        GPT.from_pretrained(folder)
     run_recipe(error)
-    opened = GPT.from_pretrained(tmp_path)
+    opened = GPT.from_pretrained(folder)
     assert opened.config == config
     assert np.array_equal(opened.params.flat, GPT(config, seed=3).params.flat)
 
@@ -459,19 +423,6 @@ def test_one_file_goes_before_an_index_and_that_before_pickles(tmp_path):
 def test_pickles_alone_are_refused_with_a_way_out(tmp_path, name):
     (tmp_path / name).write_bytes(pickle.dumps(Trap()))
     with pytest.raises(ValueError, match=f"{re.escape(str(tmp_path))}: .*{name}.*torch.load"):
-        read_folder(tmp_path)
-
-
-def test_a_folder_without_weights_and_no_folder_are_the_systems_error(tmp_path):
-    for folder in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(FileNotFoundError, match="model.safetensors"):
-            read_folder(folder)
-
-
-def test_a_missing_shard_is_the_systems_error(tmp_path):
-    folder_of(tmp_path)
-    (tmp_path / "b.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="b.safetensors"):
         read_folder(tmp_path)
 
 

@@ -15,14 +15,12 @@ from strategies import assert_bits, examples, examples_of
 
 CONFIG = GPTConfig(vocab_size=7, block_size=4, n_layer=1, n_head=2, n_embd=4, resid_pdrop=0.2)
 IDS = np.random.default_rng(0).integers(0, 7, (5, 4))
-GENERATORS = [np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox,
-              np.random.SFC64]
 
 
-def make_trainer(kind=AdamW, bits=np.random.PCG64, seed=0, config=CONFIG, **options):
+def make_trainer(kind=AdamW, seed=0, config=CONFIG, **options):
     model = GPT(config, seed)
     options = {"threads": 1, "schedule": WarmupCosine(0.1, 2, 9, 0.01),
-               "rng": np.random.Generator(bits(seed))} | options
+               "rng": np.random.default_rng(seed)} | options
     return Trainer(model, kind(model.params, 0.1), **options)
 
 
@@ -31,34 +29,32 @@ def snapshot(trainer, generators):
     arrays = [trainer.model.params.flat, *trainer.optimizer.arrays().values()]
     plain = {name: value for name, value in vars(trainer).items() if name in
              ("steps", "clip", "micro_batches", "schedule", "half_updated")}
-    states = [checkpoint.get_state(g) for g in (trainer.rng, *generators.values()) if g is not None]
+    states = [str(rng.bit_generator.state) for rng in (trainer.rng, *generators.values())
+              if rng is not None]
     return [array.tobytes() for array in arrays], plain, trainer.optimizer.settings(), states
 
 
 # ---- what is saved -------------------------------------------------------------------------------
 
 @examples(0.5)
-@given(st.sampled_from(GENERATORS), st.sampled_from(GENERATORS), st.sampled_from([AdamW, SGD]),
-       st.integers(0, 3),
-       st.booleans(), st.sampled_from([None, np.float32(0.5), np.float64(0.25), 2]), st.booleans())
-def test_a_run_of_any_generators_and_kinds_of_number_comes_back(tmp_path_factory, bits, other_bits,
-                                                                kind, n, drawn, clip,
-                                                                constant):
+@given(st.sampled_from([AdamW, SGD]), st.integers(0, 3), st.booleans(),
+       st.sampled_from([None, np.float32(0.5), np.float64(0.25), 2]), st.booleans())
+def test_a_run_of_any_kinds_of_number_comes_back(tmp_path_factory, kind, n, drawn, clip, constant):
     path = tmp_path_factory.mktemp("run") / "run.npz"
     config = GPTConfig(np.int64(7), np.uint8(4), np.int32(1), np.int16(2), np.int64(4),
                        resid_pdrop=np.float64(0.2))
     numbers = np.float32(0.1), np.int64(2), np.int64(9), np.float16(0.01)
     schedule = None if constant else WarmupCosine(*numbers)
-    trainer = make_trainer(kind, bits, config=config, schedule=schedule)
+    trainer = make_trainer(kind, config=config, schedule=schedule)
     trainer.clip, trainer.micro_batches, trainer.optimizer.lr = clip, np.int64(2), np.float32(0.1)
-    batches = np.random.Generator(other_bits(3))
+    batches = np.random.default_rng(3)
     if drawn:
         batches.integers(5, dtype=np.uint32)        # half of a draw is kept for the next
     for _ in range(n):
         trainer.step(IDS, IDS)
     checkpoint.save(path, trainer, {"batches": batches})
-    other = make_trainer(kind, bits, seed=9, schedule=WarmupCosine(1, 1, 1, 1))
-    restored = np.random.Generator(other_bits(8))
+    other = make_trainer(kind, seed=9, schedule=WarmupCosine(1, 1, 1, 1))
+    restored = np.random.default_rng(8)
     checkpoint.load(path).restore(other, {"batches": restored})
     assert snapshot(other, {"batches": restored}) == snapshot(trainer, {"batches": batches})
     drawn, again = (rng.integers(9, size=9, dtype=np.uint32) for rng in (batches, restored))
@@ -131,30 +127,24 @@ def test_a_restore_that_fails_changes_nothing(tmp_path):
         assert snapshot(trainer, generators) == before, name
 
 
-@pytest.mark.parametrize("bits", GENERATORS)
-@pytest.mark.parametrize("other", [*GENERATORS, None])
-def test_generators_of_another_kind_or_none_are_refused(tmp_path, bits, other):
-    run = saved_run(tmp_path / "run.npz", bits=bits)
-    trainer = make_trainer(seed=3, bits=other) if other else make_trainer(seed=3, rng=None)
-    generators = {"batches": np.random.default_rng(2)}
-    before = snapshot(trainer, generators)
-    if bits is other:
-        run.restore(trainer, generators)
-        assert snapshot(trainer, generators) != before
-    else:
-        with pytest.raises(ValueError, match="run.npz: "):
-            run.restore(trainer, generators)
-        assert snapshot(trainer, generators) == before
-    without = saved_run(tmp_path / "run.npz", rng=None)
-    if other:
-        before = snapshot(trainer, generators)
-        with pytest.raises(ValueError,
-                           match="dropout: 'no generator' given, expected 'a generator'"):
-            without.restore(trainer, generators)
-        assert snapshot(trainer, generators) == before
-    else:
-        without.restore(trainer, generators)
-        assert trainer.steps == 1 and trainer.rng is None
+def test_a_run_without_dropout_is_no_run_with_dropout(tmp_path):
+    for ours, theirs in [(None, np.random.default_rng(2)), (np.random.default_rng(2), None)]:
+        run = saved_run(tmp_path / "run.npz", rng=theirs)
+        with pytest.raises(ValueError, match="run.npz: dropout: '.* generator' given, expected '"):
+            run.restore(make_trainer(rng=ours), {"batches": np.random.default_rng(2)})
+
+
+def test_generators_of_another_kind_are_refused_by_name(tmp_path):
+    path, other = tmp_path / "run.npz", np.random.Generator(np.random.MT19937(0))
+    with pytest.raises(ValueError, match="^trainer.rng: a Generator of MT19937 given, expected"):
+        checkpoint.save(path, make_trainer(rng=other))
+    with pytest.raises(ValueError, match="^batches: a Generator of MT19937 given, expected"):
+        checkpoint.save(path, make_trainer(), {"batches": other})
+    trainer = make_trainer(seed=3, rng=other)
+    before = snapshot(trainer, {})
+    with pytest.raises(ValueError, match="run.npz: not a saved run that fits"):
+        saved_run(path).restore(trainer, {"batches": np.random.default_rng(2)})
+    assert snapshot(trainer, {}) == before and os.listdir(tmp_path) == ["run.npz"]
 
 
 # ---- damaged files -------------------------------------------------------------------------------
@@ -198,16 +188,6 @@ def test_other_files_are_refused(tmp_path, raw):
     with pytest.raises(ValueError,
                        match="run.npz: format 'another' given, expected 'minigpt_np run 1'"):
         checkpoint.load(path)
-
-
-def test_a_fifo_and_a_device_are_refused_at_once(tmp_path):
-    os.mkfifo(tmp_path / "fifo")
-    for path in (tmp_path / "fifo", "/dev/zero"):
-        with pytest.raises(ValueError, match="expected a regular file") as error:
-            checkpoint.load(path)
-        assert str(error.value).count(str(path)) == 1
-    with pytest.raises(IsADirectoryError):
-        checkpoint.load(tmp_path)
 
 
 @examples(0.5)
@@ -259,26 +239,3 @@ def saved_bytes(path):
     checkpoint.save(path, trainer, generators)
     RESULT[:] = trainer, generators
     return path.read_bytes()
-
-
-@given(st.data())
-def test_a_state_of_other_json_is_refused_or_restored_whole(tmp_path_factory, data):
-    """Any value of the state exchanged: an error that names the file, or a run that steps."""
-    path = tmp_path_factory.mktemp("run") / "run.npz"
-    saved_bytes(path)
-    odd = [None, True, -1, 0, 1, 1.5, 1e308, "x", "", [], {}, [1, 2], {"a": 1}, 10**30,
-           float("nan"), [[]] * 3]
-    run = checkpoint.load(path)
-    place, name = {"state": run.state}, "state"
-    go_on = st.just(True)
-    while isinstance(place[name], dict) and place[name] and data.draw(go_on):
-        place, go_on = place[name], st.booleans()
-        name = data.draw(st.sampled_from(sorted(place)))
-    place[name] = data.draw(st.sampled_from(odd))
-    arrays = {"state": np.frombuffer(json.dumps(run.state).encode(), np.uint8)} | run.arrays
-    np.savez(path, **arrays)
-    resumed = restored(path)
-    if resumed is not None:
-        trainer, generators = resumed
-        assert trainer.optimizer.settings() and isinstance(trainer.steps, int)
-        generators["batches"].integers(5, size=3)
