@@ -269,7 +269,7 @@ class ModelFiles:
         return {name: self.tensors[self.short_name(name)] for name in names}
 
     def is_transposed(self, tensors, config):
-        """Whether each linear layer's W is stored transposed, as in nn.Linear. Checks shapes, dtypes.
+        """Whether each linear layer's W is transposed, as in nn.Linear. Checks shapes and dtypes.
 
         (D, 3D) or (3D, D) tells, D x D does not: those that tell must agree.
         """
