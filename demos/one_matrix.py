@@ -1,241 +1,214 @@
-"""How can one matrix do both jobs? Eight findings on small GPTs and real text.
+"""How can one matrix do both jobs, and what does the tie cost? Measured.
 
-    python demos/one_matrix.py                     # the answer, then details
-    python demos/one_matrix.py --part 2 5 --quick  # two findings, one seed
-    python demos/one_matrix.py --html out.html     # as a page
-    python demos/one_matrix.py --model FOLDER      # GPT-2, or any like it
-    python demos/one_matrix.py --from demos/findings/numbers.json
-
- 1  What E alone cannot do: models without a block.
- 2  Where the token read gives way to the token predicted: the logit lens.
- 3  Who moves E, and when: the gradient's two contributions, and Adam's steps.
- 4  Is that why E is an output embedding? The lookup's gradient, multiplied.
- 5  Where likelihood lives: a direction, when it is learnt, and surgery on it.
- 6  Does magnitude matter? Rows scaled at one end only.
- 7  A tie done wrong: two copies, two pairs of moments.
- 8  What tying costs, and when it pays.
+    python demos/one_matrix.py                  # about ten minutes
+    python demos/one_matrix.py --quick          # what there is to see
+    python demos/one_matrix.py --model FOLDER   # GPT-2, or any like it
+    python demos/one_matrix.py --full --runs R  # repeats everything: hours
+    python demos/one_matrix.py --render         # the committed numbers again
 
 E is V x D; row v is token v's vector. Untied, E is looked up and a second
-matrix is the head. A number is the mean over the seeds ± the standard
-deviation. AdamW has no weight decay here: nothing but the two gradients moves
-E. Each kind of model has the best learning rate of a sweep. The sweep and part
-8's lengths and sizes, which take long, are those committed in
-demos/findings/numbers.json; --full repeats them.
+matrix is the head. "permuted" reads E[pi(id)], pi a random permutation: the
+numbers are shared, but not a token's. b is log unigram probability, fixed.
+A number is the mean over seeds with its 95% t-interval, and a loss is in nats
+a token (natural logarithms). Learning rates are those of the search that is
+committed in demos/findings/numbers.json; --full searches them again, and also
+trains for 3,000 steps. demos/findings/README.md has the whole account.
 """
 import argparse
 import json
+import math
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-from findings import cost, e_alone, likelihood, magnitude, tie_done_wrong, turning_point, who_moves_e, why_output
-from findings.summary import lead, with_block
-from lib import terminal
+import numpy as np
+
+from findings import analysis, ledger
+from findings.figures import figures
+from findings.tables import TABLES
+from lib import instruments, terminal
 from lib.charts import save
-from lib.lab import Lab, Settings, committed, plain, step_seconds, sweep
-from lib.report import Report
+from lib.contributions import contributions_of
+from lib.experiments import Laboratory
+from lib.report import plain, render, with_block
 from lib.subject import Subject
 from minigpt_np.training import parallel
 from minigpt_np.training.blas import blas_threads
 
-FINDINGS = {1: e_alone, 2: turning_point, 3: who_moves_e, 4: why_output, 5: likelihood, 6: magnitude, 7: tie_done_wrong,
-            8: cost}
-ON_ANY_MODEL = (2, 3, 5, 6)
-QUICK = {"heads": 2, "width": 24, "block": 16, "batch": 16, "steps": 150, "vocab_size": 300}
+FINDINGS = Path(__file__).resolve().parent / "findings"
+COMMITTED = FINDINGS / "numbers.json"
+README = FINDINGS.parents[1] / "README.md"
+QUICK = {"width": 16, "block": 16, "steps": 100}
+QUICK_SECTIONS = ("pieces", "two blocks")
 
 
 def main(argv=None):
     args = parse(argv)
     begin = time.monotonic()
-    if args.source:
-        numbers = read_numbers(args.source)
-    elif args.model:
-        numbers = examine(args)
+    if args.render:
+        write(json.loads(COMMITTED.read_text(encoding="utf-8")))
     else:
-        numbers = measure(args)
-    report = tell(numbers)
-    print(report.text(), end="")
-    if args.html:
-        save(args.html, report.html())
-    if args.json:
-        save(args.json, json.dumps(numbers, indent=1) + "\n")
-    if args.markdown:
-        save(args.markdown, report.markdown())
-    if args.readme:
-        save(args.readme, with_block(Path(args.readme).read_text(encoding="utf-8"), numbers))
+        numbers = shortened(examine(args) if args.model else measure(args))
+        show(numbers)
+        if args.json:
+            save(args.json, dumped(numbers))
     print(f"\n{time.monotonic() - begin:.0f} s in all")
     return 0
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--quick", action="store_true",
+                      help="smaller models, two seeds: what there is to see, not what is found")
+    what.add_argument("--full", action="store_true",
+                      help="search the learning rates again, and train for 3,000 steps, too")
+    what.add_argument("--model", metavar="FOLDER",
+                      help="look at this model, as GPT.from_pretrained opens it; train nothing")
+    what.add_argument("--render", action="store_true",
+                      help="write findings/README.md, its figures and README's table again")
     add = parser.add_argument
-    add("--part", type=int, nargs="+", choices=FINDINGS, help="findings, by number (default: all)")
-    add("--quick", action="store_true", help="a smaller model, fewer steps, one seed: what there is to see, not what is found")
-    add("--full", action="store_true", help="search the learning rates again, and part 8 over lengths and V/D: hours")
-    add("--full-seeds", type=int, metavar="N", help="of part 8's lengths and V/D (default: as --seeds)")
-    add("--model", metavar="FOLDER", help="look at this model, as GPT.from_pretrained opens it; trains nothing")
-    add("--text", metavar="FILE", help="UTF-8 text (default: pydoc_data.topics; with --model: what the model generates)")
-    add("--start", type=int, metavar="ID", help="with --model and no --text: the token that generated texts begin with "
-                                                "(default: config.json's bos_token_id)")
-    add("--vocab-size", type=int, help="V of the tokens made from the text; 0: its characters (default 1024)")
-    add("--layers", type=int, help="L (default 2)")
-    add("--heads", type=int, help="H (default 4)")
-    add("--width", type=int, help="D (default 64)")
-    add("--block", type=int, help="T (default 32; with --model at most 128)")
-    add("--batch", type=int, help="B (default 16)")
-    add("--steps", type=int, help="(default 600)")
-    add("--lr", type=float, help="highest learning rate of all kinds (default: the committed sweep's best of each)")
-    add("--seeds", type=int, help="runs of each kind (default 3)")
-    add("--seed", type=int, default=0, help="the first seed (default 0)")
-    add("--threads", type=int, default=parallel.cores(), help="runs trained at the same time (default: one a core)")
-    add("--runs", metavar="FOLDER", help="keep trained runs here, and use those that are there: after Ctrl-C, none is lost")
-    add("--from", metavar="FILE", dest="source", help="report what --json has written, and measure nothing")
-    add("--html", metavar="FILE", help="write a page")
+    add("--text", metavar="FILE",
+        help="with --model: a UTF-8 text to look at (default: what the model generates)")
+    add("--start", type=int, metavar="ID",
+        help="with --model and no --text: the token that generated texts begin with "
+             "(default: config.json's bos_token_id)")
+    add("--block", type=int, help="with --model: T (default 128, or block_size if that is less)")
+    add("--seed", type=int, default=0, help="with --model: of what it generates (default 0)")
+    add("--threads", type=int, default=parallel.cores(),
+        help="runs trained at the same time (default: one a core)")
+    add("--runs", metavar="FOLDER",
+        help="keep trained runs here and use those that are there: Ctrl-C loses none")
     add("--json", metavar="FILE", help="write the numbers")
-    add("--markdown", metavar="FILE", help="write all of it as Markdown (demos/findings/README.md)")
-    add("--readme", metavar="FILE", help="renew the marked block of this file (README.md)")
     args = parser.parse_args(argv)
-    for name, least in (("vocab_size", 0), ("layers", 1), ("heads", 1), ("width", 1), ("block", 1), ("batch", 1), ("steps", 10),
-                        ("seeds", 1), ("full_seeds", 1), ("threads", 1), ("seed", 0), ("start", 0)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            parser.error(f"--{name.replace('_', '-')}: {value} given, expected at least {least}")
-    if args.lr is not None and not 0 < args.lr < float("inf"):
-        parser.error(f"--lr: {args.lr:g} given, expected a positive number")
-    for name in ("html", "json", "markdown", "readme"):
-        path = getattr(args, name)
-        if path and not Path(path).absolute().parent.is_dir():
-            parser.error(f"--{name}: {path} given, expected a file in a folder that is there")
-    if args.model and set(args.part or ()) - set(ON_ANY_MODEL):
-        parser.error(f"--part: {' '.join(map(str, args.part))} given with --model, expected of {', '.join(map(str, ON_ANY_MODEL))}: "
-                     "the others need training")
-    if args.model and args.source:
-        parser.error("--from: given with --model, expected one of them")
-    if args.readme and (args.model or args.part and set(args.part) != set(FINDINGS)):
-        parser.error("--readme: given with only some findings, expected all of them")
+    terminal.check_least(parser, args, block=1, threads=1, seed=0, start=0)
+    if args.json and not Path(args.json).absolute().parent.is_dir():
+        parser.error(f"--json: {args.json} given, expected a file in a folder that is there")
+    if not args.model and (args.text or args.start is not None or args.block):
+        parser.error("--text, --start, --block: given without --model, expected with it")
     return args
 
 
 # ---- measuring -----------------------------------------------------------------------------------
 
-def settings_of(args):
-    """(Settings, seeds)."""
-    settings = Settings(text=args.text)
-    if args.quick:
-        settings = replace(settings, **QUICK)
-    given = {name: getattr(args, name) for name in asdict(settings) if name != "text" and getattr(args, name) is not None}
-    n = args.seeds or (1 if args.quick else 3)
-    return replace(settings, **given), range(args.seed, args.seed + n)
-
-
 def measure(args):
-    """All numbers: trains what the chosen findings need, then measures."""
-    settings, seeds = settings_of(args)
-    lab = Lab(settings, seeds, committed()["rates"], args.lr, args.threads, args.runs)
+    """Train what the options ask for; the numbers that `numbers_of` makes of it."""
+    rates = {} if args.full else json.loads(COMMITTED.read_text(encoding="utf-8"))["rates"]
+    found, sections = {}, {name: one for name, one in ledger.SECTIONS.items()
+                           if (name in QUICK_SECTIONS if args.quick else args.full or not one.full)}
     try:
-        return measured(args, lab)
+        with Laboratory(args.runs, args.threads) as lab:
+            for name, section in sections.items():
+                settings = replace(section.settings, **QUICK) if args.quick else section.settings
+                seeds = (1, 2) if args.quick else None
+                found[name] = ledger.measure(lab, name, found, rates.get(name), seeds, settings)
     except KeyboardInterrupt:
-        note(f"stopped; the runs that are done are in {args.runs}: the same command goes on with them" if args.runs
-             else "stopped; with --runs FOLDER, runs that are done are kept")
+        print(f"stopped; the finished runs are in {args.runs}: the same command goes on with them"
+              if args.runs else "stopped; with --runs FOLDER, finished runs are kept",
+              file=sys.stderr)
         raise
+    with blas_threads(1):
+        return numbers_of(lab, found)
 
 
-def measured(args, lab):
-    """The same, of a lab."""
-    settings, seeds, parts = lab.settings, lab.seeds, sorted(set(args.part or FINDINGS))
-    kinds = list(dict.fromkeys(kind for n in parts for kind in FINDINGS[n].kinds(settings)))
-    if args.full:
-        lab = lab.at(sweep(lab, [kind for kind in kinds if not kind.same_time]))
-        for name, seconds in step_seconds(lab, [cost.TIED, cost.UNTIED, cost.FEWER]).items():
-            lab.rates.setdefault(name, {})["seconds"] = seconds
-    lab.train(kinds)
-    numbers = {"about": {**asdict(settings), "source": lab.source, "V": lab.V, "training": len(lab.training),
-                         "validation": len(lab.validation), "seeds": seeds, "lr": args.lr},
-               "rates": {kind.name: lab.measured(kind) for kind in kinds if lab.measured(kind) and not kind.same_time}}
-    with blas_threads(1):          # small products: a second thread would only wait
-        numbers["findings"] = each_part(parts, lambda finding: finding.measure(lab))
-    if args.full and 8 in parts:
-        first = range(args.seed, args.seed + (args.full_seeds or len(seeds)))
-        numbers["findings"]["8"]["full"] = cost.measure_full(lab.at(lab.rates, first))
-    elif 8 in parts and settings == Settings() and args.lr is None:     # of this very model: as the sweep, so its lengths
-        numbers["findings"]["8"]["full"] = committed()["findings"]["8"]["full"]
-    return plain(numbers)
+def numbers_of(lab, found):
+    """Name of section -> what `ledger.measure` returned -> the numbers that tables.py needs."""
+    settings = {name: next(iter(kinds.values()))["runs"][0].task.settings
+                for name, kinds in found.items()}
+    text = {name: lab.text(one) for name, one in settings.items()}
+    kept = {name: ledger.losses(one) for name, one in found.items()}
+    rates = {name: {kind: {key: one.pop(key) for key in ("rate", "ratio", "tried")}
+                    for kind, one in kinds.items()} for name, kinds in kept.items()}
+    pieces, block = found["pieces"], settings["pieces"].block
+    columns = [name for name in (*ledger.LEDGER, "source code") if name in kept]
+    numbers = {"rates": rates, "ledger": {name: kept[name] for name in columns},
+               "ladder": analysis.ladder(found["two blocks"], text["pieces"], block),
+               "likelihood": analysis.likelihood(pieces, text["pieces"], block),
+               "length": analysis.length(pieces, text["pieces"], block),
+               "movers": analysis.movers(pieces, found.get("optimizers", {}), text["pieces"]),
+               "when": analysis.when(found, {name: text[name] for name in ("pieces", "characters")
+                                             if name in found}, block)}
+    if "biases" in found:
+        numbers["rows"] = kept["biases"] | kept.get("optimizers", {})
+    alone = {"text": "no block", "reversible": "no block, reversible"}
+    if "no block" in found:
+        numbers["no block"] = {
+            name: {"bigram": analysis.bigram(text[section]), "kinds": kept[section]}
+            for name, section in alone.items() if section in kept}
+    return numbers
 
 
 def examine(args):
-    """The numbers of a model that is not trained here."""
+    """The same of one model that was not trained here; its numbers have no spread over seeds."""
     subject = Subject(args.model, args.text, args.block, args.start, args.seed)
-    parts = sorted(set(args.part or ON_ANY_MODEL))
-    return plain({"about": subject.about, "findings": each_part(parts, lambda finding: finding.examine(subject))})
+    print("\n".join(terminal.paragraph(subject.about)))
+    model, ids, targets, counts = subject.model, subject.ids, subject.targets, subject.counts
+    log_frequency = {"log frequency": np.log(counts + 1.0)}
+    some = instruments.middling(counts, ids, 5)
+    with blas_threads(parallel.cores()):
+        ladder = {"rungs": instruments.rungs(model.params),
+                  "head": listed(instruments.ladder(model, ids, targets)),
+                  "silenced": {"model": [instruments.costs_of_silence(model, ids, targets)]}}
+        length = {"E": listed(instruments.length_correlations(model.params.E, subject.common,
+                                                              log_frequency)),
+                  "lengthened": {"model": listed(
+                      instruments.lengthened(model, ids, targets, some))}}
+        if not model.config.tie_embeddings:
+            twin = instruments.read_with(model, model.params.E)
+            ladder["E"] = listed(instruments.ladder(twin, ids, targets))
+            length["head"] = listed(instruments.length_correlations(
+                model.params.head, subject.common, log_frequency))
+        direction = instruments.direction(model, ids, targets, counts, subject.common)
+        apart = contributions_of(model, ids, targets)
+        return {"ladder": ladder, "length": length, "likelihood": {"model": listed(direction)},
+                "contributions": instruments.compare_contributions(*apart)}
 
 
-def each_part(parts, measure):
-    """Part's number, as text -> measure(its module); a line on stderr about each."""
-    numbers = {}
-    for i, n in enumerate(parts, 1):
-        note(f"measuring part {n} ({i} of {len(parts)})")
-        numbers[str(n)] = measure(FINDINGS[n])
-    return numbers
-
-
-def note(text):
-    """A line about work that takes a while."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def read_numbers(path):
-    """What --json has written."""
-    try:
-        numbers = json.loads(Path(path).read_text(encoding="utf-8"))
-        numbers["about"], numbers["findings"]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"--from: {path} given, expected a file that --json has written") from None
-    return numbers
+def listed(measured):
+    return {name: [value] for name, value in measured.items()}
 
 
 # ---- telling -------------------------------------------------------------------------------------
 
-def tell(numbers):
-    """numbers -> Report."""
-    about, findings = numbers["about"], numbers["findings"]
-    report = Report("How can one matrix do both jobs?")
-    if len(findings) == len(FINDINGS) and (answer := lead(numbers)):
-        report.say(answer)
-    if "model" in about:
-        report.say(about["model"])
-    else:
-        usual = all(about[name] == value for name, value in asdict(Settings()).items())
-        report.say(
-            f"{about['source']}: {about['training']:,} tokens to train on and {about['validation']:,} to validate, V = {about['V']}; "
-            f"L = {about['layers']}, H = {about['heads']}, D = {about['width']}, T = {about['block']}, {about['steps']} steps of "
-            f"{about['batch']} sequences, AdamW; seed{'s' * (len(about['seeds']) > 1)} {', '.join(map(str, about['seeds']))}; "
-            + (f"learning rate {about['lr']:g}." if about["lr"] else "each kind at the best learning rate of a sweep"
-               + ("." if usual else " of the default model.")))
-        if not usual:
-            report.say("README.md's findings are of other settings and of three seeds. What is smaller or shorter need not show "
-                       "them: this is to see how they are measured.")
-    for key in sorted(findings, key=int):
-        module = FINDINGS[int(key)]
-        report.finding(int(key), *module.answer(findings[key]))
-        module.tell(findings[key], report)
-    if numbers.get("rates") and len(findings) == len(FINDINGS):
-        tell_rates(numbers["rates"], report)
-    return report
+def show(numbers):
+    """Print every table that the numbers are enough for."""
+    for table in TABLES.values():
+        try:
+            rows = table(numbers)
+        except KeyError:
+            continue
+        print(f"\n{plain(rows)}")
 
 
-def tell_rates(rates, report):
-    """Under the last finding, which is about fairness: what the sweep tried."""
-    report.say("The sweep: the validation loss of the first seed at learning rates that are factors of 2 apart, the least and the "
-               "greatest that were tried, and those around the best, which is what the runs have.")
-    rows = []
-    for name, one in rates.items():
-        if one.get("tried"):
-            best, tried = one["best"], {float(rate): loss for rate, loss in one["tried"].items()}
-            around = [f"{tried[rate]:.2f}" if rate in tried else "" for rate in (best / 2, best, best * 2)]
-            rows.append([name, f"{min(tried):g}", f"{max(tried):g}", f"{best:g}", *around])
-    report.table(["", "least", "greatest", "best", "half", "loss", "twice"], rows)
+def write(numbers):
+    """findings/README.md and its figures, and the block in README.md."""
+    for name, svg in figures(numbers).items():
+        save(FINDINGS / name, svg)
+    text = render((FINDINGS / "template.md").read_text(encoding="utf-8"), numbers, TABLES)
+    save(FINDINGS / "README.md", text)
+    save(README, with_block(README.read_text(encoding="utf-8"), text))
+
+
+def shortened(value):
+    """As JSON keeps it: arrays as lists, numbers to 4 digits, what is not finite as null."""
+    if isinstance(value, dict):
+        return {str(key): shortened(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [shortened(one) for one in value]
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.4g}") if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def dumped(numbers):
+    """JSON with a line for each entry of the outer two levels, which shows where a change is."""
+    groups = []
+    for name, those in numbers.items():
+        lines = (f"  {json.dumps(key)}: {json.dumps(one)}" for key, one in those.items())
+        groups.append(f"{json.dumps(name)}: {{\n" + ",\n".join(lines) + "\n}")
+    return "{" + ",\n".join(groups) + "}\n"
 
 
 if __name__ == "__main__":

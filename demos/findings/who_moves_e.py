@@ -1,141 +1,58 @@
-"""Who moves E, and when: the two contributions to its gradient, and to its steps, from step 1.
-
-(Lopardo et al. 2026, arXiv 2603.26663: the output's gradients dominate early.)
-"""
+"""Who moves E: the two contributions over time, their shares of E's way, what E is like then."""
 import numpy as np
 
-from lib.charts import Lines, spread
-from lib.instruments import compare_contributions
-from lib.lab import TIED, Kind
-from lib.report import agrees, in_seeds, verdict
-
-LOGITS_ONLY = Kind("lookup × 0", lookup=0.0)
-LOOKUP_ONLY = Kind("logits × 0", logits=0.0)
+from lib.statistics import norm, pairwise_cosines, rank_correlation, residuals
 
 
-def kinds(settings):
-    return [TIED, LOGITS_ONLY, LOOKUP_ONLY]
+def sizes(run):
+    """Over the probes: the step, and |the lookup's part of dE| / |the logits' part|."""
+    step, lookup, logits = run.gradients[:, :3].T
+    return {"step": step, "ratio": lookup / logits}
 
 
-def measure(lab):
-    runs = lab.runs(TIED)
-    numbers = {"probes": {name: [run.probes[name] for run in runs] for name in runs[0].probes if name != "steps"},
-               "steps": runs[0].probes["steps"], "V": lab.V, "D": lab.settings.width}
-    numbers["loss"] = {name: [run.loss for run in lab.runs(kind)] for name, kind in
-                       (("both", TIED), ("the logits' alone", LOGITS_ONLY), ("the lookup's alone", LOOKUP_ONLY))}
-    return numbers
+def shares(run, log_p):
+    """Of a tied run's way: the lookup's share of it, and both parts' lengths relative to the way's.
+
+    The share is the part's projection on the way; the two shares add up to 1. "whole": the way as
+    it is; "shift out": without the mean over rows, which at the head changes no probability;
+    "frequency out": without what is linear in log frequency as well.
+    """
+    lookup, logits = run.moved.astype(float)
+    ways = {"whole": lambda x: x, "shift out": lambda x: x - x.mean(axis=0),
+            "frequency out": lambda x: residuals(x, log_p)}
+    found = {}
+    for name, reduced in ways.items():
+        a, b = reduced(lookup), reduced(logits)
+        way = a + b
+        found |= {f"{name}, share": float(np.sum(a * way) / np.sum(way * way)),
+                  f"{name}, lookup": norm(a) / norm(way), f"{name}, logits": norm(b) / norm(way),
+                  f"{name}, way": norm(way)}
+    return found
 
 
-def examine(subject):
-    lookup, logits = subject.contributions()
-    return {"once": compare_contributions(lookup, logits), "V": len(lookup), "D": lookup.shape[1]}
+def alignment(a, b, log_p, tokens):
+    """Rank correlation of the cosines of all pairs of rows of a and b (V, D).
+
+    What is linear in log frequency is regressed out of the rows before.
+    """
+    return rank_correlation(*(pairwise_cosines(residuals(rows[tokens].astype(float), log_p[tokens]))
+                              for rows in (a, b)))
 
 
-# ---- telling -------------------------------------------------------------------------------------
+def alignments(tied, untied, log_p, tokens):
+    """Lists of runs, paired by seed -> name -> list: E with the untied input and output; ceilings.
 
-def ratios(numbers):
-    """(seeds, probes): the norm of the lookup's contribution over that of the logits'."""
-    return np.array(numbers["probes"]["lookup"]) / np.array(numbers["probes"]["logits"])
+    A ceiling is the alignment of two runs of one kind: this seed's and the next one's.
+    """
+    def of(first, second):
+        return [alignment(a, b, log_p, tokens) for a, b in zip(first, second)]
 
+    def ceiling(matrices):
+        return of(matrices, matrices[1:] + matrices[:1])
 
-def early(numbers):
-    """Which probes are in the first tenth of the steps, but for the first three; all, if none is."""
-    steps = np.array(numbers["steps"])
-    chosen = (steps <= steps[-1] / 10) & (steps > 3)
-    return chosen if chosen.any() else steps > 0
-
-
-def answer(numbers):
-    if "once" in numbers:
-        one = numbers["once"]
-        return (f"On this text the lookup's gradient is {one['lookup'] / one['logits']:.2f} times as large as the logits'.",
-                f"Their cosine is {one['cosine']:.3f}; random directions of the rows would give 0 ± "
-                f"{one['random cosine']:.3f}. The lookup's touches {100 * one['lookup rows']:.0f}% of the rows.")
-    ratio, moved = ratios(numbers), np.array(numbers["probes"]["lookup share so far"])[:, -1]
-    low, where = ratio.min(axis=1), ratio.argmin(axis=1)
-    claim = "Both of its uses move E."
-    if np.all(moved < 0.25):
-        claim = "The logits move E" + (", first almost alone" if np.all(low < 0.2) else "") + (
-            ": that the lookup's gradient grows large changes little of where E goes.")
-    return (claim,
-            f"The lookup's gradient falls to {spread(low, 3)} of the logits' (step {steps_at(numbers, where)}) and ends at "
-            f"{spread(ratio[:, -1], 2)}; of E's whole way the lookup's share is {spread(100 * moved, 0)}%.")
-
-
-def steps_at(numbers, where):
-    steps = [numbers["steps"][i] for i in where]
-    return f"{min(steps)}" if min(steps) == max(steps) else f"{min(steps)} to {max(steps)}"
-
-
-def tell(numbers, report):
-    if "once" in numbers:
-        tell_once(numbers, report)
-        return
-    steps, probes = numbers["steps"], {name: np.array(values) for name, values in numbers["probes"].items()}
-    ratio = ratios(numbers)
-    dominated = np.median(ratio[:, early(numbers)], axis=1) < 0.5
-    report.say("Claim: the logits' gradient dominates early (Lopardo et al. 2026). "
-               f"{verdict(dominated)} that over the first tenth of the steps the lookup's is, in the median, less than half of it; "
-               f"this {agrees(dominated)} theirs. Later the two gradients are of a size: {spread(ratio[:, -1], 2)} at the last step.")
-    report.say("Control: a gradient is not a step. Adam divides by the root of a mean square that both have made, so the "
-               "step is taken apart too: its mean gradient is the sum of one for each use, and each quotient's projection on the "
-               f"step is that use's share. The two add up to the step to within {probes['error'].max():.0e} of its norm.")
-    wanted = [i for i, step in enumerate(steps) if i in marks(steps)]
-    report.table(["step", *(f"{steps[i]}" for i in wanted)],
-                 [[text, *(f"{probes[name][:, i].mean():.{digits}f}" for i in wanted)] for text, name, digits in (
-                     ("|lookup's gradient|", "lookup", 3), ("|logits' gradient|", "logits", 3),
-                     ("lookup's share of the step", "lookup share", 3),
-                     ("lookup's share so far", "lookup share so far", 3),
-                     ("rows the lookup touches", "lookup rows", 2), ("rows the logits touch", "logits rows", 2),
-                     ("cosine of the two", "cosine", 3), ("random would be 0 ±", "random cosine", 3),
-                     ("cosine of rows, rms", "row cosine size", 3))])
-    mean = {name: (steps, values.mean(axis=0)) for name, values in probes.items()}
-    report.charts(
-        Lines("The lookup's gradient all but vanishes, then catches up", "step", "norm",
-              {"lookup's": mean["lookup"], "logits'": mean["logits"]}, log_x=True, log_y=True),
-        Lines("In Adam's steps likewise", "step", "norm",
-              {"lookup's": mean["lookup update"], "logits'": mean["logits update"]}, log_x=True, log_y=True))
-    report.charts(
-        Lines("Most of each step is the logits'", "step", "share", {"lookup's": mean["lookup share"],
-              "logits'": mean["logits share"]}, log_x=True),
-        Lines("and of the way since the first step nearly all", "step", "share",
-              {"lookup's": mean["lookup share so far"], "logits'": mean["logits share so far"]}, log_x=True))
-    z = probes["cosine"] / probes["random cosine"]
-    report.charts(Lines("The two pull neither together nor apart", "step", "cosine",
-                        {"all of E": mean["cosine"], "two random standard deviations": (steps, 2 * mean["random cosine"][1]),
-                         "and below": (steps, -2 * mean["random cosine"][1])}, log_x=True))
-    beyond = np.mean(np.abs(z) > 2, axis=1)
-    late = np.array(steps) > steps[-1] / 10
-    report.say("Are they at right angles? Rows of these lengths in random directions would have a cosine of 0 ± "
-               f"{probes['random cosine'].mean():.3f}; two of these are exceeded at {spread(100 * beyond, 0)}% of the steps looked at "
-               "(random: 5%). After the first tenth the cosine is on average "
-               f"{spread(probes['cosine'][:, late].mean(axis=1))}, that of single rows {spread(probes['row cosine'][:, late].mean(axis=1))}; "
-               f"its root mean square over rows is {spread(probes['row cosine size'][:, late].mean(axis=1), 2)}, random directions in D = "
-               f"{numbers['D']} would give {numbers['D'] ** -0.5:.2f}.")
-    loss = {name: np.array(values) for name, values in numbers["loss"].items()}
-    report.say("With one of the two alone moving E, each at its own best learning rate: "
-               + "; ".join(f"{name} {spread(values)}" for name, values in loss.items()) + " nats. Without the lookup's the loss "
-               f"is higher {in_seeds(loss[LOGITS_NAME] > loss['both'])}, without the logits' {in_seeds(loss[LOOKUP_NAME] > loss['both'])}.")
-    report.say("What does not follow: that the lookup's gradient is useless because its share of the way is small. What a "
-               "use needs may be a small part of the way; the losses above say what it is worth.")
-
-
-LOGITS_NAME, LOOKUP_NAME = "the logits' alone", "the lookup's alone"
-
-
-def marks(steps):
-    """Indices of the probes nearest to 1, 3, 10, 30, 100, ... and of the last."""
-    wanted = [step for k in range(6) for step in (10 ** k, 3 * 10 ** k) if step < steps[-1]] + [steps[-1]]
-    return {int(np.argmin(np.abs(np.log(np.array(steps) / step)))) for step in wanted}
-
-
-def tell_once(numbers, report):
-    one = numbers["once"]
-    report.table(["contribution to dE", "lookup's", "logits'"],
-                 [["norm", f"{one['lookup']:.4g}", f"{one['logits']:.4g}"],
-                  ["share of rows touched", f"{100 * one['lookup rows']:.1f}%", f"{100 * one['logits rows']:.1f}%"]])
-    z = one["cosine"] / one["random cosine"] if one["random cosine"] else 0
-    report.say(f"The cosine of the two is {one['cosine']:.4f}, {abs(z):.1f} times the {one['random cosine']:.4f} by which that of random "
-               f"directions with these rows' lengths would vary; of single rows it is {one['row cosine']:.3f} on average, with a root mean "
-               f"square of {one['row cosine size']:.3f} (random: {numbers['D'] ** -0.5:.3f}). What does not follow: what moved E while this model "
-               "was trained; this is one gradient, where it ended, on this text.")
+    E = [run.model.params.E for run in tied]
+    read, head = ([getattr(run.model.params, name) for run in untied] for name in ("E", "head"))
+    return {"with output": of(E, head), "with input": of(E, read),
+            "input with output": of(read, head),
+            "ceiling, tied": ceiling(E), "ceiling, input": ceiling(read),
+            "ceiling, output": ceiling(head)}

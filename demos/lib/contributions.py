@@ -16,7 +16,7 @@ class Apart(NamedTuple):
 
 
 def both_uses(model, ids, targets):
-    """Apart: given a gradient with a head of its own, backward accumulates each contribution into its own array."""
+    """Apart: with a head's gradient of its own, backward keeps the two contributions apart."""
     logits, loss, cache = model.forward(ids, targets)
     grads = Parameters(replace(model.config, tie_embeddings=False), model.params.flat.dtype)
     model.backward(cache, grads)

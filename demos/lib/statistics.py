@@ -1,9 +1,22 @@
-"""The statistics of demos/one_matrix.py: correlation, of ranks too, least squares, cosines.
+"""The statistics of demos/one_matrix.py: intervals over seeds, correlations, cosines, residuals.
 
 Everything is float64. Raises ValueError, naming the argument, where a number is not defined: the
 correlation of something constant, the cosine of a row of zeros.
 """
 import numpy as np
+
+# The 97.5% quantile of Student's t with 1, 2, ... degrees of freedom.
+T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def interval(numbers):
+    """(mean, half the width of its 95% t-interval) of 2 to 10 numbers; (the number, nan) of one."""
+    numbers = np.asarray(numbers, np.float64)
+    n = len(numbers)
+    if not 1 <= n <= 10:
+        raise ValueError(f"numbers: {n} given, expected 1 to 10")
+    half = T_975[n - 2] * numbers.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    return float(numbers.mean()), float(half)
 
 
 def ranks(x):
@@ -18,10 +31,22 @@ def correlation(x, y):
     return float(np.clip(standard("x", x) @ standard("y", y), -1, 1))
 
 
-def rank_correlation(x, y):
-    """Spearman's rho of x and y (n,): Pearson's r of their ranks. Any increasing function of either
-    leaves it as it is."""
-    return correlation(ranks(x), ranks(y))
+def rank_correlation(x, y, given=None):
+    """Spearman's rho of x and y (n,): Pearson's r of their ranks, which is blind to any scale.
+
+    given   (n,): the ranks of x and y are taken without what is linear in the ranks of `given`
+    """
+    x, y = ranks(x), ranks(y)
+    if given is not None:
+        x, y = (residuals(r[:, None], ranks(given))[:, 0] for r in (x, y))
+    return correlation(x, y)
+
+
+def residuals(rows, x):
+    """rows (n, D) without their mean and without what is linear in x (n,), by least squares."""
+    unit = standard("x", x)
+    rows = rows - rows.mean(axis=0)
+    return rows - np.outer(unit, unit @ rows)
 
 
 def pairwise_cosines(rows):
@@ -59,17 +84,5 @@ def norm(x):
 def cosine(a, b, axis=None):
     """Of a and b as vectors, or of their rows (axis=1), in float64; 0 where one of them is 0."""
     a, b = (np.asarray(x, np.float64) for x in (a, b))
-    product, sizes = (a * b).sum(axis=axis), np.sqrt((a * a).sum(axis=axis) * (b * b).sum(axis=axis))
-    return product / np.where(sizes > 0, sizes, 1)
-
-
-def random_cosine(a, b):
-    """a, b (V, D): the standard deviation of their cosine if each row's direction were random.
-
-    The rows keep their lengths. The cosine of two random directions in D dimensions has mean 0 and
-    variance 1/D, so that of sum_v a_v·b_v is sum_v |a_v|² |b_v|² / D: "at right angles" means
-    within a few of these, and not simply a small number.
-    """
-    a2, b2 = (np.square(x, dtype=np.float64).sum(axis=1) for x in (a, b))
-    sizes = a2.sum() * b2.sum()
-    return float(np.sqrt(a2 @ b2 / np.shape(a)[1] / sizes)) if sizes > 0 else 0.0
+    sizes = np.sqrt((a * a).sum(axis=axis) * (b * b).sum(axis=axis))
+    return (a * b).sum(axis=axis) / np.where(sizes > 0, sizes, 1)

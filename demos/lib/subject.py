@@ -1,12 +1,11 @@
-"""A model that was not trained here, and a text to look at it with: a file's, or what it generates itself."""
+"""A model that was not trained here, and a text to look at it with: a file's, or its own."""
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from lib.contributions import contributions_of
-from lib.lab import common_tokens
+from lib.instruments import common_tokens
 from lib.texts import read_prose
 from minigpt_np import GPT, BPETokenizer
 from minigpt_np.training.data import check_length, consecutive_batches
@@ -21,11 +20,11 @@ class Subject:
     """The model in `folder`, and what the findings look at.
 
     text    path of a UTF-8 text; its tokens are those of the folder's tokenizer.
-            None: GENERATED sequences, sampled from the model at temperature 1 from the token `start`
-            (None: config.json's bos_token_id), each cut after its first eos_token_id
+            None: GENERATED sequences, sampled from the model at temperature 1 from the token
+            `start` (None: config.json's bos_token_id), each cut after its first eos_token_id
     ids, targets    (B, T), as many sequences as SCORES allows; a target of -1 is not looked at
     counts, common  of each token in the whole text; the tokens that are frequent enough
-    about           what the report says of it
+    about           a paragraph on both
     Raises ValueError or OSError for what cannot be opened, is of another kind, or too short.
     """
 
@@ -33,8 +32,8 @@ class Subject:
         self.model = GPT.from_pretrained(folder)
         c = self.model.config
         if c.norm != "pre":
-            raise ValueError(f"--model: {folder} is a model with its norms after the sums (GPT-1's), expected one "
-                             "with a final LayerNorm (GPT-2's)")
+            raise ValueError(f"--model: {folder} is a model with its norms after the sums "
+                             "(GPT-1's), expected one with a final LayerNorm (GPT-2's)")
         block = min(block or T, c.block_size)
         if text is not None:
             tokens, ids, targets, source = from_text(folder, text, block, c.vocab_size)
@@ -45,15 +44,12 @@ class Subject:
         n = max(1, SCORES // (block * c.vocab_size))
         self.ids, self.targets = ids[:n], targets[:n]
         E = "one matrix E" if c.tie_embeddings else "E and head apart"
-        self.about = {"model": (
+        self.about = (
             f"{folder}: L = {c.n_layer}, H = {c.n_head}, D = {c.n_embd}, V = {c.vocab_size}, {E}, "
-            f"{self.model.params.flat.size:,} parameters. Text: {source}, {len(tokens):,} tokens, {len(self.common)} of them "
-            f"distinct with ten occurrences or more; looked at: {np.count_nonzero(self.targets >= 0):,} positions in sequences of "
-            f"{block}. One model has no spread over seeds.")}
-
-    def contributions(self):
-        """(V, D) each: what the lookup and the logits add to dE, on ids and targets."""
-        return contributions_of(self.model, self.ids, self.targets)
+            f"{self.model.params.flat.size:,} parameters. Text: {source}, {len(tokens):,} tokens, "
+            f"{len(self.common)} of them distinct with ten occurrences or more; looked at: "
+            f"{np.count_nonzero(self.targets >= 0):,} positions in sequences of {block}. One model "
+            "has no spread over seeds.")
 
 
 def from_text(folder, path, block, V):
@@ -62,9 +58,11 @@ def from_text(folder, path, block, V):
     try:
         tokens = BPETokenizer.from_folder(folder).encode(text)
     except FileNotFoundError as error:
-        raise ValueError(f"--text: {path} given, but {error}; without --text the model generates its own") from None
+        raise ValueError(f"--text: {path} given, but {error}; without --text the model generates "
+                         "its own") from None
     if len(tokens) and tokens.max() >= V:
-        raise ValueError(f"{folder}: the tokenizer has a token {tokens.max()}, expected less than the model's V = {V}")
+        raise ValueError(f"{folder}: the tokenizer has a token {tokens.max()}, expected less than "
+                         f"the model's V = {V}")
     check_length(tokens, block)
     ids, targets = next(consecutive_batches(tokens, len(tokens), block))
     return tokens, ids, targets, path
@@ -77,14 +75,16 @@ def from_itself(model, folder, block, start, seed):
     start = fields.get("bos_token_id") if start is None else start
     V = model.config.vocab_size
     if not isinstance(start, int) or not 0 <= start < V:
-        raise ValueError(f"--start: {start} given, expected a token of 0 to {V - 1} for texts to begin with (or --text)")
+        raise ValueError(f"--start: {start} given, expected a token of 0 to {V - 1} for texts to "
+                         "begin with (or --text)")
     progress, columns = Progress(block, sys.stderr, patience=1), [np.full(GENERATED, start)]
     for new in model.stream(np.full((GENERATED, 1), start), block, do_sample=True, seed=seed):
         columns.append(new)
         progress.update(len(columns) - 1, "tokens of each generated sequence")
     rows = np.stack(columns, axis=1)                        # (GENERATED, block + 1)
     ended = rows == fields.get("eos_token_id", -1)
-    ended[:, 0] = False                                     # GPT-2's begin with the token that ends them
+    ended[:, 0] = False                             # GPT-2's begin with the token that ends them
     inside = np.cumsum(ended, axis=1) - ended == 0          # up to and with the first end
     ids, targets = rows[:, :-1], np.where(inside[:, 1:], rows[:, 1:], -1)
-    return rows[inside], ids, targets, f"{GENERATED} sequences that it has generated from token {start}, seed {seed}"
+    about = f"{GENERATED} sequences that it has generated from token {start}, seed {seed}"
+    return rows[inside], ids, targets, about

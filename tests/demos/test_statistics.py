@@ -94,3 +94,31 @@ def test_squares_neither_overflow_nor_vanish(scale):
 def test_a_row_of_zeros_has_no_direction():
     with pytest.raises(ValueError, match="row 1 is all zeros"):
         stats.pairwise_cosines([[1, 2], [0, 0]])
+
+
+@given(columns(1, least=2))
+def test_an_interval_is_students(data):
+    """Half the width is the tabled quantile times the standard error; shift and scale go through."""
+    x = data[0][:10]
+    assume(len(set(x)) > 1)
+    mean, half = stats.interval(x)
+    assert mean == pytest.approx(x.mean(), abs=16 * EPS)
+    assert half == pytest.approx(stats.T_975[len(x) - 2] * x.std(ddof=1) / np.sqrt(len(x)), rel=16 * EPS)
+    moved = stats.interval(3 * x + 7)
+    assert moved == pytest.approx((3 * mean + 7, 3 * half), abs=256 * EPS)
+
+
+def test_known_intervals():
+    assert stats.interval([1, 2, 3, 4, 5]) == pytest.approx((3, 2.776 * np.sqrt(2.5 / 5)))
+    assert np.isnan(stats.interval([4.0])[1])
+    with pytest.raises(ValueError, match="numbers: 11 given"):
+        stats.interval(range(11))
+
+
+@given(seeds, st.integers(3, 9), st.integers(1, 4))
+def test_residuals_have_nothing_of_x_left_and_are_moved_by_nothing_linear_in_it(seed, n, D):
+    rows, x = normal(seed, n, D), normal(seed + 1, n)
+    left = stats.residuals(rows, x)
+    assert np.abs(left.mean(axis=0)).max() <= 64 * EPS * np.abs(rows).max()
+    assert np.abs((x - x.mean()) @ left).max() <= 256 * EPS * np.abs(rows).max() * np.abs(x).sum()
+    np.testing.assert_allclose(stats.residuals(rows + np.outer(x, np.arange(D)) + 5, x), left, atol=2**12 * EPS)

@@ -241,10 +241,10 @@ def test_what_only_shows_does_not_import_what_trains():
 
 
 TRAINS = """
-from lib import lab
-lab.initialize_worker(None)
-lab.train = lambda task, tick: breakpoint()
-lab.train_here(None)
+from lib import experiments
+experiments.initialize_worker()
+experiments._here.text = lambda settings: breakpoint()
+experiments.train_here(experiments.Task(None, None, 0, 0, 0))
 """
 
 
