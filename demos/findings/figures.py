@@ -1,7 +1,7 @@
 """The figures beside README.md, as SVG."""
 import numpy as np
 
-from findings.tables import COLUMNS, TOTAL, terms
+from findings.tables import COLUMNS, TOTAL, WITH_B, terms
 from lib.charts import dots, lines
 
 
@@ -15,11 +15,17 @@ def ledger(numbers):
     groups = {}
     for name, title in COLUMNS.items():
         if name in numbers["ledger"]:
-            groups[title] = {label: (differences, "sum" if label.startswith(TOTAL) else "grey")
-                             for label, differences in terms(numbers["ledger"][name]).items()}
+            groups[title] = {short(label): (found, "sum" if label.startswith(TOTAL) else "grey")
+                             for label, found in terms(numbers["ledger"][name]).items()}
     return dots("What a tie costs, and to whom",
                 "loss, nats a token: to the right it costs, to the left it pays", groups,
                 "a circle is one seed, a bar their mean; b is log unigram probability, fixed")
+
+
+def short(label):
+    """A row's name without what explains it."""
+    return label.partition(" (")[0].removesuffix(WITH_B).partition(":")[0] + (
+        ", b given" if label.endswith(WITH_B) else "")
 
 
 def ladder(numbers):

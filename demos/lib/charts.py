@@ -41,7 +41,7 @@ def dots(title, x, groups, names):
     """
     values = [numbers for rows in groups.values() for numbers, _ in rows.values()]
     values = np.concatenate([*values, [0]])
-    left, right, step, top = 290, 640, 18, 50
+    left, right, step, top = 230, 630, 18, 50
     ticks = round_numbers(*wide(values.min(), values.max()))
     low, high = min(ticks[0], values.min()), max(ticks[-1], values.max())
     parts, y = [f'<text x="10" y="38">{escape(names)}</text>'], top
