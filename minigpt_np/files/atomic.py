@@ -29,7 +29,7 @@ def atomic_write(path):
         file.close()                        # Windows moves no open file
         os.replace(file.name, path)
     except OSError as error:
-        if error.errno and error.filename is None:      # a full disk does not say of which file
+        if error.filename is None:          # a full disk does not say which file it was
             error.filename = str(path)
         raise
     finally:

@@ -162,6 +162,14 @@ def test_many_writers_leave_one_of_their_files_and_nothing_else(tmp_path):
     assert not failures and os.listdir(tmp_path) == ["run.npz"]
 
 
+def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    path, synced = tmp_path / "run.npz", []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(
+        (os.fstat(file).st_size, path.exists())))
+    write(path, b"new")
+    assert synced == [(3, False)] and path.read_bytes() == b"new"
+
+
 WRITER = """
 import sys
 from minigpt_np.files.atomic import atomic_write
