@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
@@ -127,17 +126,11 @@ def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(monkeypat
                                                                        first):
     monkeypatch.setattr(verdict.Search, "smallest", lambda search: random_case(search.exercise, 0))
     text = told(name, *plain(**{name: (old, new)}).values())
-    assert "--inputs prints it" in text and "\n  w[" not in text
+    assert "--debug prints it" in text and "\n  w[" not in text
     marks = [line.strip() for line in text.splitlines() if line.startswith(("  ✓", "  ✗", "  ·"))]
     wrong = next(i for i, line in enumerate(marks) if line[0] == "✗")
     assert wrong > 0 and all(line[0] in "✓·" for line in marks[:wrong])
     assert marks[wrong].startswith(first.strip())
-
-
-def test_inputs_are_unfolded_when_asked_for(folder, capsys):
-    learners.write(folder, **plain("linear", "gelu", "layernorm", "causal",
-                                   block=("dx2 = dy + dmlp", "dx2 = dmlp")))
-    assert 'w["W_up"] (3, 12)' in printed(capsys, folder, "block", "--inputs")[1]
 
 
 def test_what_it_is_made_of_comes_first(folder, capsys):
@@ -182,25 +175,17 @@ def test_whatever_an_answer_does_is_told_in_a_sentence(folder, capsys, monkeypat
     ("gelu", "return dy", "yield dy", "dx is a generator"),
     ("gelu", "return dy", "exit()\n    return dy", "SystemExit"),
     ("gelu", "return dy", "raise KeyboardInterrupt\n    return dy", "KeyboardInterrupt"),
-    ("gelu", GELU, "return dy.sum", "dx is the method sum: it has not been called"),
+    ("gelu", GELU, "return dy.sum", "dx is a builtin_function_or_method, expected an array"),
     ("gelu", "return dy", "return 1j * dy", "dx holds complex128"),
     ("gelu", "return dy", "return x[..., None] * dy[..., None]", "dx has shape"),
     ("gelu", "return dy", "x += 1\n    return dy", "backward changed its argument x"),
     ("gelu", "return dy *", "global kept\n    kept = globals().get('kept', 0) + 1\n    return kept "
                             "* dy *",
      "does not always give the same answer"),
-    ("gelu", GELU, "buffers = globals().setdefault('buffers', {})\n    dx = "
-                   "buffers.setdefault(len(x), np.zeros(999))\n"
-     "    dx = dx[:x.size].reshape(x.shape)\n    dx[...] = " + GELU.removeprefix("return ")
-     + "\n    return dx",
-     "overwrites the first"),
     ("gelu", "return dy *", "memo = globals().setdefault('memo', {})\n    return "
                             "memo.setdefault(x.shape, dy) *", "wrong"),
-    ("gelu", "(dy, x)", "(x, dy)",
-     "backward takes (x, dy), and it is given (dy, x), in this order"),
     ("gelu", "(dy, x)", "(dy)", "takes 1 positional argument but 2 were given"),
-    ("gelu", "def backward(dy, x):", "backward = 3\n\n\ndef other(dy, x):",
-     "write `def backward(dy, x):`"),
+    ("gelu", "def backward(dy, x):", "backward = 3\n\n\ndef other(dy, x):", "not callable"),
     ("slope", "    for i in range(len(x)):\n",
      "    for i in range(len(x)):\n        x[i] = x[i] + 1e-5 - 1e-5\n",
      "keep the number itself, and put that back"),
@@ -208,13 +193,13 @@ def test_whatever_an_answer_does_is_told_in_a_sentence(folder, capsys, monkeypat
      "backward returned a tuple of 2, expected dx, dW, db"),
     ("linear", "return dx, dW, db", "return dx, dW, None",
      "db is None, expected an array of shape"),
-    ("linear", "return dx, dW, db", "return dx, [[1, 2], [3]], db", "rows of unequal length"),
+    ("linear", "return dx, dW, db", "return dx, [[1, 2], [3]], db", "dW is a list of 2, expected an array"),
     ("linear", "return dx, dW, db", "return dx, dW.astype('f4'), db", "dW holds float32"),
     ("causal", "return dq, dk, dv", "return np.stack([dq, dk, dv])",
      "backward returned one array of shape (3,"),
-    ("lookup", "np.zeros_like(E)", "np.zeros_like(E, dtype=ids.dtype)", "whole numbers"),
+    ("lookup", "np.zeros_like(E)", "np.zeros_like(E, dtype=ids.dtype)", "dE holds int64"),
     ("block", "return dx, dw", "return dx, {}",
-     "dw is a dict of 0, expected a dict of gain1, bias1"),
+     "dw is a dict of nothing, expected a dict of gain1, bias1"),
     ("model", "return dp", "return {**dp, 'blocks': 0}",
      'dp["blocks"] is a int, expected a list of'),
     ("tied", "dE += dlogits.T @ h", "dlogits *= 2\n    dE += dlogits.T @ h",
@@ -265,8 +250,7 @@ def test_what_a_file_sets_for_numpy_is_its_own(folder, capsys):
 def test_the_overview_survives_them_all(folder, capsys, monkeypatch):
     monkeypatch.setattr(verdict, "CALL_SECONDS", 1)
     learners.write(folder,
-                   **plain("layernorm", gelu=("return dy", "while True: pass\n    return dy"),
-                                   linear=("dx = dy", "import os; os._exit(1)\n    dx = dy"),
+                   **plain("layernorm", linear=("dx = dy", "import os; os._exit(1)\n    dx = dy"),
                                    logits=("dh = ", "exit()\n    dh = "),
                                    tied=("h = ", "breakpoint()\n    h = ")))
     (folder / "centring.py").write_text("while True: pass\n", encoding="utf-8")
@@ -277,7 +261,7 @@ def test_the_overview_survives_them_all(folder, capsys, monkeypatch):
     assert status == 1 and states[
             "layernorm"].endswith("done") and states["causal"].endswith("not written yet")
     assert all(states[name].endswith(" wrong") for name
-               in ("gelu", "linear", "logits", "tied", "centring", "softmax"))
+               in ("linear", "logits", "tied", "centring", "softmax"))
 
 
 def test_an_edited_forward_is_seen(folder, capsys):
@@ -304,13 +288,13 @@ def test_reset_gives_the_file_back_and_keeps_the_learners(folder, capsys):
     printed(capsys, folder, "--reset", "6")
     assert (folder / "gelu.py.old").read_text(encoding="utf-8") == mine
     (folder / "model.py").unlink()
-    printed(capsys, folder, "--reset", "all")
+    printed(capsys, folder, "--reset", "model")
     assert (folder / "model.py").exists()
 
 
 def test_hints_are_three_and_graded(folder, capsys):
     texts = [printed(capsys, folder, *arguments)[1] for arguments in
-             (["--hint", "lookup"], ["lookup", "--hint", "2"], ["2", "--hint", "3"])]
+             (["lookup", "--hint"], ["lookup", "--hint", "2"], ["2", "--hint", "3"])]
     for n, text in enumerate(texts, 1):
         assert f"\n{n}. " in text and f"\n{n + 1}. " not in text and ("for more" in text) == (n < 3)
 
@@ -372,24 +356,15 @@ def test_reports_for_a_teacher(folder, capsys):
     assert rows[
             "linear"]["passed"] and not rows["lookup"]["passed"] and rows["lookup"]["seconds"] > 0
     assert "loses repeated ids" in rows["lookup"]["diagnosis"][0]
-    assert check.main(["1", "2", "6", "--folder", str(folder), "--report",
-                       str(folder / "r.xml")]) == 1
-    assert "1 of 3 done" in capsys.readouterr().out
-    suite = ElementTree.parse(folder / "r.xml").getroot()[0]
-    assert [suite.get(key) for key in ("tests", "failures", "skipped")] == ["3", "1", "1"]
-    assert suite[0].get("name") == "01 linear" and len(suite[0]) == 0
-    assert "loses repeated ids" in suite[1][0].get("message") and "dE expected" in suite[1][0].text
+    assert "1 of 13 done" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments, message", [
     (["softmaxx"], "exercise: 'softmaxx' given, expected 0 to 12 or one of\nslope, linear"),
-    (["1", "--hint", "4"], "--hint: 4 given, expected 1, 2 or 3"),
-    (["--hint", "23"], "exercise: '23' given"),
     (["13"], "exercise: '13' given"), (["--reset"], "--reset: no exercise given"),
     (["--hint"], "--hint: no exercise"),
     (["--debug", "1", "2"], "--debug: 2 exercises given, expected one"),
     (["--folder", "/no/such"], "--folder: /no/such given, which is no folder"),
-    (["--report", "r.txt"], "--report: r.txt given, expected a name that ends in .json or .xml"),
 ])
 def test_what_makes_no_sense_is_refused(arguments, message):
     with pytest.raises(ValueError, match="^" + message.replace("(", r"\(")):

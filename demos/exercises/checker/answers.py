@@ -7,8 +7,8 @@ import numpy as np
 
 from lib.terminal import cut
 
+from .exercises import leaves
 from .files import COLUMNS, NAMES
-from .nested import leaves
 
 SAME = 1e-9             # of the largest number: for arrays that are taken for the same
 # a difference that a person sees, beside the larger of 1 and the number itself
@@ -41,18 +41,15 @@ def fault(case, function):
     exercise, given = case.exercise, answer(case, function)
     if isinstance(given, Fault):
         return given
+    for name, template in template_leaves(case):
+        if text := unfit(name, given[name], template.shape, exercise):
+            return Fault(text, given, [name])
     if exercise.value:
-        right = case.expected()[exercise.out]
-        found = given[exercise.out]
-        if text := unfit(exercise.out, found, right.shape, exercise):
-            return Fault(text, given, [exercise.out])
+        right, found = case.expected()[exercise.out], given[exercise.out]
         rtol = 1e-7 if exercise.function == "gradient" else SAME
         visible = found.dtype == bool or bool(np.any(apart(found, right) >= VISIBLE))
         wrong = Fault(f"{exercise.out} is wrong.", given, [exercise.out], visible)
         return None if near(found, right, rtol) else wrong
-    for name, template in template_leaves(case):
-        if text := unfit(name, given[name], template.shape, exercise):
-            return Fault(text, given, [name])
     missed, allowed, slope = case.missed(given)
     return None if missed <= allowed else Fault("", given, [],
                                                 missed >= VISIBLE * max(1, abs(slope)))
@@ -129,16 +126,15 @@ def template_leaves(case):
 def named(case, returned):
     """(name, array) of each gradient in what was returned."""
     what, expected = case.exercise.function, templates_by_name(case)
-    wanted = ", ".join(expected)
-    if returned is None:
-        raise NoAnswer(f"{what} returned None, expected {wanted}: is there a return?")
-    if len(expected) == 1:
+    if len(expected) == 1 and returned is not None:
         (template,) = expected.values()
         alone = isinstance(returned, (tuple, list)) and len(returned) == 1
         alone = alone and np.shape(template) != np.shape(returned)
         returned = returned if alone else [returned]
-    elif not isinstance(returned, (tuple, list)) or len(returned) != len(expected):
-        raise NoAnswer(f"{what} returned {described(returned)}, expected {wanted}.")
+    if not isinstance(returned, (tuple, list)) or len(returned) != len(expected):
+        hint = ": is there a return?" if returned is None else "."
+        raise NoAnswer(f"{what} returned {described(returned)}, expected {', '.join(expected)}"
+                       + hint)
     for (name, template), value in zip(expected.items(), returned):
         yield from matched(name, template, value)
 
@@ -146,46 +142,31 @@ def named(case, returned):
 def matched(name, template, value):
     """(name, array) of each array of the template, out of a value that should be built like it."""
     if isinstance(template, (dict, list)):
-        keys = list(template) if isinstance(template, dict) else range(len(template))
-        if type(value) is not type(template) or len(value) != len(template) or (
-                isinstance(template, dict) and set(value) != set(template)):
-            of = ", ".join(template) if isinstance(template, dict) else len(template)
-            raise NoAnswer(f"{name} is {described(value)}, expected a {type(template).__name__} of "
-                           f"{of}.")
-        for key in keys:
+        keys = dict.keys if isinstance(template, dict) else len
+        if type(value) is not type(template) or keys(value) != keys(template):
+            raise NoAnswer(f"{name} is {described(value)}, expected {described(template)}.")
+        for key in template if isinstance(template, dict) else range(len(template)):
             label = f'{name}["{key}"]' if isinstance(template, dict) else f"{name}[{key}]"
             yield from matched(label, template[key], value[key])
-    else:
-        yield name, as_array(name, np.asarray(template), value)
-
-
-def as_array(name, template, value):
-    """The value as an array (a copy); raises NoAnswer where it has no numbers."""
-    expected = f"expected an array of shape {template.shape}" * bool(template.ndim)
-    expected = expected or "expected a number"
-    if callable(value):
-        raise NoAnswer(f"{name} is {described(value)}: it has not been called. Are the parentheses "
-                       f"missing?")
+        return
     try:
         array = np.array(value)
-    except Exception:
+    except Exception:                   # rows of unequal length, or an object that refuses
         array = np.array(None)
     if array.dtype.kind not in "biufc":
-        rows = " with rows of unequal length, or of other things than numbers" * (
-            isinstance(value, (list, tuple)))
-        raise NoAnswer(f"{name} is {described(value)}{rows}, {expected}.")
-    return array
+        shape = np.shape(template)
+        raise NoAnswer(f"{name} is {described(value)}, expected "
+                       + (f"an array of shape {shape}." if shape else "a number."))
+    yield name, array
 
 
 def described(value):
     if isinstance(value, np.ndarray):
-        return f"one array of shape {value.shape}" + f" and of {value.dtype}s" * (
-                value.dtype.kind not in "biufc")
-    if isinstance(value, (tuple, list, dict)):
+        return f"one array of shape {value.shape} and of {value.dtype}"
+    if isinstance(value, dict):
+        return f"a dict of {', '.join(map(str, value)) or 'nothing'}"
+    if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
-    if callable(value):
-        kind = "method" if hasattr(value, "__self__") else "function"
-        return f"the {kind} {getattr(value, '__name__', '')}".strip()
     return "None" if value is None else f"a {type(value).__name__}"
 
 
@@ -194,13 +175,11 @@ def unfit(name, x, shape, exercise):
     if x.shape != shape:
         like = "" if exercise.value else f", the shape of {name[1:]}"
         return f"{name} has shape {x.shape}, expected {shape}{like}."
-    if exercise.name == "slope.agrees":
-        return "" if x.dtype == bool else f"{name} returned {x.dtype} {x}, expected True or False."
-    if x.dtype.kind in "iub" and x.ndim and not exercise.value:
-        return (f"{name} holds {x.dtype}, whole numbers: what is added to it is cut off.\n"
-                "Make it with np.zeros(shape), or zeros_like an array that is not of ids.")
-    if x.dtype.kind not in "iu" and x.dtype != float:
-        return f"{name} holds {x.dtype}, expected float64, as in the arguments."
+    expected = np.dtype(bool if exercise.name == "slope.agrees" else float)
+    whole = x.dtype.kind in "iu" and expected == float and (exercise.value or not x.ndim)
+    if x.dtype != expected and not whole:
+        return (f"{name} holds {x.dtype}, expected {expected}. (np.zeros_like makes an array of the "
+                "dtype of what it is given.)")
     return "" if np.isfinite(x).all() else f"{name} holds NaN or infinity."
 
 
@@ -208,19 +187,14 @@ def unfit(name, x, shape, exercise):
 
 def raised(what, error):
     """The learner's own line and the message: nothing of what it called."""
-    if isinstance(error, ValueError) and "read-only" in str(error):
-        lead = READ_ONLY.format(what)
-    else:
-        lead = f"{what} raised an error."
     place = [cut(f"{os.path.basename(f.filename)}, line {f.lineno}:  {f.line.strip()}", COLUMNS)
              for f in own_frames(error)[-1:]]
     text = cut(": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]]), COLUMNS * 3)
-    return "\n".join([lead, *place, text] + [MATMUL] * ("matmul" in text) + [NO_TERMINAL] * (
+    return "\n".join([f"{what} raised an error.", *place, text] + [MATMUL] * ("matmul" in text) + [NO_TERMINAL] * (
         type(error).__name__ in ("BdbQuit", "EOFError")))
 
 
 KEEP_IT = "\n(x[i] + h - h is not always x[i]: keep the number itself, and put that back.)"
-READ_ONLY = "{} writes into one of its arguments, which it must leave as they were: work on a copy."
 MATMUL = ("A @ B takes as many columns of A as B has rows: which order, and which transpose, give the "
           "shape of the result?")
 NO_TERMINAL = ("There is no keyboard here to ask. Take it out; `check.py NAME --debug` opens pdb "

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .files import NAMES, templates
-from .nested import float_arrays
 
 NO_AXES = ("extra", "axes", "L", "change", "tiny")      # sizes that are no axis of an array
 
@@ -75,6 +74,34 @@ class Exercise:
     def returned(self, inputs):
         """name -> array or nested arrays like those that backward returns."""
         return {"d" + name: value for name, value in inputs.items() if float_arrays({name: value})}
+
+
+# ---- arrays in nested dicts and lists, by labels such as p["blocks"][0]["W_up"] ------------------
+
+def leaves(label, value):
+    """(label, leaf) of each value in nested dicts and lists."""
+    if isinstance(value, dict):
+        items = [(f'{label}["{key}"]', item) for key, item in value.items()]
+    elif isinstance(value, list):
+        items = [(f"{label}[{i}]", item) for i, item in enumerate(value)]
+    else:
+        return [(label, value)]
+    return [leaf for name, item in items for leaf in leaves(name, item)]
+
+
+def float_arrays(inputs):
+    """label -> array, of those that have a gradient."""
+    found = [leaf for name, value in inputs.items() for leaf in leaves(name, value)]
+    return {name: x for name, x in found if isinstance(x, np.ndarray) and x.dtype.kind in "fc"}
+
+
+def rebuilt(value, convert):
+    """The same nested dicts and lists, with convert(x) for each array x."""
+    if isinstance(value, dict):
+        return {key: rebuilt(item, convert) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rebuilt(item, convert) for item in value]
+    return convert(value) if isinstance(value, np.ndarray) else value
 
 
 # ---- exercise 0 ----------------------------------------------------------------------------------
@@ -218,7 +245,7 @@ EXERCISES = [
              edges=("huge z",)),
     Exercise("causal", "y = softmax(q kᵀ / sqrt(K), s <= t) v", "y",
              dict(B=(1, 2), H=(1, 2), T=(2, 3), K=(1, 3)),
-             dict(B=4, H=5, T=7, K=6),
+             dict(B=3, H=2, T=5, K=4),
              lambda n, ids, floats: {name: floats(n.B, n.H, n.T, n.K) for name in "qkv"},
              "layers.causal:backward", edges=("huge q",)),
     Exercise("block", "x + attention(norm(x)), x + MLP(norm(x))", "y",

@@ -6,7 +6,7 @@ from importlib import import_module
 import numpy as np
 
 from .files import COLUMNS, function_lines
-from .nested import float_arrays, leaves
+from .exercises import float_arrays, leaves
 from .teaching import LESSONS
 
 ROOM = 52               # columns that the numbers of an array take
@@ -82,8 +82,7 @@ def folded_input(case):
     sizes = ", ".join(f"{letter} = {size}" for letter,
                       size in case.sizes.items() if letter != "extra")
     return [f"The smallest input that shows it has {sizes}.",
-            f"(--inputs prints it, {len(float_arrays(case.inputs))} arrays; --debug opens pdb on "
-            f"it.)"]
+            f"(--debug prints it, {len(float_arrays(case.inputs))} arrays, and opens pdb on it.)"]
 
 
 def gradient_lines(verdict):
@@ -112,9 +111,7 @@ def step_lines(steps):
     if any(step.mark == "·" for step in steps):
         lines.append("  (· not seen: that piece's backward was not called for it)")
     first = next((step for step in steps if step.mark == "✗"), None)
-    if first is None:
-        return lines
-    if first.note:
+    if first is None or first.note:
         return lines
     lines += ["", f"The first that is wrong is "
                   f"{first.name}{first.about and f', the gradient of {first.about}'}."]

@@ -93,8 +93,7 @@ def examine(exercise, function, record, explain=True):
     except NotImplementedError as error:
         return Verdict("not written yet", exercise.name, unwritten(error, exercise))
     if case is None:
-        text = overwritten(exercise, function)
-        return wrong(text) if text else Verdict("done", exercise.name, tried=search.tried)
+        return Verdict("done", exercise.name, tried=search.tried)
     found, again = fault(case, function), fault(case, function)
     if found is None or again is None or not same(found.given, again.given):
         return wrong(UNSTEADY.format(exercise.function), tried=search.tried)
@@ -175,9 +174,6 @@ class Search:
 
 UNSTEADY = ("{} does not always give the same answer to the same question:\n"
             "does it keep something from one call to the next, or draw something at random?")
-OVERWRITTEN = ("An array that {} returned is not what it was after another call: it is kept from "
-               "one call to the next, and the second answer overwrites the first. Make a new one "
-               "each time.")
 LAYOUT = ("It is right for arrays that lie in memory as new ones do, and wrong for the same numbers "
           "laid out otherwise.")
 
@@ -203,19 +199,6 @@ def only_large(case):
              if case.sizes[axis] > case.exercise.sizes[axis][1]]
     text = f"No smaller input was found that shows it: it takes {', '.join(large)}."
     return [text] * bool(large)
-
-
-def overwritten(exercise, function):
-    """A sentence on a function that is right but returns the same array again; empty if it does
-    not."""
-    first = random_case(exercise, 1)
-    second = random_case(exercise, 2, **first.sizes)
-    kept = []
-    answer(first, lambda *arguments: kept.append(function(*arguments)))
-    before = repr(kept)
-    answer(second, function)
-    changed = repr(kept) != before and not exercise.into
-    return OVERWRITTEN.format(exercise.function) if changed else ""
 
 
 def same(first, second):
@@ -250,39 +233,27 @@ EDITED = ("forward in {0}.py is not as it was given: the question is about the o
 def verdict_on_file(name, folder, explain):
     """Yields the Verdict on the exercise's file in the folder, with the seconds of computing that
     it took."""
-    begun, exercise = time.process_time(), TABLE[name]
+    begun, exercise, folder = time.process_time(), TABLE[name], Path(folder)
     try:
-        verdict = verdict_on_module(exercise, *loaded(exercise, Path(folder)), explain)
-    except FileNotFoundError as error:
-        if (Path(folder) / f"{name}.py").exists():
-            verdict = Verdict("wrong", name, raised(f"{name}.py", error))
-        else:
+        if not (folder / f"{name}.py").exists():
             verdict = Verdict("not written yet", name, f"{name}.py, which is not in {folder}")
-    except SyntaxError as error:
-        file = f"{name}.py" if error.filename in (None, "<unknown>") else Path(error.filename).name
-        place = f"{file}, line {error.lineno or 0}:  {(error.text or '').strip()}"
-        verdict = Verdict("wrong", name, f"{place}\n{type(error).__name__}: {error.msg}")
+        elif not exercise.parts and files.has_another_forward(name, folder):
+            verdict = Verdict("wrong", name, EDITED.format(name))
+        else:
+            verdict = verdict_on_module(exercise, *loaded(name, folder), explain)
     except NotImplementedError as error:
         verdict = Verdict("not written yet", name, unwritten(error, exercise))
-    except Edited:
-        verdict = Verdict("wrong", name, EDITED.format(name))
-    except BaseException as error:
+    except BaseException as error:          # SyntaxError, SystemExit and KeyboardInterrupt, too
         verdict = Verdict("wrong", name, raised(f"{name}.py", error))
     verdict.seconds = time.process_time() - begun
     yield verdict
 
 
-class Edited(Exception):
-    """The forward is not the one that was given."""
-
-
-def loaded(exercise, folder):
+def loaded(name, folder):
     """The learner's module, and the Record of the pieces that it calls."""
-    if not exercise.parts and files.has_another_forward(exercise.name, folder):
-        raise Edited
     with np.errstate():         # what a file sets for NumPy is its own
-        record = Record().load(exercise, partial(files.load, folder=folder))
-        return files.load(exercise.name, folder), record
+        record = Record().load(TABLE[name], partial(files.load, folder=folder))
+        return files.load(name, folder), record
 
 
 def verdict_on_module(exercise, module, record, explain=True):
@@ -293,8 +264,6 @@ def verdict_on_module(exercise, module, record, explain=True):
         if function is None:
             return Verdict("not written yet", part.name, f"{exercise.file}.py, `{part.function}`",
                            finished=right)
-        if text := unlike_template(part, function):
-            return Verdict("wrong", part.name, text)
         verdict = examine(part, function, record, explain)
         verdict.finished = right
         right = [*right, part.function]
@@ -302,19 +271,6 @@ def verdict_on_module(exercise, module, record, explain=True):
             return verdict
         tried += verdict.tried
     return Verdict("done", exercise.name, tried=tried)
-
-
-def unlike_template(exercise, function):
-    """A sentence on a function that cannot be called as it is; empty if it can."""
-    what = exercise.function
-    wanted = files.parameters(getattr(files.templates()[exercise.file], exercise.function))
-    if not callable(function):
-        return f"{what} is no function: write `def {what}({', '.join(wanted)}):`."
-    names = files.parameters(function) if hasattr(function, "__code__") else wanted
-    if names != wanted and sorted(names) == sorted(wanted):
-        return (f"{what} takes ({', '.join(names)}), and it is given ({', '.join(wanted)}), in this "
-                "order.")
-    return ""
 
 
 # ---- a process of its own ------------------------------------------------------------------------
