@@ -116,7 +116,7 @@ function mark(cell, factors = []) {
   factors.forEach(other => other?.classList.add("factor"));
 }
 function drawTerms(box, terms, total) { // terms: [label, factor, factor], or [label, term]
-  const some = terms.filter(([, ...factors]) => factors.every(Boolean));
+  const some = terms.filter(([, x, y]) => y === undefined || x && y);
   const zeros = terms.length - some.length;
   const products = some.map(([, x, y]) => y === undefined ? x : x * y), decimals = values =>
     Math.max(0, Math.min(12, 2 - Math.floor(Math.log10(largest([values])))));

@@ -66,11 +66,13 @@ function rungsOf(pass, params, head) {
     const h = plus(times(normalized(x, deviation(x)), gain), bias);
     return softmaxOf(exp(minusMax(product(h, transposed(W)))));
   };
-  return ["looked up", "after attention", "after the MLP"].map((name, i) => {
+  const rungs = [["E[ids] + P", "looked up"], ["after attention", "the block: + attention"],
+                 ["after the MLP", "the block: + MLP"]];
+  return rungs.map(([name, note], i) => {
     const x = stream[Math.min(i, stream.length - 1)][1];
     const readings = [{by: "E", probs: spelled(x, params[0])}];
     if (head !== params[0]) readings.push({by: "head", probs: spelled(x, head)});
-    return {name: stream[i] ? name : `${name}, silenced`, readings};
+    return {name: stream[i] ? name : `${name}, silenced`, note, readings};
   });
 }
 const best = probs => probs.indexOf(Math.max(...probs));

@@ -10,7 +10,11 @@ function change(part) {
   const before = {...state};
   Object.assign(state, part);
   const again = !run || ["text", "tied", "seed"].some(name => before[name] !== state[name]);
-  if (again) run = Object.assign(learn(state.text, state.tied, state.seed), {id: ++runs});
+  if (again) {
+    run = Object.assign(learn(state.text, state.tied, state.seed), {id: ++runs});
+    run.untrained = count(look(run, 0, false, null).rungs[0].readings[0], run.ids);
+  }
+  if (again || "silent" in part) pause();
   const {matrix, v, j} = state.cell;
   const known = run.tied ? ["E", "dE", "lookup", "logits"] : ["E", "head", "dE", "dhead"];
   state.cell = {matrix: known.includes(matrix) ? matrix : "E",
@@ -29,6 +33,7 @@ function draw(again) {
   drawTour();
   if (!$("ladder").hidden) drawLadder();
   drawNumber();
+  $("play").textContent = timer ? "Pause" : "Play";
   const pressed = {one: run.tied, two: !run.tied, silent: state.silent, play: timer,
                    "to-tour": state.mode === "stop", "to-lines": state.mode === "line"};
   for (const [id, on] of Object.entries(pressed)) $(id).setAttribute("aria-pressed", Boolean(on));
@@ -83,7 +88,7 @@ const on = (id, kind, told) => $(id).addEventListener(kind, told);
 let typing;
 on("text", "input", event => {
   const words = event.target.value.trim().split(/\s+/).filter(Boolean);
-  $("complaint").textContent = words.length < 2 ? "Type two words or more."
+  $("complaint").textContent = words.length < 2 ? `Type two words or more. Below: ${state.text}`
     : words.length > MOST ? `The first ${MOST} words are read.` : "";
   clearTimeout(typing);
   const text = words.slice(0, MOST).join(" ");
@@ -103,6 +108,7 @@ function pause() {
   clearInterval(timer);
   timer = null;
   $("play").setAttribute("aria-pressed", "false");
+  $("play").textContent = "Play";
 }
 for (const id of ["value", "drag"]) on(id, "input", ({target}) => {
   if (Number.isFinite(target.valueAsNumber)) change({moved: target.valueAsNumber});
@@ -123,9 +129,16 @@ document.addEventListener("pointermove", event => {
 for (const kind of ["pointerup", "pointercancel"])
   document.addEventListener(kind, () => { held = null; });
 
-const leave = () => change({mode: "ladder", at: 0,
-                              step: state.step === BEGUN ? DATA.steps : state.step});
-on("to-tour", "click", () => state.mode === "stop" ? leave() : go("stop", 0));
+let kept = {step: DATA.steps};          // what the tour gives back at its end
+const leave = () => change({...state.mode === "stop" ? kept : {}, mode: "ladder", at: 0});
+function tour() {
+  const {tied, silent, step, cell, moved} = state;
+  kept = {tied, silent, step, cell, moved};
+  change({tied: true, silent: false, step: BEGUN, mode: "stop", at: 0});
+}
+on("to-tour", "click", () => state.mode === "stop" ? leave() : tour());
+on("to-head", "click", () => go("line", lineOf("dE += dlogits")));
+on("to-lookup", "click", () => go("line", lineOf("dE += one_hot")));
 on("to-lines", "click", () => state.mode === "line" ? leave() : go("line", 1));
 on("close", "click", leave);
 on("back", "click", () => go(state.mode, state.at - 1));
@@ -194,7 +207,7 @@ function agree() {
     ...losses.map((loss, i) => Math.abs(loss - saved[i * DATA.steps / 5].loss)),
     ...saved.at(-1).params[0].flat().map((x, i) => Math.abs(x - E[i])));
   $("agreement").textContent = `The losses here, and E after ${DATA.steps} steps, are NumPy's ` +
-    `to ${full(apart, 1)} (of those, eight digits are kept).`;
+    `to ${full(apart, 1)}.`;
 }
 window.addEventListener("hashchange", readAddress);
 narrow.addEventListener("change", () => draw());

@@ -12,17 +12,19 @@ function drawLead() {
   const T = run.ids.length, box = $("lead");
   const [low, , high] = now.rungs.map(({readings}) => readings);
   const [read, next] = [count(low[0], run.ids), count(high.at(-1), run.targets)];
-  box.replaceChildren(state.step ? "This small GPT has learnt one sentence, here in your browser. "
-    : "This small GPT has learnt nothing yet. ");
-  element("b", "lookup", `Just looked up in E, ${read} of ${T} vectors spell the token read`, box);
-  box.append(state.silent ? "; with the block silenced, " : "; after the block, ");
+  box.replaceChildren(state.step
+    ? `After ${state.step} steps of training on one sentence, in your browser: `
+    : "This small GPT has learnt nothing yet: ");
+  element("b", "lookup", `just looked up in E, ${read} of ${T} vectors spell the token read`, box);
+  box.append(state.silent ? "; with the block now silenced, " : "; after the block, ");
   const E = run.tied ? "the same E" : "the other matrix";
   element("b", "logits", `${E} spells the token to come at ${next} of ${T}`, box);
   box.append(state.moved !== null ? ". One number has been moved by hand."
-    : !run.tied ? ". These are two alphabets: the logits teach the head's, and not E's."
-    : state.silent || Math.min(read, next) < 0.8 * T ? "."
-    : ". So one matrix does both jobs: E is one alphabet, and the block turns one letter " +
-      "into the next.");
+    : state.silent ? ". (It was silenced after training.)"
+    : !run.tied ? `. No logit trains E now (untrained, it spelled ${run.untrained}).`
+    : Math.min(read, next) < 0.8 * T ? "."
+    : `. So one matrix ${read + next < 2 * T ? "nearly " : ""}does both jobs: E is one alphabet, ` +
+      "and the block turns one letter into the next.");
 }
 
 // ---- the ladder: what the stream spells at each rung, below and above it the tokens themselves
@@ -38,9 +40,9 @@ function drawLadder() {
     ...["lookup", "logits"].map((use, k) => element("td", `count ${use}`, counts?.[k]))];
   const plain = (label, use, tokens) =>
     line(th(label, use, true), tokens.map(v => element("td", `token ${use}`, vocabulary[v])));
-  const rung = (name, {by, probs}) => {
+  const rung = (name, note, {by, probs}) => {
     const head = th(name, "", true);
-    element("small", "", `${by} spells`, head);
+    element("small", "", run.tied ? note : `${by} spells`, head);
     return line(head, probs.map((p, t) => {
       const v = best(p), read = v === ids[t], next = v === targets[t];
       const use = read && next ? "sum" : read ? "lookup" : next ? "logits" : "";
@@ -52,10 +54,10 @@ function drawLadder() {
   };
   const lines = [
     plain("token read", "lookup", ids),
-    ...now.rungs.flatMap(({name, readings}) => readings.map(reading => rung(name, reading))),
+    ...now.rungs.flatMap(({name, note, readings}) => readings.map(at => rung(name, note, at))),
     plain("token to come", "logits", targets)];
   const first = [element("td"), ...ids.map((_, t) => th(t, "", false)),
-                 ...["= read", "= next"].map(text => th(text, "count", false))];
+                 ...["read", "next"].map(text => th(text, "count", false))];
   const grid = [first, ...(across ? lines.reverse() : lines)];
   for (const cells of across ? grid : transposed(grid))
     element("tr", "", undefined, table).append(...cells);
@@ -70,10 +72,10 @@ const choose = matrix => (v, j) => {
 };
 const gradients = () => run.tied ? [
   {id: "dE", values: now.grads[0], use: "sum", size: "gradient of E"},
-  {id: "lookup", values: now.fromLookup, use: "lookup", sign: "=", size: "② one_hotᵀ dx"},
-  {id: "logits", values: now.fromLogits, use: "logits", sign: "+", size: "① dlogitsᵀ h"}] : [
-  {id: "dE", values: now.grads[0], use: "lookup", size: "② one_hotᵀ dx"},
-  {id: "dhead", values: now.dhead, use: "logits", size: "① dlogitsᵀ h"}];
+  {id: "lookup", values: now.fromLookup, use: "lookup", sign: "=", size: "one_hotᵀ dx"},
+  {id: "logits", values: now.fromLogits, use: "logits", sign: "+", size: "dlogitsᵀ h"}] : [
+  {id: "dE", values: now.grads[0], use: "lookup", size: "one_hotᵀ dx"},
+  {id: "dhead", values: now.dhead, use: "logits", size: "dlogitsᵀ h"}];
 
 function drawMatrices() {
   const rows = run.vocabulary, size = `${rows.length} tokens × ${DATA.D}`, items = gradients();
@@ -88,9 +90,12 @@ function drawMatrices() {
 
 // ---- the chosen number: drag it; its slope, and what its gradient is the sum of
 
-const SOURCES = {E: ["x = one_hot @ E", "logits = h @ E.T"], head: ["logits = h @ E.T"],
-                 dE: ["dE += dlogits", "dE += one_hot"], dhead: ["dE += dlogits"],
-                 lookup: ["dE += one_hot"], logits: ["dE += dlogits"]};
+const ACCUMULATE = [["①", "dE += dlogits"], ["②", "dE += one_hot"]];  // in the order of backward
+function sources({matrix}) {            // the lines of one_page.py that make this number's gradient
+  const one = {head: 0, dhead: 0, logits: 0, lookup: 1}[matrix] ?? (run.tied ? null : 1);
+  return ACCUMULATE.filter((_, n) => one === null || n === one)
+    .map(([mark, line]) => `${mark} ${codeOf(lineOf(line))}`);
+}
 const lineOf = begin => DATA.lines.findIndex(text => text.trim().startsWith(begin));
 const matrixOf = ({matrix}) => /head/.test(matrix) ? "head" : "E";      // whose number it is
 const chosen = () => ({...state.cell, matrix: matrixOf(state.cell)});
@@ -129,7 +134,7 @@ function drawNumber() {
   const what = ["E", "head"].includes(matrix) ? `d${matrix}` : matrix;
   $("terms").replaceChildren(element("h3", "", `${what}${at} is the sum of`));
   drawTerms($("terms"), ...termsOf(state.cell));
-  $("sources").textContent = SOURCES[matrix].map(begin => codeOf(lineOf(begin))).join("\n");
+  $("sources").textContent = sources(state.cell).join("\n");
   const ids = [...(run.tied ? [] : ["head"]), "E", ...gradients().map(({id}) => id)];
   const tables = [...document.querySelectorAll(":is(#head:not([hidden]), #E, #sums) table")];
   const cells = tables.map(table => table.cells[v][j]), cell = cells[ids.indexOf(matrix)];
@@ -169,14 +174,15 @@ function drawTrack() {
     points: saved.map((at, i) => [400 * i / DATA.steps, y(at[use])]).join(" ")}, svg);
 }
 function drawStep() {
-  const {lookup, logits} = run.saved[state.step], {step} = state, box = $("loss");
+  const [lookup, logits] = [now.fromLookup, now.fromLogits].map(norm);
+  const {step} = state, box = $("loss");
   Object.assign($("step"), {max: DATA.steps, value: step});
   $("step").setAttribute("aria-valuetext", `step ${step}, loss ${full(now.loss)}`);
   const p = percent(Math.exp(-now.loss));
   box.replaceChildren(
     element("span", "", `step ${step}, loss ${now.loss.toFixed(4)}: the right token gets ${p}`));
-  const norms = element("span", "", "norms of what moves E: ", box);
-  element("b", "lookup", `lookup ${full(lookup, 2)}`, norms);
+  const norms = element("span", "", run.tied ? "norms of dE's parts: " : "norms: ", box);
+  element("b", "lookup", `${run.tied ? "lookup" : "dE"} ${full(lookup, 2)}`, norms);
   norms.append(" ");
-  element("b", "logits", `logits ${full(logits, 2)}`, norms);
+  element("b", "logits", `${run.tied ? "logits" : "dhead"} ${full(logits, 2)}`, norms);
 }

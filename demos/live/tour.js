@@ -149,8 +149,9 @@ const STOPS = [
     "After training, read every vector with E. Just looked up, it spells the token read; after " +
     "the block, the token to come: the stream is written in one alphabet at both ends, so " +
     "neither use has to give way.",
-    "Now try to refute it. At step 0, it spells nothing much. Silence the block: every rung " +
-    "spells the token read, none the next. Take two matrices: E and head are two alphabets.",
+    "Now try to refute it. At step 0, it spells little. Silence the block: every rung repeats " +
+    "the token read. Take two matrices: no logit trains E, so E spells little; but a separate " +
+    "head still pairs some tokens when the block is silenced.",
     "Where to go on: write both gradients yourself (demos/exercises), what happens on text " +
     "(demos/findings), the whole program on one page (demos/one_page.py)."]})];
 
@@ -174,7 +175,8 @@ function drawTour() {
   $("places").hidden = state.mode === "ladder";
   $("uses").className = stop ? `tour ${stop.lit}` : "";
   document.body.classList.toggle("busy", $("ladder").hidden);
-  $("on").hidden = state.at === ends(state.mode);
+  $("on").disabled = state.mode !== "ladder" && state.at === ends(state.mode);
+  $("to-head").hidden = $("to-lookup").hidden = state.mode !== "line";
   $("back").disabled = state.at === 0;
   const list = document.querySelector("#places ol");
   list.hidden = state.mode !== "stop";
@@ -234,7 +236,7 @@ function drawLine() {
   const [source, arrays] = $("lines").children, T = run.ids.length;
   if (!source.firstChild) DATA.lines.forEach((text, n) => {
     const [code, comment] = text.split("  #");
-    const whole = comment ? `${code.padEnd(77)}#${comment}` : code;
+    const whole = comment ? `${code.padEnd(76)} #${comment}` : code;
     const line = element("div", "", `${DATA.first + n}  ${whole}`, source);
     line.addEventListener("click", () => change({mode: "line", at: n}));
   });
