@@ -123,9 +123,12 @@ def numbers_of(lab, found):
                     for kind, one in kinds.items()} for name, kinds in kept.items()}
     pieces, block = found["pieces"], settings["pieces"].block
     columns = [name for name in (*ledger.LEDGER, "source code") if name in kept]
-    numbers = {"rates": rates, "ledger": {name: kept[name] for name in columns},
+    sizes = {name: [pieces[name]["runs"][0].model.params.flat.size] for name in ledger.TWO}
+    numbers = {"rates": rates, "parameters": sizes,
+               "ledger": {name: kept[name] for name in columns},
                "ladder": analysis.ladder(found["two blocks"], text["pieces"], block),
-               "likelihood": analysis.likelihood(pieces, text["pieces"], block),
+               "likelihood": analysis.likelihood(pieces | found.get("biases", {}),
+                                                  text["pieces"], block),
                "length": analysis.length(pieces, text["pieces"], block),
                "movers": analysis.movers(pieces, found.get("optimizers", {}), text["pieces"]),
                "when": analysis.when(found, {name: text[name] for name in ("pieces", "characters")

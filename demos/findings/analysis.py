@@ -28,7 +28,11 @@ def over(runs, measure):
 
 
 def ladder(two, text, block):
-    """Tied, and untied read with head and with E; and what silencing each sublayer costs."""
+    """Tied, and untied read with head and with E; and what silencing each sublayer costs.
+
+    "counts" is what no model is needed for: how often the token read is the commoner one, and the
+    loss of counts of pairs at these positions.
+    """
     ids, targets = sample(text.report, block)
     runs = {name: one["runs"] for name, one in two.items()}
 
@@ -42,14 +46,20 @@ def ladder(two, text, block):
     def costs(run):
         return instruments.costs_of_silence(gpt(run), ids, targets)
 
-    return {"rungs": instruments.rungs(runs["tied"][0].model.params),
+    read, come = ids[ids != targets], targets[ids != targets]
+    counts = {"read ahead": float((text.log_p[read] > text.log_p[come]).mean()),
+              "pairs": float(-np.log(after(text)[ids, targets]).mean())}
+    return {"rungs": instruments.rungs(runs["tied"][0].model.params), "counts": counts,
             "tied": over(runs["tied"], rungs), "untied": over(runs["untied"], rungs),
             "untied, read with E": over(runs["untied"], read_with_E),
             "silenced": {name: [costs(run) for run in those] for name, those in runs.items()}}
 
 
 def likelihood(pieces, text, block):
-    """Heads along their mean final vectors; untied, also its E in the head's place."""
+    """Heads along their mean final vectors; untied, also its E in the head's place.
+
+    pieces      name of kind -> what `ledger.measure` has returned for it
+    """
     ids, targets = sample(text.choose, block)
     tokens = instruments.common_tokens(text.counts)
 
@@ -57,7 +67,8 @@ def likelihood(pieces, text, block):
         return instruments.direction(model, ids, targets, text.counts, tokens)
 
     found = {name: over(pieces[name]["runs"], lambda run: direction(run.model))
-             for name in ("tied", "untied", "tied, b", "untied, b")}
+             for name in ("tied", "untied", "tied, b", "untied, b", "tied, b learned")
+             if name in pieces}
     found["untied input"] = over(pieces["untied"]["runs"], lambda run: direction(
         instruments.read_with(gpt(run), run.model.params.E)))
     return found
@@ -146,7 +157,11 @@ def when(sections, texts, block):
 
 
 def bigram(text):
-    """The loss on `report` of counts of pairs, each row with 10 of the unigram distribution."""
+    """The loss of counts of pairs on `report`."""
+    return float(-np.log(after(text)[text.report[:-1], text.report[1:]]).mean())
+
+
+def after(text):
+    """(V, V): p(next | token) of counts of pairs, each row with 10 of the unigram distribution."""
     C = pair_counts(text.train, text.V) + 10 * np.exp(text.log_p)
-    p = C / C.sum(axis=1, keepdims=True)
-    return float(-np.log(p[text.report[:-1], text.report[1:]]).mean())
+    return C / C.sum(axis=1, keepdims=True)

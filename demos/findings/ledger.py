@@ -77,13 +77,14 @@ NO_BLOCK = {"tied": TIED, "untied": UNTIED, "E M": Kind(lookup="matrix"),
 BASE = Settings(layers=1, width=48)
 CHARACTERS, LONG = replace(BASE, vocab_size=0), replace(BASE, steps=3000)
 ALONE, CHAIN = replace(BASE, layers=0), replace(BASE, layers=0, source=REVERSIBLE)
-FEW, HIGH = Rates(0.004, 2, 2, (1,), 0), Rates(0.008, 3, 2, (1,), 1)
+FEW, HIGH = Rates(0.004, 2, 2, (1, 4), 1), Rates(0.008, 3, 2, (1,), 1)
 SECTIONS = {
     "pieces": Section(BASE, CORE, keep=tuple(CORE)),
     "two blocks": Section(replace(BASE, layers=2), TWO, beside="pieces", above=-1, seeds=3,
                           keep=tuple(TWO)),
-    "biases": Section(BASE, BIASES, beside="pieces", below=0, above=0, seeds=3),
-    "characters": Section(CHARACTERS, CORE, FEW, seeds=3, keep=tuple(NO_BIAS)),
+    "biases": Section(BASE, BIASES, beside="pieces", below=0, above=0, seeds=3,
+                      keep=("tied, b learned",)),
+    "characters": Section(CHARACTERS, CORE, FEW, keep=tuple(NO_BIAS)),
     "optimizers": Section(BASE, OPTIMIZERS, beside="pieces", below=0, above=0, seeds=3,
                           keep=("tied, lookup's gradient × 10",)),
     "no block": Section(ALONE, NO_BLOCK, HIGH, seeds=3),

@@ -37,49 +37,49 @@ def ledger(numbers, names=(TOTAL, SHARING, SAME, TOTAL + WITH_B, FREQUENCY)):
 
 
 def with_b(numbers):
-    return ledger(numbers, (TOTAL + WITH_B, SHARING + WITH_B, SAME + WITH_B))
+    """The ledger with b, and what b takes off each kind."""
+    lines = ledger(numbers, (SHARING + WITH_B, SAME + WITH_B))
+    sections = [numbers["ledger"][name] for name in COLUMNS if name in numbers["ledger"]]
+    for name in ("tied", "untied", "permuted"):
+        lines.append([f"{name}: with b, minus without",
+                      *(said(minus(kinds[f"{name}, b"], kinds[name]), "+.3f")
+                        for kinds in sections)])
+    return lines
 
 
 def losses(numbers):
-    rows = [["", "loss", "highest rate", "E's rate"]]
-    for section, title in COLUMNS.items():
-        for name, one in numbers["ledger"].get(section, {}).items():
+    """The six kinds: losses and rates. * marks a rate at the end of those that were searched."""
+    kinds = numbers["ledger"]["pieces"]
+    lines = [["", *(cell for name in COLUMNS.values() for cell in (name, "rate"))]]
+    for name in kinds:
+        line = [name]
+        for section in COLUMNS:
             rates = numbers["rates"][section][name]
-            rows.append([f"{title}: {name}", said(one["loss"], ".3f"), f"{rates['rate']:.2g}",
-                         f"× {rates['ratio']:g}"])
-    return rows
+            rate, tried = f"{rates['rate']:.3g}", rates["tried"].get(f"{rates['ratio']:g}")
+            end = tried and rate in (min(tried, key=float), max(tried, key=float))
+            line += [said(numbers["ledger"][section][name]["loss"], ".3f"),
+                     f"{float(rate):.2g} × {rates['ratio']:g}{' *' * bool(end)}"]
+        lines.append(line)
+    return lines
 
 
 def rows(numbers):
-    """Each single row beside the core's kinds in the same text and as many steps."""
+    """Each single row beside tied and untied models of the same text and as many steps."""
     pieces = numbers["ledger"]["pieces"]
-    lines = [["600 steps, 1,024 pieces", "loss", "minus tied", "minus untied"]]
-    for name, one in {**pieces, **numbers["rows"]}.items():
-        differences = [said(minus(one, pieces[other]), "+.3f") if name != other else ""
-                       for other in ("tied", "untied")]
-        lines.append([name, said(one["loss"], ".3f"), *differences])
-    return lines
+    return [["600 steps, 1,024 pieces", "loss", "minus tied", "minus untied", "seeds"]] + [
+        [name, said(one["loss"], ".3f"), said(minus(one, pieces["tied"]), "+.3f"),
+         said(minus(one, pieces["untied"]), "+.3f"), str(len(one["loss"]))]
+        for name, one in numbers["rows"].items()]
 
 
 def no_block(numbers):
-    texts = {"text": "the text", "reversible": "a chain from C + Cᵀ"}
-    both = {texts[name]: one for name, one in numbers["no block"].items()}
-    lines = [["no block: loss", *both],
-             ["from counts of pairs", *(f"{one['bigram']:.3f}" for one in both.values())]]
-    kinds = [one["kinds"] for one in both.values()]
-    lines += [[name, *(said(one[name]["loss"], ".3f") for one in kinds)] for name in kinds[0]]
-    for a in ("tied", "E M", "E M, M symmetric"):
-        lines.append([f"{a}, minus untied",
-                      *(said(minus(one[a], one["untied"]), "+.3f") for one in kinds)])
+    found = numbers["no block"]["text"]
+    lines = [["no block", "loss", "minus untied"],
+             ["counts of pairs", f"{found['bigram']:.3f}", ""]]
+    for name, one in found["kinds"].items():
+        difference = said(minus(one, found["kinds"]["untied"]), "+.3f") if name != "untied" else ""
+        lines.append([name, said(one["loss"], ".3f"), difference])
     return lines
-
-
-def source_code(numbers):
-    kinds = numbers["ledger"]["source code"]
-    pairs = {"tied minus untied": ("tied", "untied"), "sharing numbers": ("permuted", "untied"),
-             "the same token's": ("tied", "permuted")}
-    return [["nats a token", "pieces of source code, 600 steps"]] + [
-        [name, said(minus(kinds[a], kinds[b]), "+.3f")] for name, (a, b) in pairs.items()]
 
 
 # ---- what models hold: of the committed numbers, or of one model that was not trained here -------
@@ -90,7 +90,7 @@ def column(lists, k):
 
 def ladder(numbers):
     found = numbers["ladder"]
-    read = [name for name in found if name not in ("rungs", "silenced")]
+    read = [name for name in found if name not in ("rungs", "silenced", "counts")]
     lines = [["the stream after", *(f"{name}: token read ahead" for name in read),
               *(f"{name}: loss" for name in read)]]
     for k, rung in enumerate(found["rungs"]):
@@ -139,8 +139,8 @@ def lengthened(numbers):
 
 def shares(numbers):
     found = numbers["movers"]["shares"]
-    lines = [["E's way in 600 steps", *(f"{name}: lookup's share" for name in found),
-              *(f"{name}: lookup, logits; way" for name in found)]]
+    lines = [["E's displacement in 600 steps", *(f"{name}: lookup's share" for name in found),
+              *(f"{name}: lookup, logits; whole" for name in found)]]
     for name in ("whole", "shift out", "frequency out"):
         mean = [{key: np.mean(one[f"{name}, {key}"]) for key in ("lookup", "logits", "way")}
                 for one in found.values()]
@@ -181,10 +181,6 @@ def counts(numbers):
     row("like successors, like predecessors: correlation",
         lambda one: said(one["likeness"]["raw"]))
     row("the same, corrected by the halves' reliability", corrected)
-    row("pairs seen both ways", lambda one: f"{one['pairs both ways']:,}")
-    row("of these, swapped more often than repeated", lambda one: said(one["swaps"], ".0%"))
-    row("the same, 1/2 added to each count", lambda one: said(one["with half"], ".0%"))
-    row("swaps to repeats, over all pairs", lambda one: said(one["pooled"]))
     return lines
 
 
@@ -202,5 +198,5 @@ def by_frequency(numbers):
 
 
 TABLES = {table.__name__: table for table in (
-    ledger, with_b, losses, rows, no_block, source_code, ladder, silenced, likelihood, length,
+    ledger, with_b, losses, rows, no_block, ladder, silenced, likelihood, length,
     lengthened, shares, alignment, contributions, counts, by_frequency)}

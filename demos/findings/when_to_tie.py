@@ -21,21 +21,14 @@ def swaps(C):
     """The pairs u ≠ v that the text has both ways, and the share in which it rather swaps than
     repeats.
 
-    It swaps where p(u|u) p(v|v) < p(v|u) p(u|v), that is, C_uu C_vv < C_uv C_vu. Pairs are chosen by
-    C_uv and C_vu, which favours swaps: hence the shuffled text beside it; "with half", the same with
-    1/2 added to each count; and "pooled", the sum of C_uv C_vu over all pairs to that of C_uu C_vv,
-    which chooses none: 1 in a shuffled text.
+    It swaps where p(u|u) p(v|v) < p(v|u) p(u|v), that is, C_uu C_vv < C_uv C_vu. Pairs are chosen
+    by C_uv and C_vu, which favours swaps: hence the shuffled text beside it.
     """
     both = np.triu((C > 0) & (C.T > 0), k=1)
-    repeats, swapped = np.outer(np.diag(C), np.diag(C)), C * C.T
-    half = C + 0.5
-    more_repeats, more_swapped = np.outer(np.diag(half), np.diag(half)), half * half.T
-    different = ~np.eye(len(C), dtype=bool)
-    with np.errstate(invalid="ignore", divide="ignore"):        # nan, inf: nothing goes both ways
+    swapped = np.outer(np.diag(C), np.diag(C)) < C * C.T
+    with np.errstate(invalid="ignore"):         # nan: nothing goes both ways
         return {"pairs both ways": int(both.sum()),
-                "swaps": float((repeats < swapped)[both].sum() / both.sum()),
-                "with half": float((more_repeats < more_swapped)[both].sum() / both.sum()),
-                "pooled": float(swapped[different].sum() / repeats[different].sum())}
+                "swaps": float(swapped[both].sum() / both.sum())}
 
 
 def likeness(ids, V):

@@ -26,7 +26,8 @@ def shares(run, log_p):
         way = a + b
         found |= {f"{name}, share": float(np.sum(a * way) / np.sum(way * way)),
                   f"{name}, lookup": norm(a) / norm(way), f"{name}, logits": norm(b) / norm(way),
-                  f"{name}, way": norm(way)}
+                  f"{name}, way": norm(way),
+                  f"{name}, cosine": float(np.sum(a * b)) / (norm(a) * norm(b))}
     return found
 
 
@@ -42,7 +43,8 @@ def alignment(a, b, log_p, tokens):
 def alignments(tied, untied, log_p, tokens):
     """Lists of runs, paired by seed -> name -> list: E with the untied input and output; ceilings.
 
-    A ceiling is the alignment of two runs of one kind: this seed's and the next one's.
+    A ceiling is the alignment of two runs of one kind: this seed's and the next one's (so that the
+    five are not independent). "corrected" is divided by the root of both kinds' ceilings.
     """
     def of(first, second):
         return [alignment(a, b, log_p, tokens) for a, b in zip(first, second)]
@@ -52,7 +54,11 @@ def alignments(tied, untied, log_p, tokens):
 
     E = [run.model.params.E for run in tied]
     read, head = ([getattr(run.model.params, name) for run in untied] for name in ("E", "head"))
-    return {"with output": of(E, head), "with input": of(E, read),
-            "input with output": of(read, head),
-            "ceiling, tied": ceiling(E), "ceiling, input": ceiling(read),
-            "ceiling, output": ceiling(head)}
+    found = {"with output": of(E, head), "with input": of(E, read),
+             "input with output": of(read, head),
+             "ceiling, tied": ceiling(E), "ceiling, input": ceiling(read),
+             "ceiling, output": ceiling(head)}
+    for name in ("output", "input"):
+        both = np.multiply(found["ceiling, tied"], found[f"ceiling, {name}"])
+        found[f"with {name}, corrected"] = list(found[f"with {name}"] / np.sqrt(both))
+    return found

@@ -532,7 +532,7 @@ class Rates:
     steps: int = 5
     factor: float = 2 ** 0.5
     ratios: tuple = (1, 4)
-    further: int = 2        # at most so many rates beyond an end that is the best
+    further: int = 3        # at most so many rates beyond an end that is the best
 
 
 def search(lab, settings, kinds, grids):
