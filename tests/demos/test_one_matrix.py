@@ -197,6 +197,24 @@ def test_the_two_movements_add_up_to_Es_way(settings, kind):
                       for moved in (run.moved, run.moved[::-1]))
     for name in ("whole", "shift out", "frequency out"):
         assert shares[f"{name}, share"] + others[f"{name}, share"] == pytest.approx(1)
+        a, b, cosine = (shares[f"{name}, {what}"] for what in ("lookup", "logits", "cosine"))
+        assert shares[f"{name}, share"] == pytest.approx(a * a + a * b * cosine)
+
+
+def test_an_alignment_is_corrected_for_the_noise_of_both_sides():
+    """Rows that are the same but for each run's noise: raw well below 1, corrected near it."""
+    rng = np.random.default_rng(0)
+    rows, log_p, tokens = rng.normal(size=(80, 12)), rng.normal(size=80), np.arange(80)
+
+    def runs():
+        noisy = rng.normal(size=(5, 2, 80, 12)) * 0.7 + rows
+        return [SimpleNamespace(model=SimpleNamespace(params=SimpleNamespace(E=E, head=head)))
+                for E, head in noisy]
+
+    found = who_moves_e.alignments(runs(), runs(), log_p, tokens)
+    for name in ("with input", "with output"):
+        raw, corrected = np.mean(found[name]), np.mean(found[f"{name}, corrected"])
+        assert raw < 0.8 and abs(corrected - 1) < (1 - raw) / 4
 
 
 # ---- texts and runs ------------------------------------------------------------------------------
