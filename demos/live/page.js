@@ -26,6 +26,7 @@ function change(part) {
 }
 
 function draw(again) {
+  document.body.classList.remove("waiting");
   if (again) drawTrack();
   drawLead();
   drawStep();
@@ -38,7 +39,6 @@ function draw(again) {
                    "to-tour": state.mode === "stop", "to-lines": state.mode === "line"};
   for (const [id, on] of Object.entries(pressed)) $(id).setAttribute("aria-pressed", Boolean(on));
   document.body.classList.toggle("untied", !run.tied);
-  document.body.classList.remove("waiting");
 }
 
 // ---- the address: what differs from the page as it opens
