@@ -14,6 +14,7 @@ The exit status is 0 if all that was asked about is done, 1 if not, 2 if the
 question makes no sense.
 """
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
-from checker import files, report, show      # noqa: E402
+from checker import files, show      # noqa: E402
 from checker.answers import raised      # noqa: E402
 from checker.cases import random_case      # noqa: E402
 from checker.exercises import EXERCISES, TABLE      # noqa: E402
@@ -32,6 +33,7 @@ from checker.teaching import LESSONS, predicted, typed_number      # noqa: E402
 from checker.training import trained      # noqa: E402
 from checker.verdict import begin, finish      # noqa: E402
 from lib.terminal import run      # noqa: E402
+from minigpt_np.files.atomic import atomic_write      # noqa: E402
 
 WATCH_SECONDS = 0.2
 
@@ -45,7 +47,7 @@ def main(arguments=None):
     if not options.folder and (new := files.start(folder)):
         print(f"{len(new)} files for you to write in are now in {folder}.\n")
     if options.report:
-        return report.write(options.report, options.exercises or EXERCISES, folder)
+        return report(options.report, options.exercises or EXERCISES, folder)
     if options.hint:
         return hints(options.exercises, options.hint)
     if options.debug:
@@ -130,10 +132,16 @@ def overview(folder):
         todo += [] if found.done else [exercise]
         print(f"{exercise.number:3}  {exercise.name:14} {exercise.equation:44} {found.state}",
               flush=True)
-    lines = show.next_lines(todo[0].name) if todo else [
-        "All done: `check.py model` trains with them."]
-    print("\n".join(["", *lines]))
-    return 1 if todo else 0
+    if not todo:
+        print("\nAll done: `check.py model` trains with them.")
+        return 0
+    print(f"""
+Next: open {todo[0].name}.py in an editor, and beside it a terminal with
+
+    python demos/exercises/check.py {todo[0].name} --watch
+
+which checks at every save. --hint helps, and --help tells the rest.""")
+    return 1
 
 
 def one(exercise, folder):
@@ -227,6 +235,23 @@ def debug(exercises, folder):
     except Exception as error:
         print("\n".join(show.wrapped(raised(part.function, error))))
     return 0 if verdict.done else 1
+
+
+def report(path, exercises, folder):
+    """Write what is done as JSON, for a teacher; returns 0 if all is, else 1."""
+    begun = [begin(exercise.name, folder) for exercise in exercises]
+    verdicts = [finish(exercise.name, process) for exercise, process in zip(exercises, begun)]
+    done = sum(verdict.done for verdict in verdicts)
+    rows = [dict(number=exercise.number, exercise=exercise.name, passed=verdict.done,
+                 state=verdict.state, fault=verdict.text, diagnosis=verdict.texts,
+                 seconds=round(verdict.seconds, 3))
+            for exercise, verdict in zip(exercises, verdicts)]
+    text = json.dumps(dict(folder=str(folder), done=done, of=len(rows), exercises=rows), indent=2,
+                      ensure_ascii=False)
+    with atomic_write(path) as file:
+        file.write(f"{text}\n".encode())
+    print(f"{done} of {len(rows)} done; {path} written.")
+    return 0 if done == len(rows) else 1
 
 
 def watch(options, folder):

@@ -39,14 +39,14 @@ def folder(tmp_path):
 def printed(capsys, folder, *arguments):
     status = check.main([*arguments, "--folder", str(folder)])
     text = capsys.readouterr().out
-    assert all(len(line) <= 80 for line in text.splitlines()), text
+    assert all(len(line) <= 102 for line in text.splitlines()), text
     return status, text
 
 
 def told(name, answer):
     """What is said about an answer that is examined in this process."""
     text = "\n".join(show.verdict_lines(check.TABLE[name], learners.verdict_on(name, answer)))
-    assert all(len(line) <= 80 for line in text.splitlines()), text
+    assert all(len(line) <= 102 for line in text.splitlines()), text
     return text
 
 

@@ -50,13 +50,6 @@ def formulas(text):
                                       subsequent_indent="   ")]
 
 
-def next_lines(name):
-    """What to do next, for one who has just seen which exercises are not done."""
-    return [f"Next: open {name}.py in an editor, and beside it a terminal with", "",
-            f"    python demos/exercises/check.py {name} --watch", "",
-            "which checks at every save. --hint helps, and --help tells the rest."]
-
-
 def printed_lines(verdict):
     if not verdict.printed:
         return []
@@ -169,22 +162,9 @@ def beside_the_package(exercise, path):
     name = "difference" if exercise.parts else exercise.function
     yours = function_lines(source, name)
     place = f"minigpt_np/{module.replace('.', '/')}.py"
-    return ["", f"yours, {path.name}:", "", *code(yours), "", f"the package's, {place}:", "",
-            *code(theirs), "", *wrapped(LESSONS[exercise.name].differs)]
+    return ["", f"yours, {path.name}:", "", *indented(yours), "", f"the package's, {place}:", "",
+            *indented(theirs), "", *wrapped(LESSONS[exercise.name].differs)]
 
 
-def code(lines):
-    """Lines of code, indented; of one too long the comment goes above it, and what is still too
-    long on below."""
-    shown = []
-    for line in lines:
-        text, indent = line.strip(), " " * (len(line) - len(line.lstrip()) + 2)
-        statement, mark, comment = text.partition("  # ")
-        if mark and len(indent + text) > COLUMNS:
-            shown += textwrap.wrap(comment.strip(), COLUMNS, initial_indent=indent + "# ",
-                                   subsequent_indent=indent + "# ")
-            text = statement.rstrip()
-        rest = indent + ("# " if text.startswith("#") else " " * 8)
-        shown += textwrap.wrap(text, COLUMNS, initial_indent=indent, subsequent_indent=rest,
-                               break_on_hyphens=False) or [""]
-    return shown
+def indented(lines):
+    return [f"  {line}".rstrip() for line in lines]

@@ -36,7 +36,7 @@ def labels(case):
             ("dloss", "the loss", [])]
 
 
-@dataclass
+@dataclass(eq=False)
 class Step:
     """One piece's turn on the way back.
 
@@ -184,33 +184,19 @@ def compared(steps, record, case, function, found):
 
     rows = []
     for step in steps:
-        call = taken(calls, step, steps)
-        rows += [Seen("·", step.name, step.about)] if call is None else judged(step, call)
+        asked = [arguments for piece, arguments in calls if piece == step.piece]
+        alike = [other for other in steps if other.piece == step.piece]
+        seen = len(asked) == len(alike)         # else nobody knows which call is which step's
+        rows += judged(step, asked[alike.index(step)]) if seen else [
+            Seen("·", step.name, step.about)]
         rows += map(marked, step.beside)
     return rows + ([marked("dx", "the block's input")] if "dx" in right else [])
-
-
-def taken(calls, step, steps):
-    """The call that is this step's, taken out of the list: of the same piece, with the same
-    parameters if there is
-    one, else with parameters that are no other step's."""
-    def has_parameters(call, step):
-        as_many = len(call[1]) - 1 == len(step.arguments)
-        return as_many and all(map(like, call[1][2:], step.arguments[1:]))
-
-    same_piece = [call for call in calls if call[0] == step.piece]
-    others = [other for other in steps if other.piece == step.piece and other is not step]
-    best = next((call for call in same_piece if has_parameters(call, step)), None) or next(
-        (call for call in same_piece if not any(has_parameters(call, other) for other in others)),
-        None)
-    calls[:] = [call for call in calls if call is not best]
-    return best
 
 
 def judged(step, call):
     """Rows about what a piece was given, beside what it should have been: the gradient, its input,
     its parameters."""
-    _, (dout, *arguments) = call
+    dout, *arguments = call
     yield Seen("✓" if like(dout, step.dout) else "✗", step.name, step.about, np.asarray(dout),
                np.asarray(step.dout))
     for name, value, right in zip(parameters(templates()[step.piece].forward), arguments,
