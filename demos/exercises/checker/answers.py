@@ -11,8 +11,6 @@ from .exercises import leaves
 from .files import COLUMNS, NAMES
 
 SAME = 1e-9             # of the largest number: for arrays that are taken for the same
-# a difference that a person sees, beside the larger of 1 and the number itself
-VISIBLE = 0.01
 
 
 @dataclass
@@ -22,7 +20,6 @@ class Fault:
     given: dict = None
     # of the gradients that are wrong, where that is known
     names: list = field(default_factory=list)
-    visible: bool = True                            # whether a person sees it in the numbers
 
     @staticmethod
     def before_each_call():
@@ -47,12 +44,10 @@ def fault(case, function):
     if exercise.value:
         right, found = case.expected()[exercise.out], given[exercise.out]
         rtol = 1e-7 if exercise.function == "gradient" else SAME
-        visible = found.dtype == bool or bool(np.any(apart(found, right) >= VISIBLE))
-        wrong = Fault(f"{exercise.out} is wrong.", given, [exercise.out], visible)
+        wrong = Fault(f"{exercise.out} is wrong.", given, [exercise.out])
         return None if near(found, right, rtol) else wrong
-    missed, allowed, slope = case.missed(given)
-    return None if missed <= allowed else Fault("", given, [],
-                                                missed >= VISIBLE * max(1, abs(slope)))
+    missed, allowed = case.missed(given)
+    return None if missed <= allowed else Fault("", given)
 
 
 def located(case, found):
@@ -73,10 +68,6 @@ def near(a, b, rtol=SAME):
     if a.dtype == bool or b.dtype == bool:
         return bool((a == b).all())
     return bool(np.abs(a - b).max(initial=0) <= rtol * max(1, np.abs(b).max(initial=0)))
-
-
-def apart(a, b):
-    return np.abs(a - b) / np.maximum(1, np.maximum(np.abs(a), np.abs(b)))
 
 
 # ---- what is answered ----------------------------------------------------------------------------

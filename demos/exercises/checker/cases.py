@@ -76,15 +76,15 @@ class Case:
         return self.direction
 
     def missed(self, given):
-        """How far these gradients by name are from the loss's slope along a random direction, how
-        far they may be, and that slope. Rows with a large mean lose digits, in a right answer too.
+        """How far these gradients by name are from the loss's slope along a random direction, and
+        how far they may be. Rows with a large mean lose digits, in a right answer too.
         """
         v, slope, error = self.along()
         added = 0 if self.before is None else self.before
         products = np.concatenate([np.ravel((given["d" + name] - added) * v[name]) for name in v])
         atol = 1e-9 if self.kind == "large mean" else 1e-12
         allowed = 2 * error + RTOL * np.sqrt(np.sum(products * products)) + atol
-        return abs(np.sum(products) - slope), allowed, slope
+        return abs(np.sum(products) - slope), allowed
 
     def arguments(self):
         """What the learner's function is given, in its order: copies, laid out in memory as they

@@ -88,8 +88,7 @@ def examine(exercise, function, record, explain=True):
         failed = next((case for case in fixed if search.is_wrong(case)), None)
         if failed is not None and not explain:
             return wrong(tried=search.tried)
-        small = search.smallest()
-        case = small if failed is None or small is not failed else search.shrunk(failed)
+        case = search.smallest() or (failed and search.shrunk(failed))
     except NotImplementedError as error:
         return Verdict("not written yet", exercise.name, unwritten(error, exercise))
     if case is None:
@@ -125,19 +124,14 @@ class Search:
 
     def __init__(self, exercise, function):
         self.exercise, self.function, self.tried = exercise, function, 0
-        self.until, self.hidden = time.process_time() + SEARCH_SECONDS, None
-        self.any_will_do = True         # a wrong number that nobody sees is a wrong number
+        self.until = time.process_time() + SEARCH_SECONDS
 
     def is_wrong(self, case):
         self.tried += 1
-        found = fault(case, self.function)
-        if found and not self.hidden:
-            self.hidden = case
-        return found is not None and (found.visible or self.any_will_do)
+        return fault(case, self.function) is not None
 
     def smallest(self):
-        """The smallest plain Case that Hypothesis finds, with numbers that are visibly wrong if
-        there is one."""
+        """The smallest plain Case that Hypothesis finds; None if it finds none."""
         from hypothesis import HealthCheck, Phase, find, settings
         from hypothesis.errors import HypothesisException
 
@@ -145,7 +139,7 @@ class Search:
         thrifty = settings(max_examples=count, database=None, derandomize=True, deadline=None,
                            phases=[Phase.generate, Phase.shrink],
                            suppress_health_check=list(HealthCheck))
-        smallest, self.any_will_do = [], False
+        smallest = []
 
         def noted(case):
             if smallest and time.process_time() > self.until:
@@ -158,11 +152,10 @@ class Search:
             return find(cases(self.exercise), noted, settings=thrifty)
         # there is none, it takes too long, or it is unsteady
         except (HypothesisException, TimeoutError):
-            return smallest[-1] if smallest else self.hidden
+            return smallest[-1] if smallest else None
 
     def shrunk(self, case):
         """A Case of the same kind, each of its sizes made as small as still fails."""
-        self.any_will_do = True
         for letter, (least, _) in self.exercise.sizes.items():
             smaller = ({**case.sizes, letter: size} for size in range(least, case.sizes[letter]))
             candidates = (random_case(self.exercise, seed, case.kind, case.layout, **sizes)
