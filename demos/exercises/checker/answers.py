@@ -38,7 +38,8 @@ def fault(case, function):
     exercise, given = case.exercise, answer(case, function)
     if isinstance(given, Fault):
         return given
-    for name, template in template_leaves(case):
+    templates = templates_by_name(case).items()
+    for name, template in (leaf for item in templates for leaf in leaves(*item)):
         if text := unfit(name, given[name], template.shape, exercise):
             return Fault(text, given, [name])
     if exercise.value:
@@ -108,10 +109,6 @@ def templates_by_name(case):
     """name -> array or nested arrays like those that are to be returned."""
     exercise = case.exercise
     return case.expected() if exercise.value else exercise.returned(case.inputs)
-
-
-def template_leaves(case):
-    return [leaf for name, value in templates_by_name(case).items() for leaf in leaves(name, value)]
 
 
 def named(case, returned):

@@ -1,5 +1,5 @@
 """Inputs for an exercise: small ones to be read, and the large edge cases of the final test."""
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
 
@@ -28,8 +28,6 @@ class Case:
     before: object = None
     layout: str = "plain"
     kind: str = "decimals"
-    right: dict = field(default_factory=dict)       # what expected() has found
-    direction: tuple = None                         # what along() has found
 
     @property
     def exercise(self):
@@ -48,32 +46,31 @@ class Case:
 
         return loss, float_arrays(inputs)
 
+    @cache
     def expected(self):
         """name -> the right gradient, by complex steps; plus `before`, where backward has to add to
         it."""
-        if not self.right and self.exercise.value:
-            self.right = {self.exercise.out: np.asarray(self.exercise.value(*self.inputs.values()))}
-        elif not self.right:
-            f, arrays = self.loss()
-            added = 0 if self.before is None else self.before
-            self.right = {"d" + name: complex_step(f, x)[0] + added for name, x in arrays.items()}
-        return self.right
+        if self.exercise.value:
+            return {self.exercise.out: np.asarray(self.exercise.value(*self.inputs.values()))}
+        f, arrays = self.loss()
+        added = 0 if self.before is None else self.before
+        return {"d" + name: complex_step(f, x)[0] + added for name, x in arrays.items()}
 
+    @cache
     def along(self):
-        """A random direction by label, the loss's slope along it by one complex step, and its error."""
-        if self.direction is None:
-            (f, arrays), rng = self.loss(), np.random.default_rng(0)
-            start = {name: x.copy() for name, x in arrays.items()}
-            v = {name: rng.normal(size=x.shape) for name, x in arrays.items()}
-            t = np.zeros((), complex)
+        """A random direction by label, the loss's slope along it by one complex step, and its
+        error."""
+        (f, arrays), rng = self.loss(), np.random.default_rng(0)
+        start = {name: x.copy() for name, x in arrays.items()}
+        v = {name: rng.normal(size=x.shape) for name, x in arrays.items()}
+        t = np.zeros((), complex)
 
-            def moved():
-                for name, x in arrays.items():
-                    x[...] = start[name] + t * v[name]
-                return f()
+        def moved():
+            for name, x in arrays.items():
+                x[...] = start[name] + t * v[name]
+            return f()
 
-            self.direction = v, *map(float, complex_step(moved, t))
-        return self.direction
+        return v, *map(float, complex_step(moved, t))
 
     def missed(self, given):
         """How far these gradients by name are from the loss's slope along a random direction, and
