@@ -157,7 +157,8 @@ GELU = "return dy * ((1 + t) / 2 + x * (1 - t * t) / 2 * du)"
      "in the middle of the question, by signal 9"),
     ("gelu", "return dy", "breakpoint()\n    return dy", "There is no keyboard here"),
     ("gelu", "return dy", "input()\n    return dy", "There is no keyboard here"),
-    ("gelu", "    return dy", "    return dy +", "SyntaxError"),
+    ("gelu", "    return dy", "    return dy +",
+     "return dy + * ((1 + t) / 2 + x * (1 - t * t) / 2 * du) SyntaxError: invalid syntax (gelu.py,"),
     ("gelu", "def backward", "1 / 0\n\n\ndef backward",
      "gelu.py raised an error. gelu.py, line 20: 1 / 0"),
 ])

@@ -177,6 +177,7 @@ def raised(what, error):
     """The learner's own line and the message: nothing of what it called."""
     place = [cut(f"{os.path.basename(f.filename)}, line {f.lineno}:  {f.line.strip()}", COLUMNS)
              for f in own_frames(error)[-1:]]
+    place += [cut((error.text or "").strip(), COLUMNS)] if isinstance(error, SyntaxError) else []
     text = cut(": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]]), COLUMNS * 3)
     return "\n".join([f"{what} raised an error.", *place, text] + [MATMUL] * ("matmul" in text) + [NO_TERMINAL] * (
         type(error).__name__ in ("BdbQuit", "EOFError")))

@@ -230,10 +230,11 @@ def verdict_on_file(name, folder, explain):
     try:
         if not (folder / f"{name}.py").exists():
             verdict = Verdict("not written yet", name, f"{name}.py, which is not in {folder}")
-        elif not exercise.parts and files.has_another_forward(name, folder):
-            verdict = Verdict("wrong", name, EDITED.format(name))
         else:
-            verdict = verdict_on_module(exercise, *loaded(name, folder), explain)
+            module, record = loaded(name, folder)
+            edited = not exercise.parts and files.has_another_forward(name, folder)
+            verdict = (Verdict("wrong", name, EDITED.format(name)) if edited
+                       else verdict_on_module(exercise, module, record, explain))
     except NotImplementedError as error:
         verdict = Verdict("not written yet", name, unwritten(error, exercise))
     except BaseException as error:          # SyntaxError, SystemExit and KeyboardInterrupt, too
