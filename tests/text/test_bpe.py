@@ -507,6 +507,13 @@ def test_what_a_config_says_of_a_tokenizer_json(tmp_path):
         BPETokenizer.from_folder(tmp_path)
 
 
+def test_special_tokens_map_is_not_read_beside_an_added_tokens_decoder(tmp_path):
+    """As in transformers."""
+    write(tmp_path, tokenizer_config={"added_tokens_decoder": {"0": {"content": "!"}}},
+          special_tokens_map={"pad_token": "the"})
+    assert BPETokenizer.from_folder(tmp_path).special == {"!": 0, END_OF_TEXT: 261}
+
+
 def test_a_folder_without_a_tokenizer(tmp_path):
     with pytest.raises(FileNotFoundError,
                        match="tokenizer.json, or vocab.json and merges.txt, or encoder.json"):

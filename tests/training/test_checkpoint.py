@@ -1,6 +1,7 @@
 """Checkpoints: runs come back bit for bit, damage is found, and what fails changes nothing."""
 import json
 import os
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -125,6 +126,28 @@ def test_a_restore_that_fails_changes_nothing(tmp_path):
                            match=f"run.npz: .*{name}|run.npz: not a saved run that fits"):
             run.restore(trainer, generators)
         assert snapshot(trainer, generators) == before, name
+
+
+@pytest.mark.parametrize("field, value", [("tie_embeddings", False), ("n_head", 1)])
+def test_a_run_of_another_config_is_refused_by_the_field(tmp_path, field, value):
+    run = saved_run(tmp_path / "run.npz")
+    trainer = make_trainer(config=replace(CONFIG, **{field: value}))
+    with pytest.raises(ValueError, match=f"run.npz: config: {field}: "):
+        run.restore(trainer, {"batches": np.random.default_rng(2)})
+
+
+def test_a_schedule_that_cannot_be_saved_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="^trainer.schedule: .*expected a WarmupCosine or None"):
+        checkpoint.save(tmp_path / "run.npz", make_trainer(schedule=lambda step: 0.1))
+
+
+@pytest.mark.parametrize("field", [*checkpoint.FIELDS, "format"])
+def test_a_file_without_a_field_is_refused_when_it_is_opened(tmp_path, field):
+    path, run = tmp_path / "run.npz", saved_run(tmp_path / "run.npz")
+    del run.state[field]
+    np.savez(path, state=np.frombuffer(json.dumps(run.state).encode(), np.uint8), **run.arrays)
+    with pytest.raises(ValueError, match=f"run.npz: not a saved run.*{field}"):
+        checkpoint.load(path)
 
 
 def test_a_run_without_dropout_is_no_run_with_dropout(tmp_path):
