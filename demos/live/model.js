@@ -77,100 +77,92 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
   const [E, P, ...arrays] = params, [gain, bias] = arrays.splice(-2);
   const blocks = arrays.flatMap((_, i) => i % 12 ? [] : [arrays.slice(i, i + 12)]);
   const T = ids.length, V = E.length, D = E[0].length, K = D / H, heads = [...Array(H).keys()];
-  const made = [], saved = [];
-  const keep = (name, array) => { made.push([name, array]); return array; };
+  const made = [], saved = [], keep = arrays => { made.push(...Object.entries(arrays)); };
   const oneHotOf = tokens => matrix(T, V, (t, v) => +(tokens[t] === v));
   const split = (a, from) => heads.map(h => columns(a, from + h * K, from + h * K + K));
 
   // forwards
-  const one_hot = keep("one_hot", oneHotOf(ids));
-  let x = keep("x", plus(product(one_hot, E), P.slice(0, T)));
+  const one_hot = oneHotOf(ids);
+  let x = plus(product(one_hot, E), P.slice(0, T));
+  keep({one_hot, x});
   for (const block of blocks) {
     const [gain1, bias1, Wqkv, bqkv, Wout, bout, gain2, bias2, Wup, bup, Wdown, bdown] = block;
-    const std1 = keep("std1", deviation(x));
-    const xhat1 = keep("xhat1", normalized(x, std1));
-    const n1 = keep("n1", plus(times(xhat1, gain1), bias1));
-    const qkv = keep("qkv", plus(product(n1, Wqkv), bqkv));
-    const q = keep("q", split(qkv, 0)), k = keep("k", split(qkv, D));
-    const v = keep("v", split(qkv, 2 * D));
-    const scores = keep("scores", heads.map(h => product(q[h], transposed(k[h])).map((r, t) =>
-      r.map((score, s) => s > t ? -Infinity : score / Math.sqrt(K)))));         // causal_mask
-    const exp_scores = keep("exp_scores", scores.map(s => exp(minusMax(s))));
-    const weights = keep("weights", exp_scores.map(softmaxOf));
-    const y = keep("y", heads.map(h => product(weights[h], v[h])));
-    const mixed = keep("mixed", beside(y));
-    x = keep("x", plus(plus(x, product(mixed, Wout)), bout));
-    const std2 = keep("std2", deviation(x));
-    const xhat2 = keep("xhat2", normalized(x, std2));
-    const n2 = keep("n2", plus(times(xhat2, gain2), bias2));
-    const hidden = keep("hidden", plus(product(n2, Wup), bup));
-    const inner = keep("inner", each(u => C * (u + A * u ** 3), hidden));
-    const tanh = keep("tanh", each(Math.tanh, inner));
-    const active = keep("active", each((u, th) => u * (1 + th) / 2, hidden, tanh));
-    x = keep("x", plus(plus(x, product(active, Wdown)), bdown));
+    const std1 = deviation(x), xhat1 = normalized(x, std1);
+    const n1 = plus(times(xhat1, gain1), bias1);
+    const qkv = plus(product(n1, Wqkv), bqkv);
+    const [q, k, v] = [0, D, 2 * D].map(from => split(qkv, from));
+    const scores = heads.map(h => product(q[h], transposed(k[h])).map((r, t) =>
+      r.map((score, s) => s > t ? -Infinity : score / Math.sqrt(K))));          // causal_mask
+    const exp_scores = scores.map(s => exp(minusMax(s)));
+    const weights = exp_scores.map(softmaxOf);
+    const y = heads.map(h => product(weights[h], v[h])), mixed = beside(y);
+    x = plus(plus(x, product(mixed, Wout)), bout);
+    keep({std1, xhat1, n1, qkv, q, k, v, scores, exp_scores, weights, y, mixed, x});
+    const std2 = deviation(x), xhat2 = normalized(x, std2);
+    const n2 = plus(times(xhat2, gain2), bias2);
+    const hidden = plus(product(n2, Wup), bup);
+    const inner = each(u => C * (u + A * u ** 3), hidden);
+    const tanh = each(Math.tanh, inner);
+    const active = each((u, th) => u * (1 + th) / 2, hidden, tanh);
+    x = plus(plus(x, product(active, Wdown)), bdown);
+    keep({std2, xhat2, n2, hidden, inner, tanh, active, x});
     saved.push([std1, xhat1, n1, q, k, v, weights, mixed, std2, xhat2, n2, hidden, tanh, active]);
   }
-  const std = keep("std", deviation(x));
-  const xhat = keep("xhat", normalized(x, std));
-  const h = keep("h", plus(times(xhat, gain), bias));
-  const logits = keep("logits", product(h, transposed(head)));
-  const exp_logits = keep("exp_logits", exp(minusMax(logits)));
-  const probs = keep("probs", softmaxOf(exp_logits));
+  const std = deviation(x), xhat = normalized(x, std);
+  const h = plus(times(xhat, gain), bias);
+  const logits = product(h, transposed(head));
+  const exp_logits = exp(minusMax(logits)), probs = softmaxOf(exp_logits);
   const loss = -targets.reduce((total, target, t) => total + Math.log(probs[t][target]), 0) / T;
-  keep("loss", [[loss]]);
+  keep({std, xhat, h, logits, exp_logits, probs, loss: [[loss]]});
 
   // backwards
   const dE = zerosLike(E), dP = zerosLike(P), dhead = head === E ? dE : zerosLike(head);
-  keep("dE", zerosLike(E));
-  keep("dP", zerosLike(P));
-  const dlogits = keep("dlogits", over(minus(probs, oneHotOf(targets)), T));
+  const dlogits = over(minus(probs, oneHotOf(targets)), T);
+  keep({dE: copy(dE), dP: copy(dP), dlogits});
   const fromLogits = product(transposed(dlogits), h);
   accumulate(dhead, fromLogits);                                                // ①
-  keep("dE", copy(dhead));
-  const dh = keep("dh", product(dlogits, head));
-  const dgain = keep("dgain", sum0(times(dh, xhat))), dbias = keep("dbias", sum0(dh));
-  const dxhat = keep("dxhat", times(dh, gain));
-  let dx = keep("dx", layerNormBackward(dxhat, xhat, std)), dblocks = [];
+  const dh = product(dlogits, head);
+  const dgain = sum0(times(dh, xhat)), dbias = sum0(dh), dxhat = times(dh, gain);
+  let dx = layerNormBackward(dxhat, xhat, std), dblocks = [];
+  keep({dE: copy(dhead), dh, dgain, dbias, dxhat, dx});
   for (const [i, block] of [...blocks.entries()].reverse()) {
     const [gain1, bias1, Wqkv, bqkv, Wout, bout, gain2, bias2, Wup, bup, Wdown, bdown] = block;
     const [std1, xhat1, n1, q, k, v, weights, mixed,
            std2, xhat2, n2, hidden, tanh, active] = saved[i];
-    const dWdown = keep("dWdown", product(transposed(active), dx));
-    const dbdown = keep("dbdown", sum0(dx));
-    const dactive = keep("dactive", product(dx, transposed(Wdown)));
-    const dtanh = keep("dtanh", each((d, u) => d * u / 2, dactive, hidden));
-    const dinner = keep("dinner", each((d, th) => d * (1 - th * th), dtanh, tanh));
-    const dhidden = keep("dhidden", plus(each((d, th) => d * (1 + th) / 2, dactive, tanh),
-      each((d, u) => d * C * (1 + 3 * A * u * u), dinner, hidden)));
-    const dWup = keep("dWup", product(transposed(n2), dhidden)), dbup = keep("dbup", sum0(dhidden));
-    const dn2 = keep("dn2", product(dhidden, transposed(Wup)));
-    const dgain2 = keep("dgain2", sum0(times(dn2, xhat2))), dbias2 = keep("dbias2", sum0(dn2));
-    const dxhat2 = keep("dxhat2", times(dn2, gain2));
-    dx = keep("dx", plus(dx, layerNormBackward(dxhat2, xhat2, std2)));
-    const dWout = keep("dWout", product(transposed(mixed), dx)), dbout = keep("dbout", sum0(dx));
-    const dmixed = keep("dmixed", product(dx, transposed(Wout)));
-    const dy = keep("dy", split(dmixed, 0));
-    const dweights = keep("dweights", heads.map(h => product(dy[h], transposed(v[h]))));
-    const dv = keep("dv", heads.map(h => product(transposed(weights[h]), dy[h])));
-    const dscores = keep("dscores", heads.map(h =>
-      times(minus(dweights[h], rowSum(times(weights[h], dweights[h]))), weights[h])));
-    const dq = keep("dq", heads.map(h => over(product(dscores[h], k[h]), Math.sqrt(K))));
-    const dk = keep("dk", heads.map(h =>
-      over(product(transposed(dscores[h]), q[h]), Math.sqrt(K))));
-    const dqkv = keep("dqkv", beside([...dq, ...dk, ...dv]));
-    const dWqkv = keep("dWqkv", product(transposed(n1), dqkv)), dbqkv = keep("dbqkv", sum0(dqkv));
-    const dn1 = keep("dn1", product(dqkv, transposed(Wqkv)));
-    const dgain1 = keep("dgain1", sum0(times(dn1, xhat1))), dbias1 = keep("dbias1", sum0(dn1));
-    const dxhat1 = keep("dxhat1", times(dn1, gain1));
-    dx = keep("dx", plus(dx, layerNormBackward(dxhat1, xhat1, std1)));
+    const dWdown = product(transposed(active), dx), dbdown = sum0(dx);
+    const dactive = product(dx, transposed(Wdown));
+    const dtanh = each((d, u) => d * u / 2, dactive, hidden);
+    const dinner = each((d, th) => d * (1 - th * th), dtanh, tanh);
+    const dhidden = plus(each((d, th) => d * (1 + th) / 2, dactive, tanh),
+      each((d, u) => d * C * (1 + 3 * A * u * u), dinner, hidden));
+    const dWup = product(transposed(n2), dhidden), dbup = sum0(dhidden);
+    const dn2 = product(dhidden, transposed(Wup));
+    const dgain2 = sum0(times(dn2, xhat2)), dbias2 = sum0(dn2), dxhat2 = times(dn2, gain2);
+    dx = plus(dx, layerNormBackward(dxhat2, xhat2, std2));
+    keep({dWdown, dbdown, dactive, dtanh, dinner, dhidden, dWup, dbup, dn2, dgain2, dbias2,
+          dxhat2, dx});
+    const dWout = product(transposed(mixed), dx), dbout = sum0(dx);
+    const dmixed = product(dx, transposed(Wout)), dy = split(dmixed, 0);
+    const dweights = heads.map(h => product(dy[h], transposed(v[h])));
+    const dv = heads.map(h => product(transposed(weights[h]), dy[h]));
+    const dscores = heads.map(h =>
+      times(minus(dweights[h], rowSum(times(weights[h], dweights[h]))), weights[h]));
+    const dq = heads.map(h => over(product(dscores[h], k[h]), Math.sqrt(K)));
+    const dk = heads.map(h => over(product(transposed(dscores[h]), q[h]), Math.sqrt(K)));
+    const dqkv = beside([...dq, ...dk, ...dv]);
+    const dWqkv = product(transposed(n1), dqkv), dbqkv = sum0(dqkv);
+    const dn1 = product(dqkv, transposed(Wqkv));
+    const dgain1 = sum0(times(dn1, xhat1)), dbias1 = sum0(dn1), dxhat1 = times(dn1, gain1);
+    dx = plus(dx, layerNormBackward(dxhat1, xhat1, std1));
+    keep({dWout, dbout, dmixed, dy, dweights, dv, dscores, dq, dk, dqkv, dWqkv, dbqkv, dn1,
+          dgain1, dbias1, dxhat1, dx});
     dblocks = [dgain1, dbias1, dWqkv, dbqkv, dWout, dbout,
                dgain2, dbias2, dWup, dbup, dWdown, dbdown, ...dblocks];
   }
   accumulate(dP, dx);
-  keep("dP", copy(dP));
   const fromLookup = product(transposed(one_hot), dx);
   accumulate(dE, fromLookup);                                                   // ②
-  keep("dE", copy(dE));
+  keep({dP: copy(dP), dE: copy(dE)});
   return {loss, grads: [dE, dP, ...dblocks, dgain, dbias], dhead, fromLogits, fromLookup, made};
 }
 

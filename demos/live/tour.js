@@ -12,27 +12,24 @@ const dot = (item, left, right, labels) =>
   ({sign: "=", ...item,
     terms: (i, j) => labels.map((label, k) => [label, left[i][k], right[k][j]])});
 
-/* Each stop: title, equation, text, the arrays it shows, how its line of one_page.py begins, and
-   what is lit beside E. In large type the first text alone is shown. */
+/* Each stop: its title, equation and texts (in large type the first alone), the arrays it shows,
+   how its line of one_page.py begins, and what is lit beside E. */
 const STOPS = [
   () => ({title: "One matrix, two uses", lit: "lookup logits", shows: [],
     equation: "E is looked up to read tokens, and is the head that predicts them", text: [
-    `This small GPT, here at step ${state.step}, reads the tokens ${quoted(run.ids)} and must ` +
-    `predict at every position the one that comes next: ${quoted(run.targets)}. A token is a ` +
-    "word of its vocabulary.",
-    `E has one row, ${DATA.D} numbers, for each token. At one end the row of each token read is ` +
-    "looked up; at the other, E is the head, which scores every token as the next one.",
+    `This small GPT, here at step ${state.step}, reads the tokens (words) ${quoted(run.ids)} and ` +
+    `must predict the one that comes next at every position: ${quoted(run.targets)}.`,
+    `E has one row of ${DATA.D} numbers for each token. At one end it is looked up: each token ` +
+    "read picks its row. At the other it is the head: it scores every token as the next one.",
     "The gradient dE holds a slope for every number of E: by how much the loss changes if that " +
-    "number grows a little. (Drag a number of E sideways, and see.) Both uses send E a " +
-    "gradient; the two are added up in one array."]}),
+    "number grows a little. (Drag one sideways, and see.) Both uses add their gradient to dE."]}),
 
   () => ({title: "E is looked up", lit: "lookup", line: "x = one_hot @ E",
     equation: "x = one_hot E + P", text: [
-    `Every token that is read picks its row of E: position 0 reads “${run.words[0]}”, so its ` +
-    `vector is the row of “${run.words[0]}”, plus P[0], a vector for the position.`,
-    "one_hot E is E[ids], written as a product: one_hot has in each row a single 1, in the " +
-    "column of its token. Nobody multiplies by that many zeros, but a product is what one can " +
-    "differentiate."],
+    `Every token read picks its row of E: x[0] is the row of “${run.words[0]}” plus P[0], a ` +
+    "vector for position 0.",
+    "one_hot E is E[ids] as a product: each row of one_hot has a single 1, in the column of its " +
+    "token. Nobody computes it so, but a product is what one can differentiate."],
     shows: [byPosition("one_hot", oneHot(run.ids), {columns: tokens()}),
       byPosition("P", now.params[1].slice(0, run.ids.length), {sign: "· E +"}),
       byPosition("x", made("x", 0), {sign: "="})]}),
@@ -41,33 +38,31 @@ const STOPS = [
     const [x0, x1, x2] = [0, 1, 2].map(n => made("x", state.silent ? 0 : n));
     return {title: "The residual stream", lit: "", line: "x = x + active",
       equation: "h = LayerNorm(x + attention + MLP)", text: [
-      "A block never replaces a position's vector, it adds to it: first what attention took " +
-      "from the positions so far, then what the MLP makes of that position alone.",
-      "LayerNorm stands before attention, before the MLP and after the last block: it takes " +
-      "away a row's mean and divides by its standard deviation. So h keeps a row's direction " +
-      "and loses its length."],
+      "A block adds to a position's vector and never replaces it: first what attention takes " +
+      "from the positions so far, then what the MLP makes of this position alone.",
+      "LayerNorm stands before attention, before the MLP and after the last block. It takes away " +
+      "a row's mean and divides by its standard deviation: h keeps the direction, not the length."],
       shows: [byPosition("x", x0), byPosition("attention", minus(x1, x0), {sign: "+"}),
         byPosition("MLP", minus(x2, x1), {sign: "+"}), byPosition("h", made("h"), {sign: "→"})]};
   },
 
   () => ({title: "E is the head", lit: "logits", line: "logits = h",
     equation: "logits = h Eᵀ", text: [
-    "The same E once more: the score (logit) of a token is the dot product of h with its row of E.",
+    "The same E again: a token's score (logit) is the dot product of h with its row of E.",
     run.tied ? "So a row of E is two things at once: what its token means when read, and the " +
       "direction in which h must point for its token to be predicted."
-      : "With two matrices it is not the same E: another matrix, head, stands here."],
+      : "With two matrices another one, head, stands here."],
     shows: [byPosition("h", made("h")),
       dot(byPosition("logits", made("logits"), {columns: tokens(), sign: "· Eᵀ ="}),
         made("h"), transposed(now.head), now.E[0].map((_, j) => `number ${j}`))]}),
 
   () => ({title: "The loss, and where the way back begins", lit: "logits", line: "dlogits =",
     equation: "dlogits = (p − one_hot) / T", text: [
-    "p = softmax(logits) makes probabilities of the scores; outlined: the tokens that really " +
-    `came next. The loss is the mean of their −log p, ${full(now.loss)}; a blind guess costs ` +
+    "p = softmax(logits) makes scores into probabilities; outlined: the tokens that came next. " +
+    `The loss is the mean of their −log p, ${full(now.loss)}; a blind guess costs ` +
     `log ${tokens().length} = ${full(Math.log(tokens().length))}.`,
-    "A name that begins with d is the gradient with respect to the rest of the name. dlogits is " +
-    "probability given minus probability wanted: only the target's score should grow (negative, " +
-    "hatched)."],
+    "A name that begins with d is a gradient: here of the logits. It is the probability given " +
+    "minus the one wanted: only the target's score should grow (negative, hatched)."],
     shows: [
       byPosition("p", made("probs"), {columns: tokens(), marked: marks(run.targets), sign: "("}),
       byPosition("one_hot", oneHot(run.targets), {columns: tokens(), sign: "−", note: "targets"}),
@@ -76,11 +71,10 @@ const STOPS = [
 
   () => ({title: "① E's gradient from its use as the head", lit: "logits", line: "dE += dlogits",
     equation: `d${run.tied ? "E" : "head"} += dlogitsᵀ h`, text: [
-    "Position t adds dlogits[t, v] times h[t] to row v: the target's row is pulled towards h, " +
-    "all others are pushed away.",
-    "Every row gets something from every position, because softmax gives every token a nonzero " +
-    `probability, even among 50,257. “${tokens().at(-1)}”, which is never read, is moved by ` +
-    "this alone."],
+    "Position t adds dlogits[t, v] times h[t] to row v. A step against it pulls the target's " +
+    "row towards h and pushes all others away.",
+    "Every position moves every row, because softmax gives each token a nonzero probability, " +
+    `even among 50,257. “${tokens().at(-1)}”, which is never read, is moved by this alone.`],
     shows: [byToken("dlogitsᵀ", transposed(made("dlogits")), {columns: positions()}),
       byPosition("h", made("h"), {sign: "·"}),
       dot(byToken("logits' part", now.fromLogits, {use: "logits"}),
@@ -88,20 +82,20 @@ const STOPS = [
 
   () => ({title: "The way back", lit: "", line: "dx = dx + (dxhat1",
     equation: "dx = dx + what came through the block", text: [
-    "y = x + f(x) has two paths back to x: past f, unchanged, and through f. The two gradients " +
-    "are added: whatever is used twice gets two gradients, the residual stream as well as E.",
-    "It began with dh = dlogits E. That uses E a third time, but only multiplies by it: nothing " +
-    "is accumulated a third time."],
+    "y = x + f(x) has two paths back to x, past f and through f, and their gradients are added: " +
+    "what is used twice gets two gradients, the residual stream as well as E.",
+    "It began with dh = dlogits E, a third use of E, but it only multiplies: nothing is " +
+    "accumulated a third time."],
     shows: [byPosition("dx past the block", made("dx", 0)),
       byPosition("through it", minus(made("dx"), made("dx", 0)), {sign: "+"}),
       byPosition("dx", made("dx"), {sign: "=", note: "of what was looked up"})]}),
 
   () => ({title: "② E's gradient from its use as the lookup", lit: "lookup", line: "dE += one_hot",
     equation: "dE += one_hotᵀ dx", text: [
-    "one_hotᵀ sends the gradient of each position back to the row that was looked up there, and " +
-    "to no other: a row that was not looked up gets exactly 0, shown as a dot.",
-    run.tied ? "And it is the same array: dE still holds what the head put there. Both are added."
-      : "With two matrices it is another array: dE gets this alone, and dhead got the other."],
+    "one_hotᵀ sends each position's gradient to the row that was looked up there. A row that " +
+    "was not looked up gets exactly 0, shown as a dot.",
+    run.tied ? "It is the same array: dE still holds what the head put there, and both are added."
+      : "With two matrices dE gets this alone; the other went to dhead."],
     shows: [byToken("one_hotᵀ", transposed(oneHot(run.ids)), {columns: positions()}),
       byPosition("dx", made("dx"), {sign: "·"}),
       dot(byToken("lookup's part", now.fromLookup, {use: "lookup"}),
@@ -109,15 +103,15 @@ const STOPS = [
 
   () => {
     const times = tokens().map((_, v) => run.ids.filter(id => id === v).length), row = best(times);
-    const where = run.ids.flatMap((id, t) => id === row ? [t] : []);
+    const where = run.ids.flatMap((id, t) => id === row ? [t] : []), dx = made("dx");
     const all = where.map(t => `dx[${t}]`), lost = all.slice(0, -1).join(", ");
-    const dx = made("dx"), scale = largest(dx), one = {rows: [tokens()[row]], use: "lookup", scale};
+    const one = {rows: [tokens()[row]], use: "lookup", scale: largest(dx)};
     return {title: "A row that is looked up again", lit: "lookup", line: "dE += one_hot",
       equation: `dE[${tokens()[row]}] += ${all.join(" + ")}`, text: [
-      `“${tokens()[row]}” is looked up at position${all[1] ? "s" : ""} ${where.join(", ")}: its ` +
+      `“${tokens()[row]}” is looked up at position${lost && "s"} ${where.join(", ")}: its ` +
       "row gets the sum of their gradients.",
-      "A classic mistake: dE[ids] += dx. NumPy takes dE[ids], adds, and puts it back, so that " +
-      `of a repeated id only the last addition survives.${lost && ` Here that loses ${lost}.`}`],
+      "A classic mistake: dE[ids] += dx. NumPy takes dE[ids], adds, and puts it back: of a " +
+      `repeated id only the last addition survives.${lost && ` Here that loses ${lost}.`}`],
       shows: [byPosition("dx", dx, {marked: where.flatMap(t => dx[t].map((_, j) => [t, j]))}),
         {...one, name: "one_hotᵀ dx", values: [now.fromLookup[row]], sign: "→",
           terms: (_, j) => where.map(t => [position(t), dx[t][j]])},
@@ -135,11 +129,11 @@ const STOPS = [
       terms: run.tied && ((v, j) => [["lookup", lookup[v][j]], ["logits", logits[v][j]]])});
     return {title: "The sum, checked, and a step", lit: "lookup logits",
       equation: `dE = one_hotᵀ dx${run.tied ? " + dlogitsᵀ h" : ""},  E −= ${DATA.rate} dE`, text: [
-      "Is it right? Ask the loss: move one number of E a little, up and down, run the whole " +
-      `model both times, and divide. That knows nothing of backpropagation. All ` +
+      "Is it right? Ask the loss: move one number of E a little up, and down, run the model both " +
+      "times, and divide. That knows nothing of backpropagation. All " +
       `${dE.flat().length} agree to ${full(worst, 2)}.`,
-      "Training takes a small step against this gradient: a number whose slope is positive gets " +
-      "smaller, and the loss falls. One array, one gradient, one step that serves both uses."],
+      "Training steps against the gradient: a number whose slope is positive gets smaller, and " +
+      "the loss falls. One array, one gradient, one step that serves both uses."],
       shows: [...run.tied ? parts : [], sum,
         byToken("by differences", numerical, {sign: "≈", scale})]};
   },
@@ -147,13 +141,12 @@ const STOPS = [
   () => ({title: "How one matrix does both", lit: "lookup logits", shows: [],
     equation: "E is one alphabet, and the block turns one letter into the next", text: [
     "After training, read every vector with E. Just looked up, it spells the token read; after " +
-    "the block, the token to come: the stream is written in one alphabet at both ends, so " +
-    "neither use has to give way.",
-    "Now try to refute it. At step 0, it spells little. Silence the block: every rung repeats " +
-    "the token read. Take two matrices: no logit trains E, so E spells little; but a separate " +
-    "head still pairs some tokens when the block is silenced.",
-    "Where to go on: write both gradients yourself (demos/exercises), what happens on text " +
-    "(demos/findings), the whole program on one page (demos/one_page.py)."]})];
+    "the block, the token to come: one alphabet at both ends, so neither use has to give way.",
+    "Try to refute it. At step 0 it spells little. Silence the block: every rung repeats the " +
+    "token read. Take two matrices: no logit trains E, so E spells little; but a separate head " +
+    "still pairs some tokens when the block is silenced.",
+    "Where to go on: demos/exercises (write both gradients), demos/findings (text), " +
+    "demos/one_page.py (the whole program)."]})];
 
 const ends = mode => (mode === "stop" ? STOPS : DATA.lines).length - 1;
 const BEGUN = 20;       // the step that the tour shows, except at its last stop
