@@ -36,7 +36,7 @@ def data():
 def lines():
     """The two halves of one_page.py's loss_and_gradient."""
     text, start = inspect.getsourcelines(one_page.loss_and_gradient)
-    return [re.sub(" {3,}#", "  #", line[4:].rstrip()) for line in text[first_line() - start:]]
+    return [re.sub(r"(?<=\S) {3,}", "  ", re.sub("-{4,}", "---", line[4:].rstrip())) for line in text[first_line() - start:]]
 
 
 def first_line():
@@ -46,7 +46,7 @@ def first_line():
 
 
 def reference():
-    """What one_page.py computes for its own sentence: losses, and E after its last step."""
+    """The losses that one_page.py computes for its own sentence, at every 20th step."""
     words = one_page.TEXT.split()
     vocabulary = list(dict.fromkeys([*words, one_page.NEVER]))
     row = np.array([vocabulary.index(word) for word in words])
@@ -55,16 +55,11 @@ def reference():
                                      np.random.default_rng(one_page.SEED))
     losses = []
     for _ in range(one_page.STEPS + 1):
-        E = params[0].copy()
         loss, gradients = one_page.loss_and_gradient(ids, targets, params, one_page.H)
         losses.append(loss)
         for array, gradient in zip(params, gradients):
             array -= one_page.LEARNING_RATE * gradient
-    return {"losses": rounded(losses[::40]), "E": rounded(E)}
-
-
-def rounded(array):
-    return [float(f"{x:.{DIGITS}g}") for x in np.ravel(array).tolist()]
+    return [float(f"{loss:.{DIGITS}g}") for loss in losses[::20]]
 
 
 def in_one_file():

@@ -21,10 +21,12 @@ function drawLead() {
   element("b", "logits", `${E} spells the token to come at ${next} of ${T}`, box);
   box.append(state.moved !== null ? ". One number has been moved by hand."
     : state.silent ? ". (It was silenced after training.)"
-    : !run.tied ? `. No logit trains E now (untrained, it spelled ${run.untrained}).`
+    : !run.tied ? `. No logit trains E now (untrained, it spelled ${run.untrained}). Two ` +
+      `matrices end at loss ${full(run.saved.at(-1).loss, 2)}, one at ${full(run.tiedLoss, 2)}: ` +
+      "which is better, one sentence cannot decide."
     : Math.min(read, next) < 0.8 * T ? "."
-    : `. So one matrix ${read + next < 2 * T ? "nearly " : ""}does both jobs: E is one alphabet, ` +
-      "and the block turns one letter into the next.");
+    : `. So one matrix ${read + next < 2 * T ? "nearly " : ""}does both jobs: E is one ` +
+      "alphabet, and the block turns one letter into the next.");
 }
 
 // ---- the ladder: what the stream spells at each rung, below and above it the tokens themselves

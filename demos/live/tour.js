@@ -71,8 +71,8 @@ const STOPS = [
 
   () => ({title: "① E's gradient from its use as the head", lit: "logits", line: "dE += dlogits",
     equation: `d${run.tied ? "E" : "head"} += dlogitsᵀ h`, text: [
-    "Position t adds dlogits[t, v] times h[t] to row v. A step against it pulls the target's " +
-    "row towards h and pushes all others away.",
+    "Position t adds dlogits[t, v] times h[t] to row v: a step pulls the target's row towards h " +
+    "and pushes all others away.",
     "Every position moves every row, because softmax gives each token a nonzero probability, " +
     `even among 50,257. “${tokens().at(-1)}”, which is never read, is moved by this alone.`],
     shows: [byToken("dlogitsᵀ", transposed(made("dlogits")), {columns: positions()}),
@@ -225,6 +225,16 @@ function arraysOf(n) {          // what line n makes: [name, array]; now.made is
   return found;
 }
 
+function accumulated(use, after) {      // at ① and ②: before + added = after
+  const added = use === "logits" ? now.fromLogits : now.fromLookup;
+  const before = made("dE", use === "lookup" && run.tied ? 1 : 0);
+  const name = run.tied || use === "lookup" ? "dE" : "dhead";
+  const scale = largest([...before, ...added, ...after.values]);
+  return [{...after, scale, name: `${name} before`, values: before},
+          {...after, scale, name: `added by ${use}`, values: added, use, sign: "+"},
+          {...after, scale, name: `${name} after`, sign: "="}];
+}
+
 function drawLine() {
   const [source, arrays] = $("lines").children, T = run.ids.length;
   if (!source.firstChild) DATA.lines.forEach((text, n) => {
@@ -233,17 +243,18 @@ function drawLine() {
     const line = element("div", "", `${DATA.first + n}  ${whole}`, source);
     line.addEventListener("click", () => change({mode: "line", at: n}));
   });
-  const lit = source.children[state.at], use = /①/.test(lit.textContent) ? "logits" : "lookup";
-  for (const line of source.children)
-    line.className = line !== lit ? "" : /[①②]/.test(lit.textContent) ? `lit ${use}` : "lit";
+  const lit = source.children[state.at];
+  const use = {"①": "logits", "②": "lookup"}[/[①②]/.exec(lit.textContent)];
+  for (const line of source.children) line.className = line === lit ? `lit ${use || ""}` : "";
   source.scrollTop = lit.offsetTop - source.offsetTop - source.clientHeight / 2;
   $("told").replaceChildren();
   arrays.replaceChildren();
   const overTokens = ["one_hot", "logits", "exp_logits", "probs", "dlogits"];
-  drawEquation(arrays, arraysOf(state.at).map(([name, values]) => {
+  const items = arraysOf(state.at).map(([name, values]) => {
     const height = (values[0][0].length ? values[0] : values).length;
     return {name, values, rows: name === "dE" ? tokens() : height === T ? positions() : undefined,
             columns: overTokens.includes(name) ? tokens() : undefined, choose: tell};
-  }));
+  });
+  drawEquation(arrays, use ? accumulated(use, items[0]) : items);
   $("announcement").textContent = `Line ${codeOf(state.at)}`;
 }
