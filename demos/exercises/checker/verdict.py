@@ -245,6 +245,7 @@ def verdict_on_file(name, folder, explain):
 
 def loaded(name, folder):
     """The learner's module, and the Record of the pieces that it calls."""
+    Fault.before_each_call()    # a file may loop while it is loaded, too
     with np.errstate():         # what a file sets for NumPy is its own
         record = Record().load(TABLE[name], partial(files.load, folder=folder))
         return files.load(name, folder), record
