@@ -1,4 +1,4 @@
-"""What commit c587e12 trained and wrote, by the code as it is now: equal to rounding, and its files open.
+"""What an earlier version trained and wrote, by the code as it is now: equal to rounding, and its files open.
 
 tests/reference/run.json and tests/reference/files/ are made by tests/reference/make_reference_run.py.
 """

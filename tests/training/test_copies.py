@@ -82,22 +82,3 @@ def test_a_copied_trainer_goes_on_as_the_trainer(way, kind, threads, tmp_path):
     checkpoint.save(tmp_path / "run.npz", other)
     assert_bits(GPT.from_pretrained(tmp_path).params.flat, other.model.params.flat)
     assert_bits(checkpoint.load(tmp_path / "run.npz").arrays["params"], other.model.params.flat)
-
-
-def test_a_shallow_copy_of_a_trainer_trains_the_same_model():
-    model = GPT(CONFIG)
-    trainer = Trainer(model, SGD(model.params, 0.1), threads=2)
-    trainer.step(IDS, IDS)
-    other = copy.copy(trainer)
-    assert other.model is model and other.steps == 1
-    before = model.params.flat.copy()
-    other.step(IDS, IDS)
-    assert (model.params.flat != before).any() and trainer.team() is not other.team()
-
-
-def test_a_schedule_that_cannot_be_pickled_is_no_matter_for_deepcopy():
-    model = GPT(CONFIG)
-    trainer = Trainer(model, SGD(model.params, 0.1), lambda step: 0.1, threads=1)
-    assert copy.deepcopy(trainer).step(IDS, IDS) == trainer.step(IDS, IDS)
-    with pytest.raises((pickle.PicklingError, AttributeError)):
-        pickle.dumps(trainer)

@@ -104,22 +104,6 @@ def test_only_pages_that_one_array_owns_whole_can_be_shared(tmp_path):
     assert not memory.can_share(file)                   # its pages are the file's
 
 
-def test_where_the_system_has_no_more_memory_nothing_changes(monkeypatch):
-    array = zeros(3 * PAGE)
-    array[:] = 7
-
-    class Full:
-        def mmap(self, *_):
-            return memory.FAILED
-
-    monkeypatch.setattr(memory, "libc", Full)
-    with pytest.raises(OSError, match="cannot share 12,288 bytes" if PAGE == 4096 else "cannot share"):
-        memory.share(array)
-    monkeypatch.undo()
-    assert (array == 7).all() and memory.address(array) not in memory._users
-    assert not is_written_by_a_child(array)
-
-
 def test_another_thread_always_reads_the_same():
     """Pages are filled before they are moved into place: no moment at which zeros are read."""
     array, wrong, done = zeros(64 * PAGE), [], threading.Event()
@@ -226,29 +210,3 @@ def test_workers_stay_when_others_are_forked():
     other.step(IDS, IDS)
     parallel.Processes([IDS, IDS]).call("sum")
     assert trainer.team() is team
-
-
-def test_a_fork_in_the_middle_of_another_thread_s_step_refuses_to_train(monkeypatch):
-    trainer, undisturbed = make_trainer(), make_trainer()
-    inside, go_on, found = threading.Event(), threading.Event(), []
-    team = trainer.team()                       # its workers run the forward pass as it is now
-    forward = trainer.model.forward
-
-    def wait(*given):
-        inside.set()
-        go_on.wait()
-        return forward(*given)
-
-    monkeypatch.setattr(trainer.model, "forward", wait)
-    thread = threading.Thread(target=lambda: found.append(trainer.step(IDS, IDS)))
-    thread.start()
-    inside.wait()
-
-    def train():
-        with pytest.raises(RuntimeError, match="another thread's step"):
-            trainer.step(IDS, IDS)
-
-    assert in_child(train)
-    go_on.set()
-    thread.join()
-    assert found == [undisturbed.step(IDS, IDS)] and trainer.team() is team

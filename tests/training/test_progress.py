@@ -113,19 +113,6 @@ def test_a_line_that_stays_takes_the_place_of_the_one_that_renews_itself():
     assert Progress(1).stream is sys.stdout
 
 
-def test_what_is_shown_is_seen_at_once():
-    class Stream(Terminal):
-        flushed = ""
-
-        def flush(self):
-            self.flushed = self.getvalue()
-
-    bar = Progress(1, Stream())
-    for show in (lambda: bar.update(1, "x"), bar.clear, lambda: bar.line("y")):
-        show()
-        assert bar.stream.flushed == bar.stream.getvalue()
-
-
 def test_clock():
     assert [clock(s) for s in (0, 59.6, 75, 3600, 7325)] == ["0:00", "1:00", "1:15", "1:00:00", "2:02:05"]
 
