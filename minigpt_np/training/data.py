@@ -28,7 +28,7 @@ def consecutive_batches(tokens, B, T):
 
 
 def split(tokens, held_out=0.1):
-    """(training tokens, validation tokens): the last part, a share of `held_out`, is for validation."""
+    """(training tokens, validation tokens): the last fraction `held_out` is for validation."""
     cut = len(tokens) - int(len(tokens) * check_fraction("held_out", held_out))
     return tokens[:cut], tokens[cut:]
 
