@@ -1,18 +1,18 @@
 "use strict";
-// Arrays as tables of cells: what a number looks like, and how mouse, finger and keyboard reach it.
+// Arrays as tables of cells.
 
 const $ = id => document.getElementById(id);
-function element(tag, classes, text, parent) {
+function element(tag, classes, text = "", parent) {
   const e = document.createElement(tag);
   if (classes) e.className = classes;
-  if (text !== undefined) e.textContent = text;
+  e.textContent = text;
   if (parent) parent.append(e);
   return e;
 }
-function drawing(tag, attributes, parent, text) {       // the same for SVG
+function drawing(tag, attributes, parent, text = "") {  // of SVG
   const e = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) e.setAttribute(name, value);
-  if (text !== undefined) e.textContent = text;
+  e.textContent = text;
   parent.append(e);
   return e;
 }
@@ -21,7 +21,7 @@ function drawing(tag, attributes, parent, text) {       // the same for SVG
 
 const MINUS = "\u2212", signed = text => text.replaceAll("-", MINUS).replace("Infinity", "∞");
 const full = (x, digits = 4) => signed(String(+x.toPrecision(digits)));
-function brief(x, whole) {              // at most five characters; exactly 0 is a dot, in style.css
+function brief(x, whole) {  // at most five characters; exactly 0 is a dot, in style.css
   const a = Math.abs(x), sign = x < 0 ? MINUS : "";
   if (x === 0) return "";
   if (whole || a === Infinity) return sign + (a === Infinity ? "∞" : a);
@@ -30,15 +30,13 @@ function brief(x, whole) {              // at most five characters; exactly 0 is
 }
 const finite = values => values.flat(2).filter(Number.isFinite).map(Math.abs);
 const largest = values => Math.max(0, ...finite(values)) || 1;
-const power = most => most < 0.0995 ? Math.floor(Math.log10(most)) : 0;   // cells show units of 10ⁿ
+const power = most => most < 0.0995 ? Math.floor(Math.log10(most)) : 0;  // cells show units of 10ⁿ
 const raised = n => [...String(n)].map(digit => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("");
 const unit = n => n ? `×\u00a010⁻${raised(-n)}` : "";
 
-/* One array in a box, redrawn in place when its shape is as before. item:
-   name, values (R, C), note     use: "lookup", "logits" or "sum"    rows, columns: labels, or none
-   scale: what is drawn strongest         marked: [i, j] of cells to point out
-   choose(i, j, cell): told when a cell is chosen
-   terms(i, j): [label, factor, factor] of everything that its cell is the sum of */
+/* One array in a box, redrawn in place when its shape is as before. item: name, values (R, C),
+   note, use: "lookup", "logits" or "sum", rows and columns: labels, scale: what is drawn strongest,
+   marked: [i, j] of cells, choose(i, j, cell): told when one is chosen. */
 function drawArray(box, item) {
   const {values, rows, columns, use = ""} = item, R = values.length, C = values[0].length;
   const most = item.scale || largest(values), digits = C <= 15;
@@ -61,44 +59,42 @@ function drawArray(box, item) {
   }
   return table;
 }
-const nameOf = ({name, rows, columns}, i, j) =>
-  `${name}[${rows ? rows[i] : i}, ${columns ? columns[j] : j}]`;
+const nameOf = ({name, rows, columns}, i, j) => `${name}[${rows?.[i] ?? i}, ${columns?.[j] ?? j}]`;
 
 function build(box, item, R, C, digits) {
   box.replaceChildren();
-  const title = element("div", "title", undefined, box);
+  const title = element("div", "title", "", box);
   element("b", `name ${item.use || ""}`, item.name, title);
   element("span", "kind", "", title);
-  const wide = element("div", "wide", undefined, box);
-  const table = element("table", `matrix${digits ? "" : " narrow"}`, undefined, wide);
+  const wide = element("div", "wide", "", box);
+  const table = element("table", `matrix${digits ? "" : " narrow"}`, "", wide);
   table.setAttribute("role", "grid");
   table.setAttribute("aria-label", `${item.name}, ${R} by ${C}`);
-  const head = element("tr", "", undefined, element("thead", "", undefined, table));
+  const head = element("tr", "", "", element("thead", "", "", table));
   element("td", "", "", head);
   for (let j = 0; j < C; j++)
     element("th", "", item.columns ? item.columns[j].replace(" ", "\n") : j, head).scope = "col";
-  const body = element("tbody", "", undefined, table);
+  const body = element("tbody", "", "", table);
   table.cells = item.values.map((_, i) => {
-    const line = element("tr", "", undefined, body);
+    const line = element("tr", "", "", body);
     element("th", "", item.rows ? item.rows[i] : i, line).scope = "row";
     return item.values[i].map((_, j) => cellOf(line, i, j, table));
   });
 }
 function cellOf(line, i, j, table) {
-  const cell = element("td", "cell", undefined, line);
+  const cell = element("td", "cell", "", line);
   cell.tabIndex = i || j ? -1 : 0;
   return Object.assign(cell, {i, j, table});
 }
 
-// Several arrays with the signs between them; an array (H, T, K) is drawn as one for each head.
-// bare: rows that the array before has named are not named again.
+// Arrays with the signs between them, (H, T, K) as one for each head. bare: rows are named once.
 function drawEquation(box, items, bare = true) {
   const flat = items.flatMap(item => Array.isArray(item.values[0][0])
     ? item.values.map((values, h) => ({...item, values, name: `${item.name}, head ${h}`}))
     : [item]);
   while (box.children.length > flat.length) box.lastChild.remove();
   return flat.map((item, n) => {
-    const term = box.children[n] || element("div", "term", undefined, box), sign = item.sign || "";
+    const term = box.children[n] || element("div", "term", "", box), sign = item.sign || "";
     if (!term.firstChild) term.append(element("span", "sign"), element("div", "array"));
     term.firstChild.textContent = sign;
     term.firstChild.hidden = !sign;
@@ -107,7 +103,7 @@ function drawEquation(box, items, bare = true) {
   });
 }
 
-// ---- a chosen cell, and what it is the sum of
+// ---- a chosen cell
 
 function mark(cell, factors = []) {
   for (const other of document.querySelectorAll(".chosen, .factor"))
@@ -122,9 +118,9 @@ function drawTerms(box, terms, total) { // terms: [label, factor, factor], or [l
     Math.max(0, Math.min(12, 2 - Math.floor(Math.log10(largest([values])))));
   const [first, second, last] = [some.map(term => term[1]), some.map(term => term[2] ?? 0),
                                  [...products, total]].map(decimals);
-  const table = element("table", "terms", undefined, box);
+  const table = element("table", "terms", "", box);
   const line = (...texts) => {
-    const row = element("tr", "", undefined, table);
+    const row = element("tr", "", "", table);
     texts.forEach((text, k) => element(k ? "td" : "th", "", signed(text), row));
     return row;
   };

@@ -20,7 +20,7 @@ function newParameters(V, T, D, L, seed) {
   return {params, head: drawn(V, D)};
 }
 
-// All steps of training on a sentence. saved[i]: parameters, loss and the two norms before step i.
+// saved[i]: parameters, loss and the two norms before step i of training.
 function learn(text, tied, seed) {
   const words = text.split(" "), vocabulary = vocabularyOf(words);
   const row = words.map(word => vocabulary.indexOf(word));
@@ -58,8 +58,7 @@ function parametersAt(run, at, silent, moved) {
   return {params, head};
 }
 
-/* The residual stream at three places, each read with E (and with the head, if that is another
-   matrix): the final LayerNorm, a product with its rows, softmax. */
+// The residual stream at three places, each read with E (and with the head, if there is one).
 function rungsOf(pass, params, head) {
   const [gain, bias] = params.slice(-2), stream = pass.made.filter(([name]) => name === "x");
   const spelled = (x, W) => {
@@ -78,19 +77,16 @@ function rungsOf(pass, params, head) {
 const best = probs => probs.indexOf(Math.max(...probs));
 const count = (reading, tokens) => tokens.filter((v, t) => best(reading.probs[t]) === v).length;
 
-// The loss with one number of a matrix set to each of these values.
-function lossesAt(run, at, silent, moved, values) {
-  return values.map(value => {
-    const {params, head} = parametersAt(run, at, silent, {...moved, value});
+// How the loss changes with one number, by central differences: good to about ten digits.
+function slope(run, at, silent, moved) {
+  const e = 1e-5, [up, down] = [e, -e].map(by => {
+    const {params, head} = parametersAt(run, at, silent, {...moved, value: moved.value + by});
     return lossAndGradient(run.ids, run.targets, params, DATA.H, head).loss;
   });
-}
-function slope(run, at, silent, moved) {        // by central differences: good to about ten digits
-  const e = 1e-5, [up, down] = lossesAt(run, at, silent, moved, [moved.value + e, moved.value - e]);
   return (up - down) / (2 * e);
 }
 
-// A Python program that prints the screen's digits: by one_page.py if tied, by the package if not.
+// A program that prints the screen's digits: by one_page.py if tied, by the package if not.
 function asPython(run, at, silent, moved, cell) {
   const words = JSON.stringify(run.words.join(" ")), never = JSON.stringify(run.vocabulary.at(-1));
   const place = `vocabulary.index(${JSON.stringify(run.vocabulary[cell.v])}), ${cell.j}`;

@@ -20,7 +20,7 @@ const copy = a => a.map(r => r.slice());
 const transposed = a => a[0].map((_, j) => a.map(r => r[j]));
 const columns = (a, from, to) => a.map(r => r.slice(from, to));
 
-function each(f, a, b = 0) {    // f(a[i][j], b[i][j]); b: like a, a row, a column or a number
+function each(f, a, b = 0) {  // f(a[i][j], b[i][j]); b: like a, a row, a column or a number
   if (typeof b === "number") b = [[b]];
   const tall = b.length > 1, wide = b[0].length > 1, n = a[0].length, out = [];
   for (let i = 0; i < a.length; i++) {
@@ -38,7 +38,7 @@ const square = a => each(x => x * x, a);
 const sqrt = a => each(Math.sqrt, a);
 const exp = a => each(Math.exp, a);
 
-function product(a, b) {                // a @ b
+function product(a, b) {  // a @ b
   const n = b[0].length, out = [];
   for (const x of a) {
     const r = new Array(n).fill(0);
@@ -50,14 +50,14 @@ function product(a, b) {                // a @ b
   }
   return out;
 }
-function accumulate(total, a) {         // total[:len(a)] += a, in place
+function accumulate(total, a) {  // total[:len(a)] += a, in place
   a.forEach((r, i) => { for (let j = 0; j < r.length; j++) total[i][j] += r[j]; });
 }
-const reduced = (a, f, first) => a.map(r => [r.reduce(f, first)]);      // (R, C) -> (R, 1)
+const reduced = (a, f, first) => a.map(r => [r.reduce(f, first)]);  // (R, C) -> (R, 1)
 const rowMax = a => reduced(a, (x, y) => Math.max(x, y), -Infinity);
 const rowSum = a => reduced(a, (x, y) => x + y, 0);
-const rowMean = a => over(rowSum(a), a[0].length);                      // a @ mean
-const sum0 = a => product([a.map(() => 1)], a);                         // a.sum(0)
+const rowMean = a => over(rowSum(a), a[0].length);  // a @ mean
+const sum0 = a => product([a.map(() => 1)], a);  // a.sum(0)
 const beside = list => list[0].map((_, i) => list.flatMap(a => a[i]));
 
 const normalized = (x, std) => over(minus(x, rowMean(x)), std);
@@ -67,12 +67,9 @@ const softmaxOf = exps => over(exps, rowSum(exps));
 const layerNormBackward = (dxhat, xhat, std) =>
   over(minus(minus(dxhat, rowMean(dxhat)), times(xhat, rowMean(times(dxhat, xhat)))), std);
 
-// ---- the two passes
-
-/* ids, targets: T tokens each. params: [E, P, 12 arrays a block, gain, bias], as one_page.py's.
-   H heads. head: E itself (tied), or a matrix of its own.
-   Returns the loss, the gradients in the order of params, dhead, the two contributions to dE, and
-   made: [name, array] for everything a line of one_page.py makes, in its order. */
+/* ids, targets: T tokens each. params: [E, P, 12 arrays a block, gain, bias]. H heads. head: E
+   itself (tied), or a matrix of its own. Returns the loss, gradients in the order of params, dhead,
+   the two contributions to dE, and made: [name, array] in the order of one_page.py's lines. */
 function lossAndGradient(ids, targets, params, H, head = params[0]) {
   const [E, P, ...arrays] = params, [gain, bias] = arrays.splice(-2);
   const blocks = arrays.flatMap((_, i) => i % 12 ? [] : [arrays.slice(i, i + 12)]);
@@ -92,7 +89,7 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
     const qkv = plus(product(n1, Wqkv), bqkv);
     const [q, k, v] = [0, D, 2 * D].map(from => split(qkv, from));
     const scores = heads.map(h => product(q[h], transposed(k[h])).map((r, t) =>
-      r.map((score, s) => s > t ? -Infinity : score / Math.sqrt(K))));          // causal_mask
+      r.map((score, s) => s > t ? -Infinity : score / Math.sqrt(K))));  // causal_mask
     const exp_scores = scores.map(s => exp(minusMax(s)));
     const weights = exp_scores.map(softmaxOf);
     const y = heads.map(h => product(weights[h], v[h])), mixed = beside(y);
@@ -120,7 +117,7 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
   const dlogits = over(minus(probs, oneHotOf(targets)), T);
   keep({dE: copy(dE), dP: copy(dP), dlogits});
   const fromLogits = product(transposed(dlogits), h);
-  accumulate(dhead, fromLogits);                                                // ①
+  accumulate(dhead, fromLogits);  // ①
   const dh = product(dlogits, head);
   const dgain = sum0(times(dh, xhat)), dbias = sum0(dh), dxhat = times(dh, gain);
   let dx = layerNormBackward(dxhat, xhat, std), dblocks = [];
@@ -161,7 +158,7 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
   }
   accumulate(dP, dx);
   const fromLookup = product(transposed(one_hot), dx);
-  accumulate(dE, fromLookup);                                                   // ②
+  accumulate(dE, fromLookup);  // ②
   keep({dP: copy(dP), dE: copy(dE)});
   return {loss, grads: [dE, dP, ...dblocks, dgain, dbias], dhead, fromLogits, fromLookup, made};
 }

@@ -1,18 +1,17 @@
 "use strict";
 // What one looks at, as plain data: changed here, drawn, and written into the address.
 
-const MOST = 16;                        // words of a sentence
+const MOST = 16;  // words of a sentence
 const state = {text: DATA.text, tied: true, seed: 0, step: DATA.steps, silent: false, moved: null,
                mode: "ladder", at: 0, cell: {matrix: "E", v: 0, j: 0}};
-let run, now, runs = 0, timer = null;
+let run, now, timer;
 
 function change(part) {
   const before = {...state};
   Object.assign(state, part);
   const again = !run || ["text", "tied", "seed"].some(name => before[name] !== state[name]);
   if (again) {
-    run = Object.assign(learn(state.text, state.tied, state.seed), {id: ++runs});
-    run.untrained = count(look(run, 0, false, null).rungs[0].readings[0], run.ids);
+    run = learn(state.text, state.tied, state.seed);
     run.tiedLoss = run.tied ? null : learn(state.text, true, state.seed).saved.at(-1).loss;
   }
   if (again || "silent" in part || "moved" in part) pause();
@@ -43,22 +42,21 @@ function draw(again) {
   document.body.classList.toggle("untied", !run.tied);
 }
 
-// ---- the address: what differs from the page as it opens
+// ---- the address
 
-let asked = new URLSearchParams();      // embed, hide and large are kept as they are
-function writeAddress(entry) {          // entry: one that the browser's back button returns to
+let asked = new URLSearchParams();  // embed, hide and large are kept as they are
+function writeAddress(entry) {  // entry: one that the browser's back button returns to
   const {matrix, v, j} = state.cell, parts = new URLSearchParams();
-  const put = (name, value, usual) => { if (value !== usual) parts.set(name, value); };
-  put("text", state.text, DATA.text);
-  put("tied", +state.tied, 1);
-  put("start", state.seed, 0);
-  put("silent", +state.silent, 0);
-  put("step", state.step, DATA.steps);
   const place = `${run.vocabulary[v]},${j}${matrix === "E" ? "" : `,${matrix}`}`;
-  put("cell", place, `${run.vocabulary[0]},0`);
-  if (state.moved !== null) put("value", +state.moved.toPrecision(6));
-  if (state.mode !== "ladder") put(state.mode, state.at);
-  for (const name of ["embed", "hide", "large"]) if (asked.has(name)) put(name, asked.get(name));
+  for (const [name, value, usual] of [
+    ["text", state.text, DATA.text], ["tied", +state.tied, 1], ["start", state.seed, 0],
+    ["silent", +state.silent, 0], ["step", state.step, DATA.steps],
+    ["cell", place, `${run.vocabulary[0]},0`],
+    ["value", state.moved && +state.moved.toPrecision(6), null]])
+    if (value !== usual) parts.set(name, value);
+  if (state.mode !== "ladder") parts.set(state.mode, state.at);
+  for (const name of ["embed", "hide", "large"])
+    if (asked.has(name)) parts.set(name, asked.get(name));
   const hash = `#${parts}`.replaceAll("%2C", ",").replace(/=(?=&|$)/g, "");
   const method = entry ? "pushState" : "replaceState";
   if (hash !== (location.hash || "#")) history[method](null, "", hash);
@@ -110,12 +108,12 @@ on("play", "click", () => {
   change({step: timer ? state.step % DATA.steps : state.step});
 });
 function pause() { timer = clearInterval(timer); }
-for (const id of ["value", "drag"]) on(id, "input", ({target}) => {
+on("value", "input", ({target}) => {
   if (Number.isFinite(target.valueAsNumber)) change({moved: target.valueAsNumber});
 });
 on("put-back", "click", () => change({moved: null}));
 
-// A number of E or of the head is dragged sideways: one unit in 200 pixels.
+// A number is dragged sideways: one unit in 200 pixels.
 let held = null;
 document.addEventListener("pointerdown", event => {
   const cell = event.target.closest(":is(#E, #head) .cell");
@@ -129,7 +127,7 @@ document.addEventListener("pointermove", event => {
 for (const kind of ["pointerup", "pointercancel"])
   document.addEventListener(kind, () => { held = null; });
 
-let kept = {step: DATA.steps};          // what the tour gives back at its end
+let kept = {step: DATA.steps};  // what the tour gives back at its end
 const leave = () => change({...state.mode === "stop" ? kept : {}, mode: "ladder", at: 0});
 function tour() {
   const {tied, silent, step, cell, moved} = state;
@@ -143,7 +141,7 @@ on("to-lines", "click", () => state.mode === "line" ? leave() : go("line", 1));
 on("close", "click", leave);
 on("back", "click", () => go(state.mode, state.at - 1));
 on("on", "click", () => go(state.mode, state.at + 1));
-document.addEventListener("keydown", event => {         // ← and → outside of arrays and inputs
+document.addEventListener("keydown", event => {  // ← and → outside of arrays and inputs
   const way = {ArrowLeft: -1, ArrowRight: 1}[event.key];
   if (!way || state.mode === "ladder" || event.target.closest("input, pre")) return;
   if (event.altKey || event.ctrlKey || event.metaKey) return;
@@ -163,30 +161,29 @@ on("copy", "click", () => {
   $("dialog").showModal();
 });
 
-// The picture as an SVG file: its cells and its texts where they stand; below 0 is underlined.
+// The picture's cells and texts where they stand; below 0 is underlined.
 on("save", "click", () => {
   const {x: left, y: top} = $("picture").getBoundingClientRect();
   const width = innerWidth - 2 * left, height = $("sums").getBoundingClientRect().bottom - top;
   const svg = drawing("svg", {xmlns: "http://www.w3.org/2000/svg", width, height}, element("div"));
-  drawing("rect", {width, height, fill: getComputedStyle(document.body).backgroundColor}, svg);
+  const put = (tag, attributes, text) => drawing(tag, attributes, svg, text);
+  put("rect", {width, height, fill: getComputedStyle(document.body).backgroundColor});
   for (const node of document.querySelectorAll(":is(#picture, #sums) *")) {
-    const style = getComputedStyle(node), at = node.getBoundingClientRect();
+    const style = getComputedStyle(node), {color: fill, fontSize, fontFamily, fontWeight} = style;
+    const {width, height, ...at} = node.getBoundingClientRect().toJSON();
     const x = at.x - left, y = at.y - top;
-    if (!at.width || node.closest(".source, svg")) continue;
-    if (/cell/.test(node.className)) drawing("rect",
-      {x, y, width: at.width, height: at.height, fill: style.backgroundColor, rx: 2}, svg);
-    if (node.matches(".negative")) drawing("path",
-      {d: `M${x},${y + at.height - 1}h${at.width}`, stroke: style.color}, svg);
-    if (node.matches(".zero")) drawing("circle",
-      {cx: x + at.width / 2, cy: y + at.height / 2, r: 1.5, fill: style.color}, svg);
+    if (!width || node.closest(".source, svg")) continue;
+    if (/cell/.test(node.className))
+      put("rect", {x, y, width, height, fill: style.backgroundColor, rx: 2});
+    if (node.matches(".negative"))
+      put("path", {d: `M${x},${y + height - 1}h${width}`, stroke: fill});
+    if (node.matches(".zero")) put("circle", {cx: x + width / 2, cy: y + height / 2, r: 1.5, fill});
     for (const text of node.childNodes) if (text.nodeType === 3 && text.data.trim()) {
       const range = document.createRange();
       range.selectNode(text);
       const box = range.getBoundingClientRect();
-      const {color: fill, fontSize, fontFamily, fontWeight} = style;
-      drawing("text", {
-        x: box.x - left, y: box.y - top + 0.78 * box.height, fill, "font-size": fontSize,
-        "font-family": fontFamily, "font-weight": fontWeight}, svg, text.data.trim());
+      put("text", {x: box.x - left, y: box.y - top + 0.78 * box.height, fill, "font-size": fontSize,
+        "font-family": fontFamily, "font-weight": fontWeight}, text.data.trim());
     }
   }
   const link = element("a");
@@ -196,7 +193,7 @@ on("save", "click", () => {
   link.click();
 });
 
-// ---- the start, after the first paint
+// ---- the start
 
 function agree() {
   if (state.text !== DATA.text || !state.tied || state.seed) return;

@@ -2,7 +2,7 @@
 // np.random.default_rng(seed).normal(), number for number: NumPy's SeedSequence, its generator
 // PCG64 (O'Neill 2014), and the ziggurat that makes normal numbers (Marsaglia and Tsang 2000).
 
-function seedWords(seed) {      // eight numbers of 32 bits that depend on every bit of the seed
+function seedWords(seed) {  // eight numbers of 32 bits that depend on every bit of the seed
   const hash = (start, factor) => value => {
     value ^= start;
     start = Math.imul(start, factor);
@@ -20,7 +20,7 @@ function seedWords(seed) {      // eight numbers of 32 bits that depend on every
   return [0, 1, 2, 3, 0, 1, 2, 3].map(i => draw(pool[i]) >>> 0);
 }
 
-function* bits64(seed) {                // PCG64: a state of 128 bits, of which each step yields 64
+function* bits64(seed) {  // PCG64: a state of 128 bits, of which each step yields 64
   const words = seedWords(seed).map(BigInt), U = (bits, x) => BigInt.asUintN(bits, x);
   const [high, low, incHigh, incLow] = [0, 2, 4, 6].map(i => words[i] | words[i + 1] << 32n);
   const increment = U(128, (incHigh << 64n | incLow) << 1n | 1n);

@@ -1,6 +1,6 @@
 "use strict";
-// The screen: the ladder, E, its gradient as a sum, the chosen number, and the norms over training.
-// `run`, `now`, `state` are page.js's: what was learnt, both passes at a step, what is looked at.
+// The screen: the ladder, E, its gradient as a sum, the chosen number, the norms over training.
+// page.js has `run`, what was learnt; `now`, both passes at a step; `state`, what is looked at.
 
 const position = t => `${t} ${run.words[t]}`;
 const positions = () => run.ids.map((_, t) => position(t));
@@ -19,19 +19,19 @@ function drawLead() {
   box.append(state.silent ? "; with the block now silenced, " : "; after the block, ");
   const E = run.tied ? "the same E" : "the other matrix";
   element("b", "logits", `${E} spells the token to come at ${next} of ${T}`, box);
-  box.append(state.moved !== null ? ". One number has been moved by hand."
+  box.append(state.moved !== null ? ". One number was moved by hand."
     : state.silent ? ". (It was silenced after training.)"
-    : !run.tied ? `. No logit trains E now (untrained, it spelled ${run.untrained}). Two ` +
-      `matrices end at loss ${full(run.saved.at(-1).loss, 2)}, one at ${full(run.tiedLoss, 2)}: ` +
-      "which is better, one sentence cannot decide."
+    : !run.tied ? `. No logit trains E now. Two matrices end at loss ` +
+      `${full(run.saved.at(-1).loss, 2)}, one at ${full(run.tiedLoss, 2)}: which is better, one ` +
+      "sentence cannot decide."
     : Math.min(read, next) < 0.8 * T ? "."
     : `. So one matrix ${read + next < 2 * T ? "nearly " : ""}does both jobs: E is one ` +
       "alphabet, and the block turns one letter into the next.");
 }
 
-// ---- the ladder: what the stream spells at each rung, below and above it the tokens themselves
+// ---- the ladder
 
-const narrow = matchMedia("(max-width: 44rem)");        // there its foot is at the left
+const narrow = matchMedia("(max-width: 44rem)");  // there its foot is at the left
 
 function drawLadder() {
   const {ids, targets, vocabulary} = run, across = !narrow.matches;
@@ -62,12 +62,12 @@ function drawLadder() {
                  ...["read", "next"].map(text => th(text, "count", false))];
   const grid = [first, ...(across ? lines.reverse() : lines)];
   for (const cells of across ? grid : transposed(grid))
-    element("tr", "", undefined, table).append(...cells);
+    element("tr", "", "", table).append(...cells);
   table.setAttribute("aria-label", "The ladder: what each position's vector spells on its way");
   $("ladder").replaceChildren(table);
 }
 
-// ---- E, and its gradient as the sum of two
+// ---- E and dE
 
 const choose = matrix => (v, j) => {
   if ([matrix, v, j].join() !== Object.values(state.cell).join()) change({cell: {matrix, v, j}});
@@ -90,19 +90,18 @@ function drawMatrices() {
     ({...item, name: item.id, rows, scale, choose: choose(item.id)})), false);
 }
 
-// ---- the chosen number: drag it; its slope, and what its gradient is the sum of
+// ---- the chosen number
 
 const ACCUMULATE = [["①", "dE += dlogits"], ["②", "dE += one_hot"]];  // in the order of backward
-function sources({matrix}) {            // the lines of one_page.py that make this number's gradient
+function sources({matrix}) {  // the lines of one_page.py that make this number's gradient
   const one = {head: 0, dhead: 0, logits: 0, lookup: 1}[matrix] ?? (run.tied ? null : 1);
   return ACCUMULATE.filter((_, n) => one === null || n === one)
     .map(([mark, line]) => `${mark} ${codeOf(lineOf(line))}`);
 }
 const lineOf = begin => DATA.lines.findIndex(text => text.trim().startsWith(begin));
-const matrixOf = ({matrix}) => /head/.test(matrix) ? "head" : "E";      // whose number it is
+const matrixOf = ({matrix}) => /head/.test(matrix) ? "head" : "E";  // whose number it is
 const chosen = () => ({...state.cell, matrix: matrixOf(state.cell)});
 const moved = () => state.moved === null ? null : {...chosen(), value: state.moved};
-const REACH = 1.5;                      // how far a number can be dragged
 
 function termsOf({matrix, v, j}) {
   const [lookup, logits] = [now.fromLookup[v][j], now.fromLogits[v][j]];
@@ -119,17 +118,13 @@ function drawNumber() {
   const value = state.moved ?? kept, d = (W === "E" ? now.grads[0] : now.dhead)[v][j];
   $("name").textContent = `${W}${at} =`;
   if ($("value") !== document.activeElement) $("value").value = +value.toPrecision(4);
-  [$("drag").min, $("drag").max] = [kept - REACH, kept + REACH];
-  $("drag").value = value;
-  $("drag").setAttribute("aria-valuetext", full(value));
   $("put-back").hidden = state.moved === null;
-  drawCurve({matrix: W, v, j}, kept, value, d);
   const by = slope(run, state.step, state.silent, {matrix: W, v, j, value});
   $("slopes").replaceChildren();
   const {use} = gradients().find(({id}) => id === `d${W}`);
   const slopes = [["slope, by differences", by], [`d${W}${at}, by backward`, d, use]];
   for (const [name, number, of] of slopes) {
-    const row = element("tr", "", undefined, $("slopes"));
+    const row = element("tr", "", "", $("slopes"));
     element("th", of, name, row);
     element("td", "", signed(number.toPrecision(6)), row);
   }
@@ -143,28 +138,7 @@ function drawNumber() {
   mark(cell, cells.filter(other => other !== cell));
 }
 
-let curve = {};                         // its losses are computed for each number, not at each drag
-function drawCurve(place, kept, value, d) {
-  const svg = $("curve"), key = [run.id, state.step, state.silent, ...Object.values(place)].join();
-  if (curve.key !== key) {
-    const xs = Array.from({length: 25}, (_, i) => kept + REACH * (i / 12 - 1));
-    curve = {key, xs, losses: lossesAt(run, state.step, state.silent, place, xs)};
-  }
-  const [low, high] = [Math.min, Math.max].map(f => f(...curve.losses, now.loss));
-  const point = (x, loss) =>
-    [100 + 92 * (x - kept) / REACH, 76 - 62 * (loss - low) / (high - low || 1)];
-  const line = (points, use) => drawing("polyline", {class: use, points: points.join(" ")}, svg);
-  svg.replaceChildren();
-  svg.setAttribute("aria-label",
-    `The loss for each value of this number: here ${full(now.loss)}, slope ${full(d)}`);
-  line(curve.xs.map((x, i) => point(x, curve.losses[i])), "");
-  line([-0.5, 0.5].map(e => point(value + e, now.loss + e * d)), "sum");
-  const [cx, cy] = point(value, now.loss);
-  drawing("circle", {cx, cy, r: 4}, svg);
-  drawing("text", {x: 100, y: 11, "text-anchor": "middle"}, svg, `loss ${full(now.loss)}`);
-}
-
-// ---- training: the norms of both contributions at each step, and this step's
+// ---- training
 
 function drawTrack() {
   const svg = $("track"), {saved} = run;

@@ -1,5 +1,5 @@
 "use strict";
-// The guided tour, stop by stop, and every line of one_page.py with the arrays that it makes.
+// The guided tour, and every line of one_page.py with the arrays that it makes.
 
 const tokens = () => run.vocabulary;
 const oneHot = ids => matrix(ids.length, tokens().length, (t, v) => +(ids[t] === v));
@@ -7,56 +7,51 @@ const quoted = ids => `“${ids.map(v => tokens()[v]).join(" ")}”`;
 const byPosition = (name, values, more) => ({name, values, rows: positions(), ...more});
 const byToken = (name, values, more) => ({name, values, rows: tokens(), ...more});
 const marks = ids => ids.map((v, t) => [t, v]);
-// An item that is the product of two arrays; labels name what it sums over.
-const dot = (item, left, right, labels) =>
-  ({sign: "=", ...item,
-    terms: (i, j) => labels.map((label, k) => [label, left[i][k], right[k][j]])});
 
 /* Each stop: its title, equation and texts (in large type the first alone), the arrays it shows,
-   how its line of one_page.py begins, and what is lit beside E. */
+   and how its line of one_page.py begins. */
 const STOPS = [
-  () => ({title: "One matrix, two uses", lit: "lookup logits", shows: [],
+  () => ({title: "One matrix, two uses", shows: [],
     equation: "E is looked up to read tokens, and is the head that predicts them", text: [
     `This small GPT, here at step ${state.step}, reads the tokens (words) ${quoted(run.ids)} and ` +
     `must predict the one that comes next at every position: ${quoted(run.targets)}.`,
     `E has one row of ${DATA.D} numbers for each token. At one end it is looked up: each token ` +
     "read picks its row. At the other it is the head: it scores every token as the next one.",
     "The gradient dE holds a slope for every number of E: by how much the loss changes if that " +
-    "number grows a little. (Drag one sideways, and see.) Both uses add their gradient to dE."]}),
+    "number grows a little. Both uses add their gradient to dE."]}),
 
-  () => ({title: "E is looked up", lit: "lookup", line: "x = one_hot @ E",
+  () => ({title: "E is looked up", line: "x = one_hot @ E",
     equation: "x = one_hot E + P", text: [
     `Every token read picks its row of E: x[0] is the row of “${run.words[0]}” plus P[0], a ` +
     "vector for position 0.",
-    "one_hot E is E[ids] as a product: each row of one_hot has a single 1, in the column of its " +
-    "token. Nobody computes it so, but a product is what one can differentiate."],
+    "one_hot E is E[ids], written as a product to be differentiated: each row of one_hot has a " +
+    "single 1, in the column of its token."],
     shows: [byPosition("one_hot", oneHot(run.ids), {columns: tokens()}),
       byPosition("P", now.params[1].slice(0, run.ids.length), {sign: "· E +"}),
       byPosition("x", made("x", 0), {sign: "="})]}),
 
   () => {
     const [x0, x1, x2] = [0, 1, 2].map(n => made("x", state.silent ? 0 : n));
-    return {title: "The residual stream", lit: "", line: "x = x + active",
+    return {title: "The residual stream", line: "x = x + active",
       equation: "h = LayerNorm(x + attention + MLP)", text: [
       "A block adds to a position's vector and never replaces it: first what attention takes " +
       "from the positions so far, then what the MLP makes of this position alone.",
-      "LayerNorm stands before attention, before the MLP and after the last block. It takes away " +
-      "a row's mean and divides by its standard deviation: h keeps the direction, not the length."],
+      "LayerNorm stands before attention, before the MLP and after the block. It takes away a " +
+      "row's mean and divides by its standard deviation: h keeps its direction, not its length."],
       shows: [byPosition("x", x0), byPosition("attention", minus(x1, x0), {sign: "+"}),
         byPosition("MLP", minus(x2, x1), {sign: "+"}), byPosition("h", made("h"), {sign: "→"})]};
   },
 
-  () => ({title: "E is the head", lit: "logits", line: "logits = h",
+  () => ({title: "E is the head", line: "logits = h",
     equation: "logits = h Eᵀ", text: [
     "The same E again: a token's score (logit) is the dot product of h with its row of E.",
-    run.tied ? "So a row of E is two things at once: what its token means when read, and the " +
-      "direction in which h must point for its token to be predicted."
+    run.tied ? "So a row of E is what its token means when read, and the direction in which h " +
+      "must point for its token to be predicted."
       : "With two matrices another one, head, stands here."],
     shows: [byPosition("h", made("h")),
-      dot(byPosition("logits", made("logits"), {columns: tokens(), sign: "· Eᵀ ="}),
-        made("h"), transposed(now.head), now.E[0].map((_, j) => `number ${j}`))]}),
+      byPosition("logits", made("logits"), {columns: tokens(), sign: "· Eᵀ ="})]}),
 
-  () => ({title: "The loss, and where the way back begins", lit: "logits", line: "dlogits =",
+  () => ({title: "The loss, and where the way back begins", line: "dlogits =",
     equation: "dlogits = (p − one_hot) / T", text: [
     "p = softmax(logits) makes scores into probabilities; outlined: the tokens that came next. " +
     `The loss is the mean of their −log p, ${full(now.loss)}; a blind guess costs ` +
@@ -69,28 +64,27 @@ const STOPS = [
       byPosition("dlogits", made("dlogits"),
         {columns: tokens(), sign: `) / ${run.ids.length} =`, marked: marks(run.targets)})]}),
 
-  () => ({title: "① E's gradient from its use as the head", lit: "logits", line: "dE += dlogits",
+  () => ({title: "① E's gradient from its use as the head", line: "dE += dlogits",
     equation: `d${run.tied ? "E" : "head"} += dlogitsᵀ h`, text: [
     "Position t adds dlogits[t, v] times h[t] to row v: a step pulls the target's row towards h " +
     "and pushes all others away.",
-    "Every position moves every row, because softmax gives each token a nonzero probability, " +
-    `even among 50,257. “${tokens().at(-1)}”, which is never read, is moved by this alone.`],
+    "Every position moves every row: softmax gives no token probability 0. " +
+    `“${tokens().at(-1)}”, which is never read, is moved by this alone.`],
     shows: [byToken("dlogitsᵀ", transposed(made("dlogits")), {columns: positions()}),
       byPosition("h", made("h"), {sign: "·"}),
-      dot(byToken("logits' part", now.fromLogits, {use: "logits"}),
-        transposed(made("dlogits")), made("h"), positions())]}),
+      byToken("logits' part", now.fromLogits, {use: "logits", sign: "="})]}),
 
-  () => ({title: "The way back", lit: "", line: "dx = dx + (dxhat1",
+  () => ({title: "The way back", line: "dx = dx + (dxhat1",
     equation: "dx = dx + what came through the block", text: [
-    "y = x + f(x) has two paths back to x, past f and through f, and their gradients are added: " +
-    "what is used twice gets two gradients, the residual stream as well as E.",
-    "It began with dh = dlogits E, a third use of E, but it only multiplies: nothing is " +
-    "accumulated a third time."],
+    "y = x + f(x) has two paths back to x, past f and through f. Their gradients are added: what " +
+    "is used twice gets two gradients, x as well as E.",
+    "It began with dh = dlogits E. That only multiplies by E: nothing is accumulated a third " +
+    "time."],
     shows: [byPosition("dx past the block", made("dx", 0)),
       byPosition("through it", minus(made("dx"), made("dx", 0)), {sign: "+"}),
       byPosition("dx", made("dx"), {sign: "=", note: "of what was looked up"})]}),
 
-  () => ({title: "② E's gradient from its use as the lookup", lit: "lookup", line: "dE += one_hot",
+  () => ({title: "② E's gradient from its use as the lookup", line: "dE += one_hot",
     equation: "dE += one_hotᵀ dx", text: [
     "one_hotᵀ sends each position's gradient to the row that was looked up there. A row that " +
     "was not looked up gets exactly 0, shown as a dot.",
@@ -98,23 +92,21 @@ const STOPS = [
       : "With two matrices dE gets this alone; the other went to dhead."],
     shows: [byToken("one_hotᵀ", transposed(oneHot(run.ids)), {columns: positions()}),
       byPosition("dx", made("dx"), {sign: "·"}),
-      dot(byToken("lookup's part", now.fromLookup, {use: "lookup"}),
-        transposed(oneHot(run.ids)), made("dx"), positions())]}),
+      byToken("lookup's part", now.fromLookup, {use: "lookup", sign: "="})]}),
 
   () => {
     const times = tokens().map((_, v) => run.ids.filter(id => id === v).length), row = best(times);
     const where = run.ids.flatMap((id, t) => id === row ? [t] : []), dx = made("dx");
     const all = where.map(t => `dx[${t}]`), lost = all.slice(0, -1).join(", ");
     const one = {rows: [tokens()[row]], use: "lookup", scale: largest(dx)};
-    return {title: "A row that is looked up again", lit: "lookup", line: "dE += one_hot",
+    return {title: "A row that is looked up again", line: "dE += one_hot",
       equation: `dE[${tokens()[row]}] += ${all.join(" + ")}`, text: [
       `“${tokens()[row]}” is looked up at position${lost && "s"} ${where.join(", ")}: its ` +
       "row gets the sum of their gradients.",
-      "A classic mistake: dE[ids] += dx. NumPy takes dE[ids], adds, and puts it back: of a " +
-      `repeated id only the last addition survives.${lost && ` Here that loses ${lost}.`}`],
+      "A classic mistake: dE[ids] += dx. NumPy takes, adds, and puts back: of a repeated id " +
+      `only the last addition survives.${lost && ` Here that loses ${lost}.`}`],
       shows: [byPosition("dx", dx, {marked: where.flatMap(t => dx[t].map((_, j) => [t, j]))}),
-        {...one, name: "one_hotᵀ dx", values: [now.fromLookup[row]], sign: "→",
-          terms: (_, j) => where.map(t => [position(t), dx[t][j]])},
+        {...one, name: "one_hotᵀ dx", values: [now.fromLookup[row]], sign: "→"},
         {...one, name: "dE[ids] += dx", values: [dx[where.at(-1)]], sign: "≠"}]};
   },
 
@@ -125,31 +117,30 @@ const STOPS = [
     const scale = largest([...lookup, ...logits, ...dE]), worst = largest(minus(dE, numerical));
     const parts = [byToken("lookup", lookup, {use: "lookup", scale}),
                    byToken("logits", logits, {use: "logits", scale, sign: "+"})];
-    const sum = byToken("dE", dE, {use: run.tied ? "sum" : "lookup", scale, sign: run.tied && "=",
-      terms: run.tied && ((v, j) => [["lookup", lookup[v][j]], ["logits", logits[v][j]]])});
-    return {title: "The sum, checked, and a step", lit: "lookup logits",
+    const sum = byToken("dE", dE, {use: run.tied ? "sum" : "lookup", scale, sign: run.tied && "="});
+    return {title: "The sum, checked, and a step",
       equation: `dE = one_hotᵀ dx${run.tied ? " + dlogitsᵀ h" : ""},  E −= ${DATA.rate} dE`, text: [
       "Is it right? Ask the loss: move one number of E a little up, and down, run the model both " +
-      "times, and divide. That knows nothing of backpropagation. All " +
-      `${dE.flat().length} agree to ${full(worst, 2)}.`,
+      "times, and divide; no backpropagation. " +
+      `All ${dE.flat().length} agree to ${full(worst, 2)}.`,
       "Training steps against the gradient: a number whose slope is positive gets smaller, and " +
       "the loss falls. One array, one gradient, one step that serves both uses."],
       shows: [...run.tied ? parts : [], sum,
         byToken("by differences", numerical, {sign: "≈", scale})]};
   },
 
-  () => ({title: "How one matrix does both", lit: "lookup logits", shows: [],
+  () => ({title: "How one matrix does both", shows: [],
     equation: "E is one alphabet, and the block turns one letter into the next", text: [
     "After training, read every vector with E. Just looked up, it spells the token read; after " +
     "the block, the token to come: one alphabet at both ends, so neither use has to give way.",
-    "Try to refute it. At step 0 it spells little. Silence the block: every rung repeats the " +
-    "token read. Take two matrices: no logit trains E, so E spells little; but a separate head " +
-    "still pairs some tokens when the block is silenced.",
+    "Try to refute it. Step 0 spells little. Silence the block: every rung repeats the token " +
+    "read. Take two matrices: no logit trains E, so E spells little; but a separate head still " +
+    "pairs some tokens with the block silenced.",
     "Where to go on: demos/exercises (write both gradients), demos/findings (text), " +
     "demos/one_page.py (the whole program)."]})];
 
 const ends = mode => (mode === "stop" ? STOPS : DATA.lines).length - 1;
-const BEGUN = 20;       // the step that the tour shows, except at its last stop
+const BEGUN = 20;  // the step that the tour shows, except at its last stop
 
 function go(mode, at) {
   const way = at < state.at ? -1 : 1, end = ends(mode), inside = n => Math.max(0, Math.min(end, n));
@@ -166,15 +157,14 @@ function drawTour() {
   $("stop").hidden = !stop;
   $("lines").hidden = state.mode !== "line";
   $("places").hidden = state.mode === "ladder";
-  $("uses").className = stop ? `tour ${stop.lit}` : "";
   document.body.classList.toggle("busy", $("ladder").hidden);
-  $("on").disabled = state.mode !== "ladder" && state.at === ends(state.mode);
+  $("on").disabled = state.at === ends(state.mode);
   $("to-head").hidden = $("to-lookup").hidden = state.mode !== "line";
   $("back").disabled = state.at === 0;
   const list = document.querySelector("#places ol");
   list.hidden = state.mode !== "stop";
   if (!list.children.length) STOPS.forEach((_, n) => {
-    const button = element("button", "", n || "?", element("li", "", undefined, list));
+    const button = element("button", "", n || "?", element("li", "", "", list));
     button.setAttribute("aria-label", `Stop ${n}`);
     button.addEventListener("click", () => go("stop", n));
   });
@@ -182,7 +172,7 @@ function drawTour() {
     button.setAttribute("aria-current", n === state.at && "step"));
   if (stop) drawStop(stop);
   if (state.mode === "line") drawLine();
-  if (!arrays) $("told").replaceChildren();
+  if (!arrays) $("told").textContent = "";
 }
 
 const codeOf = n => `${DATA.first + n}  ${DATA.lines[n].split("  #")[0].trim()}`;
@@ -191,7 +181,7 @@ function drawStop({title, equation, text, shows, line}) {
   const name = `${state.at} of ${ends("stop")}: ${title}`;
   if (eyebrow.textContent !== name) {
     arrays.replaceChildren();
-    $("told").replaceChildren();
+    $("told").textContent = "";
     $("announcement").textContent = `Stop ${name}. ${equation}`;
   }
   eyebrow.textContent = name;
@@ -205,16 +195,14 @@ function drawStop({title, equation, text, shows, line}) {
   if (chosen) tell(0, 0, chosen);
 }
 
-function tell(_i, _j, cell) {   // a chosen cell of a stop or of a line, and what it is the sum of
-  const {item} = cell.table;
+function tell(_i, _j, cell) {  // a chosen cell of a stop or of a line
   mark(cell);
-  $("told").replaceChildren(element("p", "", cell.title));
-  if (item.terms) drawTerms($("told"), item.terms(cell.i, cell.j), item.values[cell.i][cell.j]);
+  $("told").textContent = cell.title;
 }
 
 // ---- every line
 
-function arraysOf(n) {          // what line n makes: [name, array]; now.made is in the lines' order
+function arraysOf(n) {  // what line n makes: [name, array]; now.made is in the lines' order
   let at = 0, found = [];
   for (const line of DATA.lines.slice(0, n + 1)) {
     const [names, value] = line.replace("[:T]", "").split(/ \+?= /);
@@ -225,7 +213,7 @@ function arraysOf(n) {          // what line n makes: [name, array]; now.made is
   return found;
 }
 
-function accumulated(use, after) {      // at ① and ②: before + added = after
+function accumulated(use, after) {  // at ① and ②: before + added = after
   const added = use === "logits" ? now.fromLogits : now.fromLookup;
   const before = made("dE", use === "lookup" && run.tied ? 1 : 0);
   const name = run.tied || use === "lookup" ? "dE" : "dhead";
@@ -247,7 +235,7 @@ function drawLine() {
   const use = {"①": "logits", "②": "lookup"}[/[①②]/.exec(lit.textContent)];
   for (const line of source.children) line.className = line === lit ? `lit ${use || ""}` : "";
   source.scrollTop = lit.offsetTop - source.offsetTop - source.clientHeight / 2;
-  $("told").replaceChildren();
+  $("told").textContent = "";
   arrays.replaceChildren();
   const overTokens = ["one_hot", "logits", "exp_logits", "probs", "dlogits"];
   const items = arraysOf(state.at).map(([name, values]) => {
