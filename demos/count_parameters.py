@@ -10,7 +10,7 @@ import argparse
 from dataclasses import replace
 from math import prod
 
-from lib.terminal import number_table, paragraph, run
+from lib.terminal import run, show, table
 from minigpt_np import PRESETS, GPTConfig
 from minigpt_np.parameters import count, shapes
 
@@ -22,9 +22,8 @@ def main(argv=None):
     names = args.pop("models") or PRESETS
     changes = {name: value for name, value in args.items() if value is not None}
     models = {name: GPTConfig.preset(name, **changes) for name in names}
-    parts = [[*paragraph(title), "", *number_table(*rows), "", *paragraph(text)]
-             for title, rows, text in (numbers(models), share(models), training(models))]
-    print("\n\n".join("\n".join(part).rstrip() for part in parts))
+    for title, rows, *text in (numbers(models), share(models), training(models)):
+        show(title, table(*rows), *text)
     return 0
 
 
@@ -69,7 +68,7 @@ def multiply_adds(config):
     return weights, attention, size_of_E(config)
 
 
-# ---- the three parts, each a title, the rows of a table, and a text ------------------------------
+# ---- the three parts: a title, the rows of a table and, of two, a text ---------------------------
 
 def numbers(models):
     """How large each model is."""
@@ -77,7 +76,7 @@ def numbers(models):
     for name, c in models.items():
         rows.append((name, c.n_layer, c.n_head, c.n_embd, c.vocab_size, c.block_size,
                      *map("{:,}".format, both(c))))
-    return "Numbers in a model: with one matrix E (V x D) for both ends, and with two", rows, ""
+    return "Numbers in a model: with one matrix E (V x D) for both ends, and with two", rows
 
 
 def share(models):

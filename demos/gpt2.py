@@ -90,7 +90,7 @@ def what_the_file_holds(folder, model, seconds):
     lines = [f"The file: {len(tensors)} tensors, opened in {seconds:.2f} s", "",
              *(f"    {name}  {' x '.join(map(str, tensors[name].shape))}"
                for name in sorted(ends, reverse=True)),
-             *terminal.paragraph(about, indent=4), "",
+             *terminal.paragraph(about), "",
              *terminal.paragraph(f"The model: {model.params.flat.size:,} numbers, "
                                  f"{c.vocab_size * c.n_embd:,} of them E"),
              "", f"    params.head is params.E    {tied}"]
@@ -122,7 +122,7 @@ def what_is_nearest(ids, model, tokenizer, n):
     end = ("the row of E that scored it" if name == "E"
            else "a row of E; it was scored by one of another matrix")
     return [*terminal.paragraph(f"After that the output h, {len(h)} numbers, scores highest with "
-                                f"these rows of {name}"), "", *terminal.number_table(*rows), "",
+                                f"these rows of {name}"), "", *terminal.table(*rows), "",
             *terminal.paragraph(f"Whichever comes next is then looked up: it is {end}.")]
 
 

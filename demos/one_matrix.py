@@ -31,7 +31,7 @@ from lib import instruments, terminal
 from lib.charts import save
 from lib.contributions import contributions_of
 from lib.experiments import Laboratory
-from lib.report import plain, render, with_block
+from lib.report import render, with_block
 from lib.subject import Subject
 from minigpt_np.training import parallel
 from minigpt_np.training.blas import blas_threads
@@ -53,7 +53,7 @@ def main(argv=None):
         show(numbers)
         if args.json:
             save(args.json, dumped(numbers))
-    print(f"\n{time.monotonic() - begin:.0f} s in all")
+    print(f"{time.monotonic() - begin:.0f} s in all")
     return 0
 
 
@@ -146,7 +146,7 @@ def numbers_of(lab, found):
 def examine(args):
     """The same of one model that was not trained here; its numbers have no spread over seeds."""
     subject = Subject(args.model, args.text, args.block, args.start, args.seed)
-    print("\n".join(terminal.paragraph(subject.about)))
+    terminal.show(subject.about)
     model, ids, targets, counts = subject.model, subject.ids, subject.targets, subject.counts
     log_frequency = {"log frequency": np.log(counts + 1.0)}
     some = instruments.middling(counts, ids, 5)
@@ -182,7 +182,7 @@ def show(numbers):
             rows = table(numbers)
         except KeyError:
             continue
-        print(f"\n{plain(rows)}")
+        terminal.show(terminal.table(*rows))
 
 
 def write(numbers):

@@ -1,4 +1,4 @@
-"""Numbers in words and tables: fields of a Markdown template, and the same tables for the terminal.
+"""Numbers in words and tables: the fields of a Markdown template.
 
 A list of numbers is one for each seed; it is said as its mean ± half the width of the mean's 95%
 t-interval.
@@ -7,7 +7,6 @@ import re
 
 import numpy as np
 
-from lib import terminal
 from lib.statistics import interval
 
 FIELD = re.compile(r"\{\{(.+?)\}\}")
@@ -66,11 +65,6 @@ def markdown(rows):
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *others]
     rows = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in lines)
     return "\n".join(f"| {row} |" for row in rows)
-
-
-def plain(rows):
-    """The same for a terminal."""
-    return "\n".join(terminal.table(*rows))
 
 
 def with_block(text, source):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.terminal import check_least, number_table, paragraph
+from lib.terminal import check_least, show, table
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.training.optim import AdamW, WarmupCosine
 from minigpt_np.training.progress import Progress
@@ -94,8 +94,8 @@ def solve(problem, args):
     Returns "tied" or "untied" -> (right, of) of the cases held out, and of the others.
     """
     n, held_out = len(problem.cases), np.count_nonzero(problem.held_out)
-    say(f"{n:,} cases: {n - held_out:,} to train on, {held_out:,} held out; "
-        f"{args.steps} steps of {args.batch}")
+    show(f"{n:,} cases: {n - held_out:,} to train on, {held_out:,} held out; "
+         f"{args.steps} steps of {args.batch}")
     scores = {}
     for tied in (True, False) if args.tie is None else (args.tie,):
         name = "tied" if tied else "untied"
@@ -103,23 +103,18 @@ def solve(problem, args):
                                   block_size=problem.cases.shape[1] - 1, tie_embeddings=tied)
         model = GPT(config, seed=args.seed)
         where = "E, lookup and head in one" if tied else "E, the lookup, and as many in head"
-        print()
-        say(f"{name}: {model.params.flat.size:,} parameters, "
-            f"{problem.V} x {config.n_embd} of them in {where}")
+        show(f"{name}: {model.params.flat.size:,} parameters, "
+             f"{problem.V} x {config.n_embd} of them in {where}")
         train(model, problem, args)
         scores[name] = [problem.score(model, which, args.seed)
                         for which in (problem.held_out, ~problem.held_out)]
         rows = problem.cases[problem.held_out]
-        for row in problem.answers(model, rows[np.linspace(0, len(rows) - 1, 5).astype(int)[1:-1]]):
-            print("  ", problem.read(row))
+        some = rows[np.linspace(0, len(rows) - 1, 5).astype(int)[1:-1]]
+        show([f"   {problem.read(row)}" for row in problem.answers(model, some)])
     rows = [(name, *(f"{right:,} of {of:,} ({right / of:.2%})" for right, of in parts))
             for name, parts in scores.items()]
-    print("\n" + "\n".join(number_table(("answered right", "held out", "trained on"), *rows)))
+    show(table(("answered right", "held out", "trained on"), *rows))
     return scores
-
-
-def say(text):
-    print("\n".join(paragraph(text)), flush=True)
 
 
 def train(model, problem, args):

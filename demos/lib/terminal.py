@@ -1,4 +1,5 @@
-"""What the demos share: pictures of matrices in a terminal, and errors without tracebacks."""
+"""What the demos share: errors without tracebacks, text and tables that fit the terminal, and
+matrices as shades."""
 import bdb
 import os
 import re
@@ -6,7 +7,6 @@ import shutil
 import sys
 import traceback
 import unicodedata
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,8 @@ LAYERS = OURS[0] / "layers"             # no layer raises an error: one that doe
 COLUMNS = 80            # columns of prose, at most, and of everything where there is no terminal
 NARROWEST = 40          # columns that anything is fitted into, at least
 LABEL = 12              # columns of a row's label, at most
-NUMBER = 8              # columns that a number takes
+MARGIN = 21             # columns kept free to the left of a matrix
+DIGITS = 8              # columns that a number takes
 
 # A colour says whose number it is. Its shades go from small to large like ink on paper, and each
 # sets its foreground too, so that it looks the same on a dark and on a light terminal. Indices into
@@ -49,6 +50,8 @@ def run(main):
     """
     status, debugged = 0, debugger_attached()
     replace_missing_streams()
+    if os.name == "nt":
+        os.system("")                   # makes older consoles of Windows read escape sequences
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")        # the shades, whatever the locale
     try:
@@ -106,12 +109,10 @@ def check_least(parser, args, **least):
             parser.error(f"--{name.replace('_', '-')}: {value} given, expected at least {smallest}")
 
 
-def colours(stream):
+def colours():
     """Whether to write colours: only to a terminal, and not if NO_COLOR is set (no-color.org)."""
-    wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    if wanted and os.name == "nt":
-        os.system("")           # makes older consoles of Windows read escape sequences
-    return wanted
+    return (sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+            and os.environ.get("TERM") != "dumb")
 
 
 def room():
@@ -124,8 +125,15 @@ def room():
 
 # ---- text ----------------------------------------------------------------------------------------
 
-def bold(text, colour):
-    return f"\x1b[1m{text}\x1b[0m" if colour else text
+def show(*blocks):
+    """Print blocks, a blank line after each: a text as a paragraph, a list as lines."""
+    for block in blocks:
+        lines = paragraph(block) if isinstance(block, str) else block
+        print("\n".join([*lines, ""]), flush=True)
+
+
+def bold(text):
+    return f"\x1b[1m{text}\x1b[0m" if colours() else text
 
 
 def width(text):
@@ -160,153 +168,60 @@ def pad(text, columns, right=False):
     return blanks + text if right else text + blanks
 
 
-def paragraph(text, indent=0):
-    """The text in lines that fit the terminal, of at most COLUMNS, each after `indent` blanks."""
-    lines, fits = [""], min(room(), COLUMNS) - indent
+def paragraph(text):
+    """The text in lines that fit the terminal, of at most COLUMNS."""
+    lines, fits = [""], min(room(), COLUMNS)
     for word in text.split():
         word = cut(word, fits)
         if lines[-1] and width(lines[-1]) + 1 + width(word) > fits:
             lines.append("")
         lines[-1] += (" " if lines[-1] else "") + word
-    return [" " * indent + line for line in lines]
-
-
-def table(*rows):
-    """The rows with their cells in columns, indented.
-
-    If that is too wide, what follows the first cell of a row goes below it, side by side if there
-    is room.
-    """
-    needed = [max(map(width, cells)) for cells in zip(*rows)]
-    if sum(needed) + 3 * len(needed) <= room():
-        return ["   " + "   ".join(map(pad, row, needed)).rstrip() for row in rows]
-    lines = []
-    for first, *others in rows:
-        beside = " " * 6 + "   ".join(filter(None, others))
-        lines += paragraph(first, indent=3)
-        fits = width(beside) <= room()
-        lines += [beside] if fits else [line for text in others for line in paragraph(text, 6)]
     return lines
 
 
-def number_table(*rows):
-    """The rows in columns, the first to the left and the others, numbers, to the right.
+def table(*rows, right=True):
+    """The rows in columns: the first to the left, the others to the right, as numbers are.
 
-    Columns that do not fit beside one another go below, after the first again.
+    Columns that do not fit beside one another go below, after the first again; of the first, as
+    much is shown as fits beside the widest.
     """
-    columns = [[str(cell) for cell in column] for column in zip(*rows)]
-    widths, lines, end = [max(map(width, column)) for column in columns], [], 1
-    while end < len(columns):
-        start, end = end, end + 1
-        used = widths[0] + 2 + widths[start]
-        while end < len(columns) and used + 2 + widths[end] <= room():
-            used, end = used + 2 + widths[end], end + 1
-        lines += [""] if lines else []
-        for first, *others in zip(columns[0], *columns[start:end]):
-            cells = [pad(cell, n, right=True) for cell, n in zip(others, widths[start:end])]
-            lines.append("  ".join([pad(first, widths[0]), *cells]))
-    return lines
+    first, *others = [[str(cell) for cell in column] for column in zip(*rows)]
+    widths = [max(map(width, column)) for column in others]
+    margin = min(max(map(width, first)), room() - 2 - max(widths))
+    parts, used = [], room()
+    for column, n in zip(others, widths):
+        used += 2 + n
+        if used > room():
+            parts.append([pad(cut(cell, margin), margin) for cell in first])
+            used = margin + 2 + n
+        parts[-1] = [f"{line}  {pad(cell, n, right)}" for line, cell in zip(parts[-1], column)]
+    return [line.rstrip(" ") for part in parts for line in ("", *part)][1:]
 
 
 # ---- matrices ------------------------------------------------------------------------------------
 
-@dataclass
-class Panel:
-    """One matrix of a picture.
+def shades(matrix, scale=None, use="", digits=False, heads=()):
+    """A matrix (rows, C) as a list of texts, one for each row: a column of `table`.
 
-    title    lines above it, as many in all panels of a picture
-    values   (rows, C) numbers, or a list of as many texts
-    scale    the magnitude drawn strongest: the same in panels that are to be compared; the largest
-             of its own if None
-    joint    the sign between this panel and the one before
-    heads    a number above each column; its last digit, if there is no room for all of it
+    A number is two columns of shade, one if the terminal is too narrow for that, or its digits.
+    scale    the magnitude drawn strongest; the largest of its own if None
     use      "lookup", "logits" or "sum" for their colours, "" for grey
+    heads    C texts of one character, drawn above the columns in a first text
     """
-    title: tuple
-    values: object
-    scale: float | None = None
-    joint: str = ""
-    heads: tuple = ()
-    use: str = ""
-
-    @property
-    def drawn(self):
-        """Whether it is of numbers."""
-        return isinstance(self.values, np.ndarray)
-
-    @property
-    def gap(self):
-        """What stands between this panel and the one before."""
-        return f" {self.joint} " if self.joint else "  "
-
-    def columns(self, cell):
-        """Columns it takes if a number takes `cell`."""
-        widths = [self.values.shape[1] * cell] if self.drawn else map(width, self.values)
-        return max([*widths, *map(width, self.title)], default=0)
-
-    def lines(self, cell, most, heads, colour, numbers):
-        """Its title, its heads if `heads`, and its rows: at most `most` wide, and all alike."""
-        title, above = [cut(line, most) for line in self.title], ""
-        if self.drawn:
-            scale = self.scale or float(np.max(np.abs(self.values), initial=0)) or 1.0
-            draw, shown = number if numbers else shade, most // cell
-            rows = ["".join(draw(v, scale, cell, colour, self.use) for v in row)
-                    for row in self.values[:, :shown]]
-            above = "".join((text if len(text) < cell else text[-1]).rjust(cell)
-                            for text in self.heads[:shown])
-        else:
-            rows = [cut(text, most) for text in self.values]
-        if colour and self.use and title:
-            title[0] = inked(title[0], self.use, 3)
-        lines = [*title, *[above][:heads], *rows]
-        columns = max(map(width, lines), default=0)
-        return [pad(line, columns) for line in lines]
+    scale = scale or float(np.max(np.abs(matrix), initial=0)) or 1.0
+    C, most = matrix.shape[1], room() - MARGIN - 2
+    cell = DIGITS if digits else 2 if 2 * C <= most else 1
+    shown, more = (C, "") if C * cell <= most else ((most - 1) // cell, "…")
+    draw = number if digits else shade
+    rows = [[draw(value, scale, cell, use) for value in row] for row in matrix]
+    rows = [[head.rjust(cell) for head in heads]] * bool(heads) + rows
+    return ["".join(row[:shown]) + more for row in rows]
 
 
-def picture(labels, panels, colour=False, numbers=False):
-    """Lines that show the panels side by side after their row labels, within the terminal's width.
-
-    A number is two columns of shade, one if that is too wide, or its digits if `numbers`. Panels
-    that do not fit beside one another go below; columns that do not fit at all are left out, which
-    the last line then says.
-    """
-    margin, heads = max(map(width, labels), default=0), any(panel.heads for panel in panels)
-    cell = NUMBER if numbers else 2
-    needed = margin + sum(len(panel.gap) + panel.columns(cell) for panel in panels)
-    if not numbers and needed > room():
-        cell = 1
-    groups, used, missing = [], room(), []
-    for panel in panels:
-        most = room() - margin - len(panel.gap)
-        lines = panel.lines(cell, most, heads, colour, numbers)
-        used += len(panel.gap) + width(lines[0])
-        if used > room():
-            groups.append([])
-            used = margin + len(panel.gap) + width(lines[0])
-        groups[-1].append((panel.gap, lines))
-        if panel.drawn and panel.values.shape[1] * cell > most:
-            missing = [f"Only {most // cell} of {panel.values.shape[1]} columns fit."]
-    above = len(panels[0].title) + heads
-    parts = [["", *beside(labels, margin, group, above)] for group in groups]
-    return [line for part in parts for line in part][1:] + missing
-
-
-def beside(labels, margin, group, above):
-    """The lines of panels that fit beside one another, given as (gap, lines), after the row labels.
-
-    The first `above` lines are titles and have none.
-    """
-    joined = []
-    for row, parts in enumerate(zip(*(lines for _, lines in group)), -above):
-        line = pad(labels[row] if row >= 0 else "", margin)
-        for (gap, _), part in zip(group, parts):
-            line += (gap if row == len(labels) // 2 else " " * len(gap)) + part
-        joined.append(line.rstrip(" "))
-    return joined
-
-
-def inked(text, use, level):
-    """The text on a shade of a use's colour, in black or white."""
+def inked(text, use, level=1):
+    """The text on a shade of a use's colour, in black or white; as it is without use or colours."""
+    if use is None or not colours():
+        return text
     ink = WHITE if level >= DEEP else BLACK
     return f"\x1b[38;5;{ink};48;5;{SHADES[use][level]}m{text}\x1b[0m"
 
@@ -316,14 +231,14 @@ def level_of(value, scale, n):
     return min(int(min(abs(value) / scale, 1) * n), n - 1)
 
 
-def shade(value, scale, cell, colour, use=""):
+def shade(value, scale, cell, use=""):
     """`cell` columns for a number, its magnitude relative to `scale`.
 
     In colour a negative number is hatched and exactly 0 is a dot; without, strokes and a blank.
     """
     if not np.isfinite(value):
         return "?" * cell
-    if colour:
+    if colours():
         if value == 0:
             return f"\x1b[38;5;{BLACK};48;5;{PAPER}m{'·'.rjust(cell)}\x1b[0m"
         level = level_of(value, scale, len(SHADES[use]))
@@ -334,26 +249,19 @@ def shade(value, scale, cell, colour, use=""):
     return ramp[level_of(value, scale, len(ramp))] * cell
 
 
-def number(value, scale, cell, colour, use=""):
-    """A number in `cell` columns, with the decimals that `scale` calls for; exactly 0 is a dot."""
-    decimals = ".4f" if 0.001 < scale < 10 else ".2f" if 10 <= scale < 1000 else ".0e"
-    text = (format(value, decimals) if value else "·").rjust(cell)
-    if colour and value and np.isfinite(value):
+def number(value, scale, cell, use=""):
+    """A number in `cell` columns, to four decimals; exactly 0 is a dot."""
+    text = (f"{value:.4f}" if value else "·").rjust(cell)
+    if value and np.isfinite(value):
         return inked(text, use, level_of(value, scale, len(SHADES[use])))
     return text
 
 
-def legend(scale, colour, numbers=False, use=""):
-    """What the shades mean, in one line if there is room; nothing to say about numbers."""
-    if numbers:
-        return []
-    n = len(SHADES[use] if colour else SOLID)
+def legend(scale):
+    """Two lines that say what the shades mean."""
+    n = len(SHADES[""] if colours() else SOLID)
     steps = [(i + 0.5) / n for i in range(n)]
-    zero = f"exactly 0 is {'a dot' if colour else 'blank'}"
-    for cell in (2, 1):
-        left = "".join(shade(-s, 1, cell, colour, use) for s in reversed(steps))
-        right = "".join(shade(s, 1, cell, colour, use) for s in steps)
-        line = f"{-scale:.2g} {left}{right} +{scale:.2g}"
-        if width(line) + width(zero) + 2 <= room():
-            return [f"{line}; {zero}"]
-    return [f"{line};", zero]
+    left = "".join(shade(-step, 1, 2) for step in reversed(steps))
+    right = "".join(shade(step, 1, 2) for step in steps)
+    return [f"{-scale:.2g} {left}{right} +{scale:.2g}",
+            f"exactly 0 is {'a dot' if colours() else 'blank'}"]

