@@ -1,7 +1,9 @@
 """Hypothesis profiles: `default` for every run, the same examples each time; `--hypothesis-profile=thorough`
 for a long one, with others each time."""
 import gc
+import os
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies
 
 quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -10,6 +12,14 @@ settings.register_profile("default", derandomize=True, deadline=None, max_exampl
                           suppress_health_check=quiet)
 settings.register_profile("thorough", deadline=None, max_examples=1000, suppress_health_check=quiet)
 settings.load_profile("default")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """Where the tests themselves write a file, they do not wait until it is on the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @settings(max_examples=1)

@@ -207,7 +207,7 @@ def corrupted(raw, rng):
 
 def with_another_value(whole, rng):
     """A JSON value like `whole` in which one value, key or item, somewhere, is another or is gone."""
-    odd = [None, True, False, 0, 1, -1, 2, 0.5, 1e308, 2**64, 10**30, "", "a", "gpt2", "\ud800", [], {},
+    odd = [None, True, False, 0, 1, -1, 2, 0.5, 1e308, 2**64, 10**30, "", "a", "gpt2", [], {},
            [0], [[]], {"a": 1}]
     if not isinstance(whole, (dict, list)) or not whole or rng.random() < 0.1:
         return rng.choice(odd)

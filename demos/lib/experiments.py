@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.statistics import norm
-from lib.texts import read_prose
+from lib.texts import read_text
 from minigpt_np import (
     GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Parameters, WarmupCosine, evaluate)
 from minigpt_np.files.atomic import atomic_write
@@ -44,7 +44,7 @@ SOURCE_LENGTH = 465_000     # characters, about as many as the documentation has
 def standard_library():
     """The first SOURCE_LENGTH characters of the standard library's modules, by name."""
     files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
-    return "\n".join(read_prose(file) for file in files[:40])[:SOURCE_LENGTH]
+    return "\n".join(read_text(file) for file in files[:40])[:SOURCE_LENGTH]
 
 
 class Text:
@@ -63,7 +63,7 @@ class Text:
 
     def __init__(self, source=None, vocab_size=1024, block=1):
         text = (standard_library() if source == SOURCE_CODE
-                else read_prose(None if source == REVERSIBLE else source))
+                else read_text(None if source == REVERSIBLE else source))
         self.tokenizer = (BPETokenizer.train(text, vocab_size) if vocab_size
                           else CharacterTokenizer(text))
         ids = self.tokenizer.encode(text)

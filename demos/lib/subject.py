@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.instruments import common_tokens
-from lib.texts import read_prose
+from lib.texts import read_text
 from minigpt_np import GPT, BPETokenizer
 from minigpt_np.training.data import check_length, consecutive_batches
 from minigpt_np.training.progress import Progress
@@ -54,7 +54,7 @@ class Subject:
 
 def from_text(folder, path, block, V):
     """tokens, ids, targets, what to call them."""
-    text = read_prose(path)
+    text = read_text(path)
     try:
         tokens = BPETokenizer.from_folder(folder).encode(text)
     except FileNotFoundError as error:

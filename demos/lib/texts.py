@@ -1,17 +1,14 @@
 """Text to train on, and text that a model writes."""
 import codecs
-import re
 import sys
 import time
 import unicodedata
 from contextlib import nullcontext
 from pydoc_data.topics import topics
 
-from minigpt_np.files.regular import read_bytes
 from minigpt_np.training.blas import blas_threads
 
 DOCUMENTATION = "pydoc_data.topics"     # which every CPython has
-MAX_TEXT = 1 << 30      # bytes
 CACHE = 32 << 20        # bytes: weights that fit are used up before a second thread has woken up
 OFTEN = 0.1             # seconds between two flushes, at least: in a notebook each is a message
 
@@ -22,21 +19,18 @@ def documentation():
 
 
 def read_text(path):
-    """The text of a UTF-8 file without its byte-order mark; `documentation` if there is no path.
+    """The text of a UTF-8 file; `documentation` if there is no path.
 
-    Raises ValueError if it is not UTF-8, or too long.
+    Its byte-order mark is left out, and each line ends in a newline, however it ends in the file.
+    Raises ValueError if it is not UTF-8.
     """
     if path is None:
         return documentation()
     try:
-        return read_bytes(path, MAX_TEXT).decode("utf-8-sig")
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
     except UnicodeDecodeError as error:
         raise ValueError(f"--text: {path}: not UTF-8: {error}") from None
-
-
-def read_prose(path):
-    """The same with a newline at the end of each line, however it ends in the file."""
-    return re.sub("\r\n?", "\n", read_text(path))
 
 
 def write(model, ids, n, tokenizer, stream=None, **options):

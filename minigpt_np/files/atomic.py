@@ -8,18 +8,20 @@ Ctrl-C, a full disk, a kill, and when several programs write it at once.
 """
 import os
 import secrets
+import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .regular import check_regular
+KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a FIFO",
+         stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
 @contextmanager
 def atomic_write(path):
     """A binary file to write; it takes the name `path` only when the `with` block has ended well.
 
-    Raises ValueError, before anything is written, where `path` is a device, a FIFO or a symbolic
-    link, and the OS's error, naming `path`, where it cannot be written.
+    Raises ValueError, before anything is written, where `path` is not a regular file (a folder, a
+    device, a symbolic link), and the OS's error, naming `path`, where it cannot be written.
     """
     file = open_beside(Path(path))
     try:
@@ -51,8 +53,9 @@ def open_beside(path):
 
     Its name is drawn, and mode "x" makes it or fails, so that no link planted there is followed.
     """
-    if os.path.lexists(path):
-        check_regular(path, os.lstat(path).st_mode)
+    kind = stat.S_IFMT(os.lstat(path).st_mode) if os.path.lexists(path) else stat.S_IFREG
+    if kind != stat.S_IFREG:
+        raise ValueError(f"{path}: {KINDS[kind]} given, expected a regular file")
     beside = path.with_name(f"{path.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
         file = open(beside, "xb")

@@ -24,12 +24,11 @@ from pathlib import Path
 import numpy as np
 
 from . import safetensors
-from ..checks import check_dtype, check_flag, check_rate, show
+from ..checks import check_dtype, check_flag, show
 from ..config import PRESETS, GPTConfig
 from ..parameters import Parameters, shapes
 from .atomic import atomic_write
 from .names import MODEL_TYPES, NORMS, short_name, state_dict
-from .regular import read_bytes
 
 ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel"}
 
@@ -49,9 +48,9 @@ ACTIVATIONS = {
 # also the default.
 ARITHMETIC = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False,
               "reorder_and_upcast_attn": False, "add_cross_attention": False}
+MINGPT = [name for name in PRESETS if name not in NORMS]        # its model_type, always a gpt2
 DROPOUTS = ("embd_pdrop", "attn_pdrop", "resid_pdrop")
 
-MAX_CONFIG = 1 << 20        # bytes of config.json
 STAMP = "minigpt_np"        # in config.json and in the weights' metadata: do they belong together?
 HEAD = "lm_head.weight"
 
@@ -112,7 +111,7 @@ def load(folder, n_head=None, dtype=np.float32):
     config = files.config(n_head)
     tensors = files.tensors_of(config)
     transposed = files.is_transposed(tensors, config)
-    if files.fields.get("tie_word_embeddings") and not config.tie_embeddings:
+    if files.says_tied and not config.tie_embeddings:
         warnings.warn(f"{files.config_path}: tie_word_embeddings is true, but {files.path} has two "
                       "matrices of different numbers: both are used", stacklevel=3)
     params = Parameters(config, dtype)
@@ -134,6 +133,7 @@ class ModelFiles:
     config_path   config.json
     fields        its object, {} where there is none
     model_type    "gpt2" or "openai-gpt"
+    says_tied     what config.json says: True, False or None
 
     Raises ValueError, naming file and tensor or field, for files that do not belong together.
     """
@@ -150,20 +150,17 @@ class ModelFiles:
                 f"saving: save again (or delete {STAMP!r} from config.json, if they do belong)")
         # "_orig_mod." is put first by torch.compile, "module." by DistributedDataParallel.
         shared = os.path.commonprefix(list(tensors)).rpartition(".")[0] + "."
-        self.tensors = {name.removeprefix(shared).removeprefix("transformer."): tensor
-                        for name, tensor in tensors.items()}
-        if len(self.tensors) < len(tensors):
-            raise ValueError(f"{self.path}: tensors given with 'transformer.' before the name and "
-                             "without, expected one of each")
-        for name in list(filter(BUFFERS.fullmatch, self.tensors)):
-            del self.tensors[name]
+        names = {name: name.removeprefix(shared).removeprefix("transformer.") for name in tensors}
+        self.tensors = {short: tensors[name] for name, short in names.items()
+                        if not BUFFERS.fullmatch(short)}
         is_gpt1 = "positions_embed.weight" in self.tensors
         self.model_type = self.fields.get("model_type", "openai-gpt" if is_gpt1 else "gpt2")
-        if self.model_type not in ("gpt2", "openai-gpt"):
+        if self.model_type not in NORMS:
             raise ValueError(
                 f"{self.config_path}: model_type is {show(self.model_type)}, expected 'gpt2' or "
                 "'openai-gpt', or the name of one of minGPT's presets")
         self.says_tied = self.fields.get("tie_word_embeddings")
+        self.has_biases = any(name.endswith(".bias") for name in self.tensors)
         E = self.short_name("E")
         if E not in self.tensors and HEAD in self.tensors and self.says_tied is not False:
             self.tensors[E] = self.tensors.pop(HEAD)        # a tied matrix under its other name
@@ -175,28 +172,23 @@ class ModelFiles:
         """How an error message names our array `name`."""
         return f"{self.path}: tensor {show(self.short_name(name))}"
 
-    def refuse_missing(self, names):
-        missing = [name for name in names if self.short_name(name) not in self.tensors]
+    def named(self, *names):
+        """Our name -> tensor of these arrays. ValueError where one is missing."""
+        missing = [short for name in names if (short := self.short_name(name)) not in self.tensors]
         if missing:
             others = sorted(name for name in self.tensors if not name.startswith("h."))
-            raise ValueError(f"{self.where(missing[0])}: missing{and_more(missing)}; "
+            raise ValueError(f"{self.path}: tensors missing: {show(missing)}; "
                              f"besides blocks, h.*, it has {show(others)}")
-
-    def shape(self, name):
-        """The two sizes of an embedding."""
-        self.refuse_missing([name])
-        shape = self.tensors[self.short_name(name)].shape
-        if len(shape) != 2:
-            raise ValueError(f"{self.where(name)}: shape {shape}, expected a matrix")
-        return shape
+        return {name: self.tensors[self.short_name(name)] for name in names}
 
     def config(self, n_head):
         """The GPTConfig that the tensors' shapes and config.json, if any, agree on."""
-        (V, D), (block_size, _) = self.shape("E"), self.shape("P")
+        E, P = self.named("E", "P").values()
+        V, D = E.shape[0], E.shape[-1]
         L = len({name.split(".")[1] for name in self.tensors if re.match(r"h\.[0-9]+\.", name)})
         field, activations = ACTIVATIONS[self.model_type]
         expected = {
-            "vocab_size": [V], "n_positions": [block_size], "n_embd": [D], "n_layer": [L],
+            "vocab_size": [V], "n_positions": [len(P)], "n_embd": [D], "n_layer": [L],
             "n_inner": [None, 4 * D], field: list(activations)}
         if self.model_type == "gpt2":
             expected |= {name: [value] for name, value in ARITHMETIC.items()}
@@ -204,7 +196,7 @@ class ModelFiles:
             if self.fields.get(name, values[0]) not in values:
                 raise ValueError(f"{self.config_path}: {name} is {show(self.fields[name])}, "
                                  f"expected {one_of(values)} (to read {self.path})")
-        sizes = dict(vocab_size=V, block_size=block_size, n_layer=L, n_embd=D,
+        sizes = dict(vocab_size=V, block_size=len(P), n_layer=L, n_embd=D,
                      n_head=self.n_head(n_head), tie_embeddings=self.is_tied())
         dropouts = {name: self.fields.get(name, 0.0) for name in DROPOUTS}
         try:
@@ -221,11 +213,8 @@ class ModelFiles:
         nanoGPT's, recognised by the field `bias` of its model_args or by having no biases, is the
         exact GELU.
         """
-        is_nanogpt = "bias" in self.fields or not self.has_biases()
+        is_nanogpt = "bias" in self.fields or not self.has_biases
         return "gelu" if is_nanogpt or self.model_type == "openai-gpt" else "gelu_new"
-
-    def has_biases(self):
-        return any(name.endswith(".bias") for name in self.tensors)
 
     def n_head(self, given):
         """H: what config.json says, or else what the caller does."""
@@ -243,82 +232,61 @@ class ModelFiles:
         explicit false in config.json keeps equal matrices apart.
         """
         if self.says_tied is False:
-            self.refuse_missing(["head"])
+            self.named("head")
             return False
         if HEAD not in self.tensors:
             return True
-        E, head = self.tensors[self.short_name("E")], self.tensors[HEAD]
-        return E.dtype == head.dtype and E.shape == head.shape and all(
+        E, head = self.named("E", "head").values()
+        return E.shape == head.shape and all(
             row.tobytes() == head_row.tobytes() for row, head_row in zip(E, head))
 
     def tensors_of(self, config):
         """Our name -> tensor. A file without any bias is nanoGPT's: they are all 0."""
-        has_biases = self.has_biases()
-        if self.fields.get("bias", has_biases) != has_biases:
-            raise ValueError(f"{self.config_path}: bias is {self.fields['bias']}, but {self.path} "
-                             f"has {'' if has_biases else 'no '}biases")
         names = [name for name in shapes(config)
-                 if has_biases or not name.endswith((".b", ".bias"))]
-        self.refuse_missing(names)
-        expected = {self.short_name(name) for name in names} | {HEAD}
-        extra = sorted(self.tensors.keys() - expected)
+                 if self.has_biases or not name.endswith((".b", ".bias"))]
+        tensors = self.named(*names)
+        extra = sorted(self.tensors.keys() - {self.short_name(name) for name in names} - {HEAD})
         if extra:
-            raise ValueError(
-                f"{self.path}: tensor {show(extra[0])}: not expected{and_more(extra)}, "
-                f"in a {self.model_type} of {config.n_layer} blocks")
-        return {name: self.tensors[self.short_name(name)] for name in names}
+            raise ValueError(f"{self.path}: tensors not expected in a {self.model_type} of "
+                             f"{config.n_layer} blocks: {show(extra)}")
+        return tensors
 
     def is_transposed(self, tensors, config):
         """Whether each linear layer's W is transposed, as in nn.Linear. Checks shapes and dtypes.
 
-        (D, 3D) or (3D, D) tells, D x D does not: those that tell must agree.
+        The first block's qkv tells: it is (D, 3D) or (3D, D).
         """
-        ways = {}       # whether transposed -> a tensor that shows it
-        for name, shape in shapes(config).items():
-            if name not in tensors:
-                continue
-            found, dtype = tensors[name].shape, safetensors.NAMES[tensors[name].dtype]
-            expected = sorted({shape, shape[::-1]}) if name.endswith(".W") else [shape]
-            if found not in expected:
-                raise ValueError(f"{self.where(name)}: shape {found}, expected {one_of(expected)}")
+        qkv = tensors.get("blocks.0.attention.qkv.W")
+        transposed = qkv is not None and len(qkv) > config.n_embd
+        shape_of = shapes(config)
+        for name, tensor in tensors.items():
+            shape, dtype = shape_of[name], safetensors.NAMES[tensor.dtype]
+            expected = shape[::-1] if transposed and name.endswith(".W") else shape
+            if tensor.shape != expected:
+                raise ValueError(f"{self.where(name)}: shape {tensor.shape}, expected {expected}")
             if dtype not in ("F16", "BF16", "F32", "F64"):
                 raise ValueError(f"{self.where(name)}: dtype {dtype}, expected F32, F16 or BF16")
-            if len(expected) == 2:
-                ways[found != shape] = name
-        if len(ways) == 2:
-            raise ValueError(
-                f"{self.where(ways[True])}: is (D_out, D_in) as nn.Linear has it, but "
-                f"{show(self.short_name(ways[False]))} (D_in, D_out): which the square ones are "
-                "cannot be known")
-        return True in ways
+        return transposed
 
 
 def one_of(values):
     return " or ".join(map(repr, values))
 
 
-def and_more(names):
-    return f", and {len(names) - 1} more" if len(names) > 1 else ""
-
-
 def read_config(path):
     """config.json's object: nulls left out, other programs' names resolved, dropouts 0.1 by default
     as transformers has it.
     """
-    fields = safetensors.parse_object(path, read_bytes(path, MAX_CONFIG))
-    if isinstance(fields.get("model"), dict) and "n_layer" not in fields:
-        fields = fields["model"]                                # minGPT's, of a complete run
+    fields = safetensors.parse_object(path, path.read_bytes())
+    fields = fields.get("model", fields)                        # minGPT's, of a complete run
     fields = {field: value for field, value in fields.items() if value is not None}
-    preset = fields.get("model_type")
-    if isinstance(preset, str) and preset in PRESETS and preset not in NORMS:
-        fields = PRESETS[preset] | fields | {"model_type": "gpt2"}      # minGPT's are all gpt2
+    if fields.get("model_type") in MINGPT:
+        fields = PRESETS[fields["model_type"]] | fields | {"model_type": "gpt2"}
     if "dropout" in fields:                                     # nanoGPT's one for all three
-        dropout = check_rate(f"{path}: dropout", fields["dropout"])
-        fields = dict.fromkeys(DROPOUTS, dropout) | fields
+        fields = dict.fromkeys(DROPOUTS, fields["dropout"]) | fields
     if "block_size" in fields:                                  # nanoGPT's and minGPT's
         fields = {"n_positions": fields["block_size"]} | fields
-    for field in ("bias", "tie_word_embeddings"):
-        check_flag(f"{path}: {field}", fields.get(field, False))
+    check_flag(f"{path}: tie_word_embeddings", fields.get("tie_word_embeddings", False))
     return dict.fromkeys(DROPOUTS, 0.1) | fields
 
 

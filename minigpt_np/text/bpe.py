@@ -156,6 +156,17 @@ class MergingTokenizer:
     def __repr__(self):
         return f"{type(self).__name__}({self.vocab_size} tokens, {len(self.merges)} merges)"
 
+    @classmethod
+    def from_folder(cls, folder):
+        """The tokenizer of the folder's tokenizer.json, or of its vocab.json and merges.txt, or of
+        its encoder.json and vocab.bpe, OpenAI's names for them, and of the files beside these.
+
+        FileNotFoundError where it has none of these; ValueError, naming the file and the token,
+        line or field, where they are of another kind of tokenizer, do not fit together, or ask for
+        other ids than are given here.
+        """
+        return cls.from_files(TokenizerFiles(folder))
+
     @property
     def vocab_size(self):
         """V: the ids are 0 to V-1."""
@@ -280,17 +291,6 @@ class BPETokenizer(MergingTokenizer):
             file.write(json.dumps(content, ensure_ascii=False, indent=0).encode())
 
     @classmethod
-    def from_folder(cls, folder):
-        """The tokenizer of the folder's tokenizer.json, or of its vocab.json and merges.txt, or of
-        its encoder.json and vocab.bpe, OpenAI's names for them, and of the files beside these.
-
-        FileNotFoundError where it has none of these; ValueError, naming the file and the token,
-        line or field, where they are not byte-level BPE as GPT-2's, do not fit together, or ask for
-        other ids than are given here.
-        """
-        return cls.from_files(TokenizerFiles(folder))
-
-    @classmethod
     def from_files(cls, files):
         """The tokenizer of TokenizerFiles."""
         if files.kind != "byte-level":
@@ -304,7 +304,7 @@ class BPETokenizer(MergingTokenizer):
         letters = {byte: files.id_of[char] for byte, char in CHAR_OF_BYTE.items()}
         made = {*letters.values(), *merges.values()}
         tokens = [bytes(BYTE_OF_CHAR[char] for char in token) if v in made else token.encode()
-                  for v, token in enumerate(sorted(files.id_of, key=files.id_of.get))]
+                  for v, token in enumerate(files.tokens)]
         return cls(tokens, merges, letters, files.special)
 
 

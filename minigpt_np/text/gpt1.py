@@ -16,7 +16,7 @@ import unicodedata
 
 from ..checks import show
 from .bpe import MergingTokenizer
-from .tokenizer_files import END_OF_WORD, UNKNOWN, TokenizerFiles
+from .tokenizer_files import END_OF_WORD, UNKNOWN
 
 # Ideographs, each of which is a word of its own: first and last code points of Unicode's blocks.
 CJK = [(0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
@@ -78,17 +78,8 @@ class GPT1Tokenizer(MergingTokenizer):
         return super().decode(ids).strip()
 
     @classmethod
-    def from_folder(cls, folder):
-        """The tokenizer of a folder's tokenizer.json, or of its vocab.json and merges.txt.
-
-        FileNotFoundError where it has none of these; ValueError, naming file and token, line or
-        field, where they are not as GPT-1's, there is no <unk>, or another token was added.
-        """
-        return cls.from_files(TokenizerFiles(folder))
-
-    @classmethod
     def from_files(cls, files):
-        """The tokenizer of TokenizerFiles."""
+        """The tokenizer of TokenizerFiles: with <unk>, and no other special token."""
         if files.kind != "GPT-1's" or UNKNOWN not in files.id_of:
             raise ValueError(f"{files.path}: expected a vocabulary as GPT-1's, "
                              f"with words that end in {END_OF_WORD}, and {UNKNOWN}")
@@ -98,6 +89,5 @@ class GPT1Tokenizer(MergingTokenizer):
         if others := files.special.keys() - {UNKNOWN}:
             raise ValueError(f"{files.path}: added token {show(min(others))} given, "
                              f"expected no other than {UNKNOWN}")
-        tokens = [token.replace(END_OF_WORD, " ").encode()
-                  for token in sorted(files.id_of, key=files.id_of.get)]
+        tokens = [token.replace(END_OF_WORD, " ").encode() for token in files.tokens]
         return cls(tokens, merges, letters, files.special)

@@ -8,7 +8,6 @@ from ..checks import check_int, check_positive, check_size, show
 from ..config import GPTConfig
 from ..files.atomic import atomic_write
 from ..files.pretrained import is_finite
-from ..files.regular import open_regular
 from .optim import WarmupCosine
 
 FORMAT = "minigpt_np run 1"
@@ -119,7 +118,7 @@ def load(path):
     """The Run in the file. Raises OSError if it cannot be opened, ValueError if it is not a saved
     run, or has numbers that no run can have: not finite, or second moments (AdamW's v) below 0.
     """
-    with open_regular(path) as file:
+    with open(path, "rb") as file:
         try:
             with np.load(file) as archive:
                 arrays = dict(archive)

@@ -22,13 +22,6 @@ SMALL = GPTConfig(vocab_size=5, block_size=4, n_layer=2, n_head=2, n_embd=6)
 LINEAR = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_waiting_for_the_disk():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda file: None)
-        yield
-
-
 @contextmanager
 def temporary_folder():
     """A folder of its own for every example that Hypothesis draws."""
@@ -143,22 +136,18 @@ def test_the_config_written_has_transformers_fields():
 
 # The file's own way of holding a model
 
-def as_bfloat16(array):
-    """The upper half of every float32's bits."""
-    return (array.view(np.uint32) >> 16).astype(np.uint16).view(safetensors.BFLOAT16)
-
-
-FORMATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": None}
+FORMATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 
 
 def encode(array, format):
-    return as_bfloat16(array) if format == "BF16" else array.astype(FORMATS[format])
+    if format == "BF16":                # the upper half of every float32's bits
+        return (array.view(np.uint32) >> 16).astype(np.uint16).view(safetensors.BFLOAT16)
+    return array.astype(FORMATS[format])
 
 
 def decode(array, format):
     """What float32 numbers an array is after a stay in the file."""
-    encoded = encode(array, format)
-    return safetensors.widened(encoded).astype("f4")
+    return safetensors.widened(encode(array, format)).astype("f4")
 
 
 @st.composite
@@ -167,7 +156,7 @@ def layouts(draw):
     return dict(prefix=draw(st.sampled_from(["", "module.", "_orig_mod.module.", "model.",
                                              "net.gpt."])),
                 transformer=draw(st.booleans()), head_alone=draw(st.booleans()),
-                format=draw(st.sampled_from(list(FORMATS))),
+                format=draw(st.sampled_from([*FORMATS, "BF16"])),
                 transposed=draw(st.booleans()), biases=draw(st.booleans()),
                 head_too=draw(st.booleans()), buffers=draw(st.booleans()),
                 shards=draw(st.integers(0, 3)), config=draw(st.booleans()))
@@ -261,7 +250,7 @@ def test_the_tie_is_found(tmp_path, norm, head, says):
         tensors["lm_head.weight"].view(np.uint32)[where] ^= 1
     rewrite(tmp_path, tensors, fields)
     if head == "none" and says is False:
-        with pytest.raises(ValueError, match="model.safetensors.*lm_head.weight.*missing"):
+        with pytest.raises(ValueError, match="model.safetensors: tensors missing: .'lm_head.weight'"):
             GPT.from_pretrained(tmp_path)
         return
 
@@ -281,27 +270,12 @@ def test_the_tie_is_found(tmp_path, norm, head, says):
     assert again.config == opened.config and np.array_equal(again.params.flat, opened.params.flat)
 
 
-def test_a_tied_matrix_under_the_name_of_the_head_alone(tmp_path):
-    """As safetensors.torch.save_model leaves it. With false in config.json, E is missing."""
-    model = random_model(SMALL)
-    tensors, fields = saved(model, tmp_path)
-    tensors["lm_head.weight"] = tensors.pop("transformer.wte.weight")
-    rewrite(tmp_path, tensors, fields)
-    opened = GPT.from_pretrained(tmp_path)
-    assert opened.config == SMALL and opened.params.head is opened.params.E
-    assert np.array_equal(opened.params.flat, model.params.flat)
-    rewrite(tmp_path, tensors, fields | {"tie_word_embeddings": False})
-    with pytest.raises(ValueError,
-                       match="'wte.weight': missing; besides blocks, .*, it has .*lm_head.weight"):
-        GPT.from_pretrained(tmp_path)
-
-
-def test_a_head_of_another_dtype_is_another_head(tmp_path):
+def test_a_head_alone_is_no_E_where_the_config_says_untied(tmp_path):
     tensors, fields = saved(random_model(SMALL), tmp_path)
-    tensors["lm_head.weight"] = tensors["transformer.wte.weight"].astype(np.float64)
-    del fields["tie_word_embeddings"]
-    rewrite(tmp_path, tensors, fields)
-    assert not GPT.from_pretrained(tmp_path).config.tie_embeddings
+    tensors["lm_head.weight"] = tensors.pop("transformer.wte.weight")
+    rewrite(tmp_path, tensors, fields | {"tie_word_embeddings": False})
+    with pytest.raises(ValueError, match="missing: .'wte.weight'.; besides .*lm_head.weight"):
+        GPT.from_pretrained(tmp_path)
 
 
 def test_the_head_count_comes_from_the_config_or_the_caller(tmp_path):
@@ -347,38 +321,19 @@ def test_minGPTs_and_nanoGPTs_configs_are_honoured(tmp_path, fields, config):
 
 @pytest.mark.parametrize("fields, complaint", [
     ({"model_type": "gpt-micro"}, "n_embd is 128, expected 48"),
-    ({"model_type": "gpt-nano", "n_head": 4}, None),
     ({"model_type": "gpt-huge"},
      "model_type is 'gpt-huge', expected 'gpt2' or 'openai-gpt', or the name of"),
-    ({"model_type": ["gpt-nano"]}, "model_type is .'gpt-nano'., expected"),
     ({"n_head": 3, "block_size": 5}, "n_positions is 5, expected 4"),
-    ({"n_head": 3, "bias": False}, "bias is False, but .*model.safetensors has biases"),
-    ({"n_head": 3, "bias": 1}, "bias: 1 given, expected True or False"),
-    ({"n_head": 3, "dropout": 1.0}, r"dropout: 1.0 given, expected a number in \[0, 1\)"),
+    ({"n_head": 3, "dropout": 1.0}, r"embd_pdrop: 1.0 given, expected a number in \[0, 1\)"),
     ({"n_head": 3, "tie_word_embeddings": "no"},
      "tie_word_embeddings: 'no' given, expected True or False"),
-    ({"n_head": 3, "layer_norm_epsilon": True},
-     "layer_norm_eps: True given, expected a positive number"),
 ])
 def test_minGPTs_and_nanoGPTs_configs_are_never_ignored(tmp_path, fields, complaint):
     tensors, _ = saved(random_model(NANO), tmp_path)
     rewrite(tmp_path, tensors, fields)
-    if complaint is None:
-        assert GPT.from_pretrained(tmp_path).config.n_head == fields["n_head"]
-        return
     with pytest.raises(ValueError, match=complaint) as caught:
         GPT.from_pretrained(tmp_path)
     assert str(tmp_path) in str(caught.value)
-
-
-def test_a_file_without_biases_is_not_opened_where_bias_is_true(tmp_path):
-    tensors, _ = saved(random_model(SMALL), tmp_path)
-    tensors = {name: array for name, array in tensors.items() if not name.endswith(".bias")}
-    rewrite(tmp_path, tensors, {"n_head": 2, "bias": False})
-    assert GPT.from_pretrained(tmp_path).config.n_head == 2
-    rewrite(tmp_path, tensors, {"n_head": 2, "bias": True})
-    with pytest.raises(ValueError, match="bias is True, but .* has no biases"):
-        GPT.from_pretrained(tmp_path)
 
 
 # Two files that belong together
@@ -430,21 +385,17 @@ def no_allocation(monkeypatch):
 
 @pytest.mark.parametrize("change, complaint", [
     ({"model_type": "bert"}, "model_type is 'bert', expected 'gpt2' or 'openai-gpt'"),
-    ({"model_type": "openai-gpt"}, "'tokens_embed.weight': missing"),
+    ({"model_type": "openai-gpt"}, "missing: .'tokens_embed.weight'"),
     ({"vocab_size": 6}, "vocab_size is 6, expected 5"),
     ({"n_positions": 5}, "n_positions is 5, expected 4"),
     ({"n_embd": 8}, "n_embd is 8, expected 6"),
     ({"n_layer": 3}, "n_layer is 3, expected 2"),
     ({"n_head": 4}, "config.json: n_embd: 6 given, expected a multiple of n_head = 4"),
-    ({"n_head": "2"}, "config.json: n_head: '2' given"),
     ({"n_inner": 12}, "n_inner is 12, expected None or 24"),
     ({"activation_function": "relu"}, "activation_function is 'relu', expected 'gelu_new' or"),
     ({"scale_attn_weights": False}, "scale_attn_weights is False, expected True"),
     ({"scale_attn_by_inverse_layer_idx": True}, "inverse_layer_idx is True, expected False"),
-    ({"reorder_and_upcast_attn": True}, "reorder_and_upcast_attn is True, expected False"),
-    ({"add_cross_attention": True}, "add_cross_attention is True, expected False"),
-    ({"layer_norm_epsilon": 0}, "config.json: layer_norm_eps: 0 given"),
-    ({"resid_pdrop": 1.5}, "config.json: resid_pdrop: 1.5 given"),
+    ({"layer_norm_epsilon": True}, "config.json: layer_norm_eps: True given"),
 ])
 def test_configs_refused(tmp_path, no_allocation, change, complaint):
     tensors, fields = saved(random_model(SMALL), tmp_path)
@@ -468,7 +419,7 @@ def test_a_config_with_a_byte_order_mark(tmp_path):
     assert GPT.from_pretrained(tmp_path).config == SMALL
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"7", b"\xff{}", b"[" * 100000])
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff{}"])
 def test_a_config_that_is_no_object(tmp_path, no_allocation, raw):
     random_model(SMALL).save_pretrained(tmp_path)
     (tmp_path / "config.json").write_bytes(raw)
@@ -477,21 +428,17 @@ def test_a_config_that_is_no_object(tmp_path, no_allocation, raw):
 
 
 @pytest.mark.parametrize("name, array, complaint", [
-    ("transformer.wte.weight", None, "'wte.weight': missing"),
-    ("transformer.wpe.weight", np.zeros(6, "f4"), r"shape \(6,\), expected a matrix"),
+    ("transformer.wte.weight", None, "missing: .'wte.weight'"),
     ("transformer.wpe.weight", np.zeros((4, 5), "f4"), r"shape \(4, 5\), expected \(4, 6\)"),
-    ("transformer.h.1.ln_2.bias", None,
-     "'h.1.ln_2.bias': missing; besides blocks, .*, it has .*ln_f.bias"),
+    ("transformer.h.1.ln_2.bias", None, "missing: .'h.1.ln_2.bias'.; besides blocks, .*ln_f.bias"),
     ("transformer.h.1.ln_2.bias", np.zeros(7, "f4"), r"shape \(7,\), expected \(6,\)"),
-    ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 6), "f4"), r"expected \(6, 24\) or \(24, 6\)"),
-    ("transformer.h.0.mlp.c_fc.weight", np.zeros((24, 6), "f4"),
-     "h.0.mlp.c_fc.weight': is .D_out, D_in. .* but 'h.1.mlp.c_proj.weight' .* cannot be known"),
+    ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 6), "f4"), r"expected \(6, 24\)"),
+    ("transformer.h.0.mlp.c_fc.weight", np.zeros((24, 6), "f4"), r"expected \(6, 24\)"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype I32, expected F32"),
-    ("transformer.ln_f.weight", np.zeros((6,), bool), "dtype BOOL, expected F32"),
-    ("transformer.h.2.ln_1.weight", np.zeros(6, "f4"), "h.2.ln_1.weight'|n_layer is 2, expected 3"),
-    ("wte.weight", np.zeros((5, 6), "f4"), "tensors given with 'transformer.'"),
-    ("lm_head.bias", np.zeros(5, "f4"), "'lm_head.bias': not expected, in a gpt2 of 2 blocks"),
+    ("transformer.h.2.ln_1.weight", np.zeros(6, "f4"), "n_layer is 2, expected 3"),
+    ("lm_head.bias", np.zeros(5, "f4"), "not expected in a gpt2 of 2 blocks: .'lm_head.bias'"),
     ("lm_head.weight", np.zeros((6, 5), "f4"), r"shape \(6, 5\), expected \(5, 6\)"),
+    ("lm_head.weight", np.zeros((7, 6), "f4"), r"shape \(7, 6\), expected \(5, 6\)"),
 ])
 def test_tensors_refused(tmp_path, no_allocation, name, array, complaint):
     tensors, fields = saved(random_model(SMALL), tmp_path)
@@ -521,28 +468,19 @@ def test_complex_numbers_are_not_saved(tmp_path):
     assert not os.listdir(tmp_path)
 
 
-@given(configs(), st.data())
-def test_nan_and_infinity_are_loaded_with_a_warning_for_each_tensor(config, data):
-    model = random_model(config)
-    names = list(model.params.named())
-    spoilt = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True))
-    assume(config.tie_embeddings or (model.params.E != model.params.head).any())
-    for name in spoilt:
-        flat = model.params.named()[name].reshape(-1)
-        flat[data.draw(st.integers(0, flat.size - 1))] = data.draw(
-            st.sampled_from([np.nan, np.inf, -np.inf]))
-    with temporary_folder() as folder, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.save_pretrained(folder)
-        opened = GPT.from_pretrained(folder)
-        files = {str(folder / "model.safetensors") in str(warning.message) for warning in caught}
+def test_nan_and_infinity_are_loaded_with_a_warning(tmp_path):
+    model = random_model(SMALL)
+    model.params.E[0, 0] = np.nan
+    model.params.blocks[1].mlp.up.W[0, 0] = np.inf
+    model.save_pretrained(tmp_path)
+    with pytest.warns(UserWarning) as caught:
+        opened = GPT.from_pretrained(tmp_path)
     assert opened.params.flat.tobytes() == model.params.flat.tobytes()
-    assert files == {True} and {warning.filename for warning in caught} == {__file__}
-    state = state_dict(model.params)
-    said = {name for name in state for warning in caught
-            if f"'{name.removeprefix('transformer.')}'" in str(warning.message)}
-    assert {id(state[name]) for name in said} == {id(model.params.arrays[name]) for name in spoilt}
-    assert len(caught) == len(spoilt)
+    path = tmp_path / "model.safetensors"
+    assert [str(warning.message) for warning in caught] == [
+        f"{path}: tensor '{name}': holds NaN or infinity"
+        for name in ("wte.weight", "h.1.mlp.c_fc.weight")]
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_numbers_whose_sum_overflows_are_no_cause_for_a_warning(tmp_path):
@@ -571,8 +509,8 @@ def test_no_number_is_held_twice(tmp_path, transposed):
 # Fuzz: an error that says what is wrong, or the right model
 
 def test_hundreds_of_corrupted_folders_are_refused_or_right(tmp_path):
-    """Headers, configs and indices torn or changed: a clear error, or the
-    numbers that the file has under each name and the sizes that the config names.
+    """Headers, configs and indices torn or changed: a clear error, or the numbers that the file has
+    under each name and the sizes that the config names.
     """
     rng = random.Random(0)
     config = replace(SMALL, tie_embeddings=False)
@@ -582,7 +520,7 @@ def test_hundreds_of_corrupted_folders_are_refused_or_right(tmp_path):
     lay_out(model, sharded, transposed=True, buffers=True, shards=2)
     kept = {path: path.read_bytes() for folder in (whole, sharded)
             for path in sorted(folder.iterdir())}
-    accepted, n = 0, examples_of(300, 30_000)
+    accepted, n = 0, examples_of(200, 30_000)
     for _ in range(n):
         path = rng.choice(list(kept))
         raw = kept[path]
@@ -601,7 +539,6 @@ def test_hundreds_of_corrupted_folders_are_refused_or_right(tmp_path):
                 opened = GPT.from_pretrained(path.parent)
             except (ValueError, OSError) as error:
                 assert str(path.parent) in str(error) or "n_head: not given" in str(error)
-                assert "\n" not in str(error) and len(str(error)) < 2000
             else:
                 accepted += 1
                 assert_as_the_files_say(opened, path.parent)

@@ -1,5 +1,4 @@
 """safetensors files: the bytes written, and damaged files, which are refused or read right."""
-import importlib.util
 import json
 import math
 import os
@@ -9,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import types
 import zipfile
 from pathlib import Path
 
@@ -63,11 +63,6 @@ def parsed(raw):
     return found
 
 
-def little(array):
-    """The bytes of an array in C order, little-endian."""
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-
-
 def put(path, raw):
     """Write the bytes as a new file: arrays of the old one may be alive, and are the old one."""
     path.unlink(missing_ok=True)
@@ -90,7 +85,6 @@ def refused(path, raw, message):
     with pytest.raises(ValueError, match=message) as caught:
         read(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert len(str(caught.value)) < len(str(path)) + 1000
     return str(caught.value)
 
 
@@ -126,22 +120,14 @@ def test_round_trip(path, arrays, metadata):
     write(str(path), arrays, metadata)
     raw = path.read_bytes()
     tensors = read(path)
-    assert contents(tensors) == parsed(raw)
-    assert tensors.metadata == metadata
-    assert tensors.keys() == arrays.keys()
+    assert contents(tensors) == parsed(raw) and list(tensors) == list(parsed(raw))
+    assert tensors.metadata == metadata and tensors.keys() == arrays.keys()
     for name, array in arrays.items():
-        assert tensors[name].dtype == array.dtype.newbyteorder("<")
+        little_endian = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        assert tensors[name].dtype == little_endian.dtype
         assert tensors[name].shape == array.shape
-        assert tensors[name].tobytes() == little(array)
+        assert tensors[name].tobytes() == little_endian.tobytes()
         assert not tensors[name].flags.writeable and not tensors[name].flags.owndata
-
-    assert (8 + int.from_bytes(raw[:8], "little")) % 8 == 0
-    dtypes = list(SIZES)
-    order = [(-dtypes.index(dtype), name) for name, (dtype, _, _) in parsed(raw).items()]
-    assert sorted(order) == [(-dtypes.index(safetensors.NAMES[tensors[name].dtype]), name)
-                             for name in json.loads(raw[8:8 + int.from_bytes(raw[:8], "little")])
-                             if name != "__metadata__"]
-    assert list(tensors) == list(parsed(raw))
 
     write(path, tensors, tensors.metadata)      # over the file that the arrays are views of
     assert path.read_bytes() == raw
@@ -155,20 +141,14 @@ def test_file_order_is_the_order_of_the_bytes_not_of_the_header(path):
     assert list(read(path)) == ["first", "middle", "last"]
 
 
-@given(st.integers(0, 7))
-def test_a_header_need_not_be_padded(path, spaces):
-    put(path, file_of(GOLDEN_HEADER + b" " * spaces, GOLDEN_DATA))
-    assert contents(read(path)) == parsed(GOLDEN)
-
-
-def test_fields_that_are_not_known_and_metadata_that_is_null_are_passed_over(path):
+def test_a_header_may_be_unpadded_have_more_fields_and_no_metadata(path):
     put(path, file_of({"__metadata__": None, "a": {
         "dtype": "U8", "shape": [1], "data_offsets": [0, 1], "extra": [None]}}, b"a"))
     tensors = read(path)
     assert tensors["a"].tolist() == [97] and tensors.metadata == {}
 
 
-# bfloat16 and copying
+# bfloat16
 
 def test_every_bfloat16_is_the_number_that_ieee_says():
     bits = np.arange(2**16)
@@ -206,28 +186,6 @@ def test_hundreds_of_corrupted_files_are_refused_or_right(path):
     assert 0 < accepted < n      # a byte of the data may be anything
 
 
-odd_numbers = st.sampled_from([0, 1, 2, 4, 8, 10, 11, 12, -1, 2**31, 2**62, 2**63, 2**64, 10**30,
-                               1.0, 0.5, True, False, None, "", "1"])
-odd_values = st.one_of(
-    odd_numbers, st.lists(odd_numbers, max_size=3),
-    st.sampled_from([*SIZES, "F8_E4M3", "f4", {}, {"dtype": "F32"}]),
-    st.sampled_from([[0, 8], [8, 10], [2, 1], [1] * 32, [1] * 40]))
-
-
-@given(st.data())
-def test_a_header_that_lies_is_refused_or_right(path, data):
-    header = json.loads(GOLDEN_HEADER)
-    for _ in range(data.draw(st.integers(1, 3))):
-        name = data.draw(st.sampled_from(["E", "half", "yes", "new", "__metadata__"]))
-        field = data.draw(st.sampled_from(["dtype", "shape", "data_offsets", None]))
-        value = json.loads(json.dumps(data.draw(odd_values)))      # a copy: it may be changed
-        if field and isinstance(header.get(name), dict):
-            header[name][field] = value
-        else:
-            header[name] = value
-    is_read(path, file_of(header, GOLDEN_DATA[:data.draw(st.sampled_from([11, 11, 10, 0]))]))
-
-
 def one(dtype="F32", shape=(2,), offsets=(0, 8)):
     return {"x": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}
 
@@ -242,34 +200,25 @@ EIGHT = bytes(8)
 
 @pytest.mark.parametrize("raw, message", [
     (b"", "begins with b'', expected a header's length"),
-    (bytes(8), "begins with .*: no safetensors file"),
+    (b"<!DOCTYPE html>", "begins with .*: no safetensors file"),
     (file_of(b"{}", b"", length=3), "header of 3 bytes, but only 2 follow: truncated"),
-    (file_of(b"{}", b"", length=100_000_001), "begins with .*no safetensors file"),
-    (file_of(b"{}", b"", length=100_000_000), "header of 100000000 bytes, but only 2"),
     (file_of(b"[]", b""), "begins with .*, expected a header's length and the header"),
     (file_of(b"{", b""), "not JSON"), (file_of(b'{"\xff":1}', b""), "not JSON in UTF-8"),
     (file_of(b'{"x":' + b"[" * 100_000, b""), "not JSON"),
-    (file_of({"__metadata__": []}, b"x"), "1 bytes follow"),
     (file_of({"__metadata__": {"a": 1}}, b""), "__metadata__ is {'a': 1}, expected text -> text"),
     (file_of({"x": 1}, b""),
      "tensor 'x': 1, expected a dtype of BOOL, .*, a shape, and data_offsets"),
     (file_of(one("F8_E4M3"), EIGHT), "tensor 'x': .*'F8_E4M3'.*, expected a dtype of BOOL, U8,"),
     *[(file_of(one(shape=shape), EIGHT), "tensor 'x': .*expected a dtype of .*, a shape")
-      for shape in (2, [-2], [-1, -2], [2.0], [2, True], ["2"], [2] + [1] * 32)],
-    *[(file_of(one(shape=shape), EIGHT),
-       "tensor 'x': data_offsets .0, 8., expected .* for F32 in shape")
-      for shape in ([3], [], [2**28, 2**28, 2])],
-    *[(file_of(one("U8", shape, [0, 0]), b""), "tensor 'x': .*expected a dtype of .*, a shape")
-      for shape in ([0, 2**62, 2**62], [0, 2**63])],
+      for shape in (2, [-1, -2], [2.0], [2, True])],
     *[(file_of(one(offsets=offsets), EIGHT), "tensor 'x': .*data_offsets")
-      for offsets in (8, [8], [0, 8, 8], [-8, 0], [8, 0], [0, 8.0], [2**70, 2**70 + 8])],
+      for offsets in (8, [0, 8, 8], [-8, 0], [0, 8.0])],
+    (file_of(one(shape=[3]), EIGHT), "'x': data_offsets .0, 8., expected .* for F32 in shape"),
     (file_of(one(), EIGHT[:7]),
      "tensor 'x': ends at byte 8 of the data, but the file has 7: truncated"),
     (file_of(one(), EIGHT + b"!"), "1 bytes follow the last tensor"),
-    (file_of(one(offsets=[1, 9]), EIGHT + b"!"), r"'x': data_offsets \[1, 9\], expected \[0, 8\]"),
     (file_of(two([0, 3], [4, 8]), EIGHT), r"tensor 'y': data_offsets \[4, 8\], expected \[3, 7\]"),
     (file_of(two([0, 5], [4, 8]), EIGHT), r"tensor 'y': data_offsets \[4, 8\], expected \[5, 9\]"),
-    (file_of(two([0, 8], [0, 8]), EIGHT), r"tensor 'y': data_offsets \[0, 8\], expected \[8, 16\]"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
 ])
 def test_each_fault_is_named(path, raw, message):
@@ -283,26 +232,23 @@ class Trap:
         return os.abort, ()
 
 
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_pickles_are_refused_with_a_way_out(path, protocol):
-    message = refused(path, pickle.dumps({"wte": list(range(500))}, protocol),
-                      "a pickle, which runs code when opened")
-    assert "torch.load" in message and "safetensors.torch.save_file" in message
+def test_pickles_are_refused_with_a_way_out(path):
+    """As torch.save writes them now, in a zip file, and as it did before version 1.6."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Trap()))
+    for raw in (path.read_bytes(), pickle.dumps({"wte": list(range(500))}, 2)):
+        message = refused(path, raw, "a pickle, which runs code when opened")
+        assert "torch.load" in message and "safetensors.torch.save_file" in message
 
 
 # Enough of PyTorch for the recipe, in NumPy: what is loaded here would be loaded there.
 STUBS = {"torch.py": """
 import pickle
+import numpy
 
-class Tensor:
-    def __init__(self, array):
-        self.array = array
-
-    def clone(self):
-        return Tensor(self.array.copy())
-
-    def contiguous(self):
-        return self
+class Tensor(numpy.ndarray):
+    clone = numpy.ndarray.copy
+    contiguous = numpy.ndarray.view
 
 def load(name, map_location, weights_only):
     assert map_location == "cpu" and weights_only is True
@@ -312,61 +258,43 @@ def load(name, map_location, weights_only):
 from minigpt_np.files.safetensors import write
 
 def save_file(tensors, name, metadata):
-    write(name, {key: tensor.array for key, tensor in tensors.items()}, metadata)
+    write(name, tensors, metadata)
 """}
 
 
-@pytest.fixture
-def pytorch(tmp_path, monkeypatch):
-    """PYTHONPATH with the stubs. Returns a function from name -> array to name -> Tensor."""
+@pytest.mark.skipif(os.name != "posix", reason="the recipe is for its shells")
+def test_the_recipe_run_as_it_stands_opens_nanoGPTs_checkpoint(tmp_path, monkeypatch):
+    """Weights under "model", their names as torch.compile leaves them, sizes under "model_args"."""
     for name, source in STUBS.items():
         stub = tmp_path / "stubs" / name
         stub.parent.mkdir(parents=True, exist_ok=True)
         stub.write_text(source)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tmp_path / "stubs", ROOT))))
-    spec = importlib.util.spec_from_file_location("torch", tmp_path / "stubs" / "torch.py")
-    torch = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(torch)
-    monkeypatch.setitem(sys.modules, "torch", torch)
-    return lambda arrays: {name: torch.Tensor(array) for name, array in arrays.items()}
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+    torch = sys.modules["torch"]
+    exec(STUBS["torch.py"], vars(torch))
 
-
-def run_recipe(error):
-    """What the message says to run, run by a shell as it stands there."""
+    config = GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=3, n_embd=6,
+                       activation="gelu_exact")
+    model = GPT(config, seed=3)
+    weights = {}
+    for name, array in state_dict(model.params).items():
+        if name.endswith(".weight"):
+            is_linear = name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
+            weights[f"_orig_mod.{name}"] = (array.T if is_linear else array).view(torch.Tensor)
+    sizes = dict(n_layer=1, n_head=3, n_embd=6, block_size=4, vocab_size=5, bias=False, dropout=0.0)
+    folder = tmp_path / "a b's \"ü\" $HOME\\n `x`"
+    folder.mkdir()
+    (folder / "ckpt.pt").write_bytes(pickle.dumps(
+        {"model": weights, "optimizer": {"state": {}}, "iter_num": 5, "model_args": sizes}))
+    with pytest.raises(ValueError, match="ckpt.pt.*a pickle") as error:
+        GPT.from_pretrained(folder)
     command = str(error.value).partition("convert it with PyTorch: ")[2]
     subprocess.run(command.replace("python", shlex.quote(sys.executable), 1), shell=True,
                    check=True)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="the recipe is for its shells")
-def test_the_recipe_run_as_it_stands_opens_nanoGPTs_checkpoint(tmp_path, pytorch):
-    """Weights under "model", their names as torch.compile leaves them, sizes under "model_args"."""
-    config = GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=3, n_embd=6,
-                       activation="gelu_exact")
-    state = {name: np.array(array) for name, array in state_dict(GPT(config, seed=3).params).items()
-             if not name.endswith(".bias")}
-    state |= {name: np.ascontiguousarray(array.T) for name, array in state.items()
-              if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))}
-    checkpoint = {"model": pytorch({f"_orig_mod.{name}": array for name, array in state.items()}),
-                  "optimizer": {"state": {}}, "iter_num": 5, "config": {"compile": True},
-                  "model_args": dict(n_layer=1, n_head=3, n_embd=6, block_size=4, vocab_size=5,
-                                     bias=False,
-                                     dropout=0.0)}
-    folder = tmp_path / "a b's \"ü\" $HOME\\n `x`"
-    folder.mkdir()
-    (folder / "ckpt.pt").write_bytes(pickle.dumps(checkpoint))
-    with pytest.raises(ValueError, match="ckpt.pt.*a pickle") as error:
-        GPT.from_pretrained(folder)
-    run_recipe(error)
     opened = GPT.from_pretrained(folder)
     assert opened.config == config
-    assert np.array_equal(opened.params.flat, GPT(config, seed=3).params.flat)
-
-
-def test_zipped_pickles_are_refused_with_a_way_out(path):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(Trap()))
-    refused(path, path.read_bytes(), "a pickle, which runs code when opened")
+    assert np.array_equal(opened.params.flat, model.params.flat)
 
 
 def test_a_file_whose_length_looks_like_a_pickle_is_read(path):
@@ -374,13 +302,6 @@ def test_a_file_whose_length_looks_like_a_pickle_is_read(path):
     put(path, file_of(header, GOLDEN_DATA))
     assert contents(read(path)) == parsed(GOLDEN)
     refused(path, file_of(header, GOLDEN_DATA)[:1000], "truncated")
-
-
-def test_what_cannot_be_opened_is_the_systems_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing.safetensors"):
-        read(tmp_path / "nothing.safetensors")
-    with pytest.raises(OSError, match=re.escape(str(tmp_path))):
-        read(tmp_path)
 
 
 # Folders
@@ -408,7 +329,6 @@ def test_shards_are_one_mapping(tmp_path):
     for shard, arrays in SHARDS.items():
         for name, array in arrays.items():
             np.testing.assert_array_equal(tensors[name], array, strict=True)
-    assert tensors.metadata["format"] == "pt"
 
 
 def test_one_file_goes_before_an_index_and_that_before_pickles(tmp_path):
@@ -426,31 +346,28 @@ def test_pickles_alone_are_refused_with_a_way_out(tmp_path, name):
         read_folder(tmp_path)
 
 
-@pytest.mark.parametrize("shard", ["", "../a.safetensors", "/etc/passwd", "..\\a", "C:a"])
-def test_shards_lie_in_the_folder(tmp_path, shard):
-    index = folder_of(tmp_path, weight_map={"y": "a.safetensors", "x": shard})
-    with pytest.raises(ValueError, match=f"{re.escape(str(index))}: .*a file in that folder"):
+def test_shards_lie_in_the_folder(tmp_path):
+    folder_of(tmp_path, weight_map={"y": "a.safetensors", "x": "../a.safetensors"})
+    with pytest.raises(ValueError, match="'../a.safetensors'"):
         read_folder(tmp_path)
 
 
 @pytest.mark.parametrize("weight_map, message", [
-    ({"x": "a.safetensors", "wte": "b.safetensors"},
-     "a.safetensors: tensor 'y': not expected, as model.safetensors.index"),
-    ({"x": "a.safetensors", "y": "b.safetensors", "wte": "b.safetensors"},
-     "a.safetensors: tensor 'y': not expected"),
-    ({"x": "a.safetensors", "y": "a.safetensors", "z": "a.safetensors"},
-     "a.safetensors: tensor 'z': missing, as model"),
-    (["a.safetensors"], r"index.json: weight_map is \['a.safetensors'\], expected tensor -> file"),
-    ({"x": 1}, "index.json: weight_map is {'x': 1}, expected tensor -> file")])
+    ({"x": "a.safetensors", "wte": "b.safetensors"}, "tensor 'y': in a shard, but not in this"),
+    ({"x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors"},
+     "tensor 'wte': in a shard, but not in this index"),
+    ({"x": "a.safetensors", "y": "a.safetensors", "wte": "b.safetensors", "z": "a.safetensors"},
+     "tensor 'z': in no shard"),
+    (["a.safetensors"], r"weight_map is \['a.safetensors'\], expected tensor -> file")])
 def test_shards_that_disagree_with_their_index(tmp_path, weight_map, message):
-    folder_of(tmp_path, weight_map=weight_map)
-    with pytest.raises(ValueError, match=re.escape(str(tmp_path)) + ".*" + message):
+    index = folder_of(tmp_path, weight_map=weight_map)
+    with pytest.raises(ValueError, match=re.escape(str(index)) + ": " + message):
         read_folder(tmp_path)
 
 
 # Writing
 
-@pytest.mark.parametrize("dtype", ["c16", object, "U1", "V3", [("a", "f4")], "M8[s]"])
+@pytest.mark.parametrize("dtype", ["c16", object, "V3"])
 def test_a_dtype_that_the_format_does_not_have(tmp_path, dtype):
     path = tmp_path / "model.safetensors"
     with pytest.raises(ValueError,
