@@ -5,40 +5,32 @@ afresh at each call. A check moves those same arrays in place, calls f(), and pu
 back exactly, even if f raises:
 
     W, x = rng.normal(size=(3, 4)), rng.normal(size=4)
-
-    def loss():
-        return np.sum(np.tanh(W @ x))
-
-    dW = np.outer(1 - np.tanh(W @ x) ** 2, x)              # yours, by hand
-    report = check(loss, {"W": W}, {"W": dW})
-    print(report)                                          # the worst coordinate, by name and index
+    dW = np.outer(1 - np.tanh(W @ x) ** 2, x)               # yours, by hand
+    report = check(lambda: np.sum(np.tanh(W @ x)), {"W": W}, {"W": dW})
+    print(report)                                           # the worst number, by name and index
     report.raise_if_wrong()
 
-Two ways to a derivative that know nothing of backpropagation:
+`check` goes number by number; `directional` takes all of them at once for the price of a few calls
+of f, at any size. They compare with one of two methods that know nothing of backpropagation:
+`differences`, for any f, or complex steps, exact to rounding where f is analytic (`complex_step`).
 
-- differences: (f(x + h) - f(x - h)) / 2h at h, h/2, h/4, extrapolated to h = 0. Works for any f,
-  but only to 10 or 11 digits in float64, since it subtracts nearly equal numbers.
-- complex step: Im f(x + ih) / h with h = 1e-20. Nothing is subtracted, so nothing is lost: 15 or
-  16 digits. Takes complex arrays and an f that is analytic throughout: x * x, never abs(x),
-  x.real, np.var or np.linalg.norm. Branches on x must look at the real part, as np.maximum does.
-
-Three questions to put with them: `check` asks coordinate by coordinate and names the one that is
-wrong; `directional` asks about all of them at once for the price of a few calls of f, at any size;
-`adjoint` asks of a forward and a backward whose output is not a number but an array.
+Of a layer, whose output is an array, f is sum(u * output) and the gradients are backward(u), for
+any u. Along a direction v that is the adjoint test, <u, Jv> = <J^T u, v>.
 """
 
 import itertools
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 
-from .checks import (check_array, check_choice, check_generator, check_not_negative, check_size,
-                     is_masked, raise_value_error)
+from .checks import (
+    check_array, check_choice, check_generator, check_not_negative, check_size, raise_value_error)
 
 COMPLEX_STEP = 1e-20  # its square, the truncation error, is far below any eps
 NOISE_POINTS = 14     # calls of f that measure its rounding noise, once for each array
-FEW_EPS = 64          # no more noise than a sum has: no need to ask whether it is noise
+FEW_EPS = 64          # noise of so many eps is a sum's ordinary rounding: not measured again
 FALLS = 32            # a smooth f's residual falls up to 8^6 times when moved 1/8 as far; noise not
 SIGMAS = 3            # a rounding error is taken to be at most so many standard deviations
 RTOL_EPS, ATOL_EPS = 4096, 16  # how many eps the gradient under test is allowed; see `check`
@@ -46,69 +38,93 @@ RTOL_EPS, ATOL_EPS = 4096, 16  # how many eps the gradient under test is allowed
 
 # ---- derivatives ---------------------------------------------------------------------------------
 
-def differences(f, x, coordinates=None):
-    """Gradient of f() with respect to x by central differences, extrapolated; with its error.
+def differences(f, x):
+    """Gradient of f() with respect to x: (f(x + h) - f(x - h)) / 2h, extrapolated to h = 0.
 
+    Works for any f, but only to 10 or 11 digits in float64, since nearly equal numbers are
+    subtracted. f is called 14 times to measure its rounding noise, and then six times for each
+    number, or two more for each further halving of h if it is not smooth.
     f: no arguments -> one real number, a function of x. x: float array of any shape.
-    coordinates: index tuples, e.g. [(0, 2), (5, 1)]; all when None.
-    Returns (gradient, error), float64 of x's shape, NaN where not asked for. |gradient - the true
-    one| is expected to be below error, which has two parts:
-
-        truncation   |the extrapolation from h, h/2, h/4 - the one before it|
-        rounding     2 noise / h: what f's own rounding, measured, becomes when divided by h
-
-    error is inf where no step settles (f jumps or bends there, or computes in a shorter dtype), and
-    the gradient is NaN where f is not finite. Six calls of f a coordinate if f is smooth, two more
-    for each further halving.
-
-    The first step is eps^(1/5) max(|x_i|, median |x|), the last one that is tried eps^(1/2) |x_i|,
-    or less where f turns faster. Why 1/5: one extrapolation leaves an error of order h^4, rounding
-    adds eps/h, and h^4 = eps/h there. (Richardson 1911; the table and its stopping rule: Ridders
-    1982.)
+    Returns (gradient, error), float64 of x's shape. |gradient - the true one| is expected to be
+    below error, which is inf where no step settles: f jumps or bends there, or computes in a
+    shorter dtype. The gradient is NaN where f is not finite.
     Raises ValueError if x is not a writable float array or f() not one real number.
     """
-    return _gradient("differences", f, x, coordinates)
+    return _gradient("differences", f, x)
 
 
-def complex_step(f, x, coordinates=None):
+def complex_step(f, x):
     """Gradient of f() with respect to the real part of x: Im f(x + ih) / h.
 
-    f: no arguments -> one complex number, an analytic function of x. x: complex array of any shape
-    with zero imaginary part. coordinates: index tuples; all when None.
-    Returns (gradient, error), float of x's shape, NaN where not asked for; error is the rounding
-    noise of f's imaginary part, measured. h is 1e-20 min(1, |x_i|). One call of f a coordinate.
-    (Squire and Trapp 1998.)
+    Nothing is subtracted, so nothing is lost: 15 or 16 digits. h is 1e-20 min(1, |x_i|). f must be
+    analytic throughout: x * x, never abs(x), x.real, np.var or np.linalg.norm. Branches on x must
+    look at the real part, as np.maximum does. f is called 14 times to measure its rounding noise,
+    and then once for each number. (Squire and Trapp 1998.)
+    f: no arguments -> one complex number, a function of x. x: complex array of any shape with zero
+    imaginary part.
+    Returns (gradient, error), float64 of x's shape; error is the noise of f's imaginary part.
     Raises ValueError if x is not such an array or f() not one complex number.
     """
-    return _gradient("complex", f, x, coordinates)
+    return _gradient("complex", f, x)
 
 
-def _gradient(method, f, x, coordinates):
-    """What the method says, and its errors, at these coordinates of x; elsewhere NaN."""
-    _need_callables(f=f)
+def _gradient(method, f, x):
+    _need_callable(f)
     _need_array("x", x, method)
-    indices = list(np.ndindex(x.shape)) if coordinates is None else _need_indices(coordinates, x)
-    gradient, error = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
+    gradient, error = np.transpose(_slopes(method, f, x, np.ndindex(x.shape)))
+    return gradient.reshape(x.shape), error.reshape(x.shape)
+
+
+def _slopes(method, f, x, indices):
+    """The derivative of f with respect to each of these numbers of x, and its error: pairs."""
     sizes, scales = _sizes(x)
     slope = METHODS[method](f, {"x": x}, {"x": _signs(x.shape)}, np.min(sizes))
-    for i in indices:
-        number = {"x": x[(*i, ...)]}        # a view
-        gradient[i], error[i] = slope(number, {"x": 1.0}, scales[i], sizes[i])
-    return gradient, error
+    return [slope({"x": x[(*i, ...)]}, {"x": 1.0}, scales[i], sizes[i])     # x[(*i, ...)] is a view
+            for i in indices]
 
 
 def _by_differences(f, arrays, *_):
-    """(arrays or parts of them, direction, scale, size) -> the slope of f there, and its error."""
+    """A function (arrays or parts of them, direction, scale, size) -> the slope of f along the
+    direction, and its error.
+
+    A central difference T0(h) is f' + c2 h^2 + c4 h^4 + ..., so combining those at h and h/2
+    removes c2, and combining two such combinations c4:
+
+        T0(h) = (f(x + h) - f(x - h)) / 2h
+        T1(h) = (4 T0(h/2) - T0(h)) / 3     T2(h) = (16 T1(h/2) - T1(h)) / 15
+
+    h is halved until the last step changed T2 less than rounding does: beyond that only rounding
+    grows. T0 carries at most noise / h of it, T1 1.5 times and T2 1.65 times that: 2 covers it.
+    h goes from eps^(1/5) scale to eps^(1/2) size, or less where f turns faster. Why 1/5: T1 leaves
+    an error of order h^4, rounding adds eps/h, and h^4 = eps/h there. (Richardson 1911; the table
+    and its stopping rule: Ridders 1982.)
+    """
+    def value():
+        return _number(f, "differences")
+
     eps = _eps(arrays)
-    noise, smooth = _noise(lambda: _real(f), arrays)
+    noise, smooth = _noise(value, arrays)
 
     def slope(arrays, direction, scale, size):
-        def central(h):             # and the larger |f| of the two that it came from
-            f_right = _moved(lambda: _real(f), arrays, direction, h)
-            f_left = _moved(lambda: _real(f), arrays, direction, -h)
-            return (f_right - f_left) / (2 * h), max(abs(f_right), abs(f_left))
-
-        return _extrapolated(central, scale, smooth * size, noise, eps)
+        limit, row = math.nan, []
+        first = round(math.log2(eps**0.2 * scale))
+        halvings = round(first - math.log2(eps**0.5 * smooth * size))
+        for exponent in range(first, first - halvings, -1):
+            h = 2.0**exponent           # a power of two: x ± h then loses few bits of x
+            f_right = _moved(value, arrays, direction, h)
+            f_left = _moved(value, arrays, direction, -h)
+            coarser, row = row, [(f_right - f_left) / (2 * h)]
+            for order, t in zip((4, 16), coarser):
+                row.append((order * row[-1] - t) / (order - 1))
+            if not math.isfinite(row[0]):
+                row = []            # x ± h is outside f's domain: begin again, nearer to x
+            elif len(row) == 3:
+                limit = row[2]
+                truncation = abs(limit - coarser[-1])
+                rounding = 2 * max(noise, eps * abs(f_right), eps * abs(f_left)) / h
+                if truncation <= rounding:
+                    return limit, truncation + rounding
+        return limit, math.inf
 
     return slope
 
@@ -119,7 +135,8 @@ def _by_complex_steps(f, arrays, direction, size):
 
     def slope(arrays, direction, _, size):
         h = max(COMPLEX_STEP * min(1.0, float(size)), least)    # f may turn within a size below 1
-        value = _moved(lambda: _imaginary(f), arrays, direction, 1j * h) / h
+        value = _moved(lambda: _number(f, "complex"), arrays, direction, 1j * h)
+        value = value.imag / h if math.isfinite(value.real) else math.nan
         return value, noise + eps * abs(value)
 
     noise = 0.0
@@ -130,54 +147,41 @@ def _by_complex_steps(f, arrays, direction, size):
 METHODS = {"differences": _by_differences, "complex": _by_complex_steps}
 
 
-def _extrapolated(central, scale, size, noise, eps):
-    """The limit of central(h) as h -> 0, and a bound of its error.
-
-    h goes from eps^(1/5) scale to eps^(1/2) size. A central difference is f' + c2 h^2 + c4 h^4 +
-    ..., so combining those at h and h/2 removes c2, and combining two such combinations c4:
-
-        T0(h) = central(h)   T1(h) = (4 T0(h/2) - T0(h)) / 3   T2(h) = (16 T1(h/2) - T1(h)) / 15
-
-    h is halved until the last step changed T2 less than rounding does: beyond that only rounding
-    grows. T0 carries at most noise / h of it, T1 1.5 times and T2 1.65 times that: 2 covers it.
-    """
-    value, row = np.nan, []
-    first = round(math.log2(eps**0.2 * scale))  # a power of two: x ± h then loses few bits of x
-    h, halvings = 2.0**first, round(first - math.log2(eps**0.5 * size))
-    for _ in range(halvings):
-        t0, magnitude = central(h)
-        coarser, row = row, [t0]
-        for order, t in zip((4, 16), coarser):
-            row.append((order * row[-1] - t) / (order - 1))
-        if not np.isfinite(t0):
-            row = []  # x ± h is outside f's domain: begin again, nearer to x
-        elif len(row) == 3:
-            value = row[2]
-            truncation = abs(value - coarser[-1])
-            rounding = 2 * max(noise, eps * magnitude) / h
-            if truncation <= rounding:
-                return value, truncation + rounding
-        h /= 2
-    return value, np.inf
-
-
-# ---- questions -----------------------------------------------------------------------------------
+# ---- checks --------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
-class Report:
-    """What a check found: its verdict, and the coordinate farthest out of its tolerance."""
-    ok: bool            # whether every difference is within its tolerance, no NaN or inf among them
-    method: str         # "differences" or "complex"
-    name: str           # of the worst coordinate, arrays[name][index]
+class Comparison:
+    """The gradient under test beside a method's, at one number or along one direction."""
+    name: str           # of the array, or what the direction is in
     index: tuple | None         # None for a direction
-    analytic: float     # the gradient under test there
+    analytic: float     # the gradient under test
     numerical: float    # what the method says
-    difference: float   # |analytic - numerical|
-    error: float        # that is expected of the method itself there
-    tolerance: float    # the difference allowed there; see `check`
+    error: float        # that is expected of the method itself
+    tolerance: float    # the difference allowed; see `check`
+
+    @property
+    def difference(self):
+        return abs(self.analytic - self.numerical)
+
+    @property
+    def excess(self):
+        """difference / tolerance: wrong above 1; inf if a number or the error is not finite."""
+        if math.isfinite(self.difference) and math.isfinite(self.error):
+            return self.difference / max(self.tolerance, sys.float_info.min)
+        return math.inf
+
+
+@dataclass(frozen=True)
+class Report(Comparison):
+    """What a check found: the comparison farthest out of its tolerance, and the verdict."""
+    method: str         # "differences" or "complex"
     wrong: int          # how many of the numbers that were checked are out of tolerance
     checked: int        # how many numbers were checked
-    hint: str = ""      # a sentence, when the numbers themselves suggest what is wrong
+    hint: str           # a sentence, when the numbers themselves suggest what is wrong; else ""
+
+    @property
+    def ok(self):
+        return self.wrong == 0
 
     def __str__(self):
         verdict = "right" if self.ok else "WRONG"
@@ -223,16 +227,13 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, atol
         check_size("limit", limit)
         check_generator("rng", rng)
     _need_deterministic(f, arrays, method)
-    entries = []
+    compared = []
     for name, x in arrays.items():
-        gradient, indices = gradients[name], _drawn(x.shape, limit, rng)
-        values, errors = _gradient(method, f, x, indices)
-        found = [(float(values[i]), float(errors[i])) for i in indices]
+        gradient, indices = gradients[name], _drawn(x, limit, rng)
         largest = np.max(np.abs(gradient), initial=0.0, where=np.isfinite(gradient))
-        slack, hint = _slack(float(largest), _eps({name: x}), atol), _hint(name, found)
-        entries += [(name, i, float(gradient[i]), value, error, 2 * error + slack, hint)
-                    for i, (value, error) in zip(indices, found)]
-    return _report(method, entries)
+        compared += [_compared(name, i, gradient[i], slope, largest, _eps({name: x}), atol)
+                     for i, slope in zip(indices, _slopes(method, f, x, indices))]
+    return _report(method, compared)
 
 
 def directional(f, arrays, gradients, rng, method="differences", atol=None):
@@ -251,105 +252,73 @@ def directional(f, arrays, gradients, rng, method="differences", atol=None):
     _need_deterministic(f, arrays, method)
     sizes = {name: _sizes(x) for name, x in arrays.items()}
     v = {name: scale * rng.standard_normal(scale.shape) for name, (_, scale) in sizes.items()}
-    eps, largest = _eps(arrays), max(np.max(np.abs(part)) for part in v.values())
+    largest = max(np.max(np.abs(part)) for part in v.values())
     v = {name: part / largest for name, part in v.items()}
     with np.errstate(divide="ignore", over="ignore"):
         nearest = min(np.min(size / (scale / largest)) for size, scale in sizes.values())
-    value, error = METHODS[method](f, arrays, v, nearest)(arrays, v, largest, nearest)
+    slope = METHODS[method](f, arrays, v, nearest)(arrays, v, largest, nearest)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported as wrong
         products = np.concatenate([np.ravel(gradients[name] * v[name]) for name in arrays])
-        analytic, most = float(np.sum(products)), float(np.max(np.abs(products)))
-        size = most * math.sqrt(np.sum((products / (most or 1.0)) ** 2))    # without overflow
-    return _report(method, [("a random direction in " + ", ".join(arrays), None, analytic, value,
-                             error, 2 * error + _slack(size, eps, atol),
-                             _hint("what is given", [(value, error)]))])
+        analytic, most = np.sum(products), np.max(np.abs(products))
+        length = most * np.sqrt(np.sum((products / (most or 1.0)) ** 2))    # without overflow
+    name = "a random direction in " + ", ".join(arrays)
+    return _report(method, [_compared(name, None, analytic, slope, length, _eps(arrays), atol)])
 
 
-def adjoint(forward, backward, arrays, rng, method="differences", atol=None):
-    """The adjoint test <u, Jv> = <J^T u, v> for random u and v. Returns a Report.
-
-    forward: no arguments -> an array (not one number, as f returns), a function of the arrays.
-    backward: u, of the output's shape -> dict of name -> J^T u, the gradients of sum(u * output).
-    arrays, rng, method, atol and ValueError as for `directional`.
-    Jv is the derivative of forward along v, so <u, Jv> is the slope of <u, forward()>.
-    """
-    _need_callables(forward=forward, backward=backward)
-    check_generator("rng", rng)
-    arrays = _need_arrays(arrays, method)
-    u = rng.standard_normal(np.shape(forward()))
-    return directional(lambda: np.sum(u * forward()), arrays, backward(u.copy()), rng, method, atol)
+def _compared(name, index, analytic, slope, size, eps, atol):
+    """The Comparison of a gradient whose numbers are of this size; `check` has its tolerance."""
+    numerical, error = slope
+    tolerance = 2 * error + RTOL_EPS * eps * size + (ATOL_EPS * eps if atol is None else atol)
+    return Comparison(name, index, *map(float, (analytic, numerical, error, tolerance)))
 
 
-def _slack(size, eps, atol):
-    """What is allowed besides the method's own error: see `check`."""
-    return RTOL_EPS * eps * size + (ATOL_EPS * eps if atol is None else atol)
+def _drawn(x, limit, rng):
+    """At most `limit` of the indices of x, in order."""
+    if limit is None or limit >= x.size:
+        return list(np.ndindex(x.shape))
+    drawn = np.sort(rng.choice(x.size, limit, replace=False))
+    return [tuple(map(int, np.unravel_index(i, x.shape))) for i in drawn]
 
 
-def _report(method, entries):
-    """The Report of (name, index, analytic, numerical, error, tolerance, hint), one each."""
-    wrong, worst, worst_ratio = 0, None, -1.0
-    for entry in entries:
-        _, _, analytic, numerical, _, tolerance, _ = entry
-        difference = abs(analytic - numerical)
-        wrong += not difference <= tolerance < np.inf  # wrong with NaN, too
-        ratio = difference / max(tolerance, np.finfo(float).tiny)
-        if not (ratio < np.inf and tolerance < np.inf):
-            ratio = np.inf
-        if ratio > worst_ratio:
-            worst, worst_ratio = entry, ratio
-    name, index, analytic, numerical, error, tolerance, hint = worst
-    return Report(wrong == 0, method, name, index, analytic, numerical, abs(analytic - numerical),
-                  error, tolerance, wrong, len(entries), hint if wrong else "")
+def _report(method, compared):
+    worst = max(compared, key=lambda one: one.excess)
+    wrong = sum(one.excess > 1 for one in compared)
+    hint = _hint(worst, compared) if wrong else ""
+    return Report(**vars(worst), method=method, wrong=wrong, checked=len(compared), hint=hint)
 
 
-def _hint(name, found):
-    """A sentence about the values and errors that a method found, or ""."""
-    values, errors = zip(*found)
-    if not np.all(np.isfinite(values)):
+def _hint(worst, compared):
+    if not np.isfinite(worst.numerical):
         return "The numerical gradient is not finite: f is not, at or near these arrays."
-    if not np.all(np.isfinite(errors)):
+    if not np.isfinite(worst.error):
         return ("The derivative did not settle: f jumps or bends at or near these arrays, or "
-                "computes in a\n  shorter dtype than theirs. So nothing is proved.")
-    if not any(values):
-        return f"f does not change when {name} moves: does it read the very array that was given?"
+                "computes in a\n  shorter dtype than theirs. So this check decides nothing.")
+    if not any(one.numerical for one in compared if one.name == worst.name):
+        return "f does not change with these numbers: does it read the very array that was given?"
     return ""
-
-
-def _drawn(shape, limit, rng):
-    """At most `limit` of the indices of an array, in order."""
-    size = math.prod(shape)
-    if limit is None or limit >= size:
-        return list(np.ndindex(shape))
-    flat = np.sort(rng.choice(size, limit, replace=False))
-    return [tuple(int(i) for i in np.unravel_index(j, shape)) for j in flat]
 
 
 # ---- steps and noise -----------------------------------------------------------------------------
 
 def _noise(value, arrays):
-    """SIGMAS standard deviations of the rounding noise of value(), as the arrays move slightly; and
-    the factor, at most 1, by which they had to move less than usual.
+    """SIGMAS standard deviations of value()'s rounding noise; and the factor, at most 1, by which
+    steps must be shorter than usual.
 
-    So slightly that a smooth function is a polynomial of degree 5 there: what the best one leaves
-    of value() at random points of a line is noise. (The idea: Moré and Wild 2011.) Each entry moves
-    in proportion to itself, because log x turns within x of 0. What is left of a function that
-    turns faster still falls with the 6th power of the move, and noise does not: the arrays are
-    moved less until that shows.
-
-    inf if that is half of the digits or more, of value() or of 1: no rounding does that, but a jump
-    or a kink at the very point does, or a computation in a shorter dtype than the arrays'.
+    The arrays move a little along a line, each number in proportion to itself because log x turns
+    within x of 0. There a smooth function is a polynomial of degree 5, and what the best one leaves
+    is noise. (The idea: Moré and Wild 2011.) Of a function that turns faster, the rest falls with
+    the 6th power of the move, and noise does not: the arrays move less until that shows.
+    The noise is inf if it is half of the digits or more, of value() or of 1: then f jumps or bends
+    at the very point, or computes in a shorter dtype than the arrays'.
     """
-    eps, best, smooth = _eps(arrays), (np.inf, 1.0), 1.0
+    eps, smooth = _eps(arrays), 1.0
     directions = {name: _sizes(x)[0] * _signs(x.shape) for name, x in arrays.items()}
-    while smooth * eps**0.4 > eps**0.8:
-        noise, magnitude = _residual(value, arrays, directions, smooth * eps**0.4)
-        if not noise < best[0] / FALLS and smooth < 1:
+    noise, magnitude = _residual(value, arrays, directions, eps**0.4)
+    while noise > FEW_EPS * eps * magnitude and smooth / 8 > eps**0.4:
+        nearer, _ = _residual(value, arrays, directions, smooth / 8 * eps**0.4)
+        if not nearer < noise / FALLS:
             break                           # it is noise, and was before
-        best = noise, smooth
-        if noise <= FEW_EPS * eps * magnitude:
-            break
-        smooth /= 8
-    noise, smooth = best
+        noise, smooth = nearer, smooth / 8
     half_the_digits = eps**0.5 * max(1.0, magnitude)
     return (noise if noise < half_the_digits else np.inf), smooth
 
@@ -383,13 +352,14 @@ def _moved(value, arrays, direction, distance):
 
 
 def _sizes(x):
-    """The size of each coordinate, |x_i|, and the one against which a step in it is small:
-    max(|x_i|, median |x|), or 1. No size is 0, but the second in its place; none is so small or so
-    large that
-    a step from there would be no number of x's dtype; of inf and NaN it is 1."""
+    """size and scale of each number in x; steps are proportional to them.
+
+    scale: max(|x_i|, median |x|), or 1 if that is 0. size: |x_i|, or scale if that is 0. Both as if
+    inf and NaN were 1, and |x_i| so large and so small that a step is a number of x's dtype.
+    """
     limits, size = np.finfo(x.dtype), np.abs(x).astype(float)
-    size = np.where(np.isfinite(size), np.minimum(size, float(limits.max) / 64), 1.0)
-    size = np.where(size > 0, np.maximum(size, float(limits.tiny / limits.eps)), 0.0)
+    size = np.where(np.isfinite(size), size, 1.0)
+    size = np.where(size > 0, np.clip(size, limits.tiny / limits.eps, limits.max / 64), 0.0)
     scale = np.maximum(size, np.median(size))
     scale = np.where(scale > 0, scale, 1.0)
     return np.where(size > 0, size, scale), scale
@@ -403,35 +373,25 @@ def _eps(arrays):
     return float(max(np.finfo(float).eps, *(np.finfo(x.dtype).eps for x in arrays.values())))
 
 
-# ---- what is asked of f and of the arrays --------------------------------------------------------
+# ---- argument checks -----------------------------------------------------------------------------
 
-def _number(f):
+def _number(f, method):
+    """f() as a float, or as a complex number for method "complex"."""
     value = f()
     plain = isinstance(value, (int, float, complex, np.number, np.ndarray)) and np.ndim(value) == 0
     if not plain or np.asarray(value).dtype.kind not in "biufc":    # an int too long is an object
         raise_value_error("f", value, "one number")
-    return value
-
-
-def _real(f):
-    value = _number(f)
-    if np.iscomplexobj(value):
-        raise_value_error("f", value, "a real number from real arrays")
-    return float(value)
-
-
-def _imaginary(f):
-    value = _number(f)
-    if not np.iscomplexobj(value):
+    if method == "complex" and not np.iscomplexobj(value):
         raise_value_error("f", value, "a complex number from complex arrays: something in f drops "
                           "the imaginary part (abs, .real, float, a cast)")
-    return float(value.imag) if np.isfinite(value.real) else np.nan
+    if method == "differences" and np.iscomplexobj(value):
+        raise_value_error("f", value, "a real number from real arrays")
+    return complex(value) if method == "complex" else float(value)
 
 
-def _need_callables(**functions):
-    for name, function in functions.items():
-        if not callable(function):
-            raise_value_error(name, function, "a function")
+def _need_callable(f):
+    if not callable(f):
+        raise_value_error("f", f, "a function")
 
 
 def _need_array(name, x, method):
@@ -440,7 +400,6 @@ def _need_array(name, x, method):
         given = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
         raise ValueError(f"{name}: {given} given, expected a {kind} array")
     for fault, given, expected in [
-            (is_masked(x), "a masked array", "one without a mask"),
             (x.size == 0, f"shape {x.shape}", "at least one number"),
             (not x.flags.writeable, "a read-only array", "one to move in place"),
             (_overlaps_itself(x), "an array that overlaps itself", "each number once"),
@@ -455,50 +414,25 @@ def _overlaps_itself(x):
     return not x.flags.forc and np.unique(sum(places)).size < x.size
 
 
-def _need_indices(coordinates, x):
-    """The coordinates as a list of index tuples."""
-    try:
-        indices = [tuple(index) for index in coordinates]
-        fits = all(x[(*index, ...)].ndim == 0 for index in indices)
-    except (TypeError, ValueError, IndexError):
-        fits = False
-    if not fits:
-        raise_value_error("coordinates", coordinates, f"one index for each axis of shape {x.shape}")
-    return indices
-
-
-def _need_arrays(arrays, method):
-    """The arrays, in a dict that f cannot change."""
-    check_choice("method", method, tuple(METHODS))
-    if not isinstance(arrays, dict):
-        raise_value_error("arrays", arrays, "a dict of name -> array")
-    if not arrays:
-        raise_value_error("arrays", arrays, "at least one array")
-    for name, x in arrays.items():
-        _need_array(f"arrays[{name!r}]", x, method)
-    return dict(arrays)
-
-
 def _need_pairs(f, arrays, gradients, method, atol):
-    """The arrays, and copies of the gradients: an f that runs backward may write into the very
-    gradients under test."""
-    _need_callables(f=f)
-    arrays = _need_arrays(arrays, method)
+    """The arrays in a dict of their own, and copies of the gradients: f may run backward into the
+    very gradients under test."""
+    _need_callable(f)
+    check_choice("method", method, tuple(METHODS))
+    if not isinstance(arrays, dict) or not arrays:
+        raise_value_error("arrays", arrays, "a dict of name -> array, at least one")
+    if not isinstance(gradients, dict) or gradients.keys() != arrays.keys():
+        raise_value_error("gradients", gradients, f"a dict of the names of arrays, {list(arrays)}")
     if atol is not None:
         check_not_negative("atol", atol)
-    if not isinstance(gradients, dict):
-        raise_value_error("gradients", gradients, "a dict of name -> array")
-    if set(arrays) != set(gradients):
-        raise_value_error("gradients", list(gradients), f"the names of arrays, {list(arrays)}")
-    copies = {name: np.array(check_array(f"gradients[{name!r}]", gradients[name]))
-              for name in arrays}
+    copies = {}
     for name, x in arrays.items():
-        if copies[name].shape != x.shape:
-            raise ValueError(f"gradients[{name!r}]: shape {copies[name].shape} given, expected "
-                             f"{x.shape}, that of arrays[{name!r}]")
-        if copies[name].dtype.kind not in "iuf":
-            raise_value_error(f"gradients[{name!r}]", gradients[name], "real numbers")
-    return arrays, copies
+        _need_array(f"arrays[{name!r}]", x, method)
+        title = f"gradients[{name!r}]"
+        copies[name] = np.array(check_array(title, gradients[name]))
+        if copies[name].shape != x.shape or copies[name].dtype.kind not in "iuf":
+            raise_value_error(title, copies[name], f"real numbers of shape {x.shape}")
+    return dict(arrays), copies
 
 
 def _need_separate(arrays):
@@ -509,8 +443,7 @@ def _need_separate(arrays):
 
 
 def _need_deterministic(f, arrays, method):
-    number = _real if method == "differences" else _number
-    first, second = complex(number(f)), complex(number(f))  # plain, where inf - inf is a quiet NaN
+    first, second = _number(f, method), _number(f, method)
     apart, size = (max(abs(z.real), abs(z.imag)) for z in (first - second, first))
     if apart > _eps(arrays) ** 0.5 * size:
         raise ValueError(f"f: {first} given, then {second}, expected the same number at every "

@@ -8,15 +8,27 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minigpt_np import gradcheck
-from minigpt_np.gradcheck import (
-    adjoint, check, complex_step, differences, directional)
+from minigpt_np.gradcheck import check, complex_step, differences, directional
 from strategies import ODD, seeds
 
 EPS = float(np.finfo(float).eps)
 METHODS = ["differences", "complex"]
+METHOD = pytest.mark.parametrize("method", METHODS)
 
 methods = st.sampled_from(METHODS)
 shapes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
+
+
+def array_for(method, values):
+    """The values as an array that the method can move."""
+    return np.array(values, complex if method == "complex" else float)
+
+
+def ask_both(f, arrays, gradients, method, seed=0):
+    """The reports of check and of directional."""
+    rng = np.random.default_rng(seed)
+    return (check(f, arrays, gradients, method),
+            directional(f, arrays, gradients, rng, method))
 
 
 class Function:
@@ -43,9 +55,8 @@ class Function:
         return np.array(self.c * self.dg(self.x) + 2 * np.sum(self.b * self.x) * self.b)
 
     def made(self, method):
-        """The arrays that check, directional and adjoint are given for this method."""
-        if method == "complex":
-            self.x = self.x.astype(complex)
+        """The arrays that check and directional are given for this method."""
+        self.x = array_for(method, self.x)
         return {"x": self.x}
 
 
@@ -77,14 +88,6 @@ def test_complex_step_agrees_to_1e_13(f):
     assert np.all(error <= 1e-13 * size) and np.all(error >= EPS * np.abs(gradient))
 
 
-def test_differences_of_numbers_of_order_one_are_good_to_ten_digits():
-    x = np.array([0.7, -1.3, 2.0])
-    gradient, error = differences(lambda: np.sum(np.exp(np.sin(x))), x)
-    exact = np.cos(x) * np.exp(np.sin(x))
-    # h = 2^-10, 2^-11, 2^-12: rounding 2 * 3 sigma / 2^-12 of an f below 8, sigma below eps * 8
-    assert np.all(np.abs(gradient - exact) <= error) and np.all(error < 6 * 8 * EPS * 2**13)
-
-
 @pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e6])
 def test_the_step_follows_the_scale_of_each_coordinate(scale):
     x = scale * np.array([0.5, 1.0, 100.0, 0.0])
@@ -107,16 +110,6 @@ def test_a_kink_beside_x_is_stepped_around():
     x = np.array([1e-4, -1e-4, 1.0, 1.0, 1.0])
     gradient, error = differences(lambda: np.sum(np.maximum(x, 0.0)), x)
     assert np.all(np.abs(gradient - [1, 0, 1, 1, 1]) <= error) and np.all(error < 1e-8)
-
-
-def test_a_step_out_of_the_domain_is_halved():
-    x = np.array([1e-5, 1.0, 1.0])
-    with np.errstate(invalid="ignore"):
-        gradient, error = differences(lambda: np.sum(np.log(x[0])), x[:1])
-        wide, wide_error = differences(lambda: np.log(x[0]), x, [(0,)])
-    assert abs(gradient[0] - 1e5) <= error[0] < 1
-    # the noise is measured where log is not defined: the value is found, the bound is not given
-    assert abs(wide[0] - 1e5) < 1e5 * 1e-6 or np.isinf(wide_error[0])
 
 
 @pytest.mark.parametrize("f", [lambda x: float(x > 1), lambda x: abs(x - 1),
@@ -160,20 +153,6 @@ def test_a_step_out_of_the_domain_counts_for_nothing(outside):
     assert places[14:] == [1 + sign * 2.0**-k for k in range(10, 14) for sign in (1, -1)]
 
 
-def test_halving_ends_at_eps_to_the_half():
-    """Defined at x alone: 16 steps, 2^-10 to 2^-25 of x, are tried; eps^(1/2) is 2^-26."""
-    x, places = np.array([1.0]), []
-
-    def f():
-        places.append(x[0])
-        return 1.0 if x[0] == 1 else np.nan
-
-    gradient, error = differences(f, x)
-    assert np.isnan(gradient[0]) and np.isinf(error[0])
-    assert places[-32:] == [1 + sign * 2.0**-k for k in range(10, 26) for sign in (1, -1)]
-    assert len(places) == 14 + 32
-
-
 def test_noise_inside_f_is_measured_and_bounded():
     """1e4 + sin, less the 1e4: 1e4 times the noise that eps |f| suggests."""
     x = np.random.default_rng(0).normal(size=20)
@@ -192,14 +171,6 @@ def test_measured_noise_is_three_standard_deviations():
     ratios = [(noise_of(1e-10, seed=seed) / 3e-10) ** 2 for seed in range(500)]
     # each is chi-squared with 14 - 6 degrees of freedom over 8: variance 2 / 8
     assert abs(np.mean(ratios) - 1) < 5 * np.sqrt(2 / 8 / 500)
-
-
-@pytest.mark.parametrize("f", [0.0, 0.01, 1.0, -100.0])
-def test_noise_in_half_of_the_digits_is_no_noise(f):
-    limit = EPS**0.5 * max(1, abs(f))
-    sigma = limit * 1e-10 / noise_of(1e-10)
-    assert noise_of(0.97 * sigma, f) == pytest.approx(0.97 * limit, rel=1e-3)
-    assert np.isinf(noise_of(1.03 * sigma, f))
 
 
 def test_noise_is_sought_along_no_special_direction():
@@ -233,26 +204,13 @@ def test_six_calls_a_coordinate_or_one():
     assert next(calls) - 45 == 14 + 5
 
 
-@given(functions, st.data())
-def test_only_the_coordinates_asked_for(f, data):
-    places = list(np.ndindex(f.x.shape))
-    asked = data.draw(st.lists(st.sampled_from(places), unique=True))
-    for method in (differences, complex_step):
-        f.x = f.x.astype(complex if method is complex_step else float)
-        every, _ = method(f, f.x)
-        some, error = method(f, f.x, asked)
-        for index in places:
-            assert (index in asked) == (not np.isnan(some[index])) == (not np.isnan(error[index]))
-            assert index not in asked or some[index] == every[index]
-
-
 # ---- nothing is left changed ---------------------------------------------------------------------
 
 class Stop(Exception):
     pass
 
 
-@given(functions, methods, st.sampled_from([check, directional, adjoint, "gradient"]),
+@given(functions, methods, st.sampled_from([check, directional, "gradient"]),
        st.none() | st.integers(0, 60), seeds)
 def test_arrays_are_restored_bit_for_bit_also_when_f_raises(f, method, ask, stop, seed):
     f.x.flat[0] = -0.0
@@ -268,11 +226,8 @@ def test_arrays_are_restored_bit_for_bit_also_when_f_raises(f, method, ask, stop
     try:
         if ask == "gradient":
             (complex_step if method == "complex" else differences)(g, f.x)
-        elif ask is adjoint:
-            adjoint(lambda: g() * np.ones(2), lambda u: gradient, arrays, rng, method)
         else:
-            extra = {"rng": rng} if ask is directional else {}
-            ask(g, arrays, gradient, method=method, **extra)
+            ask(g, arrays, gradient, method=method, rng=rng)
         ran_out = True
     except Stop:
         pass
@@ -294,99 +249,64 @@ def test_views_are_moved_where_they_live():
     assert directional(f, views, gradients, np.random.default_rng(1)).ok
 
 
-@given(functions, methods, seeds)
-def test_what_f_writes_into_its_callers_arguments_changes_no_report(f, method, seed):
-    """f may run backward into the gradients under test; whatever else it was called with may be
-    overwritten, too."""
-    gradient, arrays = f.gradient(), f.made(method)
+@given(functions, methods, st.sampled_from([check, directional]), seeds)
+def test_f_may_write_into_the_very_gradients_under_test(f, method, ask, seed):
+    """As an f that runs backward into them does; and into the dict of the arrays."""
+    gradients, arrays = {"x": f.gradient()}, f.made(method)
 
-    def reports(scribble):
-        for ask in (check, directional, adjoint):
-            given, rng = [{**arrays}, {"x": gradient.copy()}], np.random.default_rng(seed)
+    def g():
+        gradients["x"][...], arrays["other"] = np.nan, None
+        return f()
 
-            def g():
-                if scribble:
-                    given[0]["other"], given[1]["x"][...] = None, np.nan
-                return f()
-
-            def backward(u):
-                given[1] = {"x": np.array(gradient * u[0])}
-                u[...] = np.nan if scribble else u
-                return given[1]
-
-            yield (check(g, *given, method) if ask is check else directional(g, *given, rng, method)
-                   if ask is directional
-                   else adjoint(lambda: g() * np.ones(1), backward, given[0], rng, method))
-
-    assert [*reports(True)] == [*reports(False)]
-    assert all(report.ok for report in reports(True))
+    ask(g, arrays, gradients, method=method, rng=np.random.default_rng(seed)).raise_if_wrong()
 
 
 # ---- any floats, anywhere in memory --------------------------------------------------------------
 
-# name -> f of x, which turns nowhere within less than a part of x, and its gradient
-ANYWHERE = {"sum": (np.sum, np.ones_like), "square": (lambda x: np.sum(x * x), lambda x: 2 * x),
-            "log": (lambda x: np.sum(np.log(np.where(x.real > 0, x, np.nan))), lambda x: 1 / x)}
-
-
-@given(st.sampled_from(sorted(ANYWHERE)), st.sampled_from(["f4", "f8"]), methods, seeds, st.data())
-def test_of_any_floats_there_is_a_report(name, dtype, method, seed, data):
+@given(st.lists(st.floats(), min_size=1, max_size=4), methods, seeds)
+def test_of_any_floats_there_is_a_report(values, method, seed):
     """Subnormal, infinite and NaN, too: a right gradient is right, or not found, and then the
     report says why."""
-    width = 8 * np.dtype(dtype).itemsize
-    values = data.draw(st.lists(st.floats(width=width), min_size=1, max_size=4))
-    x, (f, gradient) = np.array(values, dtype), ANYWHERE[name]
-    x = x.astype(float) if method == "complex" else x
-    with np.errstate(all="ignore"):
-        right = gradient(x)
-    x = x.astype(complex) if method == "complex" else x
+    x = array_for(method, values)
     before = x.tobytes()
 
-    def g():
+    def f():
         with np.errstate(all="ignore"):
-            return f(x)
+            return np.sum(x * x)
 
-    for report in (check(g, {"x": x}, {"x": right}, method),
-                   directional(g, {"x": x}, {"x": right}, np.random.default_rng(seed), method)):
+    with np.errstate(all="ignore"):
+        right = 2 * x.real
+    for report in ask_both(f, {"x": x}, {"x": right}, method, seed):
         assert x.tobytes() == before and str(report)
         assert report.ok or not np.isfinite([report.numerical, report.error, report.analytic]).all()
         assert report.ok or report.hint or not np.isfinite(report.analytic)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@METHOD
 @pytest.mark.parametrize("values",
                          [[1.0, 5e-324], [1.0, 1e-310], [5e-324, 5e-324], [1e308, 1.0], [1e-250]])
 def test_of_extreme_floats_the_right_gradient_is_found_and_a_wrong_one_is_not_right(values, method):
-    x = np.array(values, complex if method == "complex" else float)
-    for f, gradient in (ANYWHERE["sum"],
-                        (lambda x: np.sum(np.tanh(x)), lambda x: 1 - np.tanh(x) ** 2)):
-        right = gradient(x.real)
+    x = array_for(method, values)
+    for f, right in ((lambda: np.sum(x), np.ones(len(x))),
+                     (lambda: np.sum(np.tanh(x)), 1 - np.tanh(x.real) ** 2)):
         for wrong in (0, 0.5):
-            given = lambda: f(x), {"x": x}, {"x": right + wrong}
-            assert check(*given, method).ok == directional(*given, np.random.default_rng(0),
-                                                           method).ok == (not wrong)
+            for report in ask_both(f, {"x": x}, {"x": right + wrong}, method):
+                assert report.ok == (not wrong)
 
 
-@given(st.lists(st.tuples(st.integers(1, 3), st.integers(-3, 3)), min_size=1, max_size=3), methods)
-def test_an_array_that_overlaps_itself_is_refused_and_no_other(axes, method):
-    """axes: of each its size and its stride, in numbers of `flat`."""
-    flat = np.ones(31, complex if method == "complex" else float)
-    shape, strides = zip(*axes)
-    x = np.lib.stride_tricks.as_strided(flat[15:], shape,
-                                        [step * flat.itemsize for step in strides])
-    places = [15 + sum(i * step for i, step in zip(index, strides)) for index in np.ndindex(shape)]
-    asks = [lambda: (complex_step if method == "complex"
-                     else differences)(lambda: np.sum(flat * flat), x),
-            lambda: check(lambda: np.sum(flat * flat), {"x": x}, {"x": 2 * x.real},
-                          method).raise_if_wrong(),
-            lambda: directional(lambda: np.sum(flat * flat), {"x": x}, {"x": 2 * x.real},
-                                np.random.default_rng(0),
-                                method).raise_if_wrong()]
-    for ask in asks:
-        if len(set(places)) < len(places):
-            raises("x.*: an array that overlaps itself given", ask)
-        else:
-            ask()
+@METHOD
+def test_an_array_that_overlaps_itself_is_refused(method):
+    """check would move one number, directional the same one twice."""
+    flat = array_for(method, np.arange(1.0, 7))
+    windows = np.lib.stride_tricks.as_strided(flat, (2, 3), 2 * flat.strides)
+    repeated = np.lib.stride_tricks.as_strided(flat, (3,), (0,))
+    for x in (windows, repeated):
+        for ask in (check, directional):
+            raises("x.*: an array that overlaps itself given", ask, lambda: np.sum(flat * flat),
+                   {"x": x}, {"x": 2 * x.real}, method=method, rng=np.random.default_rng(0))
+    for x in (flat[::2], flat[::-1], flat.reshape(2, 3).T, flat.reshape(2, 3)[:, 1:]):
+        for report in ask_both(lambda: np.sum(flat * flat), {"x": x}, {"x": 2 * x.real}, method):
+            report.raise_if_wrong()
 
 
 # ---- what is right is accepted -------------------------------------------------------------------
@@ -394,9 +314,8 @@ def test_an_array_that_overlaps_itself_is_refused_and_no_other(axes, method):
 @given(functions, methods, seeds)
 def test_right_gradients_are_right(f, method, seed):
     gradients, arrays = {"x": f.gradient()}, f.made(method)
-    rng = np.random.default_rng(seed)
-    directional(f, arrays, gradients, rng, method).raise_if_wrong()
-    report = check(f, arrays, gradients, method)
+    report, along = ask_both(f, arrays, gradients, method, seed)
+    along.raise_if_wrong()
     assert report.ok and report.wrong == 0 and report.hint == "" and report.method == method
     assert report.checked == f.x.size
     assert report.numerical == pytest.approx(report.analytic, abs=report.tolerance)
@@ -404,10 +323,10 @@ def test_right_gradients_are_right(f, method, seed):
     assert 2 * report.error < report.tolerance
 
 
-@pytest.mark.parametrize("method", METHODS)
+@METHOD
 def test_a_zero_gradient_from_numbers_that_cancel_is_right(method):
     """The loss of a vocabulary of one token is log(exp(z)) - z: 0, and flat up to rounding."""
-    x = np.array([0.3, 1.7, -2.2]).astype(complex if method == "complex" else float)
+    x = array_for(method, [0.3, 1.7, -2.2])
     b = np.array([0.9, 2.1, 0.4])
     report = check(lambda: np.log(np.exp(x @ b)) - x @ b, {"x": x}, {"x": 2 * EPS * b}, method)
     assert report.ok and report.wrong == 0
@@ -423,25 +342,20 @@ STEEP = {
     "product": (np.prod, lambda x: np.prod(x) / x),
     "length": (lambda x: np.sqrt(np.sum(x * x)), lambda x: x / np.sqrt(np.sum(x * x))),
     "sum of sin(1 + x)": (lambda x: np.sum(np.sin(1 + x)), lambda x: np.cos(1 + x)),
-    "sum of exp -x": (lambda x: np.sum(np.exp(-x)), lambda x: -np.exp(-x)),
-    "sum of x³": (lambda x: np.sum(x * x * x), lambda x: 3 * x * x),
 }
 
 
 @pytest.mark.parametrize("name", STEEP)
 @pytest.mark.parametrize("small, method", [
-    *itertools.product([[1e-2], [1e-4], [1e-6], [1e-6, 2e-6], [1e-9], [1e-12]], METHODS),
-    ([1e-30], "complex"), ([1e-100], "complex")])
+    *itertools.product([[1e-4], [1e-6, 2e-6], [1e-12]], METHODS), ([1e-100], "complex")])
 def test_an_entry_a_million_times_smaller_than_the_others_is_no_obstacle(name, small, method):
     """log x turns within x of 0, be x as small as it may: every probe keeps within that."""
     f, gradient = STEEP[name]
     real = np.array([*small, 1.0, 2.0, 3.0])
-    x = real.astype(complex if method == "complex" else float)
+    x = array_for(method, real)
     with np.errstate(invalid="ignore", divide="ignore"):        # where a first step goes beyond 0
-        check(lambda: f(x), {"x": x}, {"x": gradient(real)}, method).raise_if_wrong()
-        rng = np.random.default_rng(0)
-        directional(lambda: f(x), {"x": x}, {"x": gradient(real)}, rng, method).raise_if_wrong()
-    assert np.array_equal(x, real)
+        for report in ask_both(lambda: f(x), {"x": x}, {"x": gradient(real)}, method):
+            report.raise_if_wrong()
 
 
 @pytest.mark.parametrize("name", STEEP)
@@ -451,7 +365,7 @@ def test_an_entry_a_million_times_smaller_than_the_others_is_no_obstacle(name, s
 def test_an_error_in_the_ninth_digit_is_seen_all_the_same(name, method, small, off):
     f, gradient = STEEP[name]
     real = np.array([small, 1.0, 2.0, 3.0])
-    x = real.astype(complex if method == "complex" else float)
+    x = array_for(method, real)
     wrong = gradient(real)
     largest = int(np.argmax(np.abs(wrong)))
     wrong[largest] *= 1 + off
@@ -460,11 +374,11 @@ def test_an_error_in_the_ninth_digit_is_seen_all_the_same(name, method, small, o
     assert not report.ok and report.index == (largest,) and report.wrong == 1
 
 
-def test_a_function_that_turns_faster_than_its_arguments_suggest_is_followed():
+@METHOD
+def test_a_function_that_turns_faster_than_its_arguments_suggest_is_followed(method):
     """sin x at a million: a millionth of x is a sixth of a turn, far too much for a polynomial."""
-    for method in METHODS:
-        x = np.array([1e6, 1.0, 2.0]).astype(complex if method == "complex" else float)
-        check(lambda: np.sum(np.sin(x)), {"x": x}, {"x": np.cos(x.real)}, method).raise_if_wrong()
+    x = array_for(method, [1e6, 1.0, 2.0])
+    check(lambda: np.sum(np.sin(x)), {"x": x}, {"x": np.cos(x.real)}, method).raise_if_wrong()
 
 
 # ---- what is wrong is named ----------------------------------------------------------------------
@@ -479,7 +393,7 @@ def test_one_coordinate_off_by_1e_5_is_named(f, method, data):
     index = data.draw(st.sampled_from(places))
     wrong = gradient.copy()
     wrong[index] *= 1 + 1e-5
-    other = np.ones(2, complex if method == "complex" else float)
+    other = array_for(method, [1, 1])
     arrays = {"other": other, **f.made(method)}
     report = check(lambda: f() + np.sum(other * other), arrays,
                    {"other": np.full(2, 2.0), "x": wrong}, method)
@@ -498,16 +412,16 @@ def test_a_transpose_is_wrong_everywhere_but_on_the_diagonal(n, seed, method):
     W, x, c = rng.normal(size=(n, n)), rng.normal(size=n), rng.normal(size=n)
     dW = np.outer(c, x)
     assume(np.all(np.abs(dW - dW.T)[~np.eye(n, dtype=bool)] > 1e-6))
-    W = W.astype(complex if method == "complex" else float)
+    W = array_for(method, W)
 
     def f():
         return c @ (W @ x)
 
     assert check(f, {"W": W}, {"W": dW}, method).ok
-    report = check(f, {"W": W}, {"W": dW.T}, method)
+    report, along = ask_both(f, {"W": W}, {"W": dW.T}, method, seed)
     assert not report.ok and report.wrong == n * n - n and report.index[0] != report.index[1]
     assert report.analytic == dW[report.index[::-1]]
-    assert not directional(f, {"W": W}, {"W": dW.T}, rng, method).ok
+    assert not along.ok
 
 
 @given(st.integers(1, 4), st.lists(st.integers(0, 4), min_size=1, max_size=6), seeds, methods)
@@ -518,7 +432,7 @@ def test_a_lost_accumulation_is_named_by_its_row(D, ids, seed, method):
     right, lost = np.zeros_like(E), np.zeros_like(E)
     np.add.at(right, ids, dx)
     lost[ids] += dx
-    E = E.astype(complex if method == "complex" else float)
+    E = array_for(method, E)
     repeated = [v for v in set(ids) if ids.count(v) > 1]
     report = check(lambda: np.sum(dx * E[ids]), {"E": E}, {"E": lost}, method)
     assert check(lambda: np.sum(dx * E[ids]), {"E": E}, {"E": right}, method).ok
@@ -540,36 +454,6 @@ def test_a_direction_shows_one_wrong_coordinate(f, method, seed):
     assert report.name == "a random direction in x"
 
 
-# ---- adjoint -------------------------------------------------------------------------------------
-
-@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), seeds, methods)
-def test_adjoint_accepts_true_pairs_and_rejects_false_ones(N, n, m, seed, method):
-    rng = np.random.default_rng(seed)
-    x, W = rng.normal(size=(N, n)), rng.normal(size=(n, m))
-    real_x, real_W = x.copy(), W.copy()
-    if method == "complex":
-        x, W = x.astype(complex), W.astype(complex)
-
-    def forward():
-        return np.tanh(x @ W)
-
-    def backward(u):
-        dz = u * (1 - np.tanh(real_x @ real_W) ** 2)
-        return {"x": dz @ real_W.T, "W": real_x.T @ dz}
-
-    def forgets_tanh(u):
-        return {"x": u @ real_W.T, "W": real_x.T @ u}
-
-    def half_of_W(u):
-        return backward(u) | {"W": backward(u)["W"] * 0.5}
-
-    arrays = {"x": x, "W": W}
-    report = adjoint(forward, backward, arrays, rng, method)
-    assert report.ok and report.name == "a random direction in x, W"
-    assert not adjoint(forward, half_of_W, arrays, rng, method).ok
-    assert not adjoint(forward, forgets_tanh, arrays, rng, method).ok
-
-
 # ---- not a number --------------------------------------------------------------------------------
 
 @given(functions, methods, st.sampled_from([np.nan, np.inf, -np.inf]), st.data())
@@ -577,15 +461,14 @@ def test_a_gradient_that_is_not_finite_is_named(f, method, value, data):
     gradient = f.gradient()
     index = data.draw(st.sampled_from(list(np.ndindex(f.x.shape))))
     gradient[index] = value
-    arrays = f.made(method)
-    report = check(f, arrays, {"x": gradient}, method)
+    report, along = ask_both(f, f.made(method), {"x": gradient}, method)
     assert not report.ok and report.wrong == 1 and report.index == index
-    assert not directional(f, arrays, {"x": gradient}, np.random.default_rng(0), method).ok
+    assert not along.ok
 
 
-@pytest.mark.parametrize("method", METHODS)
+@METHOD
 def test_a_function_that_is_not_a_number_is_never_right(method):
-    x = np.ones(2, complex if method == "complex" else float)
+    x = array_for(method, [1, 1])
     for nothing in (np.nan, np.inf):
         report = check(lambda: x[0] + nothing, {"x": x}, {"x": np.array([1.0, 0.0])}, method)
         assert not report.ok and not np.isfinite(report.numerical)
@@ -603,21 +486,15 @@ def test_a_function_of_a_copy_is_pointed_out():
 
 # ---- report, drawing, tolerance ------------------------------------------------------------------
 
-def test_the_report_reads_in_a_few_lines():
+def test_the_report_says_what_is_wrong_and_where():
     W = np.array([[1.0, 2.0], [3.0, 4.0]])
-    wrong = 2 * W
-    wrong[1, 0] = 7.0
-    text = str(check(lambda: np.sum(W * W), {"W": W}, {"W": wrong})).splitlines()
-    assert text[0] == "gradient WRONG: 1 of 4 out of tolerance, by differences"
-    assert text[1].split() == ["worst", "at", "W[1,", "0]"]
-    assert text[2].split() == ["analytic", "7"]
-    assert float(text[3].split()[1]) == pytest.approx(6)
-    assert text[4].startswith("  difference   1, allowed ")
-    assert len(text) == 5 and max(map(len, text)) <= 80
-    along = directional(lambda: np.sum(W * W), {"W": W}, {"W": wrong}, np.random.default_rng(0))
-    assert str(along).splitlines()[1].split(maxsplit=2)[2] == "a random direction in W"
+    report, along = ask_both(lambda: np.sum(W * W), {"W": W}, {"W": 2 * W + [[0, 0], [1, 0]]},
+                             "differences")
+    for said in ("WRONG: 1 of 4", "W[1, 0]", "by differences", f"{report.numerical:.15g}"):
+        assert said in str(report)
+    assert "a random direction in W" in str(along)
     right = check(lambda: np.sum(W * W), {"W": W}, {"W": 2 * W})
-    assert str(right).startswith("gradient right: 0 of 4 out of tolerance")
+    assert "right: 0 of 4" in str(right)
     right.raise_if_wrong()
 
 
@@ -638,16 +515,9 @@ def test_at_most_limit_coordinates_of_each_array_are_drawn(limit, seed):
     assert places(seed) == places(seed)
 
 
-def test_every_coordinate_can_be_drawn_and_none_twice():
-    rng = np.random.default_rng(0)
-    drawn = [gradcheck._drawn((2, 3), 2, rng) for _ in range(200)]
-    assert {index for pair in drawn for index in pair} == set(np.ndindex(2, 3))
-    assert all(a < b for a, b in drawn)
-
-
-@pytest.mark.parametrize("method", METHODS)
+@METHOD
 def test_atol_replaces_the_derived_one(method):
-    x = np.array([3.0, 1.0]).astype(complex if method == "complex" else float)
+    x = array_for(method, [3.0, 1.0])
     arrays, gradients = {"x": x}, {"x": np.array([6.0, 2.0 + 1e-4])}
 
     def verdicts(**options):
@@ -693,28 +563,6 @@ def test_the_worst_is_the_one_farthest_out_of_its_own_tolerance():
     assert (report.name, report.index, report.wrong) == ("small", (0,), 2)
 
 
-def test_the_first_of_equals_is_named_and_what_cannot_be_bounded_before_what_is_wrong():
-    x, y = np.array([1.0, 2.0]), np.array([1.0])
-    nans = check(lambda: np.sum(x * x), {"x": x}, {"x": np.full(2, np.nan)})
-    assert (nans.index, nans.wrong) == ((0,), 2)
-    report = check(lambda: np.sum(x * x) + float(y[0] > 1), {"x": x, "y": y},
-                   {"x": x, "y": np.zeros(1)})
-    assert report.name == "y" and report.wrong == 3 and "did not settle" in report.hint
-
-
-def test_no_difference_is_within_no_tolerance():
-    x = np.ones(2, complex)
-    report = check(lambda: 0 * x[0], {"x": x}, {"x": np.zeros(2)}, "complex", atol=0)
-    assert report.ok and report.difference == report.tolerance == 0
-
-
-def test_with_atol_zero_and_no_gradient_twice_the_error_is_left():
-    x, rng = np.array([3.0, 1.0]), np.random.default_rng(0)
-    given = lambda: np.sum(x) * 0 + 1, {"x": x}, {"x": 0 * x}
-    for report in (check(*given, atol=0), directional(*given, rng, atol=0)):
-        assert 0 < report.tolerance == 2 * report.error
-
-
 # ---- bad input -----------------------------------------------------------------------------------
 
 def raises(match, call, *args, **options):
@@ -723,29 +571,25 @@ def raises(match, call, *args, **options):
 
 
 @pytest.mark.parametrize("value, said", [
-    (None, "None given"), ("1", "'1' given"), (np.ones(1), r"an array of float64 of shape \(1,\) "
-                                                           r"given"),
-    ([1.0], r"\[1.0\] given"), (1j, "1j given, expected a real number")])
+    (None, "None given"), ("1", "'1' given"), ([1.0], r"\[1.0\] given"),
+    (np.ones(1), r"an array of float64 of shape \(1,\) given"), (10**400, "1000.*, expected one"),
+    (1j, "1j given, expected a real number")])
 def test_f_must_return_one_real_number(value, said):
     x = np.ones(2)
     raises(f"f: {said}", differences, lambda: value, x)
     raises(f"f: {said}", check, lambda: value, {"x": x}, {"x": x})
-    raises(f"f: {said}", directional, lambda: value, {"x": x}, {"x": x},
-           np.random.default_rng(0))
 
 
 def test_f_of_complex_arrays_must_return_a_complex_number():
     x = np.ones(2, complex)
-    for call in (lambda f: complex_step(f, x),
-                 lambda f: check(f, {"x": x}, {"x": x.real}, "complex"),
-                 lambda f: directional(f, {"x": x}, {"x": x.real}, np.random.default_rng(0),
-                                       "complex")):
-        raises(r"f: 2\.0\d* given, expected a complex number.*drops", call,
-               lambda: float(np.sum(x.real)))
-        raises("f: .* given, expected one number", call, lambda: x)
-    assert differences(lambda: 1, np.ones(1))[0] == 0
-    assert differences(lambda: np.float32(1), np.ones(1))[0] == 0
-    assert differences(lambda: np.array(1.0), np.ones(1))[0] == 0
+    raises(r"f: 2\.0\d* given, expected a complex number.*drops", complex_step,
+           lambda: float(np.sum(x.real)), x)
+    raises("f: .* given, expected one number", complex_step, lambda: x, x)
+
+
+@pytest.mark.parametrize("value", [1, np.float32(1), np.array(1.0)])
+def test_any_kind_of_real_number_will_do(value):
+    assert differences(lambda: value, np.ones(1))[0] == 0
 
 
 def read_only():
@@ -754,62 +598,27 @@ def read_only():
     return x
 
 
-@pytest.mark.parametrize("x, said", [
-    (np.ones(2, int), "int64 given, expected a float array"),
-    (np.ones(2, complex), "complex128 given, expected a float array"),
-    ([1.0], "list given, expected a float array"),
-    (np.ones((2, 0)), r"shape \(2, 0\) given, expected at least one number"),
-    (read_only(), "read-only")])
-def test_arrays_that_cannot_be_moved(x, said):
-    raises(f"x: .*{said}", differences, lambda: 1.0, x)
-    raises(rf"arrays\['x'\]: .*{said}", check, lambda: 1.0, {"x": x}, {"x": x})
-    raises(rf"arrays\['x'\]: .*{said}", directional, lambda: 1.0, {"x": x}, {"x": x},
-           np.random.default_rng(0))
-
-
-def test_complex_arrays_must_be_complex_and_real_in_value():
-    raises("x: float64 given, expected a complex array", complex_step, lambda: 1j, np.ones(1))
-    raises("x: imaginary parts given", complex_step, lambda: 1j, np.array([1, 1j]))
-    raises(r"arrays\['x'\]: .*expected a complex array", check, lambda: 1j, {"x": np.ones(1)},
-           {"x": np.ones(1)}, "complex")
+@pytest.mark.parametrize("method, x, said", [
+    ("differences", np.ones(2, int), "int64 given, expected a float array"),
+    ("differences", np.ones(2, complex), "complex128 given, expected a float array"),
+    ("differences", [1.0], "list given, expected a float array"),
+    ("differences", np.ones((2, 0)), r"shape \(2, 0\) given, expected at least one number"),
+    ("differences", read_only(), "read-only"),
+    ("complex", np.ones(1), "float64 given, expected a complex array"),
+    ("complex", np.array([1, 1j]), "imaginary parts given")])
+def test_arrays_that_cannot_be_moved(method, x, said):
+    derivative = complex_step if method == "complex" else differences
+    raises(f"x: .*{said}", derivative, lambda: 1.0, x)
+    raises(rf"arrays\['x'\]: .*{said}", check, lambda: 1.0, {"x": x}, {"x": x}, method)
 
 
 def test_gradients_must_match_the_arrays():
     x = np.ones((2, 3))
-    rng = np.random.default_rng(0)
-    for ask in (check, lambda *args, **named: directional(*args, rng, **named)):
-        raises(r"gradients: \['y'\] given, expected .*\['x'\]", ask, lambda: 1.0, {"x": x},
-               {"y": x})
-        raises(r"gradients\['x'\]: shape \(3, 2\) given, expected \(2, 3\)", ask, lambda: 1.0,
-               {"x": x}, {"x": x.T})
-        raises(r"gradients\['x'\]: .*expected real", ask, lambda: 1.0, {"x": x}, {"x": x * 1j})
-        raises("arrays: {} given, expected at least one", ask, lambda: 1.0, {}, {})
-        raises("method: .*'magic'", ask, lambda: 1.0, {"x": x}, {"x": x}, method="magic")
-
-
-@pytest.mark.parametrize("index", [(), (0,), (2, 0), (0, -4), (0, 0, 0)])
-def test_coordinates_must_be_in_the_array(index):
-    raises("coordinates: .*expected one index for each axis", differences, lambda: 1.0,
-           np.ones((2, 3)), [index])
-    assert differences(lambda: 1.0, np.ones((2, 3)), [(-2, -3)])[0][0, 0] == 0
-
-
-def test_numbers_too_long_to_print_are_refused_like_others():
-    x, long = np.ones((2, 3)), 10**5000
-    raises(r"^coordinates: a list of numbers too long to print given, expected one index",
-           differences, lambda: 1.0, x,
-           [(long, 0)])
-    raises(r"^f: a list of .* given, expected one number", check, lambda: [long], {"x": x},
-           {"x": x})
-    raises(r"^limit: a number of \d+ bits given", check, lambda: 1.0, {"x": x}, {"x": x},
-           limit=-long,
-           rng=np.random.default_rng(0))
-
-
-def test_limit_needs_a_generator_and_at_least_one():
-    x = np.ones(2)
-    raises("rng: ", check, lambda: 1.0, {"x": x}, {"x": x}, limit=1)
-    raises("limit: ", check, lambda: 1.0, {"x": x}, {"x": x}, limit=0, rng=np.random.default_rng(0))
+    raises("gradients: .*'y'.* given, expected .*'x'", check, lambda: 1.0, {"x": x}, {"y": x})
+    for wrong in (x.T, x * 1j, x.astype(str)):
+        raises(r"gradients\['x'\]: .* given, expected real numbers of shape \(2, 3\)", check,
+               lambda: 1.0, {"x": x}, {"x": wrong})
+    raises("arrays: {} given, expected .* at least one", check, lambda: 1.0, {}, {})
 
 
 def test_a_direction_refuses_arrays_that_share_memory():
@@ -820,43 +629,35 @@ def test_a_direction_refuses_arrays_that_share_memory():
                np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_function_that_changes_from_call_to_call_is_refused(method):
-    rng = np.random.default_rng(0)
-    x = np.ones(2, complex if method == "complex" else float)
-    for call in (check, lambda *args: directional(*args[:3], rng, args[3])):
-        raises("f: .*expected the same number at every call", call, lambda: x[0] * rng.random(),
-               {"x": x}, {"x": np.ones(2)}, method)
+@METHOD
+@pytest.mark.parametrize("ask", [check, directional])
+def test_a_function_that_changes_from_call_to_call_is_refused(method, ask):
+    rng, x = np.random.default_rng(0), array_for(method, [1, 1])
+    raises("f: .*expected the same number at every call", ask, lambda: x[0] * rng.random(),
+           {"x": x}, {"x": np.ones(2)}, method=method, rng=rng)
 
 
+GOOD = dict(f=lambda: 1.0, arrays={"x": np.ones(2)}, gradients={"x": np.zeros(2)},
+            rng=np.random.default_rng(0), method="differences", atol=0.0)
 CALLS = {
-    "differences": (differences, dict(f=lambda: 1.0, x=np.ones(2), coordinates=[(0,)])),
-    "complex_step": (complex_step, dict(f=lambda: 1j, x=np.ones(2, complex), coordinates=[(0,)])),
-    "check": (check, dict(f=lambda: 1.0, arrays={"x": np.ones(2)}, gradients={"x": np.zeros(2)},
-                          method="differences",
-                          limit=1, rng=np.random.default_rng(0), atol=0.0)),
-    "directional": (directional,
-                    dict(f=lambda: 1.0, arrays={"x": np.ones(2)}, gradients={"x": np.zeros(2)},
-                                      rng=np.random.default_rng(0), method="differences",
-                                      atol=0.0)),
-    "adjoint": (adjoint, dict(forward=lambda: np.ones(2), backward=lambda u: {"x": np.zeros(2)},
-                              arrays={"x": np.ones(2)}, rng=np.random.default_rng(0))),
+    "complex_step": (complex_step, dict(f=lambda: 1j, x=np.ones(2, complex))),
+    "check": (check, GOOD | dict(limit=1)),
+    "directional": (directional, GOOD),
 }
 
 
-@pytest.mark.parametrize("name, argument", [(name, argument) for name,
-                                            (_, good) in CALLS.items() for argument in good])
+@pytest.mark.parametrize("name, argument", [
+    (name, argument) for name, (_, good) in CALLS.items() for argument in good])
 def test_any_value_is_taken_or_refused_in_one_line_that_names_the_argument(name, argument):
     call, good = CALLS[name]
-    for value in [*ODD, {"x": None}, {"x": [0.0, 0.0]}, {"x": [[0.0], [0, 1]]},
-                  {"x": np.ma.ones(2)}, {3: np.zeros(2)}]:
-        if callable(value) and argument in ("f", "forward", "backward"):
+    for value in [*ODD, {"x": None}, {"x": [0.0, 0.0]}, {"x": [[0.0], [0, 1]]}, {3: np.zeros(2)}]:
+        if callable(value) and argument == "f":
             continue
         try:
             call(**good | {argument: value})
         except ValueError as error:
-            assert str(error).startswith((argument, "gradients" if argument == "arrays"
-                                          else argument)), str(error)
+            named = (argument, "gradients") if argument == "arrays" else argument
+            assert str(error).startswith(named), str(error)
             assert "expected" in str(error) and "\n" not in str(error) and len(str(error)) < 1000
 
 

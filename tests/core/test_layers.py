@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from layer_strategies import LAYERS, Named
 from minigpt_np import layers
-from minigpt_np.gradcheck import adjoint, check
+from minigpt_np.gradcheck import check, directional
 from minigpt_np.layers import (
     causal, constants, cross_entropy, dropout, gelu, gelu_exact, layernorm, lookup, softmax)
 from strategies import (
@@ -60,11 +60,13 @@ def test_backward_is_the_extrapolated_difference(layers, data, seed):
 @examples(1 / 3)
 @given(data=st.data(), seed=seeds)
 def test_backward_is_the_adjoint_of_forwards_derivative(layers, data, seed):
+    """<u, Jv> = <Jᵀu, v>, for random u and v."""
     layer = data.draw(layers)
-    cache = layer.forward(layer.arrays)[1]
-    moved = layer.of(complex)
-    adjoint(moved.output, lambda u: layer.titled(layer.vjp(u[()], cache)[0]), layer.titled(moved.arrays),
-            np.random.default_rng(seed), "complex").raise_if_wrong()
+    y, cache = layer.forward(layer.arrays)
+    u, moved = weights_like(y, seed), layer.of(complex)
+    directional(lambda: np.sum(u * moved.output()), layer.titled(moved.arrays),
+                layer.titled(layer.vjp(u, cache)[0]), np.random.default_rng(seed + 1),
+                "complex").raise_if_wrong()
 
 
 @every_layer
@@ -351,12 +353,6 @@ def test_far_from_0_a_gelu_passes_what_is_positive_and_stops_what_is_negative(la
 def normal_distribution(x):
     """Φ of each number of x (n,), by the C library's erfc: accurate in both tails."""
     return np.array([erfc(-float(a) / 2**0.5) / 2 for a in x])
-
-
-def test_gelu_is_near_x_times_the_normal_distribution():
-    """x Phi(x), which the tanh form approximates to 5e-4 (Hendrycks and Gimpel, 2016)."""
-    x = np.linspace(-6, 6, 121)
-    assert np.max(np.abs(gelu.forward(x)[0] - x * normal_distribution(x))) < 5e-4
 
 
 @given(x=st.lists(st.one_of(st.floats(-37, 37), st.floats(-1e-3, 1e-3), st.sampled_from([0.0, -0.0])), min_size=1))
