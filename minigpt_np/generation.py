@@ -10,7 +10,8 @@ import numpy as np
 
 from . import layers
 from .checks import (
-    check_array, check_flag, check_ids, check_number, check_positive, check_seed, check_size, check_int)
+    check_array, check_flag, check_ids, check_int, check_number, check_positive, check_seed,
+    check_size, raise_value_error)
 
 
 def generate(model, ids, max_new_tokens, *args, **options):
@@ -103,6 +104,26 @@ class KVCache:
         keys[:, :, self.length:] = k
         values[:, :, self.length:] = v
         return keys, values
+
+
+def check_kv_cache(kv_cache, shape, targets, config):
+    """Raise ValueError unless ids of this shape (B, T) can follow the positions in kv_cache, if any,
+    in a pass without targets."""
+    if kv_cache is None:
+        return
+    if not isinstance(kv_cache, KVCache):
+        raise_value_error("kv_cache", kv_cache, "a generation.KVCache")
+    if targets is not None:
+        raise ValueError("targets: given with a kv_cache, expected None: such a pass has no loss")
+    (B, T), size = shape, kv_cache.keys.shape[3]
+    expected = config.n_layer, B, config.n_head, size, config.head_size
+    if kv_cache.keys.shape != expected:
+        raise ValueError(f"kv_cache: keys of shape {kv_cache.keys.shape} given, expected "
+                         f"(L, B, H, size, K) = {expected}")
+    room = min(size, config.block_size) - kv_cache.length
+    if T > room:
+        raise ValueError(f"ids: T = {T} positions given, expected at most {room}: kv_cache holds "
+                         f"{kv_cache.length}")
 
 
 def probabilities(logits, temperature, top_k, top_p):

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import generation, layers
-from .checks import check_finite_number, check_generator, check_ids, check_seed, check_targets
+from .checks import (
+    check_finite_number, check_generator, check_ids, check_seed, check_targets, raise_value_error)
 from .config import GPTConfig
 from .reprs import ShapeRepr
 from .files import pretrained
@@ -51,13 +52,15 @@ class GPT:
         rng, a Generator, turns dropout on. Nothing is kept in the model.
         kv_cache   for generation, a generation.KVCache: ids follow the positions in it; logits
                    (B, 1, V) are those after the last one. Such a pass has no loss and no backward
-        Raises ValueError for ids or targets that check_ids and check_targets refuse, and if
+        Raises ValueError for ids or targets that check_ids and check_targets refuse, for targets
+        with a kv_cache or one of another config, of another B or without room for ids, and if
         self.params was replaced by those of another config.
         """
         ids = check_ids(ids, self.config)
         targets = check_targets(targets, ids.shape, self.config.vocab_size)
         rng = None if rng is None else check_generator("rng", rng)
         params = check_shapes("params", self.params, self.config)
+        generation.check_kv_cache(kv_cache, ids.shape, targets, self.config)
         config, shape = self.config, ids.shape
         forward_block = layers.block.FORWARD[config.norm]
         norm_cache = loss_cache = loss = None
@@ -92,11 +95,10 @@ class GPT:
         grads    Parameters to accumulate into; new ones, all 0, unless given. Untied ones for a
                  tied model keep the two uses of E apart: grads.E gets the lookup's part, grads.head
                  the logits'
-        Returns grads. Raises ValueError if the forward pass had no targets, or if grads are of
-        another config.
+        Returns grads. Raises ValueError if the forward pass had no targets, or if cache or grads
+        are of another config.
         """
-        if cache.loss is None:
-            raise ValueError("cache: of a pass without targets given, expected one with a loss")
+        check_cache(cache, self.config)
         if grads is None:
             grads = Parameters(self.config, self.params.flat.dtype)
         dloss = check_finite_number("dloss", dloss)
@@ -155,3 +157,17 @@ class GPT:
 
     generate = generation.generate
     stream = generation.stream
+
+
+def check_cache(cache, config):
+    """Raise ValueError unless cache is of a pass with targets through a model of this config."""
+    if not isinstance(cache, Cache):
+        raise_value_error("cache", cache, "the cache of a forward pass with targets")
+    if cache.loss is None:
+        raise ValueError("cache: of a pass without targets given, expected one with a loss")
+    (B, T), (V, D) = cache.shape, cache.logits.head.shape
+    found = V, D, len(cache.blocks), "post" if cache.norm is None else "pre"
+    expected = config.vocab_size, config.n_embd, config.n_layer, config.norm
+    if found != expected or T > config.block_size:
+        raise ValueError(f"cache: V, D, L, norm of {found} and T = {T} given, expected {expected} "
+                         f"and T of at most {config.block_size}")

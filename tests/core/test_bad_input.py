@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt_np import PRESETS, GPT, BPETokenizer, CharacterTokenizer, GPTConfig, Parameters
+from minigpt_np.generation import KVCache
 from minigpt_np.training.data import consecutive_batches, random_batch, split
 from strategies import ODD, VIEWS, assert_bits, cases, sizes
 
@@ -25,40 +26,25 @@ def refused(argument, given, expected):
 @pytest.mark.parametrize("ids, given, expected", [
     ([[0, -1]], "-1 given at (0, 1)", "0 to 4"),
     ([[4, 1], [4, 5]], "5 given at (1, 1)", "0 to 4"),
-    (np.array([[0, 255]], np.uint8), "255", "0 to 4"),
     ([[0.0, 1.0]], "float64", "integers"),
     ([[True, False]], "bool", "integers"),
-    ([["a", "b"]], "<U1", "integers"),
     ([0, 1], "(2,)", "(B, T)"),
     ([[]], "(1, 0)", "(B, T)"),
-    (np.zeros((0, 3), int), "(0, 3)", "(B, T)"),
+    (np.zeros((1, 5), int), "T = 5 positions", "at most block_size = 4"),
 ])
 def test_ids(ids, given, expected):
     with refused("ids", given, expected):
         MODEL.forward(ids)
 
 
-def test_ids_longer_than_block_size():
-    with refused("ids", "T = 5 positions given", "at most block_size = 4"):
-        MODEL.forward(np.zeros((1, 5), int))
-    MODEL.forward(np.zeros((1, 4), int))
-
-
 @pytest.mark.parametrize("ids, given", [
     ([[0, 1], [2]], "rows of lengths [1, 2] given"),
     ([np.array([0, 1]), np.array([2])], "rows of lengths [1, 2] given"),
-    ([[0, [1]]], "[[0, [1]]] given"), ([[0, 1], 2], "[[0, 1], 2] given"),
-])
+    ([[0, [1]]], "[[0, [1]]] given")])
 def test_prompts_of_unequal_length(ids, given):
     for use in (MODEL.forward, lambda ids: MODEL.generate(ids, 1)):
         with refused("ids", given, "all of its rows of one length"):
             use(ids)
-
-
-@pytest.mark.parametrize("seed", [True, np.False_])
-def test_bool_seed_is_rejected(seed):
-    with refused("seed", f"{seed!r} given", "a whole number of at least 0"):
-        GPT(MODEL.config, seed)
 
 
 @pytest.mark.parametrize("ids", [
@@ -94,13 +80,10 @@ def test_every_layout_of_the_same_numbers_is_the_same_input(case, layout):
 
 @pytest.mark.parametrize("targets, given, expected", [
     ([[0, 1, 2]], "(1, 3)", "(1, 2)"),
-    ([[0], [1]], "(2, 1)", "(1, 2)"),
-    ([0, 1], "(2,)", "(1, 2)"),
     ([[-1, -2]], "-2 given at (0, 1)", "-1 to 4"),
     ([[4, 5]], "5 given at (0, 1)", "-1 to 4"),
     (np.array([[255, 0]], np.uint8), "255", "-1 to 4"),        # -1 as a uint8
     ([[0.0, 1.0]], "float64", "integers"),
-    ([[True, False]], "bool", "integers"),
     ([[-1, -1]], "all -1", "at least one"),
 ])
 def test_targets(targets, given, expected):
@@ -108,10 +91,47 @@ def test_targets(targets, given, expected):
         MODEL.forward([[0, 1]], targets)
 
 
+# ---- arguments that do not go together -----------------------------------------------------------
+
+OTHERS = [dict(vocab_size=6), dict(block_size=2), dict(n_layer=2), dict(n_embd=4), dict(norm="post")]
+
+
 def test_backward_of_a_pass_without_targets():
-    _, _, cache = MODEL.forward([[0]])
-    with pytest.raises(ValueError, match="^cache: .*without targets given, expected"):
-        MODEL.backward(cache)
+    for cache in (MODEL.forward([[0]])[2], MODEL.forward([[0]], kv_cache=room_for(1, 1))[2]):
+        with refused("cache", "without targets", "one with a loss"):
+            MODEL.backward(cache)
+
+
+@pytest.mark.parametrize("change", OTHERS)
+def test_backward_of_a_pass_through_another_model(change):
+    other, ids = GPT(replace(MODEL.config, **change)), np.zeros((1, 4), int)
+    grads = Parameters(other.config)
+    with refused("cache", "(5, 2, 1, 'pre') and T = 4", "T of at most"):
+        other.backward(MODEL.forward(ids, ids)[2], grads)
+    assert not grads.flat.any()
+
+
+def room_for(B, size, config=MODEL.config):
+    return KVCache(config, B, size, np.float32)
+
+
+@pytest.mark.parametrize("kv_cache, targets, argument, given", [
+    (room_for(1, 2), [[0, 1]], "targets", "kv_cache"),
+    (room_for(2, 2), None, "kv_cache", "(1, 2, 1, 2, 2)"),
+    (room_for(1, 2, replace(MODEL.config, n_layer=2)), None, "kv_cache", "(2, 1, 1, 2, 2)"),
+    (room_for(1, 1), None, "ids", "T = 2"),
+    ([], None, "kv_cache", "[]")])
+def test_a_kv_cache_that_does_not_fit(kv_cache, targets, argument, given):
+    with refused(argument, given, ""):
+        MODEL.forward([[0, 1]], targets, kv_cache=kv_cache)
+
+
+def test_no_position_after_block_size_follows_a_kv_cache():
+    kv_cache = room_for(1, 9)
+    MODEL.forward([[0, 1, 2, 3]], kv_cache=kv_cache)
+    kv_cache.length += 4
+    with refused("ids", "T = 1 positions", "at most 0"):
+        MODEL.forward([[0]], kv_cache=kv_cache)
 
 
 def test_refusal_comes_before_anything_is_written():
@@ -128,13 +148,21 @@ def test_refusal_comes_before_anything_is_written():
 
 # ---- config --------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name", ["vocab_size", "block_size", "n_layer", "n_head", "n_embd"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, True, "3", None, np.nan])
-def test_sizes(name, value):
-    if (name, repr(value)) == ("n_layer", "0"):
-        return                              # a model without a block
-    least = 0 if name == "n_layer" else 1
-    with refused(name, repr(value), f"whole number of at least {least}"):
+def rows(names, values, expected):
+    return [(name, value, expected) for name in names for value in values]
+
+
+@pytest.mark.parametrize("name, value, expected", [
+    *rows(["vocab_size", "block_size", "n_head", "n_embd"], [0, -1, 1.5, True, "3", None],
+          "whole number of at least 1"),
+    *rows(["n_layer"], [-1, 1.5], "whole number of at least 0"),
+    *rows(["embd_pdrop", "attn_pdrop", "resid_pdrop"], [-0.1, 1, np.nan, "0.5", True], "[0, 1)"),
+    *rows(["layer_norm_eps"], [0, -1e-5, np.inf, None], "positive number"),
+    *rows(["norm"], ["middle", None], "'pre' or 'post'"),
+    *rows(["activation"], ["relu"], "'gelu_tanh' or 'gelu_exact'"),
+    *rows(["tie_embeddings"], [1, None], "True or False")])
+def test_config(name, value, expected):
+    with refused(name, repr(value), expected):
         GPTConfig(**{name: value})
 
 
@@ -147,28 +175,7 @@ def test_width_is_a_multiple_of_heads(H, D):
             GPTConfig(n_head=H, n_embd=D)
 
 
-@pytest.mark.parametrize("name", ["embd_pdrop", "attn_pdrop", "resid_pdrop"])
-@pytest.mark.parametrize("value", [-0.1, 1, 1.0, 1.1, np.nan, np.inf, "0.5", None, 1j, True])
-def test_dropouts(name, value):
-    with refused(name, repr(value), "[0, 1)"):
-        GPTConfig(**{name: value})
-
-
-@pytest.mark.parametrize("value", [0, 0.0, -1e-5, np.nan, np.inf, "1e-5", None])
-def test_layer_norm_eps(value):
-    with refused("layer_norm_eps", repr(value), "positive number"):
-        GPTConfig(layer_norm_eps=value)
-
-
-@pytest.mark.parametrize("name, value, expected", [
-    ("norm", "middle", "'pre' or 'post'"), ("norm", None, "'pre' or 'post'"),
-    ("tie_embeddings", 1, "True or False"), ("tie_embeddings", None, "True or False")])
-def test_choices(name, value, expected):
-    with refused(name, repr(value), expected):
-        GPTConfig(**{name: value})
-
-
-@pytest.mark.parametrize("name", ["gpt3", "", "GPT2", None])
+@pytest.mark.parametrize("name", ["GPT2", None])
 def test_preset(name):
     with refused("preset", repr(name), ", ".join(PRESETS)):
         GPTConfig.preset(name)
@@ -178,13 +185,13 @@ def test_preset(name):
 
 # ---- model ---------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("config", [None, {}, "gpt2", GPTConfig])
+@pytest.mark.parametrize("config", ["gpt2", GPTConfig])
 def test_model_config(config):
     with refused("config", repr(config), "GPTConfig"):
         GPT(config)
 
 
-@pytest.mark.parametrize("dtype", [int, np.uint8, bool, str, object, np.float16])
+@pytest.mark.parametrize("dtype", [int, str, np.float16])
 def test_model_dtype(dtype):
     """exp(12) is infinite in float16: softmax, GELU and LayerNorm would be wrong without a word."""
     for use in (lambda: GPT(MODEL.config, dtype=dtype), lambda: Parameters(MODEL.config, dtype),
@@ -193,7 +200,7 @@ def test_model_dtype(dtype):
             use()
 
 
-@pytest.mark.parametrize("change", [dict(n_layer=2), dict(vocab_size=6), dict(norm="post")])
+@pytest.mark.parametrize("change", OTHERS)
 def test_params_of_another_config_that_were_put_in_place_of_a_model_s(change):
     model = GPT(MODEL.config)
     model.params = Parameters(replace(MODEL.config, **change))
@@ -211,8 +218,10 @@ CALLS = {
     "config": (GPTConfig, dict(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=2, tie_embeddings=True,
                                norm="pre", embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0, layer_norm_eps=1e-5)),
     "preset": (lambda preset: GPTConfig.preset(preset), dict(preset="gpt-nano")),
-    "forward": (MODEL.forward, dict(ids=[[1]], targets=[[1]], rng=np.random.default_rng(0))),
-    "backward": (lambda dloss: MODEL.backward(MODEL.forward([[1]], [[1]])[2], dloss=dloss), dict(dloss=1.0)),
+    "forward": (MODEL.forward, dict(ids=[[1]], targets=[[1]], rng=np.random.default_rng(0),
+                                    kv_cache=None)),
+    "backward": (MODEL.backward, dict(cache=MODEL.forward([[1]], [[1]])[2], grads=None,
+                                      dloss=1.0)),
     "generate": (MODEL.generate, dict(ids=[[1]], max_new_tokens=1, temperature=1.0, do_sample=True,
                                       top_k=1, top_p=0.5, seed=0)),
     "random_batch": (random_batch, dict(tokens=TOKENS, B=2, T=3, rng=np.random.default_rng(0))),
