@@ -5,7 +5,7 @@ or raises a ValueError of one line: the argument's name, what was given, what wa
 """
 import reprlib
 import sys
-from math import inf, nan
+from math import isfinite, nan
 from numbers import Integral, Real
 
 import numpy as np
@@ -18,11 +18,7 @@ def show(value):
     """repr(value) in one line; of a long one only both ends, of an array its dtype and shape."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} of shape {value.shape}"
-    try:
-        return _short.repr(value).replace("\n", " ")
-    except ValueError:              # an int of more digits than Python prints, or what holds one
-        return (f"a number of {value.bit_length()} bits" if is_whole(value)
-                else f"a {type(value).__name__} of numbers too long to print")
+    return _short.repr(value).replace("\n", " ")
 
 
 def raise_value_error(name, value, expected):
@@ -49,14 +45,9 @@ def check_size(name, value):
 
 
 def check_number(name, value, fits, expected):
-    """A float for which fits(value) holds; `expected` is that in words. NaN and infinity never fit."""
-    number = nan
-    if isinstance(value, Real) and not isinstance(value, bool) and -inf < value < inf:
-        try:
-            number = float(value)
-        except OverflowError:       # a whole number beyond the largest float
-            pass
-    if number != number or not fits(number):
+    """A finite float for which fits(value) holds; `expected` is that in words."""
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
+    if not (isfinite(number) and fits(number)):
         raise_value_error(name, value, expected)
     return number
 
@@ -83,7 +74,7 @@ def check_rate(name, value):
 
 def check_fraction(name, value):
     """A float in (0, 1)."""
-    return check_number(name, value, lambda x: 0 < x < 1, "a share between 0 and 1")
+    return check_number(name, value, lambda x: 0 < x < 1, "a number between 0 and 1")
 
 
 # ---- choices, text, generators, dtypes -----------------------------------------------------------

@@ -123,6 +123,11 @@ def decays(name):
 MARGIN = 1 << 14            # numbers of unused memory before and after flat
 
 
+def zeros_with_margin(n, dtype):
+    """(n,) zeros, with memory before and after them that nothing else uses."""
+    return np.zeros(n + 2 * MARGIN, dtype)[MARGIN:-MARGIN]
+
+
 class Parameters(Sealed):
     """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
 
@@ -134,7 +139,7 @@ class Parameters(Sealed):
     blocks   L of Block                    norm     final LayerNorm; None when config.norm is "post"
     head     (V, D) what the logits are products with; tied: the very object E
 
-    zeros    (n, dtype) -> the array that becomes flat; unless given, memory of its own, with a
+    zeros    (n, dtype) -> the array that becomes flat; by default in memory of its own, with a
              margin, so that a trainer can share it with workers in whole pages of up to 64 kB
 
     Each attribute keeps its object (see Sealed). Copies (copy.copy, copy.deepcopy, pickle) have a
@@ -142,7 +147,7 @@ class Parameters(Sealed):
     check_dtype refuses.
     """
 
-    def __init__(self, config, dtype=np.float32, zeros=None):
+    def __init__(self, config, dtype=np.float32, zeros=zeros_with_margin):
         dtype = check_dtype("dtype", dtype)
         sizes = {name: prod(shape) for name, shape in shapes(config).items()}
         slices, start = {}, 0
@@ -150,7 +155,6 @@ class Parameters(Sealed):
             slices[name] = slice(start, start + sizes[name])
             start += sizes[name]
         self.config = config
-        zeros = zeros or zeros_with_margin
         self.flat = zeros(start, dtype)
         self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
         self.slices = slices
@@ -214,11 +218,6 @@ def check_shapes(name, params, config=None, dtype=None, tied_alike=True):
     if dtype is not None and (params.P.dtype.kind == "c") != (dtype.kind == "c"):
         raise ValueError(f"{name}: Parameters of {params.P.dtype} given, expected {dtype}")
     return params
-
-
-def zeros_with_margin(n, dtype):
-    """(n,) zeros, with memory before and after them that nothing else uses."""
-    return np.zeros(n + 2 * MARGIN, dtype)[MARGIN:-MARGIN]
 
 
 def from_flat(config, flat):

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from minigpt_np import GPT, AdamW, GPTConfig, Parameters, Trainer
-from minigpt_np.training.optim import SGD
+from minigpt_np import GPT, GPTConfig, Parameters
 from strategies import NORMS, cases
 
 SIZES = dict(vocab_size=8, block_size=11, n_layer=1, n_head=2, n_embd=6)    # tied_gradients.py's
-CONFIG = GPTConfig(**SIZES)
 IDS = np.arange(11)[None] % 8
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,13 +80,3 @@ def test_a_repr_has_names_dtypes_and_shapes_and_no_numbers_of_arrays(case):
     tie = "head is E" if config.tie_embeddings else "head is not E"
     assert tie in repr(case.model) and tie in repr(case.model.params)
     assert ("\n  head: E" in repr(case.model.params)) == config.tie_embeddings
-
-
-@pytest.mark.parametrize("make", [AdamW, SGD])
-def test_an_optimizer_and_a_trainer_are_one_line_with_what_is_set(make):
-    optimizer = make(Parameters(CONFIG), lr=0.25)
-    trainer = Trainer(GPT(CONFIG, params=optimizer.params), optimizer, clip=0.5, threads=3)
-    assert repr(optimizer).startswith(f"{make.__name__}[{optimizer.params.flat.size:,} numbers](")
-    assert all(f"{name}={getattr(optimizer, name)!r}" in repr(optimizer) for name in make.SETTINGS)
-    for part in ("0 steps", "threads=3", "clip=0.5", "micro_batches=1", "schedule=None", repr(optimizer)):
-        assert part in repr(trainer) and "\n" not in repr(trainer)

@@ -107,11 +107,13 @@ def test_every_dtype_keeps_its_own(dtype):
     model = GPT(SMALL, dtype=dtype)
     model.params.flat[...] = exact.params.flat
     ids = np.array([[1, 2], [3, 0]])
-    found = []
-    list(generation.decode(model, ids, 4, lambda z: found.append(z) or np.array([5, 6])))
-    expected = []
-    list(generation.decode(exact, ids, 4, lambda z: expected.append(z) or np.array([5, 6])))
-    for a, b in zip(found, expected):
+
+    def logits(model):
+        found = []
+        list(generation.decode(model, ids, 4, lambda z: found.append(z) or np.array([5, 6])))
+        return found
+
+    for a, b in zip(logits(model), logits(exact), strict=True):
         assert a.dtype == np.zeros(0, dtype).real.dtype
         assert_same(a, b)
     assert model.generate(ids, 3, do_sample=True, seed=0).dtype == np.int64
@@ -123,11 +125,8 @@ def test_every_dtype_keeps_its_own(dtype):
 def test_stream_yields_the_columns_generate_returns_and_a_seed_gives_the_same_bits(
         data, model, options, n):
     ids = data.draw(prompts(model))
-    before, weights = ids.copy(), model.params.flat.copy()
     found = model.generate(ids, n, **options)
-    assert found.dtype == np.int64 and found.shape == (len(ids), ids.shape[1] + n)
     assert np.array_equal(found[:, :ids.shape[1]], ids)
-    assert found.min() >= 0 and found.max() < model.config.vocab_size
     columns = list(model.stream(ids, n, **options))
     assert len(columns) == n
     for column, expected in zip(columns, found.T[ids.shape[1]:]):
@@ -135,8 +134,6 @@ def test_stream_yields_the_columns_generate_returns_and_a_seed_gives_the_same_bi
     assert_bits(found, model.generate(ids, n, **options))
     rng = np.random.default_rng(options.pop("seed"))
     assert_bits(found, model.generate(ids, n, **options, seed=rng))
-    assert_bits(ids, before)
-    assert_bits(model.params.flat, weights)
 
 
 def test_tokens_come_one_by_one():
@@ -238,17 +235,9 @@ def test_a_draw_inverts_the_cumulative_sum_and_never_finds_an_improbable_token(u
 # ---- bad input -----------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name, bad", [
-    ("ids", [0, 1]), ("ids", [[]]), ("ids", [[0.5]]), ("ids", [[0, 7]]), ("ids", [[-1] + [0] * 20]),
-    ("ids", [[True]]), ("ids", 3),
-    ("max_new_tokens", -1), ("max_new_tokens", 1.0), ("max_new_tokens", None),
-    ("max_new_tokens", True),
-    ("temperature", 0), ("temperature", -1), ("temperature", math.nan), ("temperature", math.inf),
-    ("temperature", "hot"), ("temperature", None),
-    ("do_sample", 1), ("do_sample", None),
-    ("top_k", 0), ("top_k", -2), ("top_k", 2.0), ("top_k", True),
-    ("top_p", 0), ("top_p", -0.1), ("top_p", 1.1), ("top_p", math.nan), ("top_p", "most"),
-    ("seed", -1), ("seed", "x"), ("seed", 0.5),
-])
+    ("ids", [[0, 7]]), ("ids", [[-1] + [0] * 20]), ("max_new_tokens", -1), ("max_new_tokens", None),
+    ("temperature", 0), ("temperature", math.nan), ("do_sample", 1), ("top_k", 0), ("top_k", 2.0),
+    ("top_p", 0), ("top_p", 1.1), ("seed", -1), ("seed", True)])
 def test_a_bad_argument_is_named_before_anything_is_computed(name, bad, monkeypatch):
     monkeypatch.setattr(generation, "next_logits", None)
     arguments = dict(ids=[[1, 2]], max_new_tokens=2) | {name: bad}

@@ -11,7 +11,7 @@ import pytest
 from minigpt_np import GPT, BPETokenizer
 from minigpt_np.training import checkpoint
 from reference.make_reference_run import (
-    FILE_CONFIG, FILES, MODELS, TEXT, WITH_DROPOUT, file_batch, file_trainer, record)
+    FILE_CONFIG, FILES, TEXT, file_batch, file_trainer, record)
 from strategies import assert_same
 
 REFERENCE = json.loads((Path(FILES).parent / "run.json").read_text(encoding="utf-8"))
@@ -35,17 +35,16 @@ def assert_recorded(found, name):
             assert_same(ours[array], theirs[array], scale=largest, what=array)
 
 
-@pytest.mark.parametrize("threads, micro_batches", [(1, 1), (2, 3)])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model, threads, micro_batches", [
+    ("pre, tied", 1, 1), ("pre, untied", 2, 3), ("post, tied", 2, 1), ("post, untied", 1, 3)])
 def test_twenty_steps_are_those_recorded(model, threads, micro_batches):
     assert_recorded(record(model, threads, micro_batches), model)
 
 
-@pytest.mark.parametrize("model, threads", WITH_DROPOUT)
-def test_twenty_steps_with_dropout_are_those_recorded_and_the_same_bits_again(model, threads):
-    runs = [record(model, threads, micro_batches=2, dropout=True) for _ in range(2 if threads == 2 else 1)]
-    assert_recorded(runs[0], f"{model}, dropout, {threads}")
-    assert runs[0] == runs[-1]
+@pytest.mark.parametrize("model, threads", [("pre, tied", 8), ("post, untied", 2)])
+def test_twenty_steps_with_dropout_are_those_recorded(model, threads):
+    found = record(model, threads, micro_batches=2, dropout=True)
+    assert_recorded(found, f"{model}, dropout, {threads}")
 
 
 def test_a_checkpoint_opens_and_its_next_step_is_the_one_that_followed():
