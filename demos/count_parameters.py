@@ -8,13 +8,10 @@ Nothing is allocated: the largest model is counted as fast as the smallest.
 """
 import argparse
 from dataclasses import replace
-from math import prod
 
 from lib.terminal import run, show, table
 from minigpt_np import PRESETS, GPTConfig
-from minigpt_np.parameters import count, shapes
-
-BYTES = 16      # a parameter in training: itself, its gradient and AdamW's two moments, float32
+from minigpt_np.parameters import count
 
 
 def main(argv=None):
@@ -22,8 +19,13 @@ def main(argv=None):
     names = args.pop("models") or PRESETS
     changes = {name: value for name, value in args.items() if value is not None}
     models = {name: GPTConfig.preset(name, **changes) for name in names}
-    for title, rows, *text in (numbers(models), share(models), training(models)):
-        show(title, table(*rows), *text)
+    show("Numbers in a model: with one matrix E (V x D) for both ends, and with two",
+         table(*sizes(models)), "E's share", table(*shares(models)),
+         "E grows as V D, the blocks as 12 L D²: the wider and deeper a model, the smaller E's "
+         "part. Untied, it holds E's numbers once more: many blocks of a small model, few of a "
+         "large one. The work is the same: E is multiplied with once, at the output, and only "
+         "looked up at the input. What the numbers are worth is measured, not counted: see "
+         "one_matrix.py.")
     return 0
 
 
@@ -40,8 +42,6 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-# ---- counting ------------------------------------------------------------------------------------
-
 def both(config):
     """How many numbers it has tied, and how many untied."""
     return [count(replace(config, tie_embeddings=tie)) for tie in (True, False)]
@@ -56,58 +56,21 @@ def size_of_block(config):
     return count(replace(config, n_layer=config.n_layer + 1)) - count(config)
 
 
-def multiply_adds(config):
-    """Of one token forward, the mean over a full block: (by weights, in attention, by E's logits).
-
-    Each weight of a matrix product is used once. In each of L blocks the token at position t looks
-    at t + 1 keys and as many values, D multiplications for each: on average over T positions
-    L · 2 D · (T + 1) / 2. The lookup multiplies nothing.
-    """
-    weights = sum(prod(shape) for name, shape in shapes(config).items() if name.endswith(".W"))
-    attention = config.n_layer * config.n_embd * (config.block_size + 1)
-    return weights, attention, size_of_E(config)
-
-
-# ---- the three parts: a title, the rows of a table and, of two, a text ---------------------------
-
-def numbers(models):
-    """How large each model is."""
-    rows = [("", "L", "H", "D", "V", "T", "E tied", "untied")]
+def sizes(models):
+    """How large each model is: rows of a table."""
+    yield "", "L", "H", "D", "V", "T", "E tied", "untied"
     for name, c in models.items():
-        rows.append((name, c.n_layer, c.n_head, c.n_embd, c.vocab_size, c.block_size,
-                     *map("{:,}".format, both(c))))
-    return "Numbers in a model: with one matrix E (V x D) for both ends, and with two", rows
+        yield (name, c.n_layer, c.n_head, c.n_embd, c.vocab_size, c.block_size,
+               *map("{:,}".format, both(c)))
 
 
-def share(models):
-    """What a second matrix takes of small models and of large ones."""
-    rows = [("", "E", "of all", "as much as", "untied, E and head")]
+def shares(models):
+    """What a second matrix takes of small models and of large ones: rows of a table."""
+    yield "", "E", "of all", "as much as", "untied, E and head"
     for name, c in models.items():
         E, (one, two) = size_of_E(c), both(c)
         blocks = f"{E / size_of_block(c):.1f} of {c.n_layer} blocks"
-        rows.append((name, f"{E:,}", f"{E / one:.1%}", blocks, f"{2 * E / two:.1%}"))
-    return "E's share", rows, (
-        "E grows as V D, the blocks as 12 L D²: the wider and deeper a model, the smaller E's "
-        "part. Untied, it holds E's numbers once more: many blocks of a small model, few of a "
-        "large one. What they are worth is measured, not counted: see one_matrix.py.")
-
-
-def training(models):
-    """Memory and work, on paper."""
-    rows = [("", "tied", "untied", "multiply-adds", "attention", "logits")]
-    for name, c in models.items():
-        work = multiply_adds(c)
-        rows.append((name, *(gigabytes(BYTES * n) for n in both(c)), f"{sum(work):,}",
-                     *(f"{part / sum(work):.1%}" for part in work[1:])))
-    return "To train it: memory for the parameters, and multiply-adds a token, forward", rows, (
-        f"Memory: {BYTES} bytes a number, float32: weight, gradient, AdamW's two moments. What "
-        "backward needs from forward comes on top and grows with the batch. Work: mean over a "
-        "sequence of T tokens; backward takes twice as much again. Tied or untied is the same "
-        "work: E is multiplied with once, at the output, and only looked up at the input.")
-
-
-def gigabytes(n):
-    return f"{n / 1e9:,.2f} GB" if n >= 1e8 else f"{n / 1e6:,.2f} MB"
+        yield name, f"{E:,}", f"{E / one:.1%}", blocks, f"{2 * E / two:.1%}"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Open a checkpoint, see that one matrix E serves both ends, let the model write,
-and see what E has to do with what it writes.
+"""Open a checkpoint, see that one matrix E serves both ends, let the model write, and see
+what E has to do with what it writes.
 
     python demos/gpt2.py --model FOLDER --prompt "The matrix"
 
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import terminal, texts
+from lib.terminal import show
 from minigpt_np import GPT
 from minigpt_np.files import safetensors
 from minigpt_np.layers.softmax import softmax
@@ -41,14 +42,16 @@ def main(argv=None):
     if not len(ids):
         raise ValueError(f"--prompt: {args.prompt!r} given, of which this tokenizer leaves nothing")
 
-    print("\n".join(what_the_file_holds(args.model, model, seconds)))
-    print("\n".join(["", *rows_looked_up(ids, tokenizer)]))
-    print("\nIt goes on\n")
+    show_what_the_file_holds(args.model, model, seconds)
+    tokens = "   ".join(f"{text_of(v, tokenizer)} {v}" for v in ids)
+    show(f"The prompt looks up {len(ids)} row{'s' * (len(ids) != 1)} of E",
+         [terminal.cut(f"    {tokens}", terminal.room())], "It goes on")
     start = time.perf_counter()
     new = texts.write(model, ids, args.tokens, tokenizer, temperature=args.temperature,
                       do_sample=not args.greedy, top_k=args.top_k, top_p=args.top_p, seed=args.seed)
-    print(f"\n{len(new)} tokens in {time.perf_counter() - start:.2f} s\n")
-    print("\n".join(what_is_nearest([*ids, *new], model, tokenizer, args.nearest)))
+    print()
+    show(f"{len(new)} tokens in {time.perf_counter() - start:.2f} s")
+    show_what_is_nearest([*ids, *new], model, tokenizer, args.nearest)
     return 0
 
 
@@ -72,58 +75,44 @@ def parse(argv):
 
 # ---- what it says --------------------------------------------------------------------------------
 
-def what_the_file_holds(folder, model, seconds):
+def show_what_the_file_holds(folder, model, seconds):
     """The file's two ends of the model, and what became of them."""
-    tensors = safetensors.read_folder(folder)
-    c, tied = model.config, model.params.head is model.params.E
+    tensors, E, head = safetensors.read_folder(folder), model.params.E, model.params.head
     ends = [name for name in tensors
             if name.endswith(("wte.weight", "tokens_embed.weight", "lm_head.weight"))]
     if len(ends) == 1:
-        other = "the embeddings are" if ends[0].endswith("lm_head.weight") else "lm_head.weight is"
-        about = f"{other} not in it: the lookup is also the head"
-    elif tied:
-        about = "equal, bit for bit"
-    elif np.array_equal(model.params.head, model.params.E):
-        about = "equal, but tie_word_embeddings is false in config.json: two matrices"
+        about = "One matrix: it is looked up, and it is the head."
+    elif head is E:
+        about = "The two are equal, bit for bit."
+    elif np.array_equal(head, E):
+        about = "The two are equal, but tie_word_embeddings is false in config.json."
     else:
-        about = "two matrices of different numbers"
-    lines = [f"The file: {len(tensors)} tensors, opened in {seconds:.2f} s", "",
-             *(f"    {name}  {' x '.join(map(str, tensors[name].shape))}"
-               for name in sorted(ends, reverse=True)),
-             *terminal.paragraph(about), "",
-             *terminal.paragraph(f"The model: {model.params.flat.size:,} numbers, "
-                                 f"{c.vocab_size * c.n_embd:,} of them E"),
-             "", f"    params.head is params.E    {tied}"]
-    if tied:
-        lines += ["", *terminal.paragraph("One array. Its row v is what token v is looked up as, "
-                                          "and what the output is multiplied by to score token v.")]
-    return lines
+        about = "The two have different numbers."
+    if head is E:
+        about += (" The model has one array, whose row v is what token v is looked up as, and what "
+                  "the output is multiplied by to score token v.")
+    show(f"The file: {len(tensors)} tensors, opened in {seconds:.2f} s",
+         [f"    {name}  {' x '.join(map(str, tensors[name].shape))}"
+          for name in sorted(ends, reverse=True)],
+         about, f"The model: {model.params.flat.size:,} numbers, {E.size:,} of them E",
+         [f"    params.head is params.E    {head is E}"])
 
 
-def rows_looked_up(ids, tokenizer):
-    """The prompt as rows of E."""
-    tokens = "   ".join(f"{text_of(v, tokenizer)} {v}" for v in ids[:6])
-    tokens += "   ..." if len(ids) > 6 else ""
-    return [f"The prompt looks up {len(ids)} row{'s' * (len(ids) != 1)} of E", "",
-            terminal.cut("    " + tokens, terminal.room())]
-
-
-def what_is_nearest(ids, model, tokenizer, n):
+def show_what_is_nearest(ids, model, tokenizer, n):
     """The rows of the head whose products with the last position's output h are largest."""
     logits, _, cache = model.forward(np.array([ids[-model.config.block_size:]]))
     scores, h, head = logits[0, -1].astype(float), cache.logits.h[-1], model.params.head
-    probs = softmax(scores)
-    name = "E" if head is model.params.E else "head"
+    probs, tied = softmax(scores), head is model.params.E
+    name = "E" if tied else "head"
     rows = [("token", "row", f"h · {name}[row]", "cosine", "probability", "looked up")]
     for v in np.argsort(-scores)[:n]:
         cosine = scores[v] / np.sqrt((h @ h) * (head[v] @ head[v]))
         rows.append((text_of(v, tokenizer), v, f"{scores[v]:.2f}", f"{cosine:.2f}",
                      f"{probs[v]:.1%}", ids.count(v) or "-"))
-    end = ("the row of E that scored it" if name == "E"
+    end = ("the row of E that scored it" if tied
            else "a row of E; it was scored by one of another matrix")
-    return [*terminal.paragraph(f"After that the output h, {len(h)} numbers, scores highest with "
-                                f"these rows of {name}"), "", *terminal.table(*rows), "",
-            *terminal.paragraph(f"Whichever comes next is then looked up: it is {end}.")]
+    show(f"After that the output h, {len(h)} numbers, scores highest with these rows of {name}",
+         terminal.table(*rows), f"Whichever comes next is then looked up: it is {end}.")
 
 
 def text_of(v, tokenizer):

@@ -93,9 +93,9 @@ def test_bad_input_is_a_message_and_status_2(text, options, message):
     assert message in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
 
 
-def test_a_byte_order_mark_is_no_token(text, tmp_path):
+def test_a_byte_order_mark_and_the_returns_of_line_ends_are_no_tokens(text, tmp_path):
     marked = tmp_path / "marked.txt"
-    marked.write_bytes(b"\xef\xbb\xbf" + text.read_bytes())
+    marked.write_bytes(b"\xef\xbb\xbf" + text.read_bytes().replace(b"\n", b"\r\n"))
     with_mark, without = (run("--text", path, "--steps", 1, *SMALL).stdout for path in (marked, text))
     assert with_mark.splitlines()[0] == without.splitlines()[0] and "\ufeff" not in with_mark
 
