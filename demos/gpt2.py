@@ -1,5 +1,5 @@
-"""Open a checkpoint, see that one matrix E serves both ends, let the model write, and see
-what E has to do with what it writes.
+"""Open a checkpoint, see that one matrix E serves both ends, let the model write,
+and see what E has to do with what it writes.
 
     python demos/gpt2.py --model FOLDER --prompt "The matrix"
 
