@@ -6,8 +6,8 @@
     python demos/train_text.py --resume out/run.npz  # goes on, bit for bit
     python demos/train_text.py --export out/model    # for transformers, too
 
-The line of progress has the norms of what the lookup and the logits each add
-to the gradient of E.
+The line of progress shows how much the lookup and the logits each add to the
+gradient of E: the norms of the two parts.
 """
 import argparse
 import os
@@ -22,9 +22,9 @@ import numpy as np
 
 from lib import terminal, texts
 from lib.contributions import contributions_of
+from lib.statistics import norm
 from minigpt_np import (
     GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Trainer, WarmupCosine, evaluate)
-from minigpt_np.checks import is_whole
 from minigpt_np.files.atomic import check_writable
 from minigpt_np.parameters import count
 from minigpt_np.training import checkpoint
@@ -42,10 +42,7 @@ ANEW = "threads", "samples", "prompt"           # saved with a run too, but may 
 
 
 def main(argv=None):
-    args = parse(argv)
-    saved = checkpoint.load(args.resume) if args.resume else None
-    if saved:
-        args = resumed(args, saved, argv)
+    args, saved = parse(argv)
     text = texts.read_text(args.text)
     tokenizer = (CharacterTokenizer(text) if args.tokenizer == "characters"
                  else BPETokenizer.train(text, args.vocab_size))
@@ -76,7 +73,7 @@ def main(argv=None):
     try:
         done = train(session, training, validation, about)
     except FloatingPointError as error:
-        kept = f"; {args.out} has what was last saved" if args.out else ""
+        kept = f"; {args.out} is as last saved" if args.out else ""
         print(f"train_text.py: {error}{kept}. Nothing was exported.", file=sys.stderr)
         return 1
     if not done:
@@ -103,14 +100,14 @@ def main(argv=None):
 # ---- options -------------------------------------------------------------------------------------
 
 def parse(argv):
+    """The options, and the saved run to go on with, or None."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--text", metavar="FILE", help="UTF-8 text to train on (default: pydoc_data.topics)")
     add("--tokenizer", choices=("characters", "bpe"), default="characters")
     add("--vocab-size", type=int, default=1024, help="of --tokenizer bpe (default %(default)s)")
-    add("--tie", action="store_true", default=True, help="one matrix E for both ends (default)")
-    add("--untie", dest="tie", action="store_false", help="two matrices")
+    add("--untie", dest="tie", action="store_false", help="two matrices, not one E for both ends")
     add("--layers", type=int, default=4, help="L (default %(default)s)")
     add("--heads", type=int, default=4, help="H (default %(default)s)")
     add("--width", type=int, default=128, help="D (default %(default)s)")
@@ -132,34 +129,33 @@ def parse(argv):
         "and --prompt; give its --text again")
     add("--export", metavar="FOLDER",
         help="save the trained model as config.json and model.safetensors")
-    args = parser.parse_args(argv)
+    args, saved = parser.parse_args(argv), None
+    if args.resume:
+        saved = checkpoint.load(args.resume)
+        args = resumed(parser, argv, args.resume, saved.notes)
     terminal.check_least(parser, args, vocab_size=1, batch=1, steps=1, micro_batches=1, threads=1,
                          seed=0, samples=0)
-    return args
+    return args, saved
 
 
-def resumed(args, saved, argv):
-    """The options of a saved run, then those of argv, which may change none that it has decided.
+def resumed(parser, argv, path, notes):
+    """The options of a saved run, and those of argv, which may change none that it has decided.
 
-    What a file says is data: no paths, and no more workers than there are cores.
+    A file says nothing of paths, and cannot ask for more workers than there are cores.
     """
-    notes = saved.notes["args"] if isinstance(saved.notes, dict) else None
-    if not isinstance(notes, dict):
-        raise ValueError(f"--resume: {args.resume} is no run of this program's")
-    notes = {name: notes[name] for name in (*OF_A_RUN, *ANEW) if notes.get(name) is not None}
-    if is_whole(notes.get("threads")):
-        notes["threads"] = min(notes["threads"], cores())
-    of_the_run = ["--tie" if notes.pop("tie", False) else "--untie"]
-    of_the_run += [f"--{name.replace('_', '-')}={value}" for name, value in notes.items()]
-    decided = parse(of_the_run)
-    options = parse([*of_the_run, *(sys.argv[1:] if argv is None else argv)])
+    if not isinstance(notes, dict) or not isinstance(notes.get("args"), dict):
+        raise ValueError(f"--resume: {path} is no run of this program's")
+    run = {name: notes["args"].get(name) for name in (*OF_A_RUN, *ANEW)}
+    run["threads"] = run["threads"] and min(run["threads"], cores())
+    parser.set_defaults(**run)
+    args = parser.parse_args(argv)
     for name in OF_A_RUN:
-        if getattr(options, name) != getattr(decided, name):
-            raise ValueError(
-                f"--{name.replace('_', '-')}: {getattr(options, name)} given, expected what "
-                f"{args.resume} was begun with, {getattr(decided, name)}, or nothing")
-    options.out = args.out or args.resume
-    return options
+        if getattr(args, name) != run[name]:
+            option = "untie" if name == "tie" else name.replace("_", "-")
+            raise ValueError(f"--{option}: given, but {path} was begun with {name} = {run[name]}, "
+                             "which a run cannot change")
+    args.out = args.out or path
+    return args
 
 
 def check_memory(config):
@@ -194,10 +190,10 @@ class Session:
         self.args, self.trainer, self.rng = args, trainer, np.random.default_rng([args.seed, 2])
         self.checksum = zlib.crc32(text.encode("utf-8", "surrogatepass"))
         self.progress = Progress(args.steps)
-        self.save_failed = False        # the last time
+        self.save_failed = False        # when the run was last saved
 
     def save(self):
-        """Write the run, if it is to be written; a full disk is no reason to stop training."""
+        """Write the run to --out, if given; a full disk is no reason to stop training."""
         if not self.args.out:
             return
         notes = {"args": {name: getattr(self.args, name) for name in (*OF_A_RUN, *ANEW)},
@@ -217,7 +213,7 @@ class Session:
 
     def how_to_go_on(self):
         if not self.args.out:
-            return "; nothing was saved, for want of --out FILE"
+            return "; nothing was saved: there was no --out FILE"
         if self.save_failed:
             return "; it could not be saved"
         text = f" --text {shlex.quote(self.args.text)}" if self.args.text else ""
@@ -228,8 +224,8 @@ class Session:
 def train(session, training, validation, about):
     """Print `about`, then take steps until args.steps are done -> False if a signal came first.
 
-    The run is saved on the way, and at the end. Output that cannot be written ends a run of which
-    nothing else is kept; any other goes on without.
+    The run is saved on the way, and at the end. If output cannot be written, a run that is saved or
+    exported goes on without it; any other ends.
     """
     args, trainer, progress = session.args, session.trainer, session.progress
     last_save, next_norms, last_step = time.monotonic(), 0.0, None
@@ -265,8 +261,7 @@ def train(session, training, validation, about):
 def norms(model, ids, targets):
     """The norms of what lookup and logits each add to the gradient of E, without dropout."""
     with blas_threads(1):
-        both = contributions_of(model, ids, targets)
-    return [float(np.sqrt(np.vdot(array, array))) for array in both]
+        return [norm(array) for array in contributions_of(model, ids, targets)]
 
 
 if __name__ == "__main__":
