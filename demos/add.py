@@ -3,12 +3,12 @@
 
     python demos/add.py                   # two digits, tied and then untied
     python demos/add.py --tie --digits 3 --steps 6000
-    python demos/add.py --threads 1       # to be stepped through
+    python demos/add.py --threads 1       # to step through it
 
-The sum is written from its last digit to its first, in the order in which one
-adds by hand: each digit then needs only the two above it and a carry. A fifth
-of all pairs of numbers is held out (at most 500, as there): the model never
-sees them before it is scored.
+The sum is written from its last digit to its first, as one adds by hand: each
+digit then needs only the two above it and a carry. A fifth of all pairs of
+numbers is held out (at most 500, as in minGPT): the model never sees them
+before it is scored.
 """
 import numpy as np
 

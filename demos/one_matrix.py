@@ -29,7 +29,6 @@ from findings.figures import figures
 from findings.tables import TABLES
 from lib import instruments, terminal
 from lib.charts import save
-from lib.contributions import contributions_of
 from lib.experiments import Laboratory
 from lib.report import render, with_block
 from lib.subject import Subject
@@ -164,7 +163,7 @@ def examine(args):
             length["head"] = listed(instruments.length_correlations(
                 model.params.head, subject.common, log_frequency))
         direction = instruments.direction(model, ids, targets, counts, subject.common)
-        apart = contributions_of(model, ids, targets)
+        apart = instruments.contributions_of(model, ids, targets)
         return {"ladder": ladder, "length": length, "likelihood": {"model": listed(direction)},
                 "contributions": instruments.compare_contributions(*apart)}
 

@@ -3,7 +3,7 @@
 
     python demos/sort.py                        # tied and then untied
     python demos/sort.py --untie --digits 3     # one of the two; other sizes
-    python demos/sort.py --threads 1            # to be stepped through
+    python demos/sort.py --threads 1            # to step through it
 
 A quarter of all inputs is held out: the model never sees them before it is
 scored.
@@ -13,7 +13,7 @@ import numpy as np
 from lib import terminal
 from lib.tasks import Problem, hold_out, options, parse, solve
 
-MOST = 1_000_000            # inputs; they are all written down
+MOST = 1_000_000            # inputs, all of which are held in memory
 
 
 def main(argv=None):

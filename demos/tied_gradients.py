@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import one_page
-from lib.contributions import contributions_of
-from lib.instruments import rungs, silenced, sublayers
+from lib.instruments import contributions_of, rungs, silenced, sublayers
 from lib.terminal import (
     bold, check_least, cut, inked, label, legend, pad, room, run, shades, show, table)
 from minigpt_np import GPT, GPTConfig, Parameters

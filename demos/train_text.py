@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import terminal, texts
-from lib.contributions import contributions_of
+from lib.instruments import contributions_of
 from lib.statistics import norm
 from minigpt_np import (
     GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Trainer, WarmupCosine, evaluate)
@@ -38,7 +38,7 @@ SAVE_EVERY = 60             # seconds between two saves
 SHARE = 1 / 20              # of the time may be spent on the two norms
 OF_A_RUN = ("tie", "tokenizer", "vocab_size", "layers", "heads", "width", "block", "batch", "steps",
             "lr", "weight_decay", "dropout", "micro_batches", "seed")
-ANEW = "threads", "samples", "prompt"           # saved with a run too, but may be given anew
+ANEW = "threads", "samples", "prompt"           # saved with a run, but can be given anew
 
 
 def main(argv=None):
@@ -68,7 +68,7 @@ def main(argv=None):
     say = session.progress.line
     about = (f"{len(text):,} characters, {len(tokens):,} tokens, {tokenizer.vocab_size} distinct; "
              f"{model.params.flat.size:,} parameters, "
-             f"E {'tied' if args.tie else 'and head apart'}; "
+             f"E {'is the head' if args.tie else 'and a separate head'}; "
              f"{trainer.threads} thread{'s' * (trainer.threads != 1)}")
     try:
         done = train(session, training, validation, about)
@@ -172,7 +172,7 @@ def check_memory(config):
 
 
 def make_folders(args):
-    """Make the folders of what will be written, and find out now whether it can be."""
+    """Make the folders of --out and --export, and raise now if one of them cannot be written."""
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         check_writable(args.out)

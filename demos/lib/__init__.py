@@ -1,1 +1,1 @@
-"""What the demos share. The lessons are the files beside this folder."""
+"""Code that two or more of the demos share."""

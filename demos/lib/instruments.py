@@ -7,10 +7,12 @@ k, read by the final LayerNorm and a matrix, is what the model says with all lat
 the logit lens (nostalgebraist 2020), computed by the model's own forward pass.
 """
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
 from lib.statistics import cosine, norm, rank_correlation
+from minigpt_np import Parameters
 
 MIN_COUNT = 10              # occurrences that a token needs for a statement about its row
 
@@ -211,6 +213,17 @@ def middling(counts, ids, n):
 
 
 # ---- contributions -------------------------------------------------------------------------------
+
+def contributions_of(model, ids, targets):
+    """What the use of E as the lookup, and what its use as the head, adds to dE: two (V, D).
+
+    Backward keeps the two apart when the gradient of the head is an array of its own.
+    """
+    _, _, cache = model.forward(ids, targets)
+    grads = Parameters(replace(model.config, tie_embeddings=False), model.params.flat.dtype)
+    model.backward(cache, grads)
+    return grads.E, grads.head
+
 
 def compare_contributions(lookup, logits):
     """lookup, logits (V, D), the contributions to dE -> norms, shares of rows touched, cosine."""

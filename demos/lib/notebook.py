@@ -1,4 +1,4 @@
-"""Matrices drawn in a notebook, with the colours of the terminal's pictures."""
+"""Matrices drawn in a notebook, in the terminal's colours."""
 from html import escape
 
 import numpy as np
@@ -9,7 +9,7 @@ USES = {"lookup": "lookup", "logits": "logits", "dE": "sum"}
 
 
 class Drawing(str):
-    """HTML that a notebook shows as such."""
+    """HTML that a notebook renders."""
 
     def _repr_html_(self):
         return str(self)

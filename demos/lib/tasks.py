@@ -1,4 +1,4 @@
-"""What sort.py and add.py share: a model that learns a function from some of its cases.
+"""Shared by sort.py and add.py: a model learns a function from some of its cases.
 
 A case is a row of tokens: the question, then the answer. The model reads the row and is scored on
 the answer alone: the targets within the question are -1.
@@ -26,7 +26,7 @@ class Problem:
     given     G
     V         number of tokens
     held_out  (n,) bool: the cases that are never trained on
-    read      function of a case: the text that one reads it as
+    read      function of a case: the text it is printed as
     """
     cases: np.ndarray
     given: int
@@ -42,13 +42,13 @@ class Problem:
         return ids, targets
 
     def answers(self, model, rows):
-        """`rows` of cases as the model completes them: the question, then the likeliest tokens."""
+        """`rows` of cases with the model's answers: its likeliest tokens after the question."""
         return model.generate(rows[:, :self.given], rows.shape[1] - self.given)
 
     def score(self, model, which, seed):
         """How many cases of the mask `which` are answered without a mistake, and of how many.
 
-        Of more than SCORED, as many are drawn by the seed.
+        Of more than SCORED cases, SCORED are drawn by the seed.
         """
         chosen = np.flatnonzero(which)
         if len(chosen) > SCORED:
@@ -67,7 +67,7 @@ def hold_out(n, share, seed):
 
 
 def options(description, steps, lr):
-    """The parser both demos begin with, and its defaults."""
+    """The parser of the options that both demos have."""
     parser = argparse.ArgumentParser(description=description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -89,36 +89,31 @@ def parse(parser, argv, **least):
 
 
 def solve(problem, args):
-    """Train as args says, tied and untied unless one was chosen; print three answers and scores.
-
-    Returns "tied" or "untied" -> (right, of) of the cases held out, and of the others.
-    """
+    """Train as args says, tied and untied unless one was chosen; print three answers and scores."""
     n, held_out = len(problem.cases), np.count_nonzero(problem.held_out)
     show(f"{n:,} cases: {n - held_out:,} to train on, {held_out:,} held out; "
          f"{args.steps} steps of {args.batch}")
-    scores = {}
+    rows = [("answered right", "held out", "trained on")]
     for tied in (True, False) if args.tie is None else (args.tie,):
         name = "tied" if tied else "untied"
         config = GPTConfig.preset("gpt-nano", vocab_size=problem.V,
                                   block_size=problem.cases.shape[1] - 1, tie_embeddings=tied)
         model = GPT(config, seed=args.seed)
-        where = "E, lookup and head in one" if tied else "E, the lookup, and as many in head"
+        where = "E, lookup and head in one" if tied else "E, and as many in head"
         show(f"{name}: {model.params.flat.size:,} parameters, "
              f"{problem.V} x {config.n_embd} of them in {where}")
         train(model, problem, args)
-        scores[name] = [problem.score(model, which, args.seed)
-                        for which in (problem.held_out, ~problem.held_out)]
-        rows = problem.cases[problem.held_out]
-        some = rows[np.linspace(0, len(rows) - 1, 5).astype(int)[1:-1]]
+        scores = [problem.score(model, which, args.seed)
+                  for which in (problem.held_out, ~problem.held_out)]
+        rows.append((name, *(f"{right:,} of {of:,} ({right / of:.2%})" for right, of in scores)))
+        cases = problem.cases[problem.held_out]
+        some = cases[np.linspace(0, len(cases) - 1, 5).astype(int)[1:-1]]
         show([f"   {problem.read(row)}" for row in problem.answers(model, some)])
-    rows = [(name, *(f"{right:,} of {of:,} ({right / of:.2%})" for right, of in parts))
-            for name, parts in scores.items()]
-    show(table(("answered right", "held out", "trained on"), *rows))
-    return scores
+    show(table(*rows))
 
 
 def train(model, problem, args):
-    """args.steps steps of AdamW on random batches, progress shown."""
+    """Take args.steps steps of AdamW on random batches."""
     optimizer = AdamW(model.params, args.lr, betas=(0.9, 0.95))
     schedule = WarmupCosine(args.lr, min(100, args.steps), args.steps, args.lr / 100)
     trainer = Trainer(model, optimizer, schedule, threads=args.threads)

@@ -45,8 +45,8 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 def run(main):
     """Call main() and leave with its exit status; for the last line of a demo.
 
-    What is wrong with the user's input (see is_of_input) is one message on stderr and status 2.
-    Ctrl-C is status 130; that a pipe was closed, as by `| head`, is no error.
+    An error in the user's input (see is_of_input) becomes one message on stderr and status 2.
+    Ctrl-C is status 130. A closed pipe, as after `| head`, is no error.
     """
     status, debugged = 0, debugger_attached()
     replace_missing_streams()
@@ -90,8 +90,8 @@ def replace_missing_streams():
 def is_of_input(error):
     """Whether the input is to blame: a file, memory, no UTF-8, or a ValueError that a check raises.
 
-    A ValueError from no `raise` of the package or of the demos, such as NumPy's in a line
-    where two shapes do not fit, is a mistake in that line, and keeps its traceback.
+    Any other ValueError, such as NumPy's where two shapes do not fit, is a mistake in the code, and
+    keeps its traceback: no `raise` statement of the package or the demos raised it.
     """
     if isinstance(error, (OSError, MemoryError, UnicodeError)):
         return True

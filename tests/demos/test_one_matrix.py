@@ -14,7 +14,6 @@ from findings import analysis, ledger, when_to_tie, who_moves_e
 from findings.figures import figures
 from findings.tables import FREQUENCY, SAME, SHARING, TABLES, TOTAL, WITH_B, terms
 from lib import experiments, instruments, report
-from lib.contributions import both_uses
 from lib.experiments import (
     PERMUTED, TIED, Kind, Laboratory, Model, Rates, Run, Settings, Stepper, Task, Text, search,
     with_frequency)
@@ -61,9 +60,9 @@ def test_the_tied_kind_is_the_packages_model_and_its_contributions_add_up(case):
     apart, _, loss = gradients(model, case.ids, case.targets)
     assert loss == case.model.forward(case.ids, case.targets)[1]
     expected = case.model.backward(case.model.forward(case.ids, case.targets)[2])
-    uses = both_uses(case.model, case.ids, case.targets)
-    assert_bits(apart.E, uses.lookup)
-    assert_bits(apart.head, uses.head)
+    lookup, logits = instruments.contributions_of(case.model, case.ids, case.targets)
+    assert_bits(apart.E, lookup)
+    assert_bits(apart.head, logits)
     scale = np.abs(apart.E).max() + np.abs(apart.head).max()
     assert_same(apart.E + apart.head, expected.E, scale=scale)
 

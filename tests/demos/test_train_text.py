@@ -61,7 +61,7 @@ def test_it_trains_exports_and_writes(text, tmp_path, options):
     files = {"config.json", "model.safetensors"} | ({"tokenizer.json"} if options else set())
     assert {p.name for p in (tmp_path / "model").iterdir()} == files
     model = GPT.from_pretrained(tmp_path / "model")
-    assert model.config.tie_embeddings == (not options) == ("E tied" in done.out)
+    assert model.config.tie_embeddings == (not options) == ("E is the head" in done.out)
 
 
 def test_the_line_of_progress_has_the_norms_of_both_contributions(text):
