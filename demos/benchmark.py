@@ -72,7 +72,7 @@ def measure(name, steps, threads):
     threads = trainer.threads
     tokens = np.random.default_rng(0).integers(0, V, (B, T + 1))
     ids, targets = tokens[:, :-1], tokens[:, 1:]
-    limit = parallel.team([Products(config, shard.stop - shard.start) for shard in parallel.even_slices(B, threads)], [])
+    limit = parallel.team([Products(config, shard.stop - shard.start) for shard in parallel.even_slices(B, threads)])
 
     trainer.step(ids, targets)
     steps = steps or max(5, min(500, int(5 / timed(trainer.step, ids, targets))))

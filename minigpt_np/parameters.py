@@ -123,11 +123,6 @@ def decays(name):
 MARGIN = 1 << 14            # numbers of unused memory before and after flat
 
 
-def zeros_with_margin(n, dtype):
-    """(n,) zeros, with memory before and after them that nothing else uses."""
-    return np.zeros(n + 2 * MARGIN, dtype)[MARGIN:-MARGIN]
-
-
 class Parameters(Sealed):
     """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
 
@@ -139,15 +134,15 @@ class Parameters(Sealed):
     blocks   L of Block                    norm     final LayerNorm; None when config.norm is "post"
     head     (V, D) what the logits are products with; tied: the very object E
 
-    zeros    (n, dtype) -> the array that becomes flat; by default in memory of its own, with a
-             margin, so that a trainer can share it with workers in whole pages of up to 64 kB
+    zeros    (n, dtype) -> memory for flat and a margin, with which a trainer can share flat with
+             workers in pages of up to 64 kB
 
     Each attribute keeps its object (see Sealed). Copies (copy.copy, copy.deepcopy, pickle) have a
     flat of their own, with views into it, tied as here. Raises ValueError for a dtype that
     check_dtype refuses.
     """
 
-    def __init__(self, config, dtype=np.float32, zeros=zeros_with_margin):
+    def __init__(self, config, dtype=np.float32, zeros=np.zeros):
         dtype = check_dtype("dtype", dtype)
         sizes = {name: prod(shape) for name, shape in shapes(config).items()}
         slices, start = {}, 0
@@ -155,7 +150,7 @@ class Parameters(Sealed):
             slices[name] = slice(start, start + sizes[name])
             start += sizes[name]
         self.config = config
-        self.flat = zeros(start, dtype)
+        self.flat = zeros(start + 2 * MARGIN, dtype)[MARGIN:-MARGIN]
         self.n_decayed = sum(size for name, size in sizes.items() if decays(name))
         self.slices = slices
         self.arrays = Arrays({name: self.flat[slices[name]].reshape(shape)

@@ -4,7 +4,6 @@ A `Model` computes with an untied GPT whose lookup table is made from E: E itsel
 of E, or E M. So every kind of tie goes through the package's own forward and backward, and what the
 lookup and the logits add to dE is there in two arrays, at every step.
 """
-import bdb
 import multiprocessing
 import signal
 import sys
@@ -22,9 +21,10 @@ from minigpt_np import (
     GPT, AdamW, BPETokenizer, CharacterTokenizer, GPTConfig, Parameters, WarmupCosine, evaluate)
 from minigpt_np.files.atomic import atomic_write
 from minigpt_np.layers import cross_entropy
+from minigpt_np.parameters import from_flat
 from minigpt_np.training.blas import blas_threads
 from minigpt_np.training.data import check_length, random_batch
-from minigpt_np.training.debugger import BREAKPOINT, detach_debugger
+from minigpt_np.training.debugger import detach_debugger
 from minigpt_np.training.memory import keep_freed_memory
 from minigpt_np.training.optim import clip_factor
 from minigpt_np.training.progress import Progress
@@ -256,11 +256,6 @@ class Stepper:
         if optimizer not in ("AdamW", "two moments", "coupled"):
             raise ValueError(f"optimizer: {optimizer!r} given, expected one that Kind names")
 
-    def moments(self):
-        """(m, v), the optimizer's two moments, as Parameters that share its memory."""
-        return [Parameters(self.params.config, flat.dtype, lambda n, dtype, flat=flat: flat)
-                for flat in (self.adam.m, self.adam.v)]
-
     def quotient(self, m, v):
         """m̂ / (sqrt(v̂) + eps), with the two corrections for their start at 0."""
         beta1, beta2 = self.adam.betas
@@ -287,7 +282,7 @@ class Stepper:
         self.adam.step(grads, rate, scale)
         if kind.optimizer == "coupled":
             name = "E" if model.config.tie_embeddings else "head"
-            m, v = (moment.arrays[name] for moment in self.moments())
+            m, v = (moment.arrays[name] for moment in (self.adam.m, self.adam.v))
             self.params.arrays[name][...] = before[name] - rate * self.quotient(m, v.mean(axis=0))
         for name, array in before.items():
             now = self.params.arrays[name]
@@ -327,7 +322,7 @@ class Contributions:
         row = [step, norm(apart.E), norm(apart.head)]
         if self.tied:
             beta1 = stepper.adam.betas[0]
-            v = stepper.moments()[1].E
+            v = stepper.adam.v.E
             for i, use in enumerate(uses):
                 factor = stepper.model.kind.factor if i == 0 else 1
                 self.m[i] = beta1 * self.m[i] + (1 - beta1) * scale * factor * use
@@ -405,7 +400,7 @@ def train(task, text):
     run = Run(task, loss)
     if task.keep:
         run.model, run.gradients, run.moved = model, np.array(record.rows), record.moved
-        run.start = Parameters(model.config, start.dtype, lambda n, dtype: start)
+        run.start = from_flat(model.config, start)
     return run
 
 
@@ -495,7 +490,7 @@ class Laboratory:
             run.model.params.flat[...] = arrays["flat"]
             for name, array in run.model.extra.items():
                 array[...] = arrays[name]
-            run.start = Parameters(run.model.config, np.float32, lambda n, dtype: arrays["start"])
+            run.start = from_flat(run.model.config, arrays["start"])
             run.gradients, run.moved = arrays["gradients"], arrays["moved"]
         return run
 
@@ -512,10 +507,7 @@ _here = Laboratory()        # in a process of the pool: it makes each text once
 
 
 def train_here(task):
-    try:
-        return train(task, _here.text(task.settings))
-    except bdb.BdbQuit:
-        raise RuntimeError(BREAKPOINT) from None
+    return train(task, _here.text(task.settings))
 
 
 def initialize_worker():

@@ -6,18 +6,18 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
+from numpy.linalg import _umath_linalg
 
 
 class blas_threads:
     """While the `with` block runs, NumPy's BLAS uses n threads; then as many as before.
 
-    Blocks may nest, and overlap in several threads: the BLAS has one number for the whole process, the
-    latest block's, and the number before them all when the last has ended. Only OpenBLAS is known
-    (NumPy's own wheels carry it). With any other, nothing happens: the results are the same, but
-    the threads of two levels get in each other's way.
+    Blocks may nest, and overlap in several threads. The BLAS has one number for the whole process:
+    the latest block's, and the number before them all when the last has ended. Only OpenBLAS is
+    known (NumPy's own wheels carry it). With any other, nothing happens: the results are the same,
+    but the threads of two levels get in each other's way.
     """
-
-    lock, running, before = Lock(), [], None    # one for the process: blocks that run now, the number before them
+    lock, running, before = Lock(), [], None        # of the process: blocks that have not ended
 
     def __init__(self, n):
         self.n = n
@@ -39,23 +39,20 @@ class blas_threads:
                 set_threads(self.running[-1].n if self.running else self.before)
 
 
-def _new_lock():
-    """In a forked process: the lock may be held by a thread that is not here."""
-    blas_threads.lock = Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_lock)
+if hasattr(os, "register_at_fork"):     # a forked process has no other thread to release the lock
+    os.register_at_fork(after_in_child=lambda: setattr(blas_threads, "lock", Lock()))
 
 
 @functools.cache
 def openblas():
-    """OpenBLAS's functions (get, set) for its number of threads, of the copy NumPy uses; or None, None."""
-    for path in _openblas_files():
-        try:
-            library = ctypes.CDLL(str(path))
-        except OSError:
-            continue
+    """OpenBLAS's functions (get, set) for its number of threads, or None, None for another BLAS.
+
+    They are looked for in one of NumPy's own libraries, which searches what it is linked to, and,
+    for Windows, where that is not so, in the files that NumPy's wheel carries.
+    """
+    carried = (Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*")
+    for path in (_umath_linalg.__file__, *carried):
+        library = ctypes.CDLL(str(path))
         for prefix in ("scipy_openblas", "openblas"):
             for suffix in ("64_", "_64", ""):
                 get_threads = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
@@ -65,15 +62,3 @@ def openblas():
                     set_threads.argtypes, set_threads.restype = [ctypes.c_int], None
                     return get_threads, set_threads
     return None, None
-
-
-def _openblas_files():
-    """Shared libraries to look for OpenBLAS in: what NumPy's wheel carries, then what is loaded."""
-    root = Path(np.__file__).parent
-    bundled = [p for folder in (root.parent / "numpy.libs", root / ".dylibs", root / ".libs")
-               for p in sorted(folder.glob("*openblas*"))]
-    maps = Path("/proc/self/maps")
-    if bundled or not maps.exists():
-        return bundled
-    loaded = {line.split(maxsplit=5)[-1].strip() for line in maps.read_text().splitlines() if "openblas" in line}
-    return sorted(loaded)

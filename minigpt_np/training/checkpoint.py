@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..checks import check_int, check_positive, check_size, show
+from ..checks import show
 from ..config import GPTConfig
 from ..files.atomic import atomic_write
 from ..files.pretrained import is_finite
-from .optim import WarmupCosine
+from .optim import WarmupCosine, checked
 
 FORMAT = "minigpt_np run 1"
 FIELDS = ("config", "steps", "clip", "micro_batches", "schedule", "optimizer", "dropout",
@@ -56,17 +56,18 @@ class Run:
         self._expect("arrays", sorted(self.arrays), sorted(targets))
         for name, array in targets.items():
             self._expect(name, *(f"{a.dtype.name} {a.shape}" for a in (self.arrays[name], array)))
-        saved = state["optimizer"]["settings"]
-        settings = self._check(lambda: {name: check(name, saved[name])
-                                        for name, check in trainer.optimizer.SETTINGS.items()})
-        plain = self._check(lambda: checked_plain(state))
+        settings = self._check(lambda: checked(trainer.SETTINGS, state))
+        optimizer_settings = self._check(
+            lambda: checked(trainer.optimizer.SETTINGS, state["optimizer"]["settings"]))
+        schedule = None if state["schedule"] is None else self._check(
+            lambda: WarmupCosine(**state["schedule"]))
 
         for name, array in targets.items():
             array[...] = self.arrays[name]
         for generator, saved in drawn:
             generator.bit_generator.state = saved
-        vars(trainer.optimizer).update(settings)
-        vars(trainer).update(plain, half_updated=False)
+        vars(trainer.optimizer).update(optimizer_settings)
+        vars(trainer).update(settings, schedule=schedule, half_updated=False)
 
     def _expect(self, name, given, expected):
         if given != expected:
@@ -98,7 +99,6 @@ def save(path, trainer, generators=(), notes=None):
     state = {
         "format": FORMAT,
         "config": asdict(trainer.model.config),
-        "steps": check_int("trainer.steps", trainer.steps),
         **trainer.settings(),
         "schedule": asdict(trainer.schedule) if trainer.schedule else None,
         "optimizer": {"kind": type(optimizer).__name__, "settings": optimizer.settings()},
@@ -138,17 +138,6 @@ def load(path):
             raise ValueError(f"{path}: v: {array.min()} given, expected second moments of at least "
                              "0")
     return run
-
-
-def checked_plain(state):
-    """The trainer's plain attributes in `state`, checked: name -> value."""
-    schedule, clip = state["schedule"], state["clip"]
-    return {
-        "steps": check_int("steps", state["steps"]),
-        "clip": None if clip is None else check_positive("clip", clip),
-        "micro_batches": check_size("micro_batches", state["micro_batches"]),
-        "schedule": None if schedule is None else WarmupCosine(**schedule),
-    }
 
 
 def get_state(name, generator):

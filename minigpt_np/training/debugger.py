@@ -15,7 +15,7 @@ def debugger_attached():
 
 
 def detach_debugger():
-    """In a worker process: no line is traced, and a debugger that is called for gives up."""
+    """In a worker process: no line is traced, breakpoints raise RuntimeError, stdin is empty."""
     sys.settrace(None)
     monitoring = getattr(sys, "monitoring", None)
     if monitoring and monitoring.get_tool(monitoring.DEBUGGER_ID):
@@ -31,5 +31,4 @@ def detach_debugger():
 
 
 def refuse_breakpoint(*_, **__):
-    """What breakpoint() and pdb.set_trace() do in a worker process."""
-    raise bdb.BdbQuit
+    raise RuntimeError(BREAKPOINT)

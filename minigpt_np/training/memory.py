@@ -1,6 +1,6 @@
 """Shared memory for workers, and the allocator's settings.
 
-Weights, gradients and moments are ordinary memory. While a team of workers lives, their pages are
+Weights, gradient and moments are ordinary memory. While a team of workers lives, their pages are
 shared ones (`share`), replaced where they are, so that every view of them stays a view; then they
 are private again (`unshare`). What only the team needs is shared from the start (`zeros`).
 """
@@ -9,6 +9,7 @@ import functools
 import mmap
 import os
 import sys
+from collections import Counter
 from threading import RLock
 
 import numpy as np
@@ -16,62 +17,45 @@ import numpy as np
 # Elsewhere there is no fork, or the system's own libraries do not survive it (macOS).
 FORKS = sys.platform == "linux"
 MREMAP_MAYMOVE, MREMAP_FIXED = 1, 2                         # Linux, mman.h
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4        # glibc, malloc.h
 FAILED = ctypes.c_void_p(-1).value
 
 
 def zeros(n, dtype):
-    """(n,) zeros; what a forked process writes to them this one reads, and the other way round.
+    """(n,) zeros, in memory shared with processes that are forked later.
 
     An ordinary array where processes are not forked. Only what is touched takes memory.
     """
     if not FORKS:
         return np.zeros(n, dtype)
-    return np.ndarray(n, dtype, mmap.mmap(-1, max(1, n * np.dtype(dtype).itemsize)))
-
-
-def can_share(array):
-    """Whether one NumPy array owns all of the array's pages (parameters.MARGIN sees to that)."""
-    owner = array
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    start, size = pages(array)
-    return (FORKS and array.flags.c_contiguous and owner.flags.owndata and address(owner) <= start
-            and start + size <= address(owner) + owner.nbytes)
+    return np.ndarray(n, dtype, mmap.mmap(-1, n * np.dtype(dtype).itemsize))
 
 
 def share(array):
-    """Share the array's memory with processes that are forked from now on, until `unshare`.
+    """Share the memory of the array, a Parameters' flat, with processes that are forked later.
 
-    It may be shared several times; then it stays so until it has been unshared as often. Its pages
-    are replaced by the first and the last: what another thread writes to it just then can be lost.
+    It stays shared until `unshare` has been called as often as `share`. The array's pages are
+    replaced: what another thread writes into it just then can be lost.
     """
     with _lock:
-        if address(array) not in _users:
+        if not _users[array.ctypes.data]:
             replace_pages(array, mmap.MAP_SHARED)
-        _users[address(array)] = _users.get(address(array), 0) + 1
+        _users[array.ctypes.data] += 1
 
 
 def unshare(array):
     """End one `share` of the array."""
     with _lock:
-        _users[address(array)] -= 1
-        if _users[address(array)] == 0:
-            del _users[address(array)]
+        _users[array.ctypes.data] -= 1
+        if not _users[array.ctypes.data]:
             replace_pages(array, mmap.MAP_PRIVATE)
 
 
-_users = {}                 # address -> how many times it is shared
+_users = Counter()          # address -> how many times it is shared
 _lock = RLock()             # a team can end, collected as garbage, while another begins
 
-
-def _new_lock():
-    """In a forked process: the lock may be held by a thread that is not here."""
-    global _lock
-    _lock = RLock()
-
-
-if FORKS:
-    os.register_at_fork(after_in_child=_new_lock)
+if FORKS:                   # a forked process has no other thread that could release the lock
+    os.register_at_fork(after_in_child=lambda: globals().update(_lock=RLock()))
 
 
 def replace_pages(array, kind):
@@ -93,21 +77,18 @@ def replace_pages(array, kind):
 
 
 def pages(array):
-    """Where the first of the array's pages of memory begins, and how many bytes they all are."""
-    start = address(array) // mmap.PAGESIZE * mmap.PAGESIZE
-    return start, -(-(address(array) + array.nbytes - start) // mmap.PAGESIZE) * mmap.PAGESIZE
+    """Where the first of the array's pages of memory begins, and how many bytes they all are.
 
-
-def address(array):
-    """Where the array's first number lies in memory."""
-    return array.__array_interface__["data"][0]
+    No other array has numbers in them: parameters.MARGIN sees to that.
+    """
+    start = array.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
+    return start, -(-(array.ctypes.data + array.nbytes - start) // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 @functools.cache
 def libc():
     """The C library, knowing the types of mmap and its kin."""
-    library = ctypes.CDLL(None, use_errno=True)
-    size = ctypes.c_size_t
+    library, size = ctypes.CDLL(None, use_errno=True), ctypes.c_size_t
     library.mmap.restype = library.mremap.restype = ctypes.c_void_p
     library.mmap.argtypes = [ctypes.c_void_p, size, *[ctypes.c_int] * 3, ctypes.c_long]
     library.mremap.argtypes = [ctypes.c_void_p, size, size, ctypes.c_int, ctypes.c_void_p]
@@ -122,13 +103,8 @@ def keep_freed_memory():
     A step frees and allocates the same arrays over and over; given back, every page is faulted in
     and zeroed again each time, which can take as long as the arithmetic. Elsewhere: nothing.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(libc(), "mallopt", None) if FORKS else None
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_TOP_PAD, 64 << 20)
         mallopt(M_MMAP_MAX, 0)
-
-
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4       # glibc, malloc.h

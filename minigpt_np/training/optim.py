@@ -1,7 +1,7 @@
 """Optimizers over the flat parameter vector, clipping, and the learning-rate schedule.
 
 A tied E is one array, so it has one gradient and one pair of moments; there is nothing to keep in
-step. Every optimizer loops over chunks that fit the cache, and each worker has its part of them.
+step. Every optimizer loops over chunks that fit the cache.
 """
 from dataclasses import dataclass
 from math import cos, pi, sqrt
@@ -9,8 +9,8 @@ from math import cos, pi, sqrt
 import numpy as np
 
 from ..checks import (
-    check_flag, check_int, check_not_negative, check_number, check_positive, check_rate,
-    raise_value_error)
+    check_finite_number, check_flag, check_int, check_not_negative, check_positive,
+    check_rate, raise_value_error)
 from ..parameters import Parameters, check_shapes
 
 CHUNK = 1 << 15             # numbers updated together: they stay in the cache from pass to pass
@@ -23,76 +23,63 @@ def check_betas(name, value):
     return tuple(check_rate(name, beta) for beta in value)
 
 
-class Optimizer:
-    """What every optimizer has: `params` (Parameters), updated in place; `steps`, how many were taken.
+def checked(checks, values):
+    """Name -> value as plain data, of a dict of name -> check; raises what a check raises."""
+    return {name: check(name, values[name]) for name, check in checks.items()}
 
-    Its settings are attributes that may be set between steps; SETTINGS has a check for each, which
-    makes it a plain number (or a tuple of them) or raises ValueError.
+
+class Optimizer:
+    """Base class. `params` are Parameters, updated in place; `steps` counts the updates.
+
+    SETTINGS   attribute -> its check. They may be set to something else between steps
+    MOMENTS    attributes with a number for each parameter: Parameters, zeros at first
     """
-    SETTINGS = {"steps": check_int}
+    SETTINGS, MOMENTS = {"steps": check_int}, ()
 
     def __init__(self, params, **settings):
         self.params = check_shapes("params", params)
         vars(self).update(settings, steps=0)
         vars(self).update(self.settings())
+        for name in self.MOMENTS:
+            setattr(self, name, Parameters(params.config, params.flat.dtype))
 
     def __repr__(self):
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.SETTINGS)
         return f"{type(self).__name__}[{self.params.flat.size:,} numbers]({settings})"
 
     def settings(self):
-        """Attribute name -> plain number, or tuple: with `arrays`, all that the next step depends on.
+        """Attribute name -> plain number (or tuple of them), or ValueError.
 
-        Raises ValueError for an attribute that has been set to anything else.
+        Together with `arrays` they are the whole state of the optimizer.
         """
-        return {name: check(name, getattr(self, name)) for name, check in self.SETTINGS.items()}
+        return checked(self.SETTINGS, vars(self))
+
+    def arrays(self):
+        """Attribute name -> the flat array of each of MOMENTS."""
+        return {name: getattr(self, name).flat for name in self.MOMENTS}
 
     def check(self):
         """Raise ValueError unless all attributes are as described."""
         check_shapes("params", self.params)
-        for name, array in self.arrays().items():
-            if array.shape != self.params.flat.shape:
-                raise_value_error(name, array, f"the shape {self.params.flat.shape} of params.flat")
+        for name in self.MOMENTS:
+            check_shapes(name, getattr(self, name), self.params.config)
         self.settings()
-
-    def arrays(self):
-        """Attribute name -> array, of params.flat's shape."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-
-    def zeros(self):
-        """Zeros of params.flat's shape and dtype, in memory that a trainer can share with workers."""
-        return Parameters(self.params.config, self.params.flat.dtype).flat
 
     def step(self, grads, lr=None, scale=1.0):
         """One step along scale · grads (Parameters), at this learning rate, in place."""
         self.check()
         check_shapes("grads", grads, self.params.config, self.params.flat.dtype)
-        scale = check_number("scale", scale, lambda x: True, "a finite number")
-        lr = None if lr is None else check_not_negative("lr", lr)
+        scale = check_finite_number("scale", scale)
         vars(self).update(self.settings())
+        lr = self.lr if lr is None else check_not_negative("lr", lr)
         self.steps += 1
-        self.update(grads, self.lr if lr is None else lr, scale, slice(0, grads.flat.size))
+        self.update(grads, lr, scale, slice(0, grads.flat.size))
 
     def update(self, grads, lr, scale, part):
         """Step number `steps`, for the numbers flat[part] of the parameters."""
-        end = self.n_decayed()
-        decayed = slice(part.start, min(part.stop, end))
-        rest = slice(max(part.start, end), part.stop)
         with np.errstate(all="ignore"):     # the next loss tells whether this went too far
-            for chunk in chunks(decayed):
-                self._update(chunk, grads.flat[chunk], lr, scale, True)
-            for chunk in chunks(rest):
-                self._update(chunk, grads.flat[chunk], lr, scale, False)
-
-    def n_decayed(self):
-        """How many of params.flat's first numbers have weight decay."""
-        return self.params.n_decayed
-
-    def __setstate__(self, state):
-        vars(self).update(state)
-        for name, array in self.arrays().items():       # so that a copy's can be shared, too
-            setattr(self, name, self.zeros())
-            getattr(self, name)[...] = array
+            for chunk in chunks(part):
+                self._update(chunk, grads.flat[chunk], lr, scale)
 
 
 class AdamW(Optimizer):
@@ -103,29 +90,27 @@ class AdamW(Optimizer):
     weight_decay  per unit of learning rate, on the weights of matrix products only, as in minGPT;
                   see parameters.decays (a tied E: none)
     decay_embeddings   True: on every matrix, E and P too, as in nanoGPT
-    m, v          the moments, flat like params.flat
+    m, v          the moments, Parameters: m.E is the first moment of E
     Raises ValueError for numbers outside these ranges.
     """
-    SETTINGS = {"steps": check_int, "lr": check_positive, "betas": check_betas, "eps": check_positive,
-                "weight_decay": check_not_negative, "decay_embeddings": check_flag}
+    SETTINGS = {
+        "steps": check_int, "lr": check_positive, "betas": check_betas, "eps": check_positive,
+        "weight_decay": check_not_negative, "decay_embeddings": check_flag}
+    MOMENTS = "m", "v"
 
-    def __init__(self, params, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, decay_embeddings=False):
+    def __init__(self, params, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1,
+                 decay_embeddings=False):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
                          decay_embeddings=decay_embeddings)
-        self.m, self.v = self.zeros(), self.zeros()
 
-    def n_decayed(self):
-        """E and P come first among what does not decay: see parameters.Parameters."""
-        return self.params.slices["P"].stop if self.decay_embeddings else self.params.n_decayed
-
-    def _update(self, chunk, g, lr, scale, decays):
+    def _update(self, chunk, g, lr, scale):
         """m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  p = p - lr (m̂ / (sqrt(v̂) + eps) + decay p),
 
         with m̂ = m / (1 - β1^t), v̂ = v / (1 - β2^t). The two divisions are taken out of the arrays:
         m̂ / (sqrt(v̂) + eps) = rate m / (sqrt(v) + eps c),  c = sqrt(1 - β2^t),  rate = c / (1 - β1^t).
         self.params.names_in(chunk) tells which arrays the chunk's numbers belong to.
         """
-        params, m, v = self.params.flat[chunk], self.m[chunk], self.v[chunk]
+        params, m, v = self.params.flat[chunk], self.m.flat[chunk], self.v.flat[chunk]
         beta1, beta2 = self.betas
         c = sqrt(1 - beta2 ** self.steps)
         rate = c / (1 - beta1 ** self.steps)
@@ -141,8 +126,10 @@ class AdamW(Optimizer):
         work += self.eps * c
         np.divide(m, work, out=work)
         work *= lr * rate                                   # lr m̂ / (sqrt(v̂) + eps)
-        if decays:
-            params *= 1 - lr * self.weight_decay
+        # In flat, what decays comes first, then E and P.
+        end = self.params.slices["P"].stop if self.decay_embeddings else self.params.n_decayed
+        decayed = params[:max(0, end - chunk.start)]
+        decayed *= 1 - lr * self.weight_decay
         params -= work
 
 
@@ -152,27 +139,22 @@ class SGD(Optimizer):
     lr > 0; momentum in [0, 1). Raises ValueError otherwise.
     """
     SETTINGS = {"steps": check_int, "lr": check_positive, "momentum": check_rate}
+    MOMENTS = "velocity",
 
     def __init__(self, params, lr=0.1, momentum=0.0):
         super().__init__(params, lr=lr, momentum=momentum)
-        self.velocity = self.zeros()
 
-    def _update(self, chunk, g, lr, scale, decays):
-        velocity = self.velocity[chunk]
+    def _update(self, chunk, g, lr, scale):
+        velocity = self.velocity.flat[chunk]
         velocity *= self.momentum
         velocity += scale * g
         self.params.flat[chunk] -= lr * velocity
 
 
 def chunks(part):
-    """Slices of at most CHUNK numbers that together are `part`, a slice with a start and a stop."""
-    return [slice(low, min(low + CHUNK, part.stop)) for low in range(part.start, part.stop, CHUNK)]
-
-
-def squares_of(x):
-    """The sum of the squares of x (n,), a chunk; inf where that is too much for its dtype."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(x @ x)
+    """Slices of at most CHUNK numbers that make up `part`, a slice with a start and a stop."""
+    return [slice(start, min(start + CHUNK, part.stop))
+            for start in range(part.start, part.stop, CHUNK)]
 
 
 def clip_factor(norm, limit):
@@ -182,10 +164,10 @@ def clip_factor(norm, limit):
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """Step number 0, 1, 2, ... -> learning rate: up linearly, then down along half a cosine (nanoGPT's).
+    """Step number 0, 1, 2, ... -> learning rate: up a line, then down half a cosine, as in nanoGPT.
 
-    lr is reached at step `warmup`, `minimum` at step `total` and kept from then on. Raises ValueError
-    unless lr > 0, 0 <= minimum <= lr and 0 <= warmup <= total.
+    lr is reached at step `warmup`, `minimum` at step `total` and kept from then on. Raises
+    ValueError unless lr > 0, 0 <= minimum <= lr and 0 <= warmup <= total.
     """
     lr: float
     warmup: int
@@ -193,13 +175,14 @@ class WarmupCosine:
     minimum: float
 
     def __post_init__(self):
-        lr, total = check_positive("lr", self.lr), check_int("total", self.total)
-        minimum = check_number("minimum", self.minimum, lambda x: 0 <= x <= lr, f"a number in 0..lr = {lr}")
-        warmup = check_int("warmup", self.warmup)
-        if warmup > total:
-            raise_value_error("warmup", warmup, f"a whole number in 0..total = {total}")
-        for name, value in {"lr": lr, "warmup": warmup, "total": total, "minimum": minimum}.items():
+        checks = {"lr": check_positive, "warmup": check_int, "total": check_int,
+                  "minimum": check_not_negative}
+        for name, value in checked(checks, vars(self)).items():
             object.__setattr__(self, name, value)       # NumPy's numbers become Python's
+        if self.minimum > self.lr:
+            raise_value_error("minimum", self.minimum, f"a number in 0..lr = {self.lr}")
+        if self.warmup > self.total:
+            raise_value_error("warmup", self.warmup, f"a whole number in 0..total = {self.total}")
 
     def __call__(self, step):
         if step < self.warmup:

@@ -1,13 +1,11 @@
 """Several cores at once: a team of workers whose methods are called together.
 
-NumPy lets go of Python's global lock (the GIL) inside every product and element-wise operation, so
-threads can run the same model on different sequences at the same time. But they take the lock back
-after each one, and where operations last ten microseconds they wait for each other more than they
-work: two threads are no faster than one. So workers are processes where the system can fork, over
-parameters in memory that they share, and threads elsewhere. Either way two levels of threads would
-fight over the same cores; so while ours run, the BLAS uses one (blas.py).
+Workers are processes where the system can fork, with parameters in shared memory, and threads
+elsewhere. NumPy releases Python's global lock (the GIL) in every product and element-wise operation,
+but threads take it back after each one: where operations last ten microseconds they wait for each
+other more than they work, and two threads are no faster than one. Threads of the BLAS as well would
+compete with the workers for the cores, so it uses one while they run (blas.py).
 """
-import bdb
 import functools
 import os
 import select
@@ -17,7 +15,7 @@ import threading
 import traceback
 import warnings
 import weakref
-from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor, wait as wait_for
 from contextlib import suppress
 from multiprocessing import Pipe
 from time import perf_counter
@@ -25,7 +23,10 @@ from time import perf_counter
 from ..checks import check_size
 from . import memory
 from .blas import blas_threads
-from .debugger import BREAKPOINT, debugger_attached, detach_debugger
+from .debugger import debugger_attached, detach_debugger
+
+MOST_WORKERS = 32           # unless more are asked for: each has a gradient of its own in memory
+SPIN_SECONDS = 0.002
 
 
 def cores():
@@ -35,11 +36,8 @@ def cores():
     return os.cpu_count() or 1
 
 
-MOST_WORKERS = 32           # unless more are asked for: each has a gradient of its own in memory
-
-
 def worker_count(threads):
-    """threads, an int of at least 1, or ValueError; None: one a core, 32 at most, or 1 in a debugger."""
+    """threads, an int of at least 1, or ValueError; None: one a core, 32 at most, 1 in a debugger."""
     if threads is not None:
         return check_size("threads", threads)
     if debugger_attached():
@@ -51,7 +49,7 @@ def worker_count(threads):
 
 @functools.cache
 def say_once(text):
-    """A line on stderr, the first time only."""
+    """Print a line on stderr, the first time only."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -61,55 +59,42 @@ def even_slices(n, parts):
     return [slice(i * n // m, (i + 1) * n // m) for i in range(m)]
 
 
-def team(members, arrays):
-    """A Processes of the members that share arrays; a Threads if there is no sharing, or one member."""
-    if len(members) == 1 or not memory.FORKS or not all(map(memory.can_share, arrays)):
+def team(members, arrays=()):
+    """Processes that share the memory of the arrays; Threads without fork, or for one member."""
+    if len(members) == 1 or not memory.FORKS:
         return Threads(members)
     return Processes(members, arrays)
 
 
 class Threads:
-    """Objects of one class that work at the same time, each on a thread, the first on the caller's."""
+    """Objects of one class, called at the same time, each on a thread: the first on the caller's."""
 
     alive = True
 
     def __init__(self, members):
-        self.members = members
-
-    def __len__(self):
-        return len(self.members)
+        self.members, self.pool = members, ThreadPoolExecutor(len(members))
 
     def call(self, method, *arguments):
-        """member.method(*arguments) of each, all at once; their results in order."""
-        return self.call_each(method, [arguments] * len(self))
-
-    def call_each(self, method, arguments):
-        """The same with arguments of its own for each member: a list of tuples."""
+        """member.method(*arguments) of each, all at once -> their results in order."""
         first, *others = [getattr(member, method) for member in self.members]
-        running = [pool().submit(other, *given) for other, given in zip(others, arguments[1:])]
+        running = [self.pool.submit(other, *arguments) for other in others]
         try:
-            result = first(*arguments[0])
+            result = first(*arguments)
         finally:
-            futures.wait(running)
+            wait_for(running)
         return [result, *(other.result() for other in running)]
-
-
-@functools.cache
-def pool():
-    """The threads that wait for tasks, made when first asked for and kept."""
-    return futures.ThreadPoolExecutor(max_workers=64, thread_name_prefix="minigpt_np")
 
 
 class Processes(Threads):
     """The same, but the first member works here, and every other in a process forked for it.
 
-    What a member holds is as it was at the fork, but for arrays in shared memory. Arguments and
-    results go through pipes. Whatever goes wrong (Ctrl-C too) ends the processes: a team of which
-    some have answered and some have not is of no further use.
+    A member's objects are as they were at the fork, but for arrays in shared memory. Arguments and
+    results go through pipes. Any exception (Ctrl-C too) ends the processes: a team of which some
+    have answered and some have not is of no further use.
     """
 
     def __init__(self, members, arrays=()):
-        """arrays: those whose memory is shared for as long as the processes live."""
+        """arrays: each a Parameters' flat, shared for as long as the processes live."""
         super().__init__(members)
         self.connections, self.pids, self.owner, self.busy = [], [], os.getpid(), False
         shared = []
@@ -129,22 +114,20 @@ class Processes(Threads):
         """Whether it can be called: it has not ended, and this process is the one that made it."""
         return self.close.alive and self.owner == os.getpid()
 
-    def call_each(self, method, arguments):
+    def call(self, method, *arguments):
         if not self.alive:
-            raise RuntimeError("the workers have ended: one failed, or another thread forked a process")
+            raise RuntimeError("the workers have ended: one failed, or another thread forked")
         self.busy = True
         try:
-            for connection, given in zip(self.connections, arguments[1:]):
-                connection.send((method, given))
-            results = [getattr(self.members[0], method)(*arguments[0])]
-            return results + [receive(connection) for connection in self.connections]
-        except (EOFError, ConnectionError) as gone:
-            pids = list(self.pids)
+            for connection in self.connections:
+                connection.send((method, arguments))
+            result = getattr(self.members[0], method)(*arguments)
+            return [result, *(receive(connection) for connection in self.connections)]
+        except BaseException as error:
             self.close()
-            raise RuntimeError(f"a worker of {pids} has ended without an answer: killed, "
-                               "out of memory?") from gone
-        except BaseException:
-            self.close()
+            if isinstance(error, (EOFError, ConnectionError)):
+                raise RuntimeError(f"a worker of {self.pids} has ended without an answer: killed, "
+                                   "out of memory?") from error
             raise
         finally:
             self.busy = False
@@ -170,17 +153,11 @@ if memory.FORKS:
     os.register_at_fork(before=end_teams)
 
 
-def receive(connection):
-    """What a process answers; raises what it raised, its traceback as the cause."""
-    wait(connection)
-    result, error, trace = connection.recv()
-    if error is not None:
-        raise error from RuntimeError("in a worker process:\n" + trace)
-    return result
-
-
 def fork(member, others):
-    """A process that does what `member` is asked to do -> the connection to it, its pid."""
+    """Fork a process that serves `member` -> the connection to it, its pid.
+
+    It closes `others`, the team's other connections, so that these end when the team does.
+    """
     here, there = Pipe()
     _this_thread.forks_a_worker = True
     # Ctrl-C is for the process that asks: the new one never gets SIGINT and SIGTERM.
@@ -190,9 +167,9 @@ def fork(member, others):
             warnings.simplefilter("ignore", DeprecationWarning)         # NumPy's own are released
             pid = os.fork()
         if pid == 0:
-            for connection in (here, *others):      # or no one would see the end of these pipes
-                connection.close()
             try:
+                for connection in (here, *others):
+                    connection.close()
                 detach_debugger()
                 serve(member, there)
             finally:
@@ -205,7 +182,7 @@ def fork(member, others):
 
 
 def serve(member, connection):
-    """Do what comes through the connection until it closes."""
+    """Call the methods asked for through the connection, and answer, until it is closed."""
     with blas_threads(1):
         while True:
             wait(connection)
@@ -215,10 +192,17 @@ def serve(member, connection):
                 return
             try:
                 connection.send((getattr(member, method)(*arguments), None, ""))
-            except bdb.BdbQuit:
-                connection.send((None, RuntimeError(BREAKPOINT), traceback.format_exc()))
             except Exception as error:
                 connection.send((None, error, traceback.format_exc()))
+
+
+def receive(connection):
+    """A worker's result; raises what it has raised, its traceback as the cause."""
+    wait(connection)
+    result, error, trace = connection.recv()
+    if error is not None:
+        raise error from RuntimeError("in a worker process:\n" + trace)
+    return result
 
 
 def wait(connection):
@@ -228,9 +212,6 @@ def wait(connection):
     end = perf_counter() + SPIN_SECONDS
     while not poller.poll(0) and perf_counter() < end:
         os.sched_yield()
-
-
-SPIN_SECONDS = 0.002
 
 
 def close(parent, connections, pids, shared):

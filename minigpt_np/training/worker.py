@@ -1,55 +1,60 @@
 """One of several workers that take a training step together, each on its shard of the batch."""
 import numpy as np
 
-from .optim import chunks, squares_of
+from .optim import chunks
+from .parallel import even_slices
 
 
 class Worker:
     """Worker number `index` of n: its shard of every batch, and its n-th of all parameters.
 
     A training step is three calls, each of all workers at once. In `accumulate` every worker goes
-    through its shard, with a gradient of its own. Once all have finished, each adds up its n-th of
-    all the gradients in `add_up`. In `update` each takes the optimizer's step on its n-th of the
-    parameters: the optimizer's state is split among workers (ZeRO stage 1, Rajbhandari et al.,
-    2020). Parameters and gradients are shared memory, so nothing has to be sent.
+    through its shard, with a gradient of its own. In `add_up` each adds up its n-th of all these
+    gradients, and in `update` it takes the optimizer's step on its n-th of the parameters (ZeRO
+    stage 1, Rajbhandari et al., 2020). They are in shared memory, so nothing has to be sent.
 
-    gradients   n of Parameters, a worker's own each; the first worker's becomes the whole batch's
+    gradients   n Parameters, one for each worker; the first becomes the gradient of the batch
     """
 
     def __init__(self, model, optimizer, gradients, index):
         self.model, self.optimizer = model, optimizer
-        self.gradients, self.own = gradients, gradients[index]
+        self.gradients, self.index = gradients, index
         size, n = model.params.flat.size, len(gradients)
         self.part = slice(index * size // n, (index + 1) * size // n)       # of flat
 
-    def accumulate(self, ids, targets, n_scored, seed, from_zero):
-        """Forward and backward on a shard, ids and targets (B, T) -> its part of the batch's loss.
+    def accumulate(self, ids, targets, n_scored, seeds, from_zero):
+        """Forward and backward on this worker's shard of ids, targets (B, T) -> its part of the loss.
 
         The loss is a mean over all n_scored scored positions of the batch. So a shard's loss is
         weighted by its share of them, and gradients weighted alike simply add up.
-        seed        of dropout; None: no dropout
+        seeds       of dropout, one for each worker; None: no dropout
         from_zero   discard what the worker's gradient holds
         """
+        own = self.gradients[self.index]
         if from_zero:
-            self.own.flat[:] = 0
+            own.flat[:] = 0
+        shards = even_slices(len(ids), len(self.gradients))
+        shard = shards[self.index] if self.index < len(shards) else slice(0, 0)
+        ids, targets = ids[shard], targets[shard]
         weight = float(np.count_nonzero(targets >= 0) / n_scored)
         if weight == 0:
             return 0.0
-        rng = None if seed is None else np.random.default_rng(seed)
+        rng = None if seeds is None else np.random.default_rng(seeds[self.index])
         # No warnings: the trainer checks loss and norm, and some BLAS raise flags on finite numbers.
         with np.errstate(all="ignore"):
             _, loss, cache = self.model.forward(ids, targets, rng)
-            self.model.backward(cache, self.own, weight)
+            self.model.backward(cache, own, weight)
         return weight * float(loss)
 
     def add_up(self):
         """Add up this worker's part of all gradients, in a fixed order -> the sum of its squares."""
         total, *others = [grads.flat for grads in self.gradients]
         squares = 0.0
-        for chunk in chunks(self.part):
-            for other in others:
-                total[chunk] += other[chunk]
-            squares += squares_of(total[chunk])
+        with np.errstate(all="ignore"):
+            for chunk in chunks(self.part):
+                for other in others:
+                    total[chunk] += other[chunk]
+                squares += float(total[chunk] @ total[chunk])
         return squares
 
     def update(self, settings, lr, scale):

@@ -19,6 +19,7 @@ from lib.experiments import (
     with_frequency)
 from minigpt_np import GPT, AdamW, BPETokenizer, GPTConfig, Parameters
 from minigpt_np.gradcheck import check
+from minigpt_np.parameters import from_flat
 from strategies import assert_bits, assert_same, cases, ids_arrays, seeds, with_large_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,8 +157,7 @@ def test_a_step_is_adamws_and_a_ratio_multiplies_that_of_E(case):
 
     case.model.params.flat[...] = start
     model, _ = stepped(case, ratio=3, steps=1)
-    began, now, fast = (Parameters(model.config, np.float64, lambda n, dtype, flat=flat: flat)
-                        for flat in (start, once, model.params.flat.copy()))
+    began, now, fast = (from_flat(model.config, flat) for flat in (start, once, model.params.flat))
     assert_same(fast.E - began.E, 3 * (now.E - began.E), scale=1 + np.abs(began.E).max())
     assert_bits(fast.P, now.P)
 
@@ -168,7 +168,7 @@ def test_two_pairs_of_moments_add_the_steps_that_two_matrices_would_take(case):
     model, stepper = stepped(case, Kind(optimizer="two moments"), steps=1)
     untied = stepper.params
     assert_same(model.params.E, untied.E)
-    m, v = stepper.moments()
+    m, v = stepper.adam.m, stepper.adam.v
     both = [0.01 * stepper.quotient(m.arrays[name], v.arrays[name]) for name in ("E", "head")]
     assert_same(model.params.E, start - both[0] - both[1], scale=1 + np.abs(start).max())
 
@@ -177,7 +177,7 @@ def test_two_pairs_of_moments_add_the_steps_that_two_matrices_would_take(case):
 def test_coupled_adam_divides_every_row_by_the_same(case):
     start = case.model.params.E.copy()
     model, stepper = stepped(case, Kind(optimizer="coupled"), steps=1)
-    m, v = stepper.moments()
+    m, v = stepper.adam.m, stepper.adam.v
     expected = start - 0.01 * stepper.quotient(m.E, np.broadcast_to(v.E.mean(axis=0), v.E.shape))
     assert_same(model.params.E, expected, scale=1 + np.abs(start).max())
 

@@ -55,7 +55,8 @@ def projections(trainer):
     Without the keys' biases: their gradient is 0 but for rounding, which Adam magnifies.
     """
     rng, found = np.random.default_rng(11), {}
-    for kind, flat in ("params", trainer.model.params.flat), ("m", trainer.optimizer.m), ("v", trainer.optimizer.v):
+    arrays = {"params": trainer.model.params.flat} | trainer.optimizer.arrays()
+    for kind, flat in arrays.items():
         for name, place in trainer.model.params.slices.items():
             numbers, directions = np.array(flat[place]), rng.normal(size=flat[place].size)
             if name.endswith("qkv.b"):

@@ -1,38 +1,22 @@
 """Checkpoints: runs come back bit for bit, damage is found, and what fails changes nothing."""
 import json
 import os
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
+import trainers
 from hypothesis import given, strategies as st
 
-from minigpt_np import GPT, GPTConfig
 from minigpt_np.training import checkpoint
 from minigpt_np.training.optim import SGD, AdamW, WarmupCosine
-from minigpt_np.training.trainer import Trainer
 from strategies import assert_bits, examples, examples_of
-
-CONFIG = GPTConfig(vocab_size=7, block_size=4, n_layer=1, n_head=2, n_embd=4, resid_pdrop=0.2)
-IDS = np.random.default_rng(0).integers(0, 7, (5, 4))
+from trainers import IDS, snapshot
 
 
-def make_trainer(kind=AdamW, seed=0, config=CONFIG, **options):
-    model = GPT(config, seed)
-    options = {"threads": 1, "schedule": WarmupCosine(0.1, 2, 9, 0.01),
-               "rng": np.random.default_rng(seed)} | options
-    return Trainer(model, kind(model.params, 0.1), **options)
-
-
-def snapshot(trainer, generators):
-    """All that `restore` may change."""
-    arrays = [trainer.model.params.flat, *trainer.optimizer.arrays().values()]
-    plain = {name: value for name, value in vars(trainer).items() if name in
-             ("steps", "clip", "micro_batches", "schedule", "half_updated")}
-    states = [str(rng.bit_generator.state) for rng in (trainer.rng, *generators.values())
-              if rng is not None]
-    return [array.tobytes() for array in arrays], plain, trainer.optimizer.settings(), states
+def make_trainer(*arguments, **options):
+    defaults = dict(schedule=WarmupCosine(0.1, 2, 9, 0.01), dropout=0.2)
+    return trainers.make_trainer(*arguments, **defaults | options)
 
 
 # ---- what is saved -------------------------------------------------------------------------------
@@ -43,11 +27,9 @@ def snapshot(trainer, generators):
        st.integers(1, 2))
 def test_a_resumed_run_is_the_run(tmp_path_factory, kind, n, drawn, clip, constant, threads):
     path = tmp_path_factory.mktemp("run") / "run.npz"
-    config = GPTConfig(np.int64(7), np.uint8(4), np.int32(1), np.int16(2), np.int64(4),
-                       resid_pdrop=np.float64(0.2))
     numbers = np.float32(0.1), np.int64(2), np.int64(9), np.float16(0.01)
     schedule = None if constant else WarmupCosine(*numbers)
-    trainer = make_trainer(kind, config=config, schedule=schedule, threads=threads)
+    trainer = make_trainer(kind, schedule=schedule, threads=threads)
     trainer.clip, trainer.micro_batches, trainer.optimizer.lr = clip, np.int64(2), np.float32(0.1)
     batches = np.random.default_rng(3)
     if drawn:
@@ -57,7 +39,7 @@ def test_a_resumed_run_is_the_run(tmp_path_factory, kind, n, drawn, clip, consta
     checkpoint.save(path, trainer, {"batches": batches}, notes={"anything": [1, "é"]})
     other = make_trainer(kind, seed=9, schedule=WarmupCosine(1, 1, 1, 1), threads=threads)
     restored, run = np.random.default_rng(8), checkpoint.load(path)
-    assert run.config == CONFIG and run.notes == {"anything": [1, "é"]}
+    assert run.config == trainer.model.config and run.notes == {"anything": [1, "é"]}
     run.restore(other, {"batches": restored})
     assert snapshot(other, {"batches": restored}) == snapshot(trainer, {"batches": batches})
     drawn, again = (rng.integers(9, size=9, dtype=np.uint32) for rng in (batches, restored))
@@ -152,12 +134,12 @@ def test_a_restore_that_fails_changes_nothing(tmp_path):
         assert snapshot(trainer, generators) == before, name
 
 
-@pytest.mark.parametrize("field, value", [("tie_embeddings", False), ("n_head", 1)])
-def test_a_run_of_another_config_is_refused_by_the_field(tmp_path, field, value):
+@pytest.mark.parametrize("field, option", [
+    ("tie_embeddings", {"tie": False}), ("resid_pdrop", {"dropout": 0.1})])
+def test_a_run_of_another_config_is_refused_by_the_field(tmp_path, field, option):
     _, generators = saved_run(tmp_path / "run.npz")
-    trainer = make_trainer(config=replace(CONFIG, **{field: value}))
     with pytest.raises(ValueError, match=f"run.npz: config: {field}: "):
-        checkpoint.load(tmp_path / "run.npz").restore(trainer, generators)
+        checkpoint.load(tmp_path / "run.npz").restore(make_trainer(**option), generators)
 
 
 @pytest.mark.parametrize("field", [*checkpoint.FIELDS, "format"])

@@ -1,4 +1,4 @@
-"""Copies of models, optimizers and trainers: on their own, tied as the original, and training goes on in them."""
+"""Copies of models and trainers: on their own, tied as the original, and trained further."""
 import copy
 import pickle
 
@@ -6,20 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minigpt_np import GPT, GPTConfig, Parameters
+from minigpt_np import GPT, Parameters
 from minigpt_np.training import checkpoint
-from minigpt_np.training.optim import SGD, AdamW, WarmupCosine
-from minigpt_np.training.trainer import Trainer
+from minigpt_np.training.optim import SGD
 from strategies import assert_bits, cases, examples
+from trainers import CONFIG, IDS, kinds, make_trainer
 
 WAYS = {"deepcopy": copy.deepcopy, "pickle": lambda value: pickle.loads(pickle.dumps(value))}
 ways = st.sampled_from(list(WAYS.values()))
-CONFIG = GPTConfig(vocab_size=7, block_size=4, n_layer=1, n_head=2, n_embd=4, resid_pdrop=0.1)
-IDS = np.random.default_rng(0).integers(0, 7, (5, 4))
 
 
 def check_parameters(found, params):
-    """found is a copy of params: the same numbers in memory of its own, views into flat, tied as params are."""
+    """found is a copy of params: the same numbers in its own memory, tied as params are."""
     assert type(found) is Parameters and found.config == params.config
     assert_bits(found.flat, params.flat)
     assert not np.shares_memory(found.flat, params.flat)
@@ -58,24 +56,20 @@ def test_a_shallow_copy_of_a_model_shares_its_parameters():
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-@pytest.mark.parametrize("kind", [AdamW, SGD])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_copied_trainer_goes_on_as_the_trainer(way, kind, threads, tmp_path):
-    model = GPT(CONFIG)
-    trainer = Trainer(model, kind(model.params, 0.1), WarmupCosine(0.1, 2, 9, 0.01), threads=threads,
-                      rng=np.random.default_rng(1))
+@kinds
+def test_a_copied_trainer_goes_on_as_the_trainer(way, kind, tmp_path):
+    trainer = make_trainer(kind, threads=2, dropout=0.1)
     trainer.step(IDS, IDS)
-    other = way(trainer)
+    other, params = way(trainer), trainer.model.params
     assert other.optimizer.params is other.model.params
-    check_parameters(copy.copy(other.model.params), model.params)
+    check_parameters(copy.copy(other.model.params), params)
     expected = [trainer.step(IDS, IDS) for _ in range(3)]
-    before = model.params.flat.copy()
+    before = params.flat.copy()
     assert [other.step(IDS, IDS) for _ in range(3)] == expected
-    assert (model.params.flat == before).all()
+    assert (params.flat == before).all()
     assert_bits(other.model.params.flat, before)
     other.step(IDS, IDS)
-    assert (model.params.flat == before).all() and (other.model.params.flat != before).any()
-    assert type(other.team()) is type(trainer.team())           # what a copy holds can be shared, too
+    assert (params.flat == before).all() and (other.model.params.flat != before).any()
 
     # both ways of saving write the model that it is now
     other.model.save_pretrained(tmp_path)

@@ -5,29 +5,15 @@ import numpy as np
 import pytest
 from hypothesis import example, given, strategies as st
 
-from minigpt_np import GPT, GPTConfig
+from minigpt_np import GPT
 from minigpt_np.training import blas, parallel
 from minigpt_np.training.data import consecutive_batches, random_batch, split
-from minigpt_np.training.optim import SGD, AdamW, WarmupCosine
+from minigpt_np.training.optim import SGD, WarmupCosine
 from minigpt_np.training.trainer import Trainer, evaluate
-
-
-def small(dropout=0.0, tie=True):
-    return GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=2, n_embd=4, tie_embeddings=tie,
-                     embd_pdrop=dropout, attn_pdrop=dropout, resid_pdrop=dropout)
-
-
-def make_trainer(seed=0, dropout=0.1, threads=2, optimizer=AdamW, schedule=WarmupCosine(0.01, 2, 10, 0.001), **options):
-    model = GPT(small(dropout), seed)
-    return Trainer(model, optimizer(model.params, 0.01), schedule, threads=threads,
-                   rng=np.random.default_rng(seed + 1), **options)
-
+from strategies import examples
+from trainers import CONFIG, IDS, make_trainer
 
 TOKENS = np.random.default_rng(7).integers(0, 5, 200)
-
-
-def steps(trainer, rng, n):
-    return [trainer.step(*random_batch(TOKENS, 3, 4, rng)) for _ in range(n)]
 
 
 # ---- one batch, split -------------------------------------------------------------------------------
@@ -36,12 +22,12 @@ def steps(trainer, rng, n):
        st.integers(0, 2**32 - 1))
 def test_threads_and_micro_batches_give_the_gradient_of_the_whole_batch(B, T, threads, micro_batches, tie, seed):
     rng = np.random.default_rng(seed)
-    model = GPT(small(tie=tie), seed, np.float64)
+    trainer = make_trainer(SGD, threads, seed, np.float64, tie=tie, micro_batches=micro_batches)
+    model = trainer.model
     ids, targets = rng.integers(0, 5, (B, T)), rng.integers(-1, 5, (B, T))
     targets[rng.integers(B), rng.integers(T)] = 0
     _, loss, cache = model.forward(ids, targets)
     whole = model.backward(cache)
-    trainer = Trainer(model, SGD(model.params), threads=threads, micro_batches=micro_batches)
     for _ in range(2):
         trainer.grads.flat[:] = np.nan          # what was there before must not matter
         found, norm = trainer.gradients(ids, targets)
@@ -72,7 +58,7 @@ def test_while_a_step_runs_the_blas_uses_one_thread(threads, monkeypatch):
     monkeypatch.setattr(trainer.model, "forward", lambda *given: seen.append(get()) or forward(*given))
     try:
         put(3)
-        steps(trainer, np.random.default_rng(0), 1)
+        trainer.step(IDS, IDS)
         assert set(seen) == {1} and get() == 3
         seen.clear()
         evaluate(trainer.model, TOKENS, 3, 4, threads)
@@ -82,7 +68,7 @@ def test_while_a_step_runs_the_blas_uses_one_thread(threads, monkeypatch):
 
 
 def test_one_worker_a_core_and_the_batch_in_one_piece_unless_asked():
-    model = GPT(small())
+    model = GPT(CONFIG)
     trainer = Trainer(model, SGD(model.params))
     assert trainer.threads == parallel.cores() and trainer.micro_batches == 1
     assert trainer.clip == 1.0 and trainer.schedule is None and trainer.rng is None
@@ -90,39 +76,45 @@ def test_one_worker_a_core_and_the_batch_in_one_piece_unless_asked():
 
 def test_an_unknown_blas_is_left_alone(monkeypatch):
     monkeypatch.setattr(blas, "openblas", lambda: (None, None))
-    with blas.blas_threads(1):
-        trainer = make_trainer()
-        steps(trainer, np.random.default_rng(0), 1)
+    make_trainer(threads=2).step(IDS, IDS)
 
 
 # ---- the same seed, the same bits ------------------------------------------------------------------
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("threads", [1, 3])
 def test_the_same_seed_gives_the_same_bits(threads):
-    first, second = make_trainer(threads=threads), make_trainer(threads=threads)
-    assert steps(first, np.random.default_rng(0), 4) == steps(second, np.random.default_rng(0), 4)
+    first, second = (make_trainer(threads=threads, dropout=0.1) for _ in range(2))
+    assert [first.step(IDS, IDS) for _ in range(4)] == [second.step(IDS, IDS) for _ in range(4)]
     assert (first.model.params.flat == second.model.params.flat).all()
 
 
-def test_dropout_needs_the_trainers_generator():
-    with_dropout, without = make_trainer(), make_trainer()
-    without.rng = None
-    expected = without.model.forward(*random_batch(TOKENS, 3, 4, np.random.default_rng(0)))[1]
-    found = steps(without, np.random.default_rng(0), 1)
-    assert found[0][0] == pytest.approx(expected, rel=1e-6)
-    assert steps(with_dropout, np.random.default_rng(0), 1) != found
+def test_dropout_needs_the_trainers_generator_and_drops_anew_in_every_part_and_step():
+    without = make_trainer(dropout=0.5, rng=None)
+    expected = without.model.forward(IDS, IDS)[1]
+    assert without.step(IDS, IDS)[0] == pytest.approx(expected, rel=1e-6)
+    trainer = make_trainer(dropout=0.5, dtype=np.float64, micro_batches=2, lr=1e-30)
+    forward, losses = trainer.model.forward, []
+
+    def watched(*given):
+        losses.append(forward(*given)[1])
+        return forward(*given)
+
+    trainer.model.forward = watched
+    for _ in range(2):
+        trainer.step(IDS[[0, 0]], IDS[[0, 0]])
+    assert len(set(losses)) == 4
 
 
 def test_a_step_clips_and_follows_the_schedule():
-    trainer = make_trainer(optimizer=SGD, dropout=0.0, clip=0.01)
+    trainer = make_trainer(SGD, clip=0.01, schedule=WarmupCosine(0.01, 2, 10, 0.001))
     before = trainer.model.params.flat.copy()
-    _, norm = steps(trainer, np.random.default_rng(0), 1)[0]
+    _, norm = trainer.step(IDS, IDS)
     assert norm > 0.01
     moved = np.linalg.norm((trainer.model.params.flat - before).astype(float))
     assert moved == pytest.approx(0.01 * trainer.schedule(0), rel=1e-3)
 
-    free = make_trainer(optimizer=SGD, dropout=0.0, clip=None, schedule=None)
-    _, norm = steps(free, np.random.default_rng(0), 1)[0]
+    free = make_trainer(SGD, clip=None)
+    _, norm = free.step(IDS, IDS)
     moved = np.linalg.norm((free.model.params.flat - before).astype(float))
     assert moved == pytest.approx(norm * free.optimizer.lr, rel=1e-3)
     assert free.steps == 1
@@ -130,17 +122,18 @@ def test_a_step_clips_and_follows_the_schedule():
 
 def test_training_learns_and_evaluate_sees_it():
     tokens = np.tile([0, 1, 2, 3, 4], 40)               # each token tells the next
-    trainer = make_trainer(dropout=0.0, schedule=None)
-    before = evaluate(trainer.model, tokens, 3, 4)
+    trainer = make_trainer(lr=0.01)
+    before = evaluate(trainer.model, tokens, 3, 4, 1)
     rng = np.random.default_rng(0)
     for _ in range(60):
         trainer.step(*random_batch(tokens, 8, 4, rng))
-    assert evaluate(trainer.model, tokens, 3, 4) < before / 2
+    assert evaluate(trainer.model, tokens, 3, 4, 1) < before / 2
 
 
+@examples(0.6)
 @given(st.integers(5, 60), st.integers(1, 4), st.integers(1, 3))
 def test_evaluate_is_the_mean_over_all_stretches(n, B, threads):
-    model = GPT(small(), 0, np.float64)
+    model = GPT(CONFIG, 0, np.float64)
     losses = [model.forward(TOKENS[i:i + 4][None], TOKENS[i + 1:i + 5][None])[1] for i in range(0, n - 4, 4)]
     assert evaluate(model, TOKENS[:n], B, 4, threads) == pytest.approx(np.mean(losses), rel=1e-12)
 
