@@ -35,7 +35,7 @@ from minigpt_np.training.progress import Interruptible, Progress
 
 EVALUATE_EVERY = 500        # steps between two evaluations of the validation loss
 SAVE_EVERY = 60             # seconds between two saves
-SHARE = 1 / 20              # of the time may be spent on the two norms
+NORMS_EVERY = 50            # steps between two measurements of the two norms
 OF_A_RUN = ("tie", "tokenizer", "vocab_size", "layers", "heads", "width", "block", "batch", "steps",
             "lr", "weight_decay", "dropout", "micro_batches", "seed")
 ANEW = "threads", "samples", "prompt"           # saved with a run, but can be given anew
@@ -65,7 +65,6 @@ def main(argv=None):
     session = Session(args, text, trainer)
     if saved:
         session.restore(saved)
-    say = session.progress.line
     about = (f"{len(text):,} characters, {len(tokens):,} tokens, {tokenizer.vocab_size} distinct; "
              f"{model.params.flat.size:,} parameters, "
              f"E {'is the head' if args.tie else 'and a separate head'}; "
@@ -77,12 +76,18 @@ def main(argv=None):
         print(f"train_text.py: {error}{kept}. Nothing was exported.", file=sys.stderr)
         return 1
     if not done:
-        say(f"stopped after step {trainer.steps}{session.how_to_go_on()}")
+        session.progress.line(f"stopped after step {trainer.steps}{session.how_to_go_on()}")
         return 130
-    loss = evaluate(model, validation, args.batch, args.block, trainer.threads)
+    return finish(session, tokenizer, prompt, validation)
+
+
+def finish(session, tokenizer, prompt, validation):
+    """Evaluate the trained model, export it, and let it write -> the exit status."""
+    args, trainer, say = session.args, session.trainer, session.progress.line
+    loss = evaluate(trainer.model, validation, args.batch, args.block, trainer.threads)
     say(f"validation loss {loss:.4f} per token")
     if args.export:
-        model.save_pretrained(args.export)
+        trainer.model.save_pretrained(args.export)
         if args.tokenizer == "bpe":
             tokenizer.save(args.export)
         say(f"exported to {args.export}")
@@ -92,7 +97,7 @@ def main(argv=None):
         return 1
     for i in range(args.samples):
         print(f"\n--- sample {i + 1}")
-        texts.write(model, prompt, 300, tokenizer, temperature=0.8, do_sample=True,
+        texts.write(trainer.model, prompt, 300, tokenizer, temperature=0.8, do_sample=True,
                     seed=args.seed + i)
     return int(session.save_failed)
 
@@ -105,7 +110,8 @@ def parse(argv):
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--text", metavar="FILE", help="UTF-8 text to train on (default: pydoc_data.topics)")
-    add("--tokenizer", choices=("characters", "bpe"), default="characters")
+    add("--tokenizer", choices=("characters", "bpe"), default="characters",
+        help="default %(default)s")
     add("--vocab-size", type=int, default=1024, help="of --tokenizer bpe (default %(default)s)")
     add("--untie", dest="tie", action="store_false", help="two matrices, not one E for both ends")
     add("--layers", type=int, default=4, help="L (default %(default)s)")
@@ -113,10 +119,10 @@ def parse(argv):
     add("--width", type=int, default=128, help="D (default %(default)s)")
     add("--block", type=int, default=64, help="T (default %(default)s)")
     add("--batch", type=int, default=12, help="B (default %(default)s)")
-    add("--steps", type=int, default=2000)
+    add("--steps", type=int, default=2000, help="default %(default)s")
     add("--lr", type=float, default=2e-3, help="highest learning rate (default %(default)s)")
-    add("--weight-decay", type=float, default=0.1)
-    add("--dropout", type=float, default=0.0)
+    add("--weight-decay", type=float, default=0.1, help="default %(default)s")
+    add("--dropout", type=float, default=0.0, help="default %(default)s")
     add("--micro-batches", type=int, default=1,
         help="pieces a batch goes through the model in (default %(default)s)")
     add("--seed", type=int, default=0)
@@ -184,7 +190,7 @@ def make_folders(args):
 # ---- training ------------------------------------------------------------------------------------
 
 class Session:
-    """A trainer, the Generator that draws its batches, and where both are saved."""
+    """A trainer, the Generator that draws its batches, and the file they are saved to."""
 
     def __init__(self, args, text, trainer):
         self.args, self.trainer, self.rng = args, trainer, np.random.default_rng([args.seed, 2])
@@ -222,27 +228,24 @@ class Session:
 
 
 def train(session, training, validation, about):
-    """Print `about`, then take steps until args.steps are done -> False if a signal came first.
+    """Print `about` and take steps until args.steps are done -> False if a signal came first.
 
     The run is saved on the way, and at the end. If output cannot be written, a run that is saved or
     exported goes on without it; any other ends.
     """
     args, trainer, progress = session.args, session.trainer, session.progress
-    last_save, next_norms, last_step = time.monotonic(), 0.0, None
+    last_save, first = time.monotonic(), trainer.steps
     with Interruptible() as interrupt:
         progress.line("\n".join(terminal.paragraph(about)))
         while trainer.steps < args.steps and not interrupt.asked:
-            start = time.perf_counter()
             ids, targets = random_batch(training, args.batch, args.block, session.rng)
-            if start >= next_norms:
+            if trainer.steps == first or trainer.steps % NORMS_EVERY == 0:
                 lookup, logits = norms(trainer.model, ids, targets)
-                now = time.perf_counter()
-                next_norms, start = now + (now - start) / SHARE, now
+            start = time.perf_counter()
             loss, _ = trainer.step(ids, targets)
-            seconds = time.perf_counter() - start
-            last_step = seconds if last_step is None else 0.9 * last_step + 0.1 * seconds
+            speed = ids.size / (time.perf_counter() - start)
             progress.update(trainer.steps, f"loss {loss:.3f}  |dE| lookup {lookup:.2f} logits "
-                                           f"{logits:.2f}  {ids.size / last_step:,.0f} tok/s")
+                                           f"{logits:.2f}  {speed:,.0f} tok/s")
             if progress.lost and not (args.out or args.export):
                 raise progress.lost
             if trainer.steps % EVALUATE_EVERY == 0 and trainer.steps < args.steps:
