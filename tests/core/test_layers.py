@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from layer_strategies import LAYERS, Named
@@ -30,7 +30,7 @@ def weights_like(y, seed):
 # ---- laws of every layer -------------------------------------------------------------------------
 
 @every_layer
-@examples(1 / 3)
+@examples(2 / 5)
 @given(data=st.data(), seed=seeds)
 def test_backward_is_the_complex_step_derivative(layers, data, seed):
     layer = data.draw(layers)
@@ -57,7 +57,6 @@ def test_backward_is_the_extrapolated_difference(layers, data, seed):
 
 
 @every_layer
-@examples(1 / 3)
 @given(data=st.data(), seed=seeds)
 def test_backward_is_the_adjoint_of_forwards_derivative(layers, data, seed):
     """<u, Jv> = <Jᵀu, v>, for random u and v."""
@@ -70,6 +69,7 @@ def test_backward_is_the_adjoint_of_forwards_derivative(layers, data, seed):
 
 
 @every_layer
+@examples(1 / 2)
 @given(data=st.data(), seed=seeds, a=st.floats(-2, 2), b=st.floats(-2, 2))
 def test_backward_is_linear_in_its_input_gradient(layers, data, seed, a, b):
     layer = data.draw(layers)
@@ -83,6 +83,7 @@ def test_backward_is_linear_in_its_input_gradient(layers, data, seed, a, b):
 
 
 @every_layer
+@examples(1 / 2)
 @given(data=st.data(), seed=seeds, start=st.floats(-9, 9))
 def test_gradients_accumulate_and_a_cache_serves_twice(layers, data, seed, start):
     layer = data.draw(layers)
@@ -102,6 +103,7 @@ def test_gradients_accumulate_and_a_cache_serves_twice(layers, data, seed, start
 
 
 @every_layer
+@examples(1 / 2)
 @given(data=st.data(), seed=seeds)
 def test_float32_stays_float32_and_says_what_float64_says(layers, data, seed):
     layer = data.draw(layers)
@@ -283,21 +285,6 @@ def test_attention_is_the_papers_equation(B, T, H, K, seed, scale):
     assert_same(cache.weights, weights, scale=size, terms=16)
 
 
-@given(T=sizes(5), K=sizes(3), seed=seeds, size=st.sampled_from([10.0, 1e2]))
-def test_attention_scores_of_1e4_are_finite_in_float32(T, K, seed, size):
-    """q and k of ±size: scores are up to K size² / sqrt(K), 1e4 and more."""
-    qkv = np.random.default_rng(seed).choice([-size, size], (T, 3 * K)).astype(np.float32)
-    y, cache = causal.forward(qkv, 1, T, 1)
-    dqkv = causal.backward(np.ones_like(y), cache)
-    wide_y, wide = causal.forward(np.float64(qkv), 1, T, 1)
-    assert np.isfinite(y).all() and np.isfinite(dqkv).all()
-    assert np.max(np.abs(y)) <= size * (1 + 1e-5)                        # a mean of values
-    score = K * size * size                                              # rounds by eps of itself
-    assert_same(y, wide_y, scale=size * score, terms=16)
-    assert_same(dqkv, causal.backward(np.ones_like(wide_y), wide), terms=64,
-                scale=size * size * score)
-
-
 # ---- dropout -------------------------------------------------------------------------------------
 
 @given(p=st.floats(0, 0.99), seed=seeds, shape=st.tuples(sizes(5), sizes(5)))
@@ -367,19 +354,6 @@ def test_exact_gelu_is_x_times_the_normal_distribution(x):
         allowed = (8 + 3 * array.astype(float)**2) * np.finfo(dtype).eps
         assert (np.abs(cache.gate - expected) <= allowed * expected).all()
         assert_bits(y, array * cache.gate)
-
-
-@given(x=st.lists(st.floats(-30, 30), min_size=1))
-@example(x=[-1e-300, -0.0, 0.0, 1e-300])
-def test_exact_gelu_s_derivative_is_the_normal_distribution_s(x):
-    """d/dx x Φ(x) = Φ(x) + x exp(-x²/2) / sqrt(2π), and what a complex step through p says is the same."""
-    x = np.array(x)
-    expected = normal_distribution(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
-    stepped = gelu_exact.forward(x + 1e-20j)[0].imag / 1e-20
-    found = gelu_exact.backward(np.ones_like(x), gelu_exact.forward(x)[1])
-    # p and its slope are right to 2e-15, and are multiplied by at most |x| exp(-x²/2) < 0.61
-    np.testing.assert_allclose(found, expected, rtol=0, atol=32 * np.finfo(float).eps)
-    np.testing.assert_allclose(stepped, expected, rtol=0, atol=32 * np.finfo(float).eps)
 
 
 @given(N=sizes(4), D=sizes(6), seed=seeds, eps=st.sampled_from([1e-5, 0.1]))

@@ -16,7 +16,7 @@ from strategies import (
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("tied", [True, False])
-@examples(1 / 5)
+@examples(1 / 2)
 @given(data=st.data(), seed=seeds)
 def test_backward_is_the_complex_step_derivative(norm, tied, data, seed):
     case = data.draw(cases(norm=norm, tie_embeddings=tied, dropout=True))
@@ -26,7 +26,7 @@ def test_backward_is_the_complex_step_derivative(norm, tied, data, seed):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@examples(1 / 10)
+@examples(1 / 3)
 @given(data=st.data(), seed=seeds)
 def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed):
     case = data.draw(cases(norm=norm, n_layer=1, dropout=True))
@@ -35,7 +35,7 @@ def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed)
           rng=np.random.default_rng(seed), atol=rounding(case.cache())).raise_if_wrong()       # within 9e-13
 
 
-@examples(1 / 3)
+@examples(1 / 2)
 @given(case=cases(dropout=True), seed=seeds)
 def test_backward_is_the_extrapolated_difference(case, seed):
     assume(case.model.config.vocab_size > 1)        # or the loss is 0, and all that moves in it is rounding
@@ -97,14 +97,11 @@ def test_every_sequence_is_by_itself_and_the_batch_their_scored_weighted_mean(ca
 
 @given(case=cases())
 def test_without_targets_the_logits_are_the_same_and_there_is_no_loss(case):
-    logits, loss, _ = case.model.forward(case.ids, case.targets)
+    logits, _, _ = case.model.forward(case.ids, case.targets)
     alone, none, cache = case.model.forward(case.ids)
     assert_bits(logits, alone)
     assert none is None and cache.loss is None
     assert logits.shape == (*case.ids.shape, case.model.config.vocab_size)
-    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    b, t = np.nonzero(case.targets >= 0)
-    assert_same(loss, -np.log(p[b, t, case.targets[b, t]]).mean(), scale=1 + np.max(np.abs(logits)))
 
 
 # ---- dropout -------------------------------------------------------------------------------------
