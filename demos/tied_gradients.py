@@ -174,8 +174,7 @@ def ladder(model, ids, matrix="head"):
     """
     spelled, n = [], len(sublayers(model.params))
     for k in range(n + 1):
-        with silenced(model.params, range(k, n)):
-            h = model.forward(ids[None])[2].logits.h                    # (T, D)
+        h = silenced(model, range(k, n)).forward(ids[None])[2].logits.h     # (T, D)
         spelled.append((h @ getattr(model.params, matrix).T).argmax(axis=1))
     return spelled
 

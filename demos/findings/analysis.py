@@ -1,24 +1,21 @@
-"""What is measured on the trained models beside their losses: plain numbers, lists over seeds."""
+"""What is measured on the trained models beside their losses: plain numbers, lists over seeds.
+
+`kinds` is what `ledger.measure` returned for a section: name of kind -> {"runs": list of Run, ...}.
+"""
 import numpy as np
 
-from findings import when_to_tie, who_moves_e
+from findings import counts
+from findings.runs import batches
 from lib import instruments
-from lib.experiments import pair_counts
-from minigpt_np import GPT
-from minigpt_np.training.data import consecutive_batches, random_batch
+from lib.statistics import cosine, norm, pairwise_cosines, rank_correlation, residuals
+from minigpt_np.training.data import consecutive_batches
 
 SEQUENCES = 128             # of the text that are looked at
-SHUFFLES = 5
 
 
-def gpt(run):
-    """The plain GPT of a run without a bias whose lookup is E."""
-    return GPT(run.model.config, params=run.model.params)
-
-
-def sample(piece, block):
-    """ids, targets (SEQUENCES, T): the beginning of a piece of a text."""
-    return next(consecutive_batches(piece, SEQUENCES, block))
+def sample(piece, block, sequences=SEQUENCES):
+    """ids, targets (sequences, T): the beginning of a piece of a text."""
+    return next(consecutive_batches(piece, sequences, block))
 
 
 def over(runs, measure):
@@ -27,141 +24,167 @@ def over(runs, measure):
     return {name: [one[name] for one in found] for name in found[0]}
 
 
-def ladder(two, text, block):
+def ladder(kinds, text, block):
     """Tied, and untied read with head and with E; and what silencing each sublayer costs.
 
     "counts" is what no model is needed for: how often the token read is the commoner one, and the
     loss of counts of pairs at these positions.
     """
     ids, targets = sample(text.report, block)
-    runs = {name: one["runs"] for name, one in two.items()}
+    tied, untied = (kinds[name]["runs"] for name in ("tied", "untied"))
 
     def rungs(run):
-        return instruments.ladder(gpt(run), ids, targets)
+        return instruments.ladder(run.model.gpt, ids, targets)
 
     def read_with_E(run):
-        twin = instruments.read_with(gpt(run), run.model.params.E)
+        twin = instruments.read_with(run.model.gpt, run.model.params.E)
         return instruments.ladder(twin, ids, targets)
 
-    def costs(run):
-        return instruments.costs_of_silence(gpt(run), ids, targets)
+    def costs(runs):
+        return [instruments.costs_of_silence(run.model.gpt, ids, targets) for run in runs]
 
     read, come = ids[ids != targets], targets[ids != targets]
-    counts = {"read ahead": float((text.log_p[read] > text.log_p[come]).mean()),
-              "pairs": float(-np.log(after(text)[ids, targets]).mean())}
-    return {"rungs": instruments.rungs(runs["tied"][0].model.params), "counts": counts,
-            "tied": over(runs["tied"], rungs), "untied": over(runs["untied"], rungs),
-            "untied, read with E": over(runs["untied"], read_with_E),
-            "silenced": {name: [costs(run) for run in those] for name, those in runs.items()}}
+    without = {"read ahead": float((text.log_p[read] > text.log_p[come]).mean()),
+               "pairs": float(-np.log(counts.successors(text)[ids, targets]).mean())}
+    return {"rungs": instruments.rungs(tied[0].model.params), "counts": without,
+            "tied": over(tied, rungs), "untied": over(untied, rungs),
+            "untied, read with E": over(untied, read_with_E),
+            "silenced": {"tied": costs(tied), "untied": costs(untied)}}
 
 
-def likelihood(pieces, text, block):
-    """Heads along their mean final vectors; untied, also its E in the head's place.
-
-    pieces      name of kind -> what `ledger.measure` has returned for it
-    """
+def likelihood(kinds, text, block):
+    """Heads along their mean final vectors; untied, also its E in the head's place."""
     ids, targets = sample(text.choose, block)
-    tokens = instruments.common_tokens(text.counts)
+    tokens = counts.common_tokens(text.counts)
 
     def direction(model):
         return instruments.direction(model, ids, targets, text.counts, tokens)
 
-    found = {name: over(pieces[name]["runs"], lambda run: direction(run.model))
+    found = {name: over(kinds[name]["runs"], lambda run: direction(run.model))
              for name in ("tied", "untied", "tied, b", "untied, b", "tied, b learned")
-             if name in pieces}
-    found["untied input"] = over(pieces["untied"]["runs"], lambda run: direction(
-        instruments.read_with(gpt(run), run.model.params.E)))
+             if name in kinds}
+    found["untied input"] = over(kinds["untied"]["runs"], lambda run: direction(
+        instruments.read_with(run.model.gpt, run.model.params.E)))
     return found
 
 
-def lookups(task, text):
-    """(V,), how often each token was looked up in a run."""
-    rng, s = np.random.default_rng([task.seed, 100]), task.settings
-    batches = (random_batch(text.train, s.batch, s.block, rng)[0] for _ in range(s.steps))
-    return sum(np.bincount(ids.ravel(), minlength=text.V) for ids in batches)
-
-
-def tells(ids, V):
-    """(V,), nats that a token tells about the next one.
-
-    The KL divergence of its successors from the unigram distribution, minus the same in shuffled
-    texts.
-    """
-    rng = np.random.default_rng(0)
-    return divergence(ids, V) - np.mean([divergence(rng.permutation(ids), V)
-                                         for _ in range(SHUFFLES)], axis=0)
-
-
-def divergence(ids, V):
-    C = pair_counts(ids, V).astype(float)
-    p = C / np.maximum(C.sum(axis=1, keepdims=True), 1)
-    q = np.bincount(ids, minlength=V) / len(ids)
-    ratio = np.where(p > 0, p, 1) / np.where((p > 0) & (q > 0), q, 1)
-    return (p * np.log(ratio)).sum(axis=1)
-
-
-def length(pieces, text, block):
+def length(kinds, text, block):
     """Signed rank correlations of rows' lengths; and what lengthening an input row does."""
-    tokens, information = instruments.common_tokens(text.counts), tells(text.train, text.V)
+    tokens, information = counts.common_tokens(text.counts), counts.tells(text.train, text.V)
     ids, targets = sample(text.report, block)
     some = instruments.middling(text.counts, ids, 20)
 
     def correlations(kind, matrix):
-        return over(pieces[kind]["runs"], lambda run: instruments.length_correlations(
+        return over(kinds[kind]["runs"], lambda run: instruments.length_correlations(
             getattr(run.model.params, matrix), tokens,
-            {"log frequency": text.log_p, "times looked up": lookups(run.task, text),
+            {"log frequency": text.log_p, "times looked up": lookups(run.task),
              "what it tells": information}))
 
     def lengthened(run):
-        return instruments.lengthened(gpt(run), ids, targets, some)
+        return instruments.lengthened(run.model.gpt, ids, targets, some)
 
     return {"tied E": correlations("tied", "E"), "untied input": correlations("untied", "E"),
             "untied output": correlations("untied", "head"),
             "tied E, b": correlations("tied, b", "E"),
-            "lengthened": {kind: over(pieces[kind]["runs"], lengthened)
+            "lengthened": {kind: over(kinds[kind]["runs"], lengthened)
                            for kind in ("tied", "untied")}}
 
 
-def movers(pieces, optimizers, text):
+def lookups(task):
+    """(V,), how often each token was looked up in a run."""
+    return sum(np.bincount(ids.ravel(), minlength=task.text.V) for ids, _ in batches(task))
+
+
+# ---- who moves E ---------------------------------------------------------------------------------
+
+TIMES_10 = "tied, lookup's gradient × 10"
+
+
+def movers(kinds, text):
     """The two contributions over time, their shares of E's way, and what E is like in the end."""
-    tokens = instruments.common_tokens(text.counts)
-    runs = {name: pieces[name]["runs"] for name in ("tied", "untied", "tied, b", "untied, b")}
-    beside = {"tied": "untied", "tied, b": "untied, b"}
-    if "tied, lookup's gradient × 10" in optimizers:
-        runs["× 10"] = optimizers["tied, lookup's gradient × 10"]["runs"]
-        beside["× 10"] = "untied"
-    sizes = {name: [who_moves_e.sizes(run) for run in those] for name, those in runs.items()}
-    return {"step": sizes["tied"][0]["step"],
-            "ratio": {name: [one["ratio"] for one in those] for name, those in sizes.items()},
-            "shares": {name: over(runs[name], lambda run: who_moves_e.shares(run, text.log_p))
+    tokens = counts.common_tokens(text.counts)
+    beside = {"tied": "untied", "tied, b": "untied, b", TIMES_10: "untied"}
+    beside = {tied: other for tied, other in beside.items() if tied in kinds}
+
+    def ratios(name):
+        return [run.sizes[:, 1] / run.sizes[:, 2] for run in kinds[name]["runs"]]
+
+    return {"step": kinds["tied"]["runs"][0].sizes[:, 0],
+            "ratio": {name: ratios(name) for name in ("tied", "untied", "tied, b", "untied, b")},
+            "shares": {name: over(kinds[name]["runs"], lambda run: shares(run.moved, text.log_p))
                        for name in beside},
-            "alignment": {name: who_moves_e.alignments(
-                runs[name], runs[other][:len(runs[name])], text.log_p, tokens)
-                for name, other in beside.items()}}
+            "alignment": {name: alignments(kinds[name]["runs"], kinds[other]["runs"], text.log_p,
+                                           tokens) for name, other in beside.items()}}
 
 
-def when(sections, texts, block):
-    """Counts of both texts, and the losses by the frequency of the token read."""
+def shares(moved, log_p):
+    """Of a tied run's way: the lookup's share of it, and both parts' lengths relative to the way's.
+
+    The share is the part's projection on the way; the two shares add up to 1. "whole": the way as
+    it is; "shift out": without the mean over rows, which at the head changes no probability;
+    "frequency out": without what is linear in log frequency as well.
+    """
+    lookup, logits = moved.astype(float)
+    ways = {"whole": lambda x: x, "shift out": lambda x: x - x.mean(axis=0),
+            "frequency out": lambda x: residuals(x, log_p)}
     found = {}
-    for name, text in texts.items():
-        ids, targets = next(consecutive_batches(text.report, len(text.report), block))
-
-        def fifths(run):
-            losses = instruments.losses(run.model, ids, targets)
-            return when_to_tie.by_frequency(losses, ids.ravel(), text.counts)
-
-        found[name] = {"counts": when_to_tie.measure(text.train, text.V), "by frequency": {
-            kind: [fifths(run) for run in sections[name][kind]["runs"]]
-            for kind in ("tied", "untied", "permuted")}}
+    for name, reduced in ways.items():
+        a, b = reduced(lookup), reduced(logits)
+        way = a + b
+        found |= {f"{name}, share": float(np.sum(a * way) / np.sum(way * way)),
+                  f"{name}, lookup": norm(a) / norm(way), f"{name}, logits": norm(b) / norm(way),
+                  f"{name}, way": norm(way), f"{name}, cosine": cosine(a, b)}
     return found
+
+
+def alignments(tied, untied, log_p, tokens):
+    """Lists of runs, paired by seed -> name -> list: E with the untied input and output; ceilings.
+
+    An alignment is the rank correlation of the cosines of all pairs of rows, with what is linear in
+    log frequency regressed out of the rows before. A ceiling is the alignment of two runs of one
+    kind: this seed's and the next one's (so that the five are not independent). "corrected" is
+    divided by the root of both kinds' ceilings.
+    """
+    def pairs(matrix):
+        return pairwise_cosines(residuals(matrix[tokens].astype(float), log_p[tokens]))
+
+    def of(first, second):
+        return [rank_correlation(a, b) for a, b in zip(first, second)]
+
+    def ceiling(matrices):
+        return of(matrices, matrices[1:] + matrices[:1])
+
+    E = [pairs(run.model.params.E) for run in tied]
+    read = [pairs(run.model.params.E) for run in untied[:len(tied)]]
+    head = [pairs(run.model.params.head) for run in untied[:len(tied)]]
+    found = {"with output": of(E, head), "with input": of(E, read),
+             "input with output": of(read, head), "ceiling, tied": ceiling(E),
+             "ceiling, input": ceiling(read), "ceiling, output": ceiling(head)}
+    for name in ("output", "input"):
+        both = np.multiply(found["ceiling, tied"], found[f"ceiling, {name}"])
+        found[f"with {name}, corrected"] = list(found[f"with {name}"] / np.sqrt(both))
+    return found
+
+
+# ---- when should one tie? ------------------------------------------------------------------------
+
+def when(kinds, text, block):
+    """What counts of a text say, and the losses by the frequency of the token read."""
+    ids, targets = sample(text.report, block, len(text.report))
+    shuffled = np.random.default_rng(0).permutation(text.train)
+
+    def fifths(run):
+        losses = instruments.losses(run.model, ids, targets)
+        return counts.fifths(losses, ids.ravel(), text.counts)
+
+    said = {name: {"likeness": counts.likeness(some, text.V),
+                   "swaps": counts.swaps(counts.pair_counts(some, text.V))}
+            for name, some in (("text", text.train), ("shuffled", shuffled))}
+    return {"V": text.V, "counts": said, "by frequency": {
+        kind: [fifths(run) for run in kinds[kind]["runs"]]
+        for kind in ("tied", "untied", "permuted")}}
 
 
 def bigram(text):
     """The loss of counts of pairs on `report`."""
-    return float(-np.log(after(text)[text.report[:-1], text.report[1:]]).mean())
-
-
-def after(text):
-    """(V, V): p(next | token) of counts of pairs, each row with 10 of the unigram distribution."""
-    C = pair_counts(text.train, text.V) + 10 * np.exp(text.log_p)
-    return C / C.sum(axis=1, keepdims=True)
+    return float(-np.log(counts.successors(text)[text.report[:-1], text.report[1:]]).mean())

@@ -10,128 +10,128 @@ and each with and without log unigram probabilities as a fixed bias b of the log
 """
 from dataclasses import dataclass, replace
 
-from lib.experiments import (
-    PERMUTED, REVERSIBLE, SOURCE_CODE, TIED, UNTIED, Kind, Rates, Settings, Task, search,
-    with_frequency)
+import numpy as np
 
-ROOT2 = 2 ** 0.5
+from findings.kinds import Kind
+from findings.runs import REVERSIBLE, SOURCE_CODE, SWEEP_SEED, Settings, Task
 
 
 @dataclass(frozen=True)
 class Section:
     """Kinds of model that are compared at the same settings.
 
-    kinds   name -> Kind
-    grid    the rates that are searched
-    beside  the section near whose best rates they are searched instead: those of the same name, or
-            of its tied or untied model
-    below, above    from so many factors of sqrt(2) below that rate to so many above
+    rates   the blocks' learning rates to search, least first, each so many times the one before
+    ratios  of E's rate to the blocks', to search
+    further at most so many rates beyond an end that is the best
+    beside  a section near whose best rate and ratio the rates are: that of the kind of this name
+            there, or of the tied or untied one. `rates` are then multiples of it; a single one is
+            taken, not searched
     seeds   how many runs of each kind
-    keep    names of the kinds whose models and contributions are looked at, not only their losses
     full    trained with --full only
     """
     settings: Settings
-    kinds: dict
-    grid: Rates = Rates()
+    kinds: tuple
+    rates: tuple = (1,)
+    ratios: tuple = (1,)
+    further: int = 1
     beside: str | None = None
-    below: int = 1
-    above: int = 1
-    seeds: int = 5
-    keep: tuple = ()
+    seeds: int = 3
     full: bool = False
 
-    def grids(self, found):
-        """Kind -> Rates. found: name of section -> what `measure` has returned for it."""
-        if self.beside is None:
-            return dict.fromkeys(self.kinds.values(), self.grid)
-        near, grids = found[self.beside], {}
-        for name, kind in self.kinds.items():
-            start = near[name if name in near else "tied" if kind.tied else "untied"]
-            grids[kind] = Rates(start["rate"] / ROOT2 ** self.below, self.below + self.above + 1,
-                                ROOT2, (start["ratio"],), 0)
-        return grids
+    def best_rate(self, lab, kind, found):
+        """The kind's {"rate", "ratio", "tried"}. found: sections measured before, by name."""
+        rates, ratios = self.rates, self.ratios
+        if self.beside:
+            near = found[self.beside]
+            near = near.get(kind.name) or near["tied" if kind.tied else "untied"]
+            rates, ratios = [near["rate"] * times for times in rates], (near["ratio"],)
+        if len(rates) == 1:
+            return {"rate": rates[0], "ratio": ratios[0], "tried": {}}
+        return search(lab, self.settings, kind, rates, ratios, self.further)
 
 
-CORE = {"tied": TIED, "untied": UNTIED, "tied, b": with_frequency(TIED),
-        "untied, b": with_frequency(UNTIED), "permuted": PERMUTED,
-        "permuted, b": with_frequency(PERMUTED)}
-NO_BIAS = {name: CORE[name] for name in ("tied", "untied", "permuted")}
-TWO = {name: CORE[name] for name in ("tied", "untied")}
-BIASES = {
-    "tied, b shuffled": Kind(bias="shuffled"),
-    "untied, b shuffled": Kind(tied=False, bias="shuffled"),
-    "tied, b learned": Kind(bias="learned"),
-    "untied, b learned": Kind(tied=False, bias="learned"),
-    "permuted among like frequency": Kind(lookup="like frequency"),
-}
-OPTIMIZERS = {
-    "tied, two pairs of moments": Kind(optimizer="two moments"),
-    "tied, lookup's gradient × 10": Kind(factor=10),
-    "tied, lookup × sqrt(D)": Kind(lookup="scaled"),
-    "tied, Coupled Adam": Kind(optimizer="coupled"),
-    "untied, Coupled Adam": Kind(tied=False, optimizer="coupled"),
-}
-NO_BLOCK = {"tied": TIED, "untied": UNTIED, "E M": Kind(lookup="matrix"),
-            "E M, M symmetric": Kind(lookup="symmetric matrix")}
+def search(lab, settings, kind, rates, ratios, further):
+    """The rate and ratio with the least loss on `choose` with SWEEP_SEED, and all that was tried.
 
-BASE = Settings(layers=1, width=48)
-CHARACTERS, LONG = replace(BASE, vocab_size=0), replace(BASE, steps=3000)
-ALONE, CHAIN = replace(BASE, layers=0), replace(BASE, layers=0, source=REVERSIBLE)
-FEW, HIGH = Rates(0.004, 2, 2, (1, 4), 1), Rates(0.008, 3, 2, (1,), 1)
+    -> {"rate", "ratio", "tried": {ratio: {rate to 3 digits: loss}}}. While the best rate is at an
+    end of those tried, one beyond it is tried, at most `further` times.
+    """
+    factor, losses = rates[1] / rates[0], {}
+    wanted = [(rate, ratio) for ratio in ratios for rate in rates]
+    while wanted:
+        for run in lab.runs([Task(settings, kind, SWEEP_SEED, *pair) for pair in wanted]):
+            pair = run.task.rate, run.task.ratio
+            losses[pair] = run.loss if np.isfinite(run.loss) else np.inf
+        rate, ratio = min(losses, key=losses.get)
+        same = [r for r, other in losses if other == ratio]
+        beyond = {min(same): rate / factor, max(same): rate * factor}
+        wanted = [(beyond[rate], ratio)] if rate in beyond and further else []
+        further -= 1
+    tried = {}
+    for (rate_tried, ratio_tried), loss in sorted(losses.items()):
+        tried.setdefault(f"{ratio_tried:g}", {})[f"{rate_tried:.3g}"] = loss
+    return {"rate": rate, "ratio": ratio, "tried": tried}
+
+
+TIED, UNTIED = Kind("tied"), Kind("untied", tied=False)
+PERMUTED = Kind("permuted", lookup="permuted")
+
+
+def with_b(kind):
+    return replace(kind, name=f"{kind.name}, b", bias="frequency")
+
+
+NO_BIAS = TIED, UNTIED, PERMUTED
+CORE = TIED, UNTIED, with_b(TIED), with_b(UNTIED), PERMUTED, with_b(PERMUTED)
+BIASES = (
+    Kind("tied, b shuffled", bias="shuffled"),
+    Kind("untied, b shuffled", tied=False, bias="shuffled"),
+    Kind("tied, b learned", bias="learned"),
+    Kind("untied, b learned", tied=False, bias="learned"),
+    Kind("permuted among like frequency", lookup="like frequency"),
+)
+OPTIMIZERS = (
+    Kind("tied, two pairs of moments", optimizer="two moments"),
+    Kind("tied, lookup's gradient × 10", factor=10),
+    Kind("tied, lookup × sqrt(D)", lookup="scaled"),
+    Kind("tied, Coupled Adam", optimizer="coupled"),
+    Kind("untied, Coupled Adam", tied=False, optimizer="coupled"),
+)
+NO_BLOCK = (TIED, UNTIED, Kind("E M", lookup="matrix"),
+            Kind("E M, M symmetric", lookup="symmetric matrix"))
+
+ROOT2 = 2 ** 0.5
+PIECES, CHARACTERS = Settings(), Settings(vocab_size=0)
+ALONE, CHAIN = Settings(layers=0), Settings(layers=0, source=REVERSIBLE)
+SLOWER, COARSE = (1 / 2, 1 / ROOT2, 1), (0.008, 0.016, 0.032)
 SECTIONS = {
-    "pieces": Section(BASE, CORE, keep=tuple(CORE)),
-    "two blocks": Section(replace(BASE, layers=2), TWO, beside="pieces", above=-1, seeds=3,
-                          keep=tuple(TWO)),
-    "biases": Section(BASE, BIASES, beside="pieces", below=0, above=0, seeds=3,
-                      keep=("tied, b learned",)),
-    "characters": Section(CHARACTERS, CORE, FEW, keep=tuple(NO_BIAS)),
-    "optimizers": Section(BASE, OPTIMIZERS, beside="pieces", below=0, above=0, seeds=3,
-                          keep=("tied, lookup's gradient × 10",)),
-    "no block": Section(ALONE, NO_BLOCK, HIGH, seeds=3),
-    "no block, reversible": Section(CHAIN, NO_BLOCK, HIGH, seeds=3),
-    "pieces, long": Section(LONG, CORE, beside="pieces", above=-1, seeds=3, full=True),
-    "source code": Section(replace(BASE, source=SOURCE_CODE), NO_BIAS, beside="pieces", below=0,
-                           above=0, seeds=3),
-    "characters, long": Section(replace(CHARACTERS, steps=3000), CORE, beside="characters",
-                                above=-1, seeds=3, full=True),
+    "pieces": Section(PIECES, CORE, tuple(0.002 * ROOT2 ** i for i in range(5)), (1, 4, 8, 16),
+                      further=3, seeds=5),
+    "two blocks": Section(Settings(layers=2), (TIED, UNTIED), (1 / ROOT2,), beside="pieces"),
+    "biases": Section(PIECES, BIASES, beside="pieces"),
+    "characters": Section(CHARACTERS, CORE, tuple(0.004 * ROOT2 ** i for i in range(5)),
+                          (0.5, 1, 2, 4), seeds=5),
+    "optimizers": Section(PIECES, OPTIMIZERS, beside="pieces"),
+    "no block": Section(ALONE, NO_BLOCK, COARSE),
+    "no block, reversible": Section(CHAIN, NO_BLOCK, COARSE),
+    "source code": Section(Settings(source=SOURCE_CODE), NO_BIAS, beside="pieces"),
+    "pieces, long": Section(replace(PIECES, steps=3000), CORE, SLOWER, beside="pieces", seeds=5,
+                            full=True),
+    "characters, long": Section(replace(CHARACTERS, steps=3000), CORE, SLOWER,
+                                beside="characters", seeds=5, full=True),
 }
 LEDGER = ("pieces", "pieces, long", "characters", "characters, long")
 
 
-def measure(lab, name, found, rates=None, seeds=None, settings=None):
+def measure(lab, section, found, rates=None):
     """Train a section: name of kind -> {"rate", "ratio", "tried", "runs"}, the runs one a seed.
 
     found   the sections before it, by name
-    rates   name of kind -> {"rate", "ratio", "tried"}: these, and a search for other kinds only
-    seeds, settings     in place of the section's, whose seeds are 1, 2, ...: none is the search's
+    rates   name of kind -> {"rate", "ratio", "tried"}, to use in place of a search
     """
-    section = SECTIONS[name]
-    settings, seeds = settings or section.settings, seeds or range(1, section.seeds + 1)
-    rates, searched = dict(rates or {}), {}
-    others = {kind: one for kind, one in section.kinds.items() if kind not in rates}
-    if others:
-        grids = section.grids(found)
-        searched = search(lab, settings, list(others.values()),
-                          {one: grids[one] for one in others.values()})
-    for kind, one in others.items():
-        rate, ratio = searched[one]["best"]
-        rates[kind] = {"rate": rate, "ratio": ratio, "tried": by_ratio(searched[one]["tried"])}
-    tasks = {kind: [Task(settings, one, seed, rates[kind]["rate"], rates[kind]["ratio"],
-                         kind in section.keep) for seed in seeds]
-             for kind, one in section.kinds.items()}
-    lab.runs([task for those in tasks.values() for task in those])
-    return {kind: {**rates[kind], "runs": lab.runs(tasks[kind])} for kind in section.kinds}
-
-
-def by_ratio(tried):
-    """{(rate, ratio): loss} -> {ratio: {rate: loss}}, rates to 3 digits, in order."""
-    found = {}
-    for (rate, ratio), loss in sorted(tried.items()):
-        found.setdefault(f"{ratio:g}", {})[f"{rate:.3g}"] = loss
-    return found
-
-
-def losses(section):
-    """What `measure` returned, for JSON: the runs' losses, one a seed, in place of the runs."""
-    return {name: {"rate": one["rate"], "ratio": one["ratio"], "tried": one["tried"],
-                   "loss": [run.loss for run in one["runs"]]} for name, one in section.items()}
+    rates = rates or {kind.name: section.best_rate(lab, kind, found) for kind in section.kinds}
+    tasks = {kind.name: [Task(section.settings, kind, seed, rates[kind.name]["rate"],
+                              rates[kind.name]["ratio"]) for seed in range(1, section.seeds + 1)]
+             for kind in section.kinds}
+    lab.runs([task for those in tasks.values() for task in those])      # all side by side
+    return {name: {**rates[name], "runs": lab.runs(those)} for name, those in tasks.items()}

@@ -1,7 +1,7 @@
 """The tables of the findings, from the numbers: rows of cells, the first of them the head."""
 import numpy as np
 
-from lib.report import said
+from findings.report import said
 
 COLUMNS = {"pieces": "pieces, 600 steps", "pieces, long": "pieces, 3,000",
            "characters": "characters, 600", "characters, long": "characters, 3,000"}
@@ -10,55 +10,53 @@ SAME, WITH_B = "the same token's (tied minus permuted)", ", b given to both"
 FREQUENCY = "frequency: what b takes off the first row"
 
 
-def minus(a, b):
-    """The losses of two kinds -> their differences, for the seeds that both have."""
-    n = min(len(a["loss"]), len(b["loss"]))
-    return np.array(a["loss"][:n]) - b["loss"][:n]
+def minus(a, b, what="loss"):
+    """Two kinds -> the differences of their losses, for the seeds that both have."""
+    n = min(len(a[what]), len(b[what]))
+    return np.array(a[what][:n]) - b[what][:n]
 
 
 def terms(kinds):
-    """One section, name of kind -> {"loss": ...} -> the ledger's rows, name -> (seeds,).
-
-    Rows whose kinds were not trained are left out.
-    """
+    """One section, name of kind -> {"loss": ...} -> the ledger's rows, name -> (seeds,)."""
     pairs = {TOTAL: ("tied", "untied"), SHARING: ("permuted", "untied"), SAME: ("tied", "permuted")}
-    pairs |= {name + WITH_B: (f"{a}, b", f"{b}, b") for name, (a, b) in pairs.items()}
-    found = {name: minus(kinds[a], kinds[b]) for name, (a, b) in pairs.items()
-             if a in kinds and b in kinds}
+    found = {name: minus(kinds[a], kinds[b]) for name, (a, b) in pairs.items()}
+    found |= {name + WITH_B: minus(kinds[f"{a}, b"], kinds[f"{b}, b"])
+              for name, (a, b) in pairs.items()}
     return found | {FREQUENCY: found[TOTAL] - found[TOTAL + WITH_B]}
 
 
+def columns(numbers):
+    """Title -> kinds, of the ledger's sections that were trained."""
+    return {title: numbers["ledger"][name] for name, title in COLUMNS.items()
+            if name in numbers["ledger"]}
+
+
 def ledger(numbers, names=(TOTAL, SHARING, SAME, TOTAL + WITH_B, FREQUENCY)):
-    columns = {title: terms(numbers["ledger"][name]) for name, title in COLUMNS.items()
-               if name in numbers["ledger"]}
-    return [["nats a token", *columns]] + [
-        [name, *(said(found[name], "+.3f") if name in found else "" for found in columns.values())]
-        for name in names]
+    found = {title: terms(kinds) for title, kinds in columns(numbers).items()}
+    return [["nats a token", *found]] + [
+        [name, *(said(one[name], "+.3f") for one in found.values())] for name in names]
 
 
 def with_b(numbers):
     """The ledger with b, and what b takes off each kind."""
-    lines = ledger(numbers, (SHARING + WITH_B, SAME + WITH_B))
-    sections = [numbers["ledger"][name] for name in COLUMNS if name in numbers["ledger"]]
-    for name in ("tied", "untied", "permuted"):
-        lines.append([f"{name}: with b, minus without",
-                      *(said(minus(kinds[f"{name}, b"], kinds[name]), "+.3f")
-                        for kinds in sections)])
-    return lines
+    return ledger(numbers, (SHARING + WITH_B, SAME + WITH_B)) + [
+        [f"{name}: with b, minus without", *(said(minus(kinds[f"{name}, b"], kinds[name]), "+.3f")
+                                             for kinds in columns(numbers).values())]
+        for name in ("tied", "untied", "permuted")]
 
 
 def losses(numbers):
     """The six kinds: losses and rates. * marks a rate at the end of those that were searched."""
-    kinds = numbers["ledger"]["pieces"]
-    lines = [["", *(cell for name in COLUMNS.values() for cell in (name, "rate"))]]
-    for name in kinds:
-        line = [name]
-        for section in COLUMNS:
-            rates = numbers["rates"][section][name]
-            rate, tried = f"{rates['rate']:.3g}", rates["tried"].get(f"{rates['ratio']:g}")
+    sections = [name for name in COLUMNS if name in numbers["ledger"]]
+    lines = [["", *(cell for name in sections for cell in (COLUMNS[name], "rate"))]]
+    for kind in numbers["ledger"]["pieces"]:
+        line = [kind]
+        for name in sections:
+            chosen = numbers["rates"][name][kind]
+            rate, tried = f"{chosen['rate']:.3g}", chosen["tried"].get(f"{chosen['ratio']:g}")
             end = tried and rate in (min(tried, key=float), max(tried, key=float))
-            line += [said(numbers["ledger"][section][name]["loss"], ".3f"),
-                     f"{float(rate):.2g} × {rates['ratio']:g}{' *' * bool(end)}"]
+            line += [said(numbers["ledger"][name][kind]["loss"], ".3f"),
+                     f"{float(rate):.2g} × {chosen['ratio']:g}{' *' * bool(end)}"]
         lines.append(line)
     return lines
 
@@ -74,15 +72,28 @@ def rows(numbers):
 
 def no_block(numbers):
     found = numbers["no block"]["text"]
-    lines = [["no block", "loss", "minus untied"],
-             ["counts of pairs", f"{found['bigram']:.3f}", ""]]
-    for name, one in found["kinds"].items():
-        difference = said(minus(one, found["kinds"]["untied"]), "+.3f") if name != "untied" else ""
-        lines.append([name, said(one["loss"], ".3f"), difference])
-    return lines
+    return [["no block", "loss", "minus untied"],
+            ["counts of pairs", f"{found['bigram']:.3f}", ""]] + [
+        [name, said(one["loss"], ".3f"),
+         said(minus(one, found["kinds"]["untied"]), "+.3f") if name != "untied" else ""]
+        for name, one in found["kinds"].items()]
 
 
 # ---- what models hold: of the committed numbers, or of one model that was not trained here -------
+
+def grid(corner, found, titles, form=".2f"):
+    """A column for each of `found`, a row for each of `titles`: key -> title or (title, format)."""
+    lines = [[corner, *found]]
+    for key, title in titles.items():
+        title, own_form = title if isinstance(title, tuple) else (title, form)
+        lines.append([title, *(said(one[key], own_form) for one in found.values())])
+    return lines
+
+
+def same(found):
+    """The keys of the first of `found`, as their own titles."""
+    return {key: key for key in next(iter(found.values()))}
+
 
 def column(lists, k):
     return [one[k] for one in lists]
@@ -101,40 +112,28 @@ def ladder(numbers):
 
 def silenced(numbers):
     found = numbers["ladder"]
-    lines = [["silenced: added loss, nats", *found["silenced"]]]
-    for k, rung in enumerate(found["rungs"][1:]):
-        lines.append([rung, *(said(column(costs, k)) for costs in found["silenced"].values())])
-    return lines
-
-
-LIKELIHOOD = {"slope 1": ("log frequency explained by E·h̄, slope 1", ".0%"),
-              "free slope": ("the same, slope fitted", ".0%"),
-              "random": ("a random direction, slope fitted", ".0%"),
-              "surgery": ("surgery along h̄: slope", ".2f"),
-              "expected": ("expected slope, Σ p(1-p)a / Σ p", ".2f"),
-              "surgery, random": ("surgery, random direction: slope", ".2f"),
-              "spread of a": ("spread of a = h·h̄ / h̄·h̄", ".2f")}
+    return [["silenced: added loss, nats", *found["silenced"]]] + [
+        [rung, *(said(column(costs, k)) for costs in found["silenced"].values())]
+        for k, rung in enumerate(found["rungs"][1:])]
 
 
 def likelihood(numbers):
-    found = numbers["likelihood"]
-    return [["", *found]] + [[title, *(said(one[name], form) for one in found.values())]
-                             for name, (title, form) in LIKELIHOOD.items()]
+    return grid("", numbers["likelihood"], {
+        "slope 1": ("log frequency explained by E·h̄, slope 1", ".0%"),
+        "random": ("a random direction, slope fitted", ".0%"),
+        "surgery": "surgery along h̄: slope",
+        "expected": "expected slope, Σ p(1-p)a / Σ p",
+        "surgery, random": "surgery, random direction: slope"})
 
 
 def length(numbers):
     found = {name: one for name, one in numbers["length"].items() if name != "lengthened"}
-    return [["signed rank correlation of a row's length with", *found]] + [
-        [name, *(said(one[name], "+.2f") for one in found.values())]
-        for name in next(iter(found.values()))]
+    return grid("signed rank correlation of a row's length with", found, same(found), "+.2f")
 
 
 def lengthened(numbers):
-    found = numbers["length"]["lengthened"]
-    titles = {"doubled": "its input row doubled", "random": "moved as far in a random direction"}
-    return [["added loss where the token is read, nats", *found]] + [
-        [title, *(said(one[name], "+.3f") for one in found.values())]
-        for name, title in titles.items()]
+    return grid("added loss where the token is read, nats", numbers["length"]["lengthened"], {
+        "doubled": "its input row doubled", "random": "moved as far in a random direction"}, "+.3f")
 
 
 def shares(numbers):
@@ -142,54 +141,44 @@ def shares(numbers):
     lines = [["E's displacement in 600 steps", *(f"{name}: lookup's share" for name in found),
               *(f"{name}: lookup, logits; whole" for name in found)]]
     for name in ("whole", "shift out", "frequency out"):
-        mean = [{key: np.mean(one[f"{name}, {key}"]) for key in ("lookup", "logits", "way")}
-                for one in found.values()]
-        lengths = [f"{one['lookup']:.2f} and {one['logits']:.2f} of {one['way']:.0f}"
-                   for one in mean]
+        lengths = [[np.mean(one[f"{name}, {key}"]) for key in ("lookup", "logits", "way")]
+                   for one in found.values()]
         lines.append([name, *(said(one[f"{name}, share"], ".0%") for one in found.values()),
-                      *lengths])
+                      *(f"{a:.2f} and {b:.2f} of {way:.0f}" for a, b, way in lengths)])
     return lines
 
 
 def alignment(numbers):
     found = numbers["movers"]["alignment"]
-    return [["rank correlation of rows' cosines, log frequency out", *found]] + [
-        [name, *(said(one[name]) for one in found.values())] for name in next(iter(found.values()))]
+    return grid("rank correlation of rows' cosines, log frequency out", found, same(found))
 
 
 def contributions(numbers):
-    found = numbers["contributions"]
-    return [["both contributions to dE", ""]] + [[name, f"{value:.4g}"]
-                                                 for name, value in found.items()]
+    return [["both contributions to dE", ""]] + [
+        [name, f"{value:.4g}"] for name, value in numbers["contributions"].items()]
 
 
 # ---- what counts say -----------------------------------------------------------------------------
 
 def counts(numbers):
-    texts = [one["counts"] for one in numbers["when"].values()]
-    names = [f"{name}, V = {one['counts']['V']}" for name, one in numbers["when"].items()]
-    lines = [["", *names, *(f"{name}, shuffled" for name in numbers["when"])]]
-
-    def row(title, cell):
-        cells = [cell(one[which]) for which in ("text", "shuffled") for one in texts]
-        lines.append([title, *cells])
-
-    def corrected(one):         # not where the halves do not even agree with each other
-        likeness = one["likeness"]
-        return said(likeness["corrected"]) if likeness["successors, halves"] > 0.1 else "-"
-
-    row("like successors, like predecessors: correlation",
-        lambda one: said(one["likeness"]["raw"]))
-    row("the same, corrected by the halves' reliability", corrected)
-    return lines
+    found = {}
+    for which, title in (("text", "{}, V = {}"), ("shuffled", "{}, shuffled")):
+        for name, one in numbers["when"].items():
+            found[title.format(name, one["V"])] = one["counts"][which]
+    corrected = [one["likeness"]["corrected"] for one in found.values()]
+    return [["", *found],
+            ["like successors, like predecessors: correlation",
+             *(said(one["likeness"]["raw"]) for one in found.values())],
+            ["the same, corrected by the halves' reliability",
+             *("-" if one is None else said(one) for one in corrected)]]
 
 
 def by_frequency(numbers):
     texts = numbers["when"]
     lines = [["the token read is among the", *(f"{name}: tied minus untied" for name in texts),
               *(f"{name}: permuted minus untied" for name in texts)]]
-    fifths = ("rarest fifth of the text", "second", "third", "fourth", "commonest fifth")
-    for i, fifth in enumerate(fifths):
+    for i, fifth in enumerate(("rarest fifth of the text", "second", "third", "fourth",
+                               "commonest fifth")):
         losses = [{kind: np.array(column(lists, i)) for kind, lists in one["by frequency"].items()}
                   for one in texts.values()]
         found = [one[kind] - one["untied"] for kind in ("tied", "permuted") for one in losses]

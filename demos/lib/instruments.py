@@ -6,24 +6,12 @@ the residual stream; with that product at 0, a sublayer adds nothing. So the str
 k, read by the final LayerNorm and a matrix, is what the model says with all later ones silenced:
 the logit lens (nostalgebraist 2020), computed by the model's own forward pass.
 """
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 
 from lib.statistics import cosine, norm, rank_correlation
 from minigpt_np import Parameters
-
-MIN_COUNT = 10              # occurrences that a token needs for a statement about its row
-
-
-def common_tokens(counts):
-    """The tokens that occur MIN_COUNT times or more. Raises ValueError if too few do."""
-    common = np.flatnonzero(counts >= MIN_COUNT)
-    if len(np.unique(counts[common])) < 4:
-        raise ValueError(f"text: {len(common)} tokens occur {MIN_COUNT} times or more in it, "
-                         "expected tokens of at least 4 such frequencies: a longer text")
-    return common
 
 
 def sublayers(params):
@@ -37,26 +25,24 @@ def rungs(params):
                          for name in ("attention", "MLP")]
 
 
-@contextmanager
-def silenced(params, which):
-    """While the `with` block runs, the sublayers of these indices add nothing to the stream."""
-    parts = [sublayers(params)[i] for i in which]
-    kept = [(array, array.copy()) for part in parts for array in (part.W, part.b)]
-    try:
-        for array, _ in kept:
-            array[...] = 0
-        yield
-    finally:
-        for array, before in kept:
-            array[...] = before
+def silenced(model, which):
+    """A copy of the model in which the sublayers of these indices add nothing to the stream."""
+    twin = model.untied()
+    for i in which:
+        last = sublayers(twin.params)[i]
+        last.W[...] = last.b[...] = 0
+    return twin
+
+
+def log_softmax(logits):
+    """logits (M, V) -> their log-probabilities."""
+    logits = logits - logits.max(axis=1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
 def log_probabilities(model, ids, targets):
     """ids, targets (B, T) -> (M, V), at the M positions with a target (that is not -1)."""
-    logits = model.forward(ids)[0][targets >= 0]
-    logits -= logits.max(axis=1, keepdims=True)
-    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    return logits
+    return log_softmax(model.forward(ids)[0][targets >= 0])
 
 
 def losses(model, ids, targets):
@@ -70,23 +56,19 @@ def losses(model, ids, targets):
 def ladder(model, ids, targets):
     """The stream at each of `rungs`, read by the model's own head: name -> list over rungs.
 
-    loss                of the token to come
-    p read, p next      mean probability of the token read, and of the token to come
-    read ahead          share of positions at which the token read is likelier than the one to come
-    Positions at which the two are the same token are left out, except from the loss.
+    loss        of the token to come
+    read ahead  share of positions at which the token read is likelier than the one to come, those
+                at which the two are the same token left out
     """
     n, scored = len(sublayers(model.params)), targets >= 0
     read, come = ids[scored], targets[scored]
     differ, at = read != come, np.arange(len(read))
-    measured = {name: [] for name in ("loss", "p read", "p next", "read ahead")}
+    measured = {"loss": [], "read ahead": []}
     for k in range(n + 1):
-        with silenced(model.params, range(k, n)):
-            log_p = log_probabilities(model, ids, targets)
-        of_read, of_come = log_p[at, read], log_p[at, come]
-        measured["loss"].append(-of_come.mean())
-        for name, values in (("read ahead", of_read > of_come), ("p read", np.exp(of_read)),
-                             ("p next", np.exp(of_come))):
-            measured[name].append(values[differ].sum() / max(1, differ.sum()))
+        log_p = log_probabilities(silenced(model, range(k, n)), ids, targets)
+        ahead = (log_p[at, read] > log_p[at, come])[differ]
+        measured["loss"].append(-log_p[at, come].mean())
+        measured["read ahead"].append(ahead.sum() / max(1, len(ahead)))
     return measured
 
 
@@ -99,11 +81,10 @@ def read_with(model, matrix):
 
 def costs_of_silence(model, ids, targets):
     """What silencing each sublayer alone adds to the loss: a list over sublayers."""
-    base, costs = losses(model, ids, targets).mean(), []
-    for k in range(len(sublayers(model.params))):
-        with silenced(model.params, [k]):
-            costs.append(losses(model, ids, targets).mean() - base)
-    return costs
+    def loss(which):
+        return losses(silenced(model, which), ids, targets).mean()
+
+    return [loss([k]) - loss([]) for k in range(len(sublayers(model.params)))]
 
 
 # ---- likelihood is a direction -------------------------------------------------------------------
@@ -114,8 +95,7 @@ def direction(model, ids, targets, counts, tokens):
     ids, targets    a text that `counts` (V,) was not made of
     tokens          those whose rows are looked at
     The mean logit of v is E_v·h̄. "slope 1": the share of log frequency's variance that E_v·h̄
-    explains with only a constant added; "free slope": with a slope fitted, too, which is r²;
-    "random": r² of a random direction.
+    explains with only a constant added; "random": r² of a random direction, a slope fitted, too.
     A row moved by log r · h̄ / |h̄|² has its logit raised by a log r, a = h·h̄ / |h̄|², whose mean
     over positions is 1. "surgery": the slope of log(mean probability) on log r, r from 1/20 to 20,
     mean over tokens; "expected": the same at r = 1, Σ p (1 - p) a / Σ p; "surgery, random": a
@@ -131,25 +111,10 @@ def direction(model, ids, targets, counts, tokens):
     anywhere *= norm(mean_h) / norm(anywhere)
     a, random_a = h @ mean_h / (mean_h @ mean_h), h @ anywhere / (mean_h @ mean_h)
     expected = (p * (1 - p) * a[:, None]).sum(axis=0) / p.sum(axis=0)
-    along = head @ mean_h
-    return {"slope 1": explained(along, log_counts), "free slope": r_squared(along, log_counts),
-            "random": r_squared(head @ anywhere, log_counts), "spread of a": float(a.std()),
+    return {"slope 1": float(1 - np.var(log_counts - head @ mean_h) / np.var(log_counts)),
+            "random": float(np.corrcoef(head @ anywhere, log_counts)[0, 1] ** 2),
             "surgery": slope(p, a), "expected": float(expected.mean()),
             "surgery, random": slope(p, random_a)}
-
-
-def log_softmax(logits):
-    logits = logits - logits.max(axis=1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-
-
-def explained(x, y):
-    """1 - var(y - x) / var(y)."""
-    return float(1 - np.var(y - x) / np.var(y))
-
-
-def r_squared(x, y):
-    return float(np.corrcoef(x, y)[0, 1] ** 2)
 
 
 def slope(p, a, factors=(1 / 20, 1 / 5, 5, 20)):
@@ -164,18 +129,15 @@ def slope(p, a, factors=(1 / 20, 1 / 5, 5, 20)):
 
 # ---- length --------------------------------------------------------------------------------------
 
-def lengths(rows):
-    """(n,), the lengths of rows (n, D) less their mean row."""
-    rows = rows - rows.mean(axis=0)
-    return np.sqrt((rows * rows).sum(axis=1))
-
-
 def length_correlations(matrix, tokens, properties):
-    """Signed rank correlation of centred row lengths with each property (V,): name -> rho.
+    """Signed rank correlation of the lengths of rows with each property (V,): name -> rho.
 
-    "name, frequency out": with the ranks of the property "log frequency" regressed out of both.
+    The tokens' mean row is taken out before. "name, frequency out": with the ranks of the property
+    "log frequency" regressed out of both.
     """
-    length, found = lengths(matrix[tokens].astype(float)), {}
+    rows, found = matrix[tokens].astype(float), {}
+    rows -= rows.mean(axis=0)
+    length = np.sqrt((rows * rows).sum(axis=1))
     frequency = properties["log frequency"][tokens]
     for name, values in properties.items():
         found[name] = rank_correlation(length, values[tokens])
@@ -230,4 +192,4 @@ def compare_contributions(lookup, logits):
     return {"lookup": norm(lookup), "logits": norm(logits),
             "rows looked up": float(np.any(lookup, axis=1).mean()),
             "rows of logits": float(np.any(logits, axis=1).mean()),
-            "cosine": float(cosine(lookup, logits))}
+            "cosine": cosine(lookup, logits)}

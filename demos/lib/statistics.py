@@ -1,7 +1,7 @@
-"""The statistics of demos/one_matrix.py: intervals over seeds, correlations, cosines, residuals.
+"""Intervals over seeds, correlations, cosines, residuals, all in float64.
 
-Everything is float64. Raises ValueError, naming the argument, where a number is not defined: the
-correlation of something constant, the cosine of a row of zeros.
+Raises ValueError, naming the argument, where a number is not defined: the correlation of something
+constant, the cosine of a row of zeros.
 """
 import numpy as np
 
@@ -61,19 +61,11 @@ def pairwise_cosines(rows):
 
 def standard(name, x):
     """x (n,) less its mean, scaled to length 1."""
-    x = scaled(x)
-    x = x - x.mean()
-    length = np.sqrt(x @ x)
-    if not length > 1e-12 * np.sqrt(len(x)):
-        raise ValueError(f"{name}: the same number {len(x)} times given, expected some that differ")
-    return x / length
-
-
-def scaled(x):
-    """x (n,) as float64, the largest magnitude 1, so that no square over- or underflows."""
     x = np.asarray(x, np.float64)
-    largest = np.abs(x).max(initial=0)
-    return x / largest if largest > 0 else x
+    if np.ptp(x) == 0:
+        raise ValueError(f"{name}: the same number {len(x)} times given, expected some that differ")
+    x = x - x.mean()
+    return x / norm(x)
 
 
 def norm(x):
@@ -81,8 +73,7 @@ def norm(x):
     return float(np.sqrt(np.sum(np.square(x, dtype=np.float64))))
 
 
-def cosine(a, b, axis=None):
-    """Of a and b as vectors, or of their rows (axis=1), in float64; 0 where one of them is 0."""
+def cosine(a, b):
+    """Of two arrays as vectors, in float64."""
     a, b = (np.asarray(x, np.float64) for x in (a, b))
-    sizes = np.sqrt((a * a).sum(axis=axis) * (b * b).sum(axis=axis))
-    return (a * b).sum(axis=axis) / np.where(sizes > 0, sizes, 1)
+    return float(np.sum(a * b)) / (norm(a) * norm(b))

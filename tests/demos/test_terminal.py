@@ -237,10 +237,10 @@ def test_a_mistake_in_a_layer_keeps_its_traceback(line, demo, options):
 
 
 TRAINS = """
-from lib import experiments
-experiments.initialize_worker()
-experiments._here.text = lambda settings: breakpoint()
-experiments.train_here(experiments.Task(None, None, 0, 0, 0))
+from findings import runs
+runs.initialize_worker()
+runs.train = lambda task: breakpoint()
+runs.train_here(None)
 """
 
 

@@ -1,8 +1,10 @@
-"""Numbers in words and tables: the fields of a Markdown template.
+"""Numbers in words: fields of a Markdown template, tables, and JSON.
 
 A list of numbers is one for each seed; it is said as its mean ± half the width of the mean's 95%
 t-interval.
 """
+import json
+import math
 import re
 
 import numpy as np
@@ -18,7 +20,7 @@ def said(numbers, form=".2f"):
     numbers = np.atleast_1d(np.asarray(numbers, float))
     if numbers.ndim != 1:
         raise ValueError(f"numbers: of shape {numbers.shape} given, expected one for each seed")
-    mean, half = interval(numbers) if len(numbers) > 1 else (numbers[0], np.nan)
+    mean, half = interval(numbers)
     text = f"{mean:{form}}"
     if np.isnan(half):
         return text
@@ -43,7 +45,7 @@ def at(numbers, path):
     try:
         for name in names.split("."):
             numbers = numbers[name]
-        numbers = np.asarray(numbers, float)
+        numbers = np.atleast_1d(np.asarray(numbers, float))
         return numbers[..., int(column.rstrip("]"))] if column else numbers
     except (KeyError, TypeError, IndexError):
         raise ValueError(f"{path}: not among the numbers") from None
@@ -77,3 +79,23 @@ def with_block(text, source):
         raise ValueError("no block given between <!-- one_matrix: ... --> and "
                          "<!-- one_matrix: end -->, expected one in each text")
     return BLOCK.sub(lambda _: block[0], text)
+
+
+def rounded(value):
+    """For JSON: arrays as lists, numbers to 4 digits, what is not finite as null."""
+    if isinstance(value, dict):
+        return {str(key): rounded(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [rounded(one) for one in value]
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.4g}") if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def dumped(numbers):
+    """JSON with a line for each entry of the outer two levels, which shows where a change is."""
+    groups = []
+    for name, those in numbers.items():
+        lines = (f"  {json.dumps(key)}: {json.dumps(one)}" for key, one in those.items())
+        groups.append(f"{json.dumps(name)}: {{\n" + ",\n".join(lines) + "\n}")
+    return "{" + ",\n".join(groups) + "}\n"
