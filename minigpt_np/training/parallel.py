@@ -1,10 +1,8 @@
 """Several cores at once: a team of workers whose methods are called together.
 
-Workers are processes where the system can fork, with parameters in shared memory, and threads
-elsewhere. NumPy releases Python's global lock (the GIL) in every product and element-wise operation,
-but threads take it back after each one: where operations last ten microseconds they wait for each
-other more than they work, and two threads are no faster than one. Threads of the BLAS as well would
-compete with the workers for the cores, so it uses one while they run (blas.py).
+Workers are processes where the system can fork, with parameters in shared memory, else threads:
+where NumPy's operations last only ten microseconds, threads wait for each other at Python's global
+lock (the GIL) more than they work. While workers run, the BLAS uses one thread in each (blas.py).
 """
 import functools
 import os
@@ -91,10 +89,10 @@ class Processes(Threads):
     A member's objects are as they were at the fork, but for arrays in shared memory. Arguments and
     results go through pipes. Any exception (Ctrl-C too) ends the processes: a team of which some
     have answered and some have not is of no further use.
+    arrays   each a Parameters' flat, in shared memory for as long as the processes live
     """
 
     def __init__(self, members, arrays=()):
-        """arrays: each a Parameters' flat, shared for as long as the processes live."""
         super().__init__(members)
         self.connections, self.pids, self.owner, self.busy = [], [], os.getpid(), False
         shared = []

@@ -42,7 +42,7 @@ class Trainer:
     editor's autoreload), make a new Trainer. When you fork a process yourself, the workers end (the
     next step has new ones) and the new process has its own weights.
 
-    Raises ValueError for an optimizer of other parameters, and for arguments other than described.
+    Raises ValueError for an optimizer of other parameters, and for arguments of another kind.
     """
     SETTINGS = {"steps": check_int, "clip": check_clip, "micro_batches": check_size}
 
@@ -93,10 +93,10 @@ class Trainer:
     def step(self, ids, targets):
         """One step on ids, targets (B, T) -> loss before it, norm of its gradient before clipping.
 
-        Raises ValueError for bad arguments or attributes, FloatingPointError when loss or norm is
-        not finite, and what stops it otherwise; nothing has changed then, unless it was stopped
-        during the update (a worker that was killed, Ctrl-C). Some parameters have then moved and
-        some have not: `half_updated` is True, and every later step raises RuntimeError.
+        Raises ValueError for bad arguments or attributes, and FloatingPointError when loss or norm
+        is not finite. A step that raises has changed nothing, unless it was stopped during the
+        update (Ctrl-C, a worker that was killed). Then some parameters have moved and some have
+        not, `half_updated` is True, and every later step raises RuntimeError.
         """
         if not self._lock.acquire(blocking=False):
             raise RuntimeError("step: another thread's step of this trainer is running")
