@@ -39,22 +39,23 @@ class Run:
         generators   dict of name -> Generator, the same names and kinds as were saved
         Raises ValueError, changing nothing, if they do not fit what was saved.
         """
-        generators, state = dict(generators), self.state
-        ours, theirs = asdict(trainer.model.config), asdict(self.config)
+        state, saved, ours = self.state, asdict(self.config), asdict(trainer.model.config)
         for name in ours:
-            self._expect(f"config: {name}", theirs[name], ours[name])
+            self._expect(f"config: {name}", saved[name], ours[name])
         self._expect("optimizer", state["optimizer"]["kind"], type(trainer.optimizer).__name__)
-        self._expect("generators", sorted(state["generators"]), sorted(generators))
-        has_dropout = ["no generator" if rng is None else "a generator"
-                       for rng in (state["dropout"], trainer.rng)]
-        self._expect("dropout", *has_dropout)
-        drawn = [(generators[name], saved) for name, saved in state["generators"].items()]
-        drawn += [(trainer.rng, state["dropout"])] if trainer.rng is not None else []
-        for generator, saved in drawn:
-            self._check(lambda: setattr(type(generator.bit_generator)(), "state", saved))
-        targets = _arrays(trainer)
-        self._expect("arrays", sorted(self.arrays), sorted(targets))
-        for name, array in targets.items():
+
+        saved, generators = dict(state["generators"]), dict(generators)
+        if state["dropout"] is not None:
+            saved["trainer.rng"] = state["dropout"]
+        if trainer.rng is not None:
+            generators["trainer.rng"] = trainer.rng
+        self._expect("generators", sorted(saved), sorted(generators))
+        for name, generator in generators.items():
+            self._check(lambda: setattr(type(generator.bit_generator)(), "state", saved[name]))
+
+        arrays = _arrays(trainer)
+        self._expect("arrays", sorted(self.arrays), sorted(arrays))
+        for name, array in arrays.items():
             self._expect(name, *(f"{a.dtype.name} {a.shape}" for a in (self.arrays[name], array)))
         settings = self._check(lambda: checked(trainer.SETTINGS, state))
         optimizer_settings = self._check(
@@ -62,10 +63,10 @@ class Run:
         schedule = None if state["schedule"] is None else self._check(
             lambda: WarmupCosine(**state["schedule"]))
 
-        for name, array in targets.items():
+        for name, array in arrays.items():
             array[...] = self.arrays[name]
-        for generator, saved in drawn:
-            generator.bit_generator.state = saved
+        for name, generator in generators.items():
+            generator.bit_generator.state = saved[name]
         vars(trainer.optimizer).update(optimizer_settings)
         vars(trainer).update(settings, schedule=schedule, half_updated=False)
 

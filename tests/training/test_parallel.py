@@ -20,6 +20,7 @@ from minigpt_np.training.trainer import Trainer
 from strategies import examples
 from trainers import IDS, forks, make_trainer
 
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(parallel.__file__).parents[2])}
 KINDS = [parallel.Threads, pytest.param(parallel.Processes, marks=forks)]
 
 
@@ -146,8 +147,7 @@ BREAKPOINTS = """if True:
 @forks
 def test_a_breakpoint_in_a_process_is_an_error_and_takes_nothing_from_the_keyboard():
     done = subprocess.run([sys.executable, "-c", BREAKPOINTS], input="for the parent\n",
-                          capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(Path(parallel.__file__).parents[2])})
+                          capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
     one, other, read, nothing = done.stdout.splitlines()
     assert one == other
@@ -248,12 +248,11 @@ def test_processes_end_with_their_team_and_with_their_parent():
             os.waitpid(pid, os.WNOHANG)
     assert [r[0] for r in other.call("write")] == [0, 1]
 
-    program = ("import time; from test_parallel import *; team, _ = team_of(parallel.Processes, 3); "
-               "other, _ = team_of(parallel.Processes, 2); "
-               "print(*team.pids, *other.pids, flush=True); time.sleep(60)")
-    folder = os.path.dirname(__file__)
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=folder,
-                          env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}) as parent:
+    program = ("import time; from minigpt_np.training.parallel import Processes; "
+               "teams = Processes([1, 2, 3]), Processes([4, 5]); "
+               "print(*teams[0].pids, *teams[1].pids, flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE,
+                          env=ENVIRONMENT) as parent:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.kill()
         assert len(pids) == 3 and all(map(gone, pids))
