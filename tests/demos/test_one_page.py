@@ -60,13 +60,6 @@ def test_it_learns_its_sentence_and_finds_the_packages_gradient(capsys):
     assert "The package's gradient is the same" in output
 
 
-def test_it_is_a_page_of_plain_numpy():
-    imports = [ast.unparse(node) for node in ast.walk(ast.parse("\n".join(LINES)))
-               if isinstance(node, (ast.Import, ast.ImportFrom))]
-    assert imports == ["import numpy as np", "from minigpt_np import GPT, GPTConfig"]
-    assert len(LINES) <= 122 and max(map(len, LINES)) <= 120
-
-
 def test_every_file_it_names_is_there_and_every_layer_is_named():
     named = set(re.findall(r"[\w./]+\.py", " ".join(line.partition("# ")[2] for line in LINES[10:])))
     for name in named:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from minigpt_np import GPT, GPTConfig
 from strategies import seeds
 
-from lib import tasks as cases, terminal
+from lib import tasks, terminal
 import add
 import sort
 
@@ -60,10 +60,10 @@ def test_batches_are_of_known_cases_and_score_the_answer_alone(seed, B):
 
 @given(st.integers(2, 1000), st.floats(0, 1), seeds)
 def test_something_is_held_out_and_something_left(n, share, seed):
-    held_out = cases.hold_out(n, share, seed)
+    held_out = tasks.hold_out(n, share, seed)
     assert held_out.shape == (n,)
     assert np.count_nonzero(held_out) == min(max(1, round(n * share)), n - 1)
-    assert (held_out == cases.hold_out(n, share, seed)).all()
+    assert (held_out == tasks.hold_out(n, share, seed)).all()
 
 
 class Sorter:
@@ -83,7 +83,7 @@ def test_the_score_counts_whole_answers():
 
 
 def test_the_score_of_many_cases_is_of_some(monkeypatch):
-    monkeypatch.setattr(cases, "SCORED", 20)
+    monkeypatch.setattr(tasks, "SCORED", 20)
     problem = sort.sorting(5, 2, 0)
     right, of = problem.score(Sorter(), np.ones(32, bool), 1)
     assert of == 20 and 20 - 16 <= right <= 16
@@ -100,14 +100,16 @@ def test_answers_are_the_models_own():
 
 def test_sorting_is_learned_tied_and_untied(capsys):
     """Two digits of two kinds are four cases, one of which it never sees."""
-    assert sort.main(["--length", "2", "--digits", "2", "--steps", "120", "--batch", "6", "--threads", "1"]) == 0
+    assert sort.main(["--length", "2", "--digits", "2", "--steps", "80", "--batch", "6",
+                      "--threads", "1"]) == 0
     last = capsys.readouterr().out.splitlines()[-3:-1]
     assert [line.split()[0] for line in last] == ["tied", "untied"]
     assert all(" of 1 (" in line and "3 of 3 (100.00%)" in line for line in last)
 
 
 def test_adding_shows_three_answers(capsys):
-    assert add.main(["--digits", "1", "--steps", "1", "--batch", "2", "--threads", "1", "--untie"]) == 0
+    assert add.main(["--digits", "1", "--steps", "1", "--batch", "2", "--threads", "1",
+                     "--untie"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(bool(re.fullmatch(r"   \d \+ \d = \d+", line)) for line in lines) == 3
     assert lines[-2].startswith("untied ") and " of 20 (" in lines[-2] and " of 80 (" in lines[-2]
@@ -118,7 +120,6 @@ def test_adding_shows_three_answers(capsys):
     (sort, ["--length", "0"], "--length: 0 given, expected at least 1"),
     (sort, ["--length", "13", "--digits", "3"], "--length: 13 given"),
     (add, ["--digits", "4"], "--digits: 4 given, expected 1 to 3"),
-    (add, ["--steps", "0"], "--steps: 0 given, expected at least 1"),
     (sort, ["--lr", "0"], "sort.py: error: lr: 0.0 given"),
 ])
 def test_bad_options_are_one_message_and_status_2(capsys, monkeypatch, demo, arguments, message):
