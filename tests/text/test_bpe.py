@@ -42,17 +42,20 @@ def gpt2_pattern():
                       rf"| ?[^{space}{letter}{number}]+|[{space}]+(?![^{space}])|[{space}]+")
 
 
+def merge_everywhere(ids, pair, new):
+    """Replace each `pair` in the list, from left to right."""
+    for i in range(len(ids)):
+        if tuple(ids[i:i + 2]) == pair:
+            ids[i:i + 2] = [new]
+
+
 def naive_encode(tokenizer, text):
     """In the order in which the merges were learned, each wherever it stands, word by word."""
     all_ids = []
     for word in gpt2_pattern().findall(text):
         ids = [tokenizer.letters[byte] for byte in word.encode()]
         for pair, new in tokenizer.merges.items():
-            i = 0
-            while i < len(ids) - 1:
-                if (ids[i], ids[i + 1]) == pair:
-                    ids[i:i + 2] = [new]
-                i += 1
+            merge_everywhere(ids, pair, new)
         all_ids += ids
     return all_ids
 
@@ -69,13 +72,9 @@ def naive_train(text, vocab_size):
         if not count or max(count.values()) < 2:
             break
         pair = min(count, key=lambda pair: (-count[pair], pair))
-        new = merges[pair] = 256 + len(merges)
+        merges[pair] = 256 + len(merges)
         for ids in words:
-            i = 0
-            while i < len(ids) - 1:
-                if (ids[i], ids[i + 1]) == pair:
-                    ids[i:i + 2] = [new]
-                i += 1
+            merge_everywhere(ids, pair, merges[pair])
     return merges
 
 
@@ -159,13 +158,6 @@ def test_tokens_of_a_part_of_a_character():
     assert [decoder.decode(TOKENIZER.token(v)) for v in ids] == ["", "", "字", "!"]
 
 
-def test_the_alphabet_is_gpt2s():
-    assert len(bpe.BYTE_OF_CHAR) == 256
-    known = {ord("!"): 0, ord("~"): 93, 0xA1: 94, 0: 188, ord("\n"): 198, ord(" "): 220}
-    assert {byte: TOKENIZER.letters[byte] for byte in known} == known
-    assert bpe.CHAR_OF_BYTE[ord("\n")] == "Ċ" and bpe.CHAR_OF_BYTE[ord(" ")] == "Ġ"
-
-
 # The `tokenizers` library's numbers
 
 def test_the_library_learns_the_same_merges():
@@ -212,39 +204,25 @@ def write(folder, vocab=VOCAB, merges=MERGES, names=("vocab.json", "merges.txt")
     """The files, each as bytes, text or an object; others by name without .json."""
     others = {f"{name}.json": content for name, content in others.items()}
     for name, content in {names[0]: vocab, names[1]: merges, **others}.items():
-        Path(folder, name).write_bytes(as_bytes(content))
+        if not isinstance(content, (bytes, str)):
+            content = json.dumps(content)
+        Path(folder, name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def as_bytes(content):
-    if not isinstance(content, (bytes, str)):
-        content = json.dumps(content)
-    return content if isinstance(content, bytes) else content.encode()
-
-
-def whole_json(change=lambda whole: None):
-    """A tokenizer.json as transformers 5 writes it, with <pad> added, after change(whole)."""
-    added = {END_OF_TEXT: 261, "<pad>": 262}
-    whole = {
-        "version": "1.0", "truncation": None, "padding": None,
-        "added_tokens": [{"id": v, "content": token, "single_word": False, "lstrip": False,
-                          "rstrip": False,
-                          "normalized": False, "special": True} for token, v in added.items()],
+def tokenizer_json(change=lambda content: None):
+    """What is read of a tokenizer.json by transformers 5, with <pad>, after change(content)."""
+    traits = {"single_word": False, "lstrip": False, "rstrip": False, "special": True}
+    content = {
+        "added_tokens": [{"id": v, "content": text} | traits
+                         for text, v in {END_OF_TEXT: 261, "<pad>": 262}.items()],
         "normalizer": None,
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
-                          "use_regex": True},
-        "post_processor": {"type": "TemplateProcessing",
-                           "single": [{"Sequence": {"id": "A", "type_id": 0}}],
-                           "special_tokens": {}},
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
-                    "use_regex": True},
-        "model": {"type": "BPE", "dropout": None, "unk_token": None,
-                  "continuing_subword_prefix": "",
-                  "end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False,
-                  "ignore_merges": False,
-                  "vocab": VOCAB, "merges": [line.split(" ") for line in MERGES.splitlines()[1:]]}}
-    whole = json.loads(json.dumps(whole))           # a copy that may be changed
-    change(whole)
-    return whole
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+        "post_processor": {"type": "TemplateProcessing", "special_tokens": {}},
+        "model": {"type": "BPE", "dropout": None, "ignore_merges": False, "vocab": VOCAB,
+                  "merges": [line.split(" ") for line in MERGES.splitlines()[1:]]}}
+    content = json.loads(json.dumps(content))           # a copy that may be changed
+    change(content)
+    return content
 
 
 special_texts = st.one_of(
@@ -324,16 +302,16 @@ def test_a_token_in_brackets_needs_no_other_file(tmp_path, token):
 
 
 @pytest.mark.parametrize("change", [
-    lambda whole: None,
-    lambda whole: whole["model"].update(merges=[" ".join(pair)
-                                                for pair in whole["model"]["merges"]]),
-    lambda whole: [whole["model"].pop(name)
-                   for name in ("type", "dropout", "byte_fallback", "ignore_merges")],
-    lambda whole: whole.update(post_processor={"type": "ByteLevel", "trim_offsets": False}),
-    lambda whole: whole.update(post_processor=None),
+    lambda content: None,
+    lambda content: content["model"].update(merges=[" ".join(pair)
+                                                for pair in content["model"]["merges"]]),
+    lambda content: [content["model"].pop(name)
+                   for name in ("type", "dropout", "ignore_merges")],
+    lambda content: content.update(post_processor={"type": "ByteLevel", "trim_offsets": False}),
+    lambda content: content.update(post_processor=None),
 ], ids=["as version 5", "merges as text", "an older one", "ByteLevel", "no post-processor"])
 def test_a_tokenizer_json_is_believed_before_the_others(tmp_path, change):
-    write(tmp_path, {"a": 0}, "", tokenizer=whole_json(change))
+    write(tmp_path, {"a": 0}, "", tokenizer=tokenizer_json(change))
     opened = BPETokenizer.from_folder(tmp_path)
     expected = BPETokenizer([*TRAINED.tokens, b"<pad>"], TRAINED.merges, TRAINED.letters,
                             {END_OF_TEXT: 261, "<pad>": 262})
@@ -392,7 +370,7 @@ def test_invalid_merges_files_are_refused(tmp_path, merges, message):
 
 
 def set_to(part, **traits):
-    return lambda whole: whole[part].update(traits)
+    return lambda content: content[part].update(traits)
 
 
 @pytest.mark.parametrize("change, message", [
@@ -400,25 +378,25 @@ def set_to(part, **traits):
      "model.type is 'Unigram', expected \"BPE\", as byte-level BPE has it"),
     (set_to("model", dropout=0.1), "model.dropout is 0.1, expected null or 0.0"),
     (set_to("model", ignore_merges=True), "model.ignore_merges is True, expected false"),
-    (lambda whole: whole.update(normalizer={"type": "NFC"}),
+    (lambda content: content.update(normalizer={"type": "NFC"}),
      "normalizer.type is 'NFC', expected null"),
-    (lambda whole: whole.update(pre_tokenizer=None),
+    (lambda content: content.update(pre_tokenizer=None),
      "pre_tokenizer.type is None, expected \"ByteLevel\""),
     (set_to("pre_tokenizer", add_prefix_space=True),
      "pre_tokenizer.add_prefix_space is True, expected false"),
-    (lambda whole: whole.update(post_processor={"type": "RobertaProcessing"}),
+    (lambda content: content.update(post_processor={"type": "RobertaProcessing"}),
      "post_processor.type is 'RobertaProcessing', expected null or \"ByteLevel\" or"),
     (set_to("post_processor", special_tokens={"<s>": {}}),
      "post_processor.special_tokens is .*, expected {}"),
-    (lambda whole: whole["added_tokens"][1].update(lstrip=True),
+    (lambda content: content["added_tokens"][1].update(lstrip=True),
      "special token '<pad>' has lstrip True, expected false"),
-    (lambda whole: whole["added_tokens"][1].update(id=7), "'<pad>' has id 7, expected 8"),
-    (lambda whole: whole["added_tokens"][0].update(id=7),
+    (lambda content: content["added_tokens"][1].update(id=7), "'<pad>' has id 7, expected 8"),
+    (lambda content: content["added_tokens"][0].update(id=7),
      "special token '<.endoftext.>' has id 7, but 261 in "),
     (set_to("model", merges=[["t", "h", "e"]]), "merge 1: .* given, expected two tokens"),
 ])
 def test_a_tokenizer_json_of_other_rules_is_refused_by_name(tmp_path, change, message):
-    write(tmp_path, tokenizer=whole_json(change))
+    write(tmp_path, tokenizer=tokenizer_json(change))
     with pytest.raises(ValueError, match=f"tokenizer.json[:,] .*{message}"):
         BPETokenizer.from_folder(tmp_path)
 
@@ -455,11 +433,11 @@ def test_files_of_another_form_are_refused(tmp_path, content):
 
 def test_what_a_config_says_of_a_tokenizer_json(tmp_path):
     """The class does not matter, since the file says what it does; the options do."""
-    write(tmp_path, tokenizer=whole_json(), tokenizer_config={
+    write(tmp_path, tokenizer=tokenizer_json(), tokenizer_config={
         "tokenizer_class": "CodeGenTokenizer", "add_bos_token": False, "pad_token": "<pad>",
         "cls_token": None})
     assert BPETokenizer.from_folder(tmp_path).special == {END_OF_TEXT: 261, "<pad>": 262}
-    write(tmp_path, tokenizer=whole_json(), tokenizer_config={"add_prefix_space": True})
+    write(tmp_path, tokenizer=tokenizer_json(), tokenizer_config={"add_prefix_space": True})
     with pytest.raises(ValueError, match="tokenizer_config.json: add_prefix_space is True"):
         BPETokenizer.from_folder(tmp_path)
 
