@@ -64,14 +64,12 @@ def reference():
 
 def in_one_file():
     """index.html with its style and scripts in it, and without links into the repository."""
-    def script(match):
-        text = (LIVE / match[1]).read_text(encoding="utf-8").replace("</script", "<\\/script")
-        return f"<script>\n{text}</script>"
-
     html, style = (LIVE.joinpath(name).read_text("utf-8") for name in ("index.html", "style.css"))
     html = re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", html)
-    html = re.sub(r'<script src="([\w.]+)"></script>', script, html)
-    return html.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{style}</style>")
+    html = html.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{style}</style>")
+    before, loader, after = re.split(r"<script>\n(.*?)</script>\n", html, flags=re.DOTALL)
+    scripts = [LIVE.joinpath(name).read_text("utf-8") for name in re.findall(r'"(\w+\.js)"', loader)]
+    return before + "".join(f"<script>\n{text}</script>\n" for text in scripts) + after
 
 
 def main(argv=None):

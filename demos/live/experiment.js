@@ -37,7 +37,7 @@ function learn(text, tied, seed) {
   }
   return run;
 }
-const norm = a => Math.sqrt(a.flat().reduce((total, x) => total + x * x, 0));
+const norm = a => Math.hypot(...a.flat());
 
 /* Both passes at one step. silent: without the block.
    moved: null, or {matrix: "E" or "head", v, j, value}, a number that has been changed by hand. */
@@ -84,56 +84,4 @@ function slope(run, at, silent, moved) {
     return lossAndGradient(run.ids, run.targets, params, DATA.H, head).loss;
   });
   return (up - down) / (2 * e);
-}
-
-// A program that prints the screen's digits: by one_page.py if tied, by the package if not.
-function asPython(run, at, silent, moved, cell) {
-  const words = JSON.stringify(run.words.join(" ")), never = JSON.stringify(run.vocabulary.at(-1));
-  const place = `vocabulary.index(${JSON.stringify(run.vocabulary[cell.v])}), ${cell.j}`;
-  const label = d => JSON.stringify(`${d}${cell.matrix}[${run.vocabulary[cell.v]}, ${cell.j}] =`);
-  const setup = `# Run it from the repository's folder.
-import sys
-sys.path.insert(0, "demos")
-import numpy as np
-from one_page import D, H, L, LEARNING_RATE, loss_and_gradient, new_parameters
-${run.tied ? "" : "from minigpt_np import GPT, GPTConfig\n"}
-words = ${words}.split()
-vocabulary = list(dict.fromkeys([*words, ${never}]))
-row = np.array([vocabulary.index(word) for word in words])
-ids, targets, V, T = row[:-1], row[1:], len(vocabulary), len(row) - 1
-rng = np.random.default_rng(${run.seed})
-params = new_parameters(V, T, D, L, rng)
-`;
-  const move = array => moved ? `${array}[${place}] = ${moved.value}       # moved by hand\n` : "";
-  if (run.tied) return `${setup}for _ in range(${at}):
-    for array, gradient in zip(params, loss_and_gradient(ids, targets, params, H)[1]):
-        array -= LEARNING_RATE * gradient
-${silent ? "params[2:-2] = []                # the block silenced\n" : ""}${move("params[0]")}
-loss, gradients = loss_and_gradient(ids, targets, params, H)
-print("loss", loss)
-print(${label("")}, params[0][${place}])
-print(${label("d")}, gradients[0][${place}])
-`;
-  return `${setup}params.append(rng.normal(0, 0.2, (V, D)))       # the head
-model = GPT(GPTConfig(V, T, L, H, D, tie_embeddings=False), dtype=np.float64)
-for theirs, ours in zip(model.params.named().values(), params, strict=True):
-    theirs[...] = ours
-
-def loss_and_gradients(model):
-    _, loss, cache = model.forward(ids[None], targets[None])
-    return loss, model.backward(cache)
-
-for _ in range(${at}):
-    model.params.flat -= LEARNING_RATE * loss_and_gradients(model)[1].flat
-${silent ? `# the block silenced
-silent = GPT(GPTConfig(V, T, 0, H, D, tie_embeddings=False), dtype=np.float64)
-for name, array in silent.params.named().items():
-    array[...] = model.params.named()[name]
-model = silent
-` : ""}${move(`model.params.${cell.matrix}`)}
-loss, gradients = loss_and_gradients(model)
-print("loss", loss)
-print(${label("")}, model.params.${cell.matrix}[${place}])
-print(${label("d")}, gradients.${cell.matrix}[${place}])
-`;
 }

@@ -6,15 +6,8 @@ const EPS = 1e-5, C = Math.sqrt(2 / Math.PI), A = 0.044715;
 
 // ---- matrices
 
-function matrix(rows, columns, f) {
-  const out = [];
-  for (let i = 0; i < rows; i++) {
-    const r = [];
-    for (let j = 0; j < columns; j++) r.push(f(i, j));
-    out.push(r);
-  }
-  return out;
-}
+const matrix = (rows, columns, f) =>
+  Array.from({length: rows}, (_, i) => Array.from({length: columns}, (_, j) => f(i, j)));
 const zerosLike = a => a.map(r => r.map(() => 0));
 const copy = a => a.map(r => r.slice());
 const transposed = a => a[0].map((_, j) => a.map(r => r[j]));
@@ -22,13 +15,12 @@ const columns = (a, from, to) => a.map(r => r.slice(from, to));
 
 function each(f, a, b = 0) {  // f(a[i][j], b[i][j]); b: like a, a row, a column or a number
   if (typeof b === "number") b = [[b]];
-  const tall = b.length > 1, wide = b[0].length > 1, n = a[0].length, out = [];
-  for (let i = 0; i < a.length; i++) {
-    const x = a[i], y = b[tall ? i : 0], r = new Array(n);
-    for (let j = 0; j < n; j++) r[j] = f(x[j], y[wide ? j : 0]);
-    out.push(r);
-  }
-  return out;
+  const tall = b.length > 1, wide = b[0].length > 1;
+  return a.map((x, i) => {
+    const y = b[tall ? i : 0], r = [];
+    for (let j = 0; j < x.length; j++) r.push(f(x[j], y[wide ? j : 0]));
+    return r;
+  });
 }
 const plus = (a, b) => each((x, y) => x + y, a, b);
 const minus = (a, b) => each((x, y) => x - y, a, b);
@@ -39,23 +31,21 @@ const sqrt = a => each(Math.sqrt, a);
 const exp = a => each(Math.exp, a);
 
 function product(a, b) {  // a @ b
-  const n = b[0].length, out = [];
-  for (const x of a) {
-    const r = new Array(n).fill(0);
-    for (let k = 0; k < x.length; k++) {
-      const y = b[k], xk = x[k];
-      for (let j = 0; j < n; j++) r[j] += xk * y[j];
+  return a.map(x => {
+    const r = [];
+    for (let j = 0; j < b[0].length; j++) {
+      let total = 0;
+      for (let k = 0; k < x.length; k++) total += x[k] * b[k][j];
+      r.push(total);
     }
-    out.push(r);
-  }
-  return out;
+    return r;
+  });
 }
 function accumulate(total, a) {  // total[:len(a)] += a, in place
   a.forEach((r, i) => { for (let j = 0; j < r.length; j++) total[i][j] += r[j]; });
 }
-const reduced = (a, f, first) => a.map(r => [r.reduce(f, first)]);  // (R, C) -> (R, 1)
-const rowMax = a => reduced(a, (x, y) => Math.max(x, y), -Infinity);
-const rowSum = a => reduced(a, (x, y) => x + y, 0);
+const rowMax = a => a.map(r => [Math.max(...r)]);
+const rowSum = a => product(a, a[0].map(() => [1]));
 const rowMean = a => over(rowSum(a), a[0].length);  // a @ mean
 const sum0 = a => product([a.map(() => 1)], a);  // a.sum(0)
 const beside = list => list[0].map((_, i) => list.flatMap(a => a[i]));
@@ -74,7 +64,8 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
   const [E, P, ...arrays] = params, [gain, bias] = arrays.splice(-2);
   const blocks = arrays.flatMap((_, i) => i % 12 ? [] : [arrays.slice(i, i + 12)]);
   const T = ids.length, V = E.length, D = E[0].length, K = D / H, heads = [...Array(H).keys()];
-  const made = [], saved = [], keep = arrays => { made.push(...Object.entries(arrays)); };
+  const made = [], saved = [];
+  const keep = arrays => { made.push(...Object.entries(arrays)); return arrays; };
   const oneHotOf = tokens => matrix(T, V, (t, v) => +(tokens[t] === v));
   const split = (a, from) => heads.map(h => columns(a, from + h * K, from + h * K + K));
 
@@ -94,7 +85,7 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
     const weights = exp_scores.map(softmaxOf);
     const y = heads.map(h => product(weights[h], v[h])), mixed = beside(y);
     x = plus(plus(x, product(mixed, Wout)), bout);
-    keep({std1, xhat1, n1, qkv, q, k, v, scores, exp_scores, weights, y, mixed, x});
+    const kept = keep({std1, xhat1, n1, qkv, q, k, v, scores, exp_scores, weights, y, mixed, x});
     const std2 = deviation(x), xhat2 = normalized(x, std2);
     const n2 = plus(times(xhat2, gain2), bias2);
     const hidden = plus(product(n2, Wup), bup);
@@ -102,8 +93,7 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
     const tanh = each(Math.tanh, inner);
     const active = each((u, th) => u * (1 + th) / 2, hidden, tanh);
     x = plus(plus(x, product(active, Wdown)), bdown);
-    keep({std2, xhat2, n2, hidden, inner, tanh, active, x});
-    saved.push([std1, xhat1, n1, q, k, v, weights, mixed, std2, xhat2, n2, hidden, tanh, active]);
+    saved.push({...kept, ...keep({std2, xhat2, n2, hidden, inner, tanh, active, x})});
   }
   const std = deviation(x), xhat = normalized(x, std);
   const h = plus(times(xhat, gain), bias);
@@ -124,8 +114,8 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
   keep({dE: copy(dhead), dh, dgain, dbias, dxhat, dx});
   for (const [i, block] of [...blocks.entries()].reverse()) {
     const [gain1, bias1, Wqkv, bqkv, Wout, bout, gain2, bias2, Wup, bup, Wdown, bdown] = block;
-    const [std1, xhat1, n1, q, k, v, weights, mixed,
-           std2, xhat2, n2, hidden, tanh, active] = saved[i];
+    const {std1, xhat1, n1, q, k, v, weights, mixed} = saved[i];
+    const {std2, xhat2, n2, hidden, tanh, active} = saved[i];
     const dWdown = product(transposed(active), dx), dbdown = sum0(dx);
     const dactive = product(dx, transposed(Wdown));
     const dtanh = each((d, u) => d * u / 2, dactive, hidden);

@@ -4,29 +4,35 @@
 const MOST = 16;  // words of a sentence
 const state = {text: DATA.text, tied: true, seed: 0, step: DATA.steps, silent: false, moved: null,
                mode: "ladder", at: 0, cell: {matrix: "E", v: 0, j: 0}};
-let run, now, timer;
+let run, now, timer, comparing;
 
 function change(part) {
-  const before = {...state};
+  const before = {...state}, changed = name => String(before[name]) !== String(state[name]);
   Object.assign(state, part);
-  const again = !run || ["text", "tied", "seed"].some(name => before[name] !== state[name]);
-  if (again) {
-    run = learn(state.text, state.tied, state.seed);
-    run.tiedLoss = run.tied ? null : learn(state.text, true, state.seed).saved.at(-1).loss;
-  }
+  if (busy(state)) Object.assign(state, {tied: true, silent: false});
+  const again = !run || ["text", "tied", "seed"].some(changed);
+  if (again) run = learn(state.text, state.tied, state.seed);
   if (again || "silent" in part || "moved" in part) pause();
   const {matrix, v, j} = state.cell;
   const known = run.tied ? ["E", "dE", "lookup", "logits"] : ["E", "head", "dE", "dhead"];
   state.cell = {matrix: known.includes(matrix) ? matrix : "E",
                 v: Math.min(v, run.vocabulary.length - 1), j: Math.min(j, DATA.D - 1)};
-  if (again || "step" in part || "cell" in part) state.moved = part.moved ?? null;
+  const elsewhere = Object.values(before.cell).join() !== Object.values(state.cell).join();
+  if (again || elsewhere || changed("step")) state.moved = part.moved ?? null;
   now = look(run, state.step, state.silent, moved());
   draw(again);
-  writeAddress(before.mode !== state.mode || before.at !== state.at);
+  writeAddress(changed("mode") || changed("at"));
+  clearTimeout(comparing);
+  if (!run.tied && !run.tiedLoss) comparing = setTimeout(compare, 300);
+}
+function compare() {  // two matrices with one, when nobody waits for the ladder
+  run.tiedLoss = learn(run.words.join(" "), true, run.seed).saved.at(-1).loss;
+  drawLead();
 }
 
 function draw(again) {
   document.body.classList.remove("waiting");
+  document.body.classList.toggle("untied", !run.tied);
   if (again) drawTrack();
   drawLead();
   drawStep();
@@ -35,31 +41,28 @@ function draw(again) {
   if (!$("ladder").hidden) drawLadder();
   drawNumber();
   $("play").textContent = timer ? "Pause" : state.moved === null ? "Play" : "Put back, play";
-  const pressed = {one: run.tied, two: !run.tied, silent: state.silent, play: timer,
+  const pressed = {one: run.tied, two: !run.tied, silent: state.silent, play: Boolean(timer),
                    "to-tour": state.mode === "stop", "to-lines": state.mode === "line",
                    large: asked.has("large")};
-  for (const [id, on] of Object.entries(pressed)) $(id).setAttribute("aria-pressed", Boolean(on));
-  document.body.classList.toggle("untied", !run.tied);
+  for (const [id, on] of Object.entries(pressed)) $(id).setAttribute("aria-pressed", on);
 }
 
 // ---- the address
 
-let asked = new URLSearchParams();  // embed, hide and large are kept as they are
+let asked = new URLSearchParams();  // what the address says; embed, hide and large stay in it
 function writeAddress(entry) {  // entry: one that the browser's back button returns to
-  const {matrix, v, j} = state.cell, parts = new URLSearchParams();
-  const place = `${run.vocabulary[v]},${j}${matrix === "E" ? "" : `,${matrix}`}`;
+  const {matrix, v, j} = state.cell, {vocabulary} = run;
   for (const [name, value, usual] of [
     ["text", state.text, DATA.text], ["tied", +state.tied, 1], ["start", state.seed, 0],
     ["silent", +state.silent, 0], ["step", state.step, DATA.steps],
-    ["cell", place, `${run.vocabulary[0]},0`],
-    ["value", state.moved && +state.moved.toPrecision(6), null]])
-    if (value !== usual) parts.set(name, value);
-  if (state.mode !== "ladder") parts.set(state.mode, state.at);
-  for (const name of ["embed", "hide", "large"])
-    if (asked.has(name)) parts.set(name, asked.get(name));
-  const hash = `#${parts}`.replaceAll("%2C", ",").replace(/=(?=&|$)/g, "");
-  const method = entry ? "pushState" : "replaceState";
-  if (hash !== (location.hash || "#")) history[method](null, "", hash);
+    ["cell", `${vocabulary[v]},${j}${matrix === "E" ? "" : `,${matrix}`}`, `${vocabulary[0]},0`],
+    ["value", state.moved && +state.moved.toPrecision(6), null],
+    ["stop", state.mode === "stop" && state.at, false],
+    ["line", state.mode === "line" && state.at, false]])
+    if (value === usual) asked.delete(name);
+    else asked.set(name, value);
+  const hash = `#${asked}`.replaceAll("%2C", ",").replace(/=(?=&|$)/g, "");
+  if (hash !== (location.hash || "#")) history[entry ? "pushState" : "replaceState"](null, "", hash);
 }
 function readAddress() {
   asked = new URLSearchParams(location.hash.slice(1));
@@ -68,11 +71,12 @@ function readAddress() {
   const words = (asked.get("text") || "").trim().split(/\s+/).slice(0, MOST);
   const text = words.length > 1 ? words.join(" ") : DATA.text;
   const value = parseFloat(asked.get("value"));
-  const place = /^(.*?),(\d+)(?:,(\w+))?$/.exec(asked.get("cell")) || [];
-  const [, token, j = 0, matrix = "E"] = place, hidden = (asked.get("hide") || "").split(",");
+  const [, token, j = 0, matrix = "E"] =
+    /^(.*?),(\d+)(?:,(\w+))?$/.exec(asked.get("cell")) || [];
   const mode = ["stop", "line"].find(name => asked.has(name)) || "ladder";
   document.body.classList.toggle("embed", asked.has("embed"));
   document.documentElement.classList.toggle("large", asked.has("large"));
+  const hidden = (asked.get("hide") || "").split(",");
   for (const part of ["lead", "controls", "picture", "sums", "number"])
     $(part).classList.toggle("gone", hidden.includes(part));
   $("text").value = text;
@@ -116,7 +120,7 @@ on("put-back", "click", () => change({moved: null}));
 // A number is dragged sideways: one unit in 200 pixels.
 let held = null;
 document.addEventListener("pointerdown", event => {
-  const cell = event.target.closest(":is(#E, #head) .cell");
+  const cell = event.target.closest(".weights.cell");
   if (cell) held = {x: event.clientX, cell: {matrix: cell.table.item.name, v: cell.i, j: cell.j}};
 });
 document.addEventListener("pointermove", event => {
@@ -127,24 +131,23 @@ document.addEventListener("pointermove", event => {
 for (const kind of ["pointerup", "pointercancel"])
   document.addEventListener(kind, () => { held = null; });
 
-let kept = {step: DATA.steps};  // what the tour gives back at its end
-const leave = () => change({...state.mode === "stop" ? kept : {}, mode: "ladder", at: 0});
-function tour() {
-  const {tied, silent, step, cell, moved} = state;
-  kept = {tied, silent, step, cell, moved};
-  change({tied: true, silent: false, step: BEGUN, mode: "stop", at: 0});
+let kept = {step: DATA.steps};  // what the tour and the lines give back at their end
+function enter(mode, at, step) {
+  const {tied, silent, cell, moved} = state;
+  if (state.mode === "ladder") kept = {tied, silent, step: state.step, cell, moved};
+  change({tied: true, silent: false, step, mode, at});
 }
-on("to-tour", "click", () => state.mode === "stop" ? leave() : tour());
+const leave = () => change({...kept, mode: "ladder", at: 0});
+on("to-tour", "click", () => state.mode === "stop" ? leave() : enter("stop", 0, BEGUN));
+on("to-lines", "click", () => state.mode === "line" ? leave() : enter("line", 1, state.step));
 on("to-head", "click", () => go("line", lineOf("dE += dlogits")));
 on("to-lookup", "click", () => go("line", lineOf("dE += one_hot")));
-on("to-lines", "click", () => state.mode === "line" ? leave() : go("line", 1));
 on("close", "click", leave);
 on("back", "click", () => go(state.mode, state.at - 1));
 on("on", "click", () => go(state.mode, state.at + 1));
 document.addEventListener("keydown", event => {  // ← and → outside of arrays and inputs
-  const way = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+  const [, way] = plainKey(event) || [];
   if (!way || state.mode === "ladder" || event.target.closest("input, pre")) return;
-  if (event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
   go(state.mode, state.at + way);
 });
@@ -161,34 +164,34 @@ on("copy", "click", () => {
   $("dialog").showModal();
 });
 
-// The picture's cells and texts where they stand; below 0 is underlined.
+// The picture's cells and texts, where they stand on the screen.
 on("save", "click", () => {
   const {x: left, y: top} = $("picture").getBoundingClientRect();
   const width = innerWidth - 2 * left, height = $("sums").getBoundingClientRect().bottom - top;
-  const svg = drawing("svg", {xmlns: "http://www.w3.org/2000/svg", width, height}, element("div"));
-  const put = (tag, attributes, text) => drawing(tag, attributes, svg, text);
-  put("rect", {width, height, fill: getComputedStyle(document.body).backgroundColor});
-  for (const node of document.querySelectorAll(":is(#picture, #sums) *")) {
-    const style = getComputedStyle(node), {color: fill, fontSize, fontFamily, fontWeight} = style;
-    const {width, height, ...at} = node.getBoundingClientRect().toJSON();
-    const x = at.x - left, y = at.y - top;
-    if (!width || node.closest(".source, svg")) continue;
-    if (/cell/.test(node.className))
-      put("rect", {x, y, width, height, fill: style.backgroundColor, rx: 2});
-    if (node.matches(".negative"))
-      put("path", {d: `M${x},${y + height - 1}h${width}`, stroke: fill});
-    if (node.matches(".zero")) put("circle", {cx: x + width / 2, cy: y + height / 2, r: 1.5, fill});
-    for (const text of node.childNodes) if (text.nodeType === 3 && text.data.trim()) {
-      const range = document.createRange();
-      range.selectNode(text);
-      const box = range.getBoundingClientRect();
-      put("text", {x: box.x - left, y: box.y - top + 0.78 * box.height, fill, "font-size": fontSize,
-        "font-family": fontFamily, "font-weight": fontWeight}, text.data.trim());
+  const boxOf = shape => {
+    const {x, y, width, height} = shape.getBoundingClientRect();
+    return {x: x - left, y: y - top, width, height};
+  };
+  const fill = getComputedStyle(document.body).backgroundColor;
+  const boxes = [{x: 0, y: 0, width, height, fill}], range = document.createRange();
+  for (const part of [$("picture"), $("sums")]) {
+    for (const cell of part.querySelectorAll(".cell")) {
+      const {backgroundColor: fill, color: ink} = getComputedStyle(cell);
+      boxes.push({...boxOf(cell), fill, ink, sign: cell.classList[1]});
+    }
+    const texts = document.createTreeWalker(part, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const node = texts.currentNode, style = getComputedStyle(node.parentElement);
+      range.selectNode(node);
+      const box = boxOf(range), text = node.data.trim();
+      const fonts = {"font-size": style.fontSize, "font-family": style.fontFamily,
+                     "font-weight": style.fontWeight};
+      if (box.width && text && !node.parentElement.closest("pre, p"))
+        boxes.push({...box, text, ink: style.color, fonts});
     }
   }
-  const link = element("a");
-  const text = new XMLSerializer().serializeToString(svg);
-  link.href = URL.createObjectURL(new Blob([text], {type: "image/svg+xml"}));
+  const file = new Blob([asSVG(width, height, boxes)], {type: "image/svg+xml"});
+  const link = Object.assign(element("a"), {href: URL.createObjectURL(file)});
   link.download = "one-matrix.svg";
   link.click();
 });

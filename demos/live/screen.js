@@ -12,18 +12,18 @@ function drawLead() {
   const T = run.ids.length, box = $("lead");
   const [low, , high] = now.rungs.map(({readings}) => readings);
   const [read, next] = [count(low[0], run.ids), count(high.at(-1), run.targets)];
-  box.replaceChildren(state.step
-    ? `After ${state.step} steps of training on one sentence, in your browser: `
-    : "This small GPT has learnt nothing yet: ");
+  box.textContent = state.step ? `After ${state.step} steps on one sentence, in your browser: `
+    : "This small GPT has learnt nothing yet: ";
   element("b", "lookup", `just looked up in E, ${read} of ${T} vectors spell the token read`, box);
   box.append(state.silent ? "; with the block now silenced, " : "; after the block, ");
   const E = run.tied ? "the same E" : "the other matrix";
   element("b", "logits", `${E} spells the token to come at ${next} of ${T}`, box);
+  const [loss, tiedLoss] = [run.saved.at(-1).loss, run.tiedLoss].map(x => x && full(x, 2));
   box.append(state.moved !== null ? ". One number was moved by hand."
     : state.silent ? ". (It was silenced after training.)"
-    : !run.tied ? `. No logit trains E now. Two matrices end at loss ` +
-      `${full(run.saved.at(-1).loss, 2)}, one at ${full(run.tiedLoss, 2)}: which is better, one ` +
-      "sentence cannot decide."
+    : !run.tied ? ". No logit trains E. " + (tiedLoss
+      ? `Its loss ends at ${loss}, one matrix's at ${tiedLoss}; one sentence cannot show which is ` +
+        "better." : "")
     : Math.min(read, next) < 0.8 * T ? "."
     : `. So one matrix ${read + next < 2 * T ? "nearly " : ""}does both jobs: E is one ` +
       "alphabet, and the block turns one letter into the next.");
@@ -35,13 +35,12 @@ const narrow = matchMedia("(max-width: 44rem)");  // there its foot is at the le
 
 function drawLadder() {
   const {ids, targets, vocabulary} = run, across = !narrow.matches;
-  const table = element("table", ids.length > 12 && across ? "many" : "");
   const th = (text, use, ofRow) =>
     Object.assign(element("th", use, text), {scope: ofRow === across ? "row" : "col"});
-  const line = (head, cells, counts) => [head, ...cells,
-    ...["lookup", "logits"].map((use, k) => element("td", `count ${use}`, counts?.[k]))];
-  const plain = (label, use, tokens) =>
-    line(th(label, use, true), tokens.map(v => element("td", `token ${use}`, vocabulary[v])));
+  const line = (head, cells, counts = ["", ""]) => [head, ...cells,
+    ...["lookup", "logits"].map((use, k) => element("td", `count ${use}`, counts[k]))];
+  const plain = (label, use, row) =>
+    line(th(label, use, true), row.map(v => element("td", `token ${use}`, vocabulary[v])));
   const rung = (name, note, {by, probs}) => {
     const head = th(name, "", true);
     element("small", "", run.tied ? note : `${by} spells`, head);
@@ -52,7 +51,7 @@ function drawLadder() {
       element("small", "", percent(p[v]), cell);
       cell.style.setProperty("--a", p[v].toFixed(3));
       return cell;
-    }), [ids, targets].map(tokens => count({probs}, tokens)));
+    }), [ids, targets].map(row => count({probs}, row)));
   };
   const lines = [
     plain("token read", "lookup", ids),
@@ -61,6 +60,7 @@ function drawLadder() {
   const first = [element("td"), ...ids.map((_, t) => th(t, "", false)),
                  ...["read", "next"].map(text => th(text, "count", false))];
   const grid = [first, ...(across ? lines.reverse() : lines)];
+  const table = element("table", ids.length > 12 && across ? "many" : "");
   for (const cells of across ? grid : transposed(grid))
     element("tr", "", "", table).append(...cells);
   table.setAttribute("aria-label", "The ladder: what each position's vector spells on its way");
@@ -69,51 +69,41 @@ function drawLadder() {
 
 // ---- E and dE
 
-const choose = matrix => (v, j) => {
-  if ([matrix, v, j].join() !== Object.values(state.cell).join()) change({cell: {matrix, v, j}});
-};
-const gradients = () => run.tied ? [
-  {id: "dE", values: now.grads[0], use: "sum", size: "gradient of E"},
-  {id: "lookup", values: now.fromLookup, use: "lookup", sign: "=", size: "one_hotᵀ dx"},
-  {id: "logits", values: now.fromLogits, use: "logits", sign: "+", size: "dlogitsᵀ h"}] : [
-  {id: "dE", values: now.grads[0], use: "lookup", size: "one_hotᵀ dx"},
-  {id: "dhead", values: now.dhead, use: "logits", size: "dlogitsᵀ h"}];
-
-function drawMatrices() {
-  const rows = run.vocabulary, size = `${rows.length} tokens × ${DATA.D}`, items = gradients();
-  for (const name of run.tied ? ["E"] : ["E", "head"])
-    drawArray($(name), {name, values: now[name], rows, size, choose: choose(name)});
-  $("head").hidden = run.tied;
-  if ($("sums").children.length !== items.length) $("sums").replaceChildren();
-  const scale = largest(items.flatMap(item => item.values));
-  drawEquation($("sums"), items.map(item =>
-    ({...item, name: item.id, rows, scale, choose: choose(item.id)})), false);
+function drawMatrices() {  // with two matrices each stands beside its gradient
+  const size = `${tokens().length} tokens × ${DATA.D}`, choose = (matrix, v, j) =>
+    change({cell: {matrix, v, j}});
+  const draw = (box, items) => drawEquation($(box), items.map(item =>
+    ({...item, rows: tokens(), choose: (v, j) => choose(item.name, v, j)})));
+  const [E, head] = ["E", "head"].map(name => ({name, values: now[name], use: "weights", size}));
+  const [dE] = now.grads, scale = largest([...dE, ...now.fromLookup, ...now.fromLogits]);
+  const lookup = {values: now.fromLookup, scale, use: "lookup", size: "one_hotᵀ dx"};
+  const logits = {values: now.fromLogits, scale, use: "logits", size: "dlogitsᵀ h"};
+  draw("matrices", run.tied ? [E] : []);
+  draw("sums", run.tied ? [
+    {name: "dE", values: dE, scale, use: "sum", size: "gradient of E"},
+    {...lookup, name: "lookup", sign: "="}, {...logits, name: "logits", sign: "+"}]
+    : [E, {...lookup, name: "dE"}, head, {...logits, name: "dhead"}]);
 }
 
 // ---- the chosen number
 
-const ACCUMULATE = [["①", "dE += dlogits"], ["②", "dE += one_hot"]];  // in the order of backward
-function sources({matrix}) {  // the lines of one_page.py that make this number's gradient
-  const one = {head: 0, dhead: 0, logits: 0, lookup: 1}[matrix] ?? (run.tied ? null : 1);
-  return ACCUMULATE.filter((_, n) => one === null || n === one)
-    .map(([mark, line]) => `${mark} ${codeOf(lineOf(line))}`);
-}
 const lineOf = begin => DATA.lines.findIndex(text => text.trim().startsWith(begin));
-const matrixOf = ({matrix}) => /head/.test(matrix) ? "head" : "E";  // whose number it is
-const chosen = () => ({...state.cell, matrix: matrixOf(state.cell)});
+const codeOf = n => `${DATA.first + n}  ${DATA.lines[n].split("  #")[0].trim()}`;
+const chosen = () => ({...state.cell, matrix: /head/.test(state.cell.matrix) ? "head" : "E"});
 const moved = () => state.moved === null ? null : {...chosen(), value: state.moved};
 
+// The terms of a number of E, of its gradient or of a part of it: [label, term], or two factors.
 function termsOf({matrix, v, j}) {
   const [lookup, logits] = [now.fromLookup[v][j], now.fromLogits[v][j]];
-  if (run.tied && ["E", "dE"].includes(matrix))
+  if (run.tied && /E/.test(matrix))
     return [[["lookup", lookup], ["logits", logits]], now.grads[0][v][j]];
-  if (["E", "dE", "lookup"].includes(matrix))
-    return [run.ids.flatMap((id, t) => id === v ? [[position(t), made("dx")[t][j]]] : []), lookup];
-  return [positions().map((at, t) => [at, made("dlogits")[t][v], made("h")[t][j]]), logits];
+  if (/head|logits/.test(matrix)) return [
+    positions().map((at, t) => [at, made("dlogits")[t][v], made("h")[t][j]]), logits];
+  return [run.ids.flatMap((id, t) => id === v ? [[position(t), made("dx")[t][j]]] : []), lookup];
 }
 
 function drawNumber() {
-  const {matrix, v, j} = state.cell, W = matrixOf(state.cell), at = `[${run.vocabulary[v]}, ${j}]`;
+  const {matrix, v, j} = state.cell, W = chosen().matrix, at = `[${run.vocabulary[v]}, ${j}]`;
   const saved = run.saved[state.step], kept = (W === "E" ? saved.params[0] : saved.head)[v][j];
   const value = state.moved ?? kept, d = (W === "E" ? now.grads[0] : now.dhead)[v][j];
   $("name").textContent = `${W}${at} =`;
@@ -121,44 +111,41 @@ function drawNumber() {
   $("put-back").hidden = state.moved === null;
   const by = slope(run, state.step, state.silent, {matrix: W, v, j, value});
   $("slopes").replaceChildren();
-  const {use} = gradients().find(({id}) => id === `d${W}`);
-  const slopes = [["slope, by differences", by], [`d${W}${at}, by backward`, d, use]];
-  for (const [name, number, of] of slopes) {
+  for (const [name, number] of [["slope, by differences", by], [`d${W}${at}, by backward`, d]]) {
     const row = element("tr", "", "", $("slopes"));
-    element("th", of, name, row);
+    element("th", "", name, row);
     element("td", "", signed(number.toPrecision(6)), row);
   }
-  const what = ["E", "head"].includes(matrix) ? `d${matrix}` : matrix;
+  const what = matrix === W ? `d${W}` : matrix, [terms, total] = termsOf(state.cell);
   $("terms").replaceChildren(element("h3", "", `${what}${at} is the sum of`));
-  drawTerms($("terms"), ...termsOf(state.cell));
-  $("sources").textContent = sources(state.cell).join("\n");
-  const ids = [...(run.tied ? [] : ["head"]), "E", ...gradients().map(({id}) => id)];
-  const tables = [...document.querySelectorAll(":is(#head:not([hidden]), #E, #sums) table")];
-  const cells = tables.map(table => table.cells[v][j]), cell = cells[ids.indexOf(matrix)];
-  mark(cell, cells.filter(other => other !== cell));
+  drawTerms($("terms"), terms, total);
+  const head = `① ${codeOf(lineOf("dE += dlogits"))}\n`;
+  const lookup = `② ${codeOf(lineOf("dE += one_hot"))}`;
+  $("sources").textContent = run.tied && /E/.test(matrix) ? head + lookup
+    : /head|logits/.test(matrix) ? head : lookup;
+  const tables = [...document.querySelectorAll(":is(#matrices, #sums) table")];
+  mark(tables.find(({item}) => item.name === matrix).cells[v][j],
+       tables.map(({cells}) => cells[v][j]));
 }
 
 // ---- training
 
 function drawTrack() {
-  const svg = $("track"), {saved} = run;
-  const logs = saved.flatMap(at => [at.lookup, at.logits]).filter(Boolean).map(Math.log);
-  const [low, high] = [Math.min(...logs), Math.max(...logs)];
+  const logs = run.saved.flatMap(at => [at.lookup, at.logits]).filter(Boolean).map(Math.log);
+  const low = Math.min(...logs), high = Math.max(...logs);
   const y = n => n ? 37 - 34 * (Math.log(n) - low) / (high - low || 1) : 40;
-  svg.replaceChildren();
-  for (const use of ["lookup", "logits"]) drawing("polyline", {class: use,
-    points: saved.map((at, i) => [400 * i / DATA.steps, y(at[use])]).join(" ")}, svg);
+  const points = use => run.saved.map((at, i) => [400 * i / DATA.steps, y(at[use])]).join(" ");
+  $("track").innerHTML = ["lookup", "logits"].map(use =>
+    `<polyline class="${use}" points="${points(use)}"/>`).join("");
 }
 function drawStep() {
-  const [lookup, logits] = [now.fromLookup, now.fromLogits].map(norm);
-  const {step} = state, box = $("loss");
+  const {step} = state, p = percent(Math.exp(-now.loss)), box = $("loss");
   Object.assign($("step"), {max: DATA.steps, value: step});
   $("step").setAttribute("aria-valuetext", `step ${step}, loss ${full(now.loss)}`);
-  const p = percent(Math.exp(-now.loss));
-  box.replaceChildren(
-    element("span", "", `step ${step}, loss ${now.loss.toFixed(4)}: the right token gets ${p}`));
+  box.textContent = `step ${step}, loss ${now.loss.toFixed(4)}: the right token gets ${p}`;
   const norms = element("span", "", run.tied ? "norms of dE's parts: " : "norms: ", box);
-  element("b", "lookup", `${run.tied ? "lookup" : "dE"} ${full(lookup, 2)}`, norms);
+  const [lookup, logits] = [now.fromLookup, now.fromLogits].map(part => full(norm(part), 2));
+  element("b", "lookup", `${run.tied ? "lookup" : "dE"} ${lookup}`, norms);
   norms.append(" ");
-  element("b", "logits", `${run.tied ? "logits" : "dhead"} ${full(logits, 2)}`, norms);
+  element("b", "logits", `${run.tied ? "logits" : "dhead"} ${logits}`, norms);
 }

@@ -11,12 +11,12 @@ const marks = ids => ids.map((v, t) => [t, v]);
 /* Each stop: its title, equation and texts (in large type the first alone), the arrays it shows,
    and how its line of one_page.py begins. */
 const STOPS = [
-  () => ({title: "One matrix, two uses", shows: [],
+  () => ({title: "One matrix, two uses",
     equation: "E is looked up to read tokens, and is the head that predicts them", text: [
     `This small GPT, here at step ${state.step}, reads the tokens (words) ${quoted(run.ids)} and ` +
     `must predict the one that comes next at every position: ${quoted(run.targets)}.`,
-    `E has one row of ${DATA.D} numbers for each token. At one end it is looked up: each token ` +
-    "read picks its row. At the other it is the head: it scores every token as the next one.",
+    `E has one row of ${DATA.D} numbers for each token. At one end each token read picks its ` +
+    "row; at the other end E scores every token as the next one.",
     "The gradient dE holds a slope for every number of E: by how much the loss changes if that " +
     "number grows a little. Both uses add their gradient to dE."]}),
 
@@ -27,11 +27,11 @@ const STOPS = [
     "one_hot E is E[ids], written as a product to be differentiated: each row of one_hot has a " +
     "single 1, in the column of its token."],
     shows: [byPosition("one_hot", oneHot(run.ids), {columns: tokens()}),
-      byPosition("P", now.params[1].slice(0, run.ids.length), {sign: "· E +"}),
+      byPosition("P", now.params[1], {sign: "· E +"}),
       byPosition("x", made("x", 0), {sign: "="})]}),
 
   () => {
-    const [x0, x1, x2] = [0, 1, 2].map(n => made("x", state.silent ? 0 : n));
+    const [x0, x1, x2] = [0, 1, 2].map(n => made("x", n));
     return {title: "The residual stream", line: "x = x + active",
       equation: "h = LayerNorm(x + attention + MLP)", text: [
       "A block adds to a position's vector and never replaces it: first what attention takes " +
@@ -45,9 +45,8 @@ const STOPS = [
   () => ({title: "E is the head", line: "logits = h",
     equation: "logits = h Eᵀ", text: [
     "The same E again: a token's score (logit) is the dot product of h with its row of E.",
-    run.tied ? "So a row of E is what its token means when read, and the direction in which h " +
-      "must point for its token to be predicted."
-      : "With two matrices another one, head, stands here."],
+    "So a row of E is what its token means when read, and the direction in which h must point " +
+    "for its token to be predicted."],
     shows: [byPosition("h", made("h")),
       byPosition("logits", made("logits"), {columns: tokens(), sign: "· Eᵀ ="})]}),
 
@@ -60,12 +59,12 @@ const STOPS = [
     "minus the one wanted: only the target's score should grow (negative, hatched)."],
     shows: [
       byPosition("p", made("probs"), {columns: tokens(), marked: marks(run.targets), sign: "("}),
-      byPosition("one_hot", oneHot(run.targets), {columns: tokens(), sign: "−", note: "targets"}),
+      byPosition("targets, one_hot", oneHot(run.targets), {columns: tokens(), sign: "−"}),
       byPosition("dlogits", made("dlogits"),
         {columns: tokens(), sign: `) / ${run.ids.length} =`, marked: marks(run.targets)})]}),
 
   () => ({title: "① E's gradient from its use as the head", line: "dE += dlogits",
-    equation: `d${run.tied ? "E" : "head"} += dlogitsᵀ h`, text: [
+    equation: "dE += dlogitsᵀ h", text: [
     "Position t adds dlogits[t, v] times h[t] to row v: a step pulls the target's row towards h " +
     "and pushes all others away.",
     "Every position moves every row: softmax gives no token probability 0. " +
@@ -82,14 +81,13 @@ const STOPS = [
     "time."],
     shows: [byPosition("dx past the block", made("dx", 0)),
       byPosition("through it", minus(made("dx"), made("dx", 0)), {sign: "+"}),
-      byPosition("dx", made("dx"), {sign: "=", note: "of what was looked up"})]}),
+      byPosition("dx", made("dx"), {sign: "="})]}),
 
   () => ({title: "② E's gradient from its use as the lookup", line: "dE += one_hot",
     equation: "dE += one_hotᵀ dx", text: [
     "one_hotᵀ sends each position's gradient to the row that was looked up there. A row that " +
     "was not looked up gets exactly 0, shown as a dot.",
-    run.tied ? "It is the same array: dE still holds what the head put there, and both are added."
-      : "With two matrices dE gets this alone; the other went to dhead."],
+    "It is the same array: dE still holds what the head put there, and both are added."],
     shows: [byToken("one_hotᵀ", transposed(oneHot(run.ids)), {columns: positions()}),
       byPosition("dx", made("dx"), {sign: "·"}),
       byToken("lookup's part", now.fromLookup, {use: "lookup", sign: "="})]}),
@@ -111,25 +109,24 @@ const STOPS = [
   },
 
   () => {
-    const numerical = now.E.map((row, v) => row.map((value, j) =>
-      slope(run, state.step, state.silent, {matrix: "E", v, j, value})));
     const [dE, lookup, logits] = [now.grads[0], now.fromLookup, now.fromLogits];
-    const scale = largest([...lookup, ...logits, ...dE]), worst = largest(minus(dE, numerical));
-    const parts = [byToken("lookup", lookup, {use: "lookup", scale}),
-                   byToken("logits", logits, {use: "logits", scale, sign: "+"})];
-    const sum = byToken("dE", dE, {use: run.tied ? "sum" : "lookup", scale, sign: run.tied && "="});
+    const numerical = now.E.map((row, v) => row.map((value, j) =>
+      slope(run, state.step, false, {matrix: "E", v, j, value})));
+    const scale = largest([...lookup, ...logits, ...dE]);
     return {title: "The sum, checked, and a step",
-      equation: `dE = one_hotᵀ dx${run.tied ? " + dlogitsᵀ h" : ""},  E −= ${DATA.rate} dE`, text: [
+      equation: `dE = one_hotᵀ dx + dlogitsᵀ h,  E −= ${DATA.rate} dE`, text: [
       "Is it right? Ask the loss: move one number of E a little up, and down, run the model both " +
       "times, and divide; no backpropagation. " +
-      `All ${dE.flat().length} agree to ${full(worst, 2)}.`,
+      `All ${dE.flat().length} agree to ${full(largest(minus(dE, numerical)), 2)}.`,
       "Training steps against the gradient: a number whose slope is positive gets smaller, and " +
       "the loss falls. One array, one gradient, one step that serves both uses."],
-      shows: [...run.tied ? parts : [], sum,
-        byToken("by differences", numerical, {sign: "≈", scale})]};
+      shows: [byToken("lookup", lookup, {use: "lookup", scale}),
+        byToken("logits", logits, {use: "logits", scale, sign: "+"}),
+        byToken("dE", dE, {use: "sum", scale, sign: "="}),
+        byToken("by differences", numerical, {scale, sign: "≈"})]};
   },
 
-  () => ({title: "How one matrix does both", shows: [],
+  () => ({title: "How one matrix does both",
     equation: "E is one alphabet, and the block turns one letter into the next", text: [
     "After training, read every vector with E. Just looked up, it spells the token read; after " +
     "the block, the token to come: one alphabet at both ends, so neither use has to give way.",
@@ -139,65 +136,60 @@ const STOPS = [
     "Where to go on: demos/exercises (write both gradients), demos/findings (text), " +
     "demos/one_page.py (the whole program)."]})];
 
-const ends = mode => (mode === "stop" ? STOPS : DATA.lines).length - 1;
 const BEGUN = 20;  // the step that the tour shows, except at its last stop
+const ends = mode => (mode === "stop" ? STOPS : DATA.lines).length - 1;
+// Between its ends the tour shows arrays in the ladder's place; they are one_page.py's, so tied.
+const busy = ({mode, at}) => mode === "line" || mode === "stop" && at > 0 && at < ends("stop");
 
 function go(mode, at) {
-  const way = at < state.at ? -1 : 1, end = ends(mode), inside = n => Math.max(0, Math.min(end, n));
-  at = inside(at);
-  if (mode === "line") while (!arraysOf(at).length && inside(at + way) !== at) at += way;
-  const jumps = mode === "stop" && [DATA.steps, BEGUN].includes(state.step);
-  change({mode, at, ...(jumps ? {step: at === end ? DATA.steps : BEGUN} : {})});
+  const way = at < state.at ? -1 : 1, end = ends(mode), trained = state.step === DATA.steps;
+  at = Math.max(0, Math.min(end, at));
+  if (mode === "stop")
+    return change({mode, at, step: at === end ? DATA.steps : trained ? BEGUN : state.step});
+  while (!arraysOf(at).length && 0 < at && at < end) at += way;
+  change({mode, at});
 }
+
+STOPS.forEach((_, n) => {
+  const button = element("button", "", n || "?", element("li", "", "", $("stops")));
+  button.setAttribute("aria-label", `Stop ${n}`);
+  button.addEventListener("click", () => go("stop", n));
+});
+DATA.lines.forEach((text, n) => {
+  const [code, comment] = text.split("  #");
+  const all = comment ? `${code.padEnd(76)} #${comment}` : code;
+  const line = element("div", "", `${DATA.first + n}  ${all}`, $("lines"));
+  line.addEventListener("click", () => change({mode: "line", at: n}));
+});
+const told = cell => { $("told").textContent = cell?.title; };
+$("arrays").addEventListener("focusin", event => told(event.target));
 
 function drawTour() {
-  const stop = state.mode === "stop" ? STOPS[state.at]() : null;
-  const arrays = state.mode === "line" || stop?.shows.length;
-  $("ladder").hidden = Boolean(arrays);
-  $("stop").hidden = !stop;
-  $("lines").hidden = state.mode !== "line";
-  $("places").hidden = state.mode === "ladder";
-  document.body.classList.toggle("busy", $("ladder").hidden);
-  $("on").disabled = state.at === ends(state.mode);
-  $("to-head").hidden = $("to-lookup").hidden = state.mode !== "line";
-  $("back").disabled = state.at === 0;
-  const list = document.querySelector("#places ol");
-  list.hidden = state.mode !== "stop";
-  if (!list.children.length) STOPS.forEach((_, n) => {
-    const button = element("button", "", n || "?", element("li", "", "", list));
-    button.setAttribute("aria-label", `Stop ${n}`);
-    button.addEventListener("click", () => go("stop", n));
-  });
-  [...list.children].forEach(({firstChild: button}, n) =>
+  const {mode, at} = state, shown = {ladder: !busy(state), arrays: busy(state),
+    stop: mode === "stop", stops: mode === "stop", lines: mode === "line",
+    "to-head": mode === "line", "to-lookup": mode === "line", places: mode !== "ladder"};
+  for (const [id, on] of Object.entries(shown)) $(id).hidden = !on;
+  document.body.classList.toggle("busy", busy(state));
+  $("on").disabled = at === ends(mode);
+  $("back").disabled = at === 0;
+  if (mode === "stop") drawStop(STOPS[at]());
+  if (mode === "line") drawLine($("lines").children[at]);
+  told(document.activeElement.closest("#arrays .cell"));
+  const here = mode === "stop" ? `${$("title").textContent}. ${$("equation").textContent}`
+    : mode === "line" ? `Line ${codeOf(at)}` : "";
+  if ($("announcement").textContent !== here) $("announcement").textContent = here;
+}
+
+function drawStop({title, equation, text, line, shows = []}) {
+  $("title").textContent = `${state.at} of ${ends("stop")}: ${title}`;
+  $("equation").textContent = equation;
+  $("equation").className = shows.length ? "code" : "";
+  $("source").hidden = !line;
+  $("source").textContent = line && codeOf(lineOf(line));
+  $("sentences").replaceChildren(...text.map(sentence => element("p", "", sentence)));
+  drawEquation($("arrays"), shows);
+  [...$("stops").children].forEach(({firstChild: button}, n) =>
     button.setAttribute("aria-current", n === state.at && "step"));
-  if (stop) drawStop(stop);
-  if (state.mode === "line") drawLine();
-  if (!arrays) $("told").textContent = "";
-}
-
-const codeOf = n => `${DATA.first + n}  ${DATA.lines[n].split("  #")[0].trim()}`;
-function drawStop({title, equation, text, shows, line}) {
-  const [top, sentences, arrays] = $("stop").children, [eyebrow, heading, source] = top.children;
-  const name = `${state.at} of ${ends("stop")}: ${title}`;
-  if (eyebrow.textContent !== name) {
-    arrays.replaceChildren();
-    $("told").textContent = "";
-    $("announcement").textContent = `Stop ${name}. ${equation}`;
-  }
-  eyebrow.textContent = name;
-  heading.textContent = equation;
-  heading.className = shows.length ? "equation" : "";
-  source.hidden = !line;
-  source.textContent = line && codeOf(lineOf(line));
-  sentences.replaceChildren(...text.map(sentence => element("p", "", sentence)));
-  drawEquation(arrays, shows.map(item => ({...item, choose: tell})));
-  const chosen = arrays.querySelector(".chosen");
-  if (chosen) tell(0, 0, chosen);
-}
-
-function tell(_i, _j, cell) {  // a chosen cell of a stop or of a line
-  mark(cell);
-  $("told").textContent = cell.title;
 }
 
 // ---- every line
@@ -213,36 +205,23 @@ function arraysOf(n) {  // what line n makes: [name, array]; now.made is in the 
   return found;
 }
 
-function accumulated(use, after) {  // at ① and ②: before + added = after
-  const added = use === "logits" ? now.fromLogits : now.fromLookup;
-  const before = made("dE", use === "lookup" && run.tied ? 1 : 0);
-  const name = run.tied || use === "lookup" ? "dE" : "dhead";
-  const scale = largest([...before, ...added, ...after.values]);
-  return [{...after, scale, name: `${name} before`, values: before},
-          {...after, scale, name: `added by ${use}`, values: added, use, sign: "+"},
-          {...after, scale, name: `${name} after`, sign: "="}];
+function accumulated(use, values) {  // at ① and ②: before + added = after
+  const [before, added] = use === "logits" ? [made("dE", 0), now.fromLogits]
+    : [made("dE", 1), now.fromLookup];
+  const scale = largest([...before, ...added, ...values]);
+  return [byToken("dE before", before, {scale}),
+          byToken(`added by ${use}`, added, {use, scale, sign: "+"}),
+          byToken("dE after", values, {scale, sign: "="})];
 }
 
-function drawLine() {
-  const [source, arrays] = $("lines").children, T = run.ids.length;
-  if (!source.firstChild) DATA.lines.forEach((text, n) => {
-    const [code, comment] = text.split("  #");
-    const whole = comment ? `${code.padEnd(76)} #${comment}` : code;
-    const line = element("div", "", `${DATA.first + n}  ${whole}`, source);
-    line.addEventListener("click", () => change({mode: "line", at: n}));
-  });
-  const lit = source.children[state.at];
+const OVER_TOKENS = ["one_hot", "logits", "exp_logits", "probs", "dlogits"];
+const labelled = ([name, values]) => ({
+  name, values, columns: OVER_TOKENS.includes(name) ? tokens() : undefined,
+  rows: name === "dE" ? tokens() : /^(d(gain|b|W)|loss)/.test(name) ? undefined : positions()});
+function drawLine(lit) {
   const use = {"①": "logits", "②": "lookup"}[/[①②]/.exec(lit.textContent)];
-  for (const line of source.children) line.className = line === lit ? `lit ${use || ""}` : "";
-  source.scrollTop = lit.offsetTop - source.offsetTop - source.clientHeight / 2;
-  $("told").textContent = "";
-  arrays.replaceChildren();
-  const overTokens = ["one_hot", "logits", "exp_logits", "probs", "dlogits"];
-  const items = arraysOf(state.at).map(([name, values]) => {
-    const height = (values[0][0].length ? values[0] : values).length;
-    return {name, values, rows: name === "dE" ? tokens() : height === T ? positions() : undefined,
-            columns: overTokens.includes(name) ? tokens() : undefined, choose: tell};
-  });
-  drawEquation(arrays, use ? accumulated(use, items[0]) : items);
-  $("announcement").textContent = `Line ${codeOf(state.at)}`;
+  for (const line of $("lines").children) line.className = line === lit ? `lit ${use || ""}` : "";
+  $("lines").scrollTop = lit.offsetTop - $("lines").offsetTop - $("lines").clientHeight / 2;
+  const arrays = arraysOf(state.at);
+  drawEquation($("arrays"), use ? accumulated(use, arrays[0][1]) : arrays.map(labelled));
 }

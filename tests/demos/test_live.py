@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ needs_node = pytest.mark.skipif(
 
 def node(code, cases, *scripts):
     """What `code`, a function of a case in JavaScript, returns for each of the cases."""
-    source = "".join((LIVE / script).read_text(encoding="utf-8") for script in scripts)
+    source = "const document = {addEventListener() {}};\n"            # arrays.js listens as it loads
+    source += "".join((LIVE / script).read_text(encoding="utf-8") for script in scripts)
     source += (f"\nconst answer = {code};\nconst read = require('fs').readFileSync;\n"
                "process.stdout.write(JSON.stringify(JSON.parse(read(0, 'utf8')).map(answer)));")
     done = subprocess.run([shutil.which("node") or "node", "-e", source], input=json.dumps(cases),
@@ -55,8 +57,19 @@ COPIED = """({text, tied, at, silent, moved, cell}) => {
   const [W, d] = matrix === "E" ? [o.E, o.grads[0]] : [o.head, o.dhead];
   return {program: asPython(run, at, silent, moved, cell), numbers: [o.loss, W[v][j], d[v][j]]};
 }"""
-SCRIPTS = "data.js", "model.js", "random.js", "experiment.js"
-words = st.lists(st.sampled_from("the cat saw a bird dog and fly fish fishy \" \\ {x} é".split()),
+FIGURE = """({text, seed}) => {
+  const vocabulary = vocabularyOf(text.split(" "));
+  const E = newParameters(vocabulary.length, 1, DATA.D, 1, seed).params[0];
+  const boxes = E.flatMap((row, v) => row.flatMap((x, j) => {
+    const box = {x: 40 * j, y: 20 * v, width: 36, height: 18, fill: "white", ink: "black"};
+    const fonts = {"font-family": '"A & B", serif'};
+    return [{...box, sign: x < 0 ? "negative" : "positive"}, {...box, fonts, text: full(x)}];
+  }));
+  const names = vocabulary.map(text => ({x: 0, y: 0, width: 9, height: 9, ink: "black", text}));
+  return {svg: asSVG(240, 400, [...boxes, ...names]), E, vocabulary};
+}"""
+SCRIPTS = "data.js", "model.js", "random.js", "experiment.js", "export.js"
+words = st.lists(st.sampled_from("the cat saw a bird dog and fly fish fishy \" \\ {x} é <&>".split()),
                  min_size=2, max_size=16)
 
 
@@ -230,6 +243,23 @@ def test_the_copied_python_prints_the_pages_digits(text, tied, at, silent, moved
     assert_close(printed, answer["numbers"], 1e-11)
 
 
+@needs_node
+@given(batch=st.lists(st.tuples(words, seeds), min_size=2, max_size=6))
+@examples(0.1)
+def test_a_saved_figure_is_xml_that_says_the_numbers_and_underlines_those_below_0(batch):
+    cases = [{"text": " ".join(text), "seed": seed} for text, seed in batch]
+    for answer in node(FIGURE, cases, *SCRIPTS, "arrays.js"):
+        figure, E = ET.fromstring(answer["svg"]), np.array(answer["E"])
+        drawn = {tag: [*figure.iter(f"{{http://www.w3.org/2000/svg}}{tag}")]
+                 for tag in ("rect", "text", "path")}
+        numbers = [text.text.replace("\u2212", "-") for text in drawn["text"][:E.size]]
+        assert np.allclose(np.array(numbers, float), E.ravel(), rtol=5e-4, atol=0)    # four digits
+        assert [text.text for text in drawn["text"][E.size:]] == answer["vocabulary"]
+        below = [f"M{40 * j},{20 * v + 17}h36" for v, j in np.argwhere(E < 0)]
+        assert [path.get("d") for path in drawn["path"]] == below
+        assert len(drawn["rect"]) == E.size
+
+
 def test_data_js_is_what_the_script_writes():
     written = (LIVE / "data.js").read_text(encoding="utf-8")
     assert written == live.data(), "run: python demos/live.py --data"
@@ -239,7 +269,7 @@ def test_one_file_holds_every_script_and_refers_to_no_other_file(tmp_path, capsy
     live.main([str(tmp_path / "new" / "page.html")])
     page = (tmp_path / "new" / "page.html").read_text(encoding="utf-8")
     assert f"{len(page.encode()):,} bytes" in capsys.readouterr().out
-    assert not re.search(r'<script src|<link rel="stylesheet"|href="\.\./', page)
+    assert not re.search(r'<script src|SCRIPTS|<link rel="stylesheet"|href="\.\./', page)
     assert set(re.findall(r"https?://[\w.]+", page)) <= {"http://www.w3.org"}      # SVG's name
     for path in LIVE.iterdir():
         assert path.name == "index.html" or path.read_text(encoding="utf-8") in page
