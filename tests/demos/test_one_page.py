@@ -106,3 +106,9 @@ def test_the_shape_beside_each_line_is_the_shape_it_makes():
     computes = re.compile(r" @ |np\.|\.(sum|reshape)\(| [*/] ")
     for n in range(min(made), max(made)):
         assert n in made or not computes.search(LINES[n - 1].partition("# ")[0]), LINES[n - 1]
+
+
+def test_no_two_axes_have_one_length_so_that_shapes_teach():
+    words, D, H = one_page.TEXT.split(), one_page.D, one_page.H
+    axes = len(words) - 1, len({*words, one_page.NEVER}), D, H, D // H, 4 * D
+    assert len(set(axes)) == 6, axes

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt_np import GPT, GPTConfig
 from strategies import seeds
 
 from lib import tasks, terminal
@@ -18,8 +17,8 @@ import sort
 @given(st.integers(1, 5), st.integers(2, 4), seeds)
 def test_sorting_holds_every_input_once_and_sorts_it(length, digits, seed):
     problem = sort.sorting(length, digits, seed)
-    inputs = [tuple(row[:length]) for row in problem.cases]
-    assert len(set(inputs)) == len(inputs) == digits ** length
+    inputs = {tuple(row[:length]) for row in problem.cases}
+    assert len(inputs) == len(problem.cases) == digits ** length
     assert all(set(row) <= set(range(digits)) for row in inputs)
     assert all(sorted(row[:length]) == list(row[length:]) for row in problem.cases)
     assert np.count_nonzero(problem.held_out) == max(1, round(digits ** length / 4))
@@ -28,8 +27,7 @@ def test_sorting_holds_every_input_once_and_sorts_it(length, digits, seed):
 @given(st.integers(1, 2), seeds)
 def test_addition_is_addition(digits, seed):
     problem = add.addition(digits, seed)
-    assert len(problem.cases) == 100 ** digits
-    assert len(np.unique(problem.cases, axis=0)) == len(problem.cases)
+    assert len(np.unique(problem.cases, axis=0)) == len(problem.cases) == 100 ** digits
     for row in problem.cases[::37]:
         a, b, total = (int("".join(map(str, part))) for part in
                        (row[:digits], row[digits:2 * digits], row[2 * digits:][::-1]))
@@ -75,27 +73,14 @@ class Sorter:
         return np.concatenate([ids, answers], axis=1)
 
 
-def test_the_score_counts_whole_answers():
+def test_the_score_counts_whole_answers_of_a_sample(monkeypatch):
     problem = sort.sorting(3, 2, 0)
     everything = np.ones(8, bool)
     assert problem.score(Sorter(), everything, 0) == (4, 8)
     assert problem.score(Sorter(), problem.cases[:, 0] == 0, 0) == (4, 4)
-
-
-def test_the_score_of_many_cases_is_of_some(monkeypatch):
-    monkeypatch.setattr(tasks, "SCORED", 20)
-    problem = sort.sorting(5, 2, 0)
-    right, of = problem.score(Sorter(), np.ones(32, bool), 1)
-    assert of == 20 and 20 - 16 <= right <= 16
-
-
-def test_answers_are_the_models_own():
-    problem = sort.sorting(3, 2, 0)
-    model = GPT(GPTConfig(vocab_size=2, block_size=5, n_layer=1, n_head=1, n_embd=4), seed=3)
-    ids = problem.cases[:, :3]
-    for _ in range(3):
-        ids = np.concatenate([ids, model.forward(ids)[0][:, -1].argmax(axis=1)[:, None]], axis=1)
-    assert (problem.answers(model, problem.cases) == ids).all()
+    monkeypatch.setattr(tasks, "SCORED", 6)
+    right, of = problem.score(Sorter(), everything, 1)
+    assert of == 6 and 2 <= right <= 4
 
 
 def test_sorting_is_learned_tied_and_untied(capsys):

@@ -96,7 +96,7 @@ def test_a_rung_is_the_stream_read_as_the_model_reads_its_end(n_layer, seed, unt
             np.testing.assert_array_equal(said, (h @ getattr(p, matrix).T).argmax(axis=1))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_one_E_spells_the_token_read_below_and_the_next_above_and_two_matrices_do_not(seed, lesson):
     T, ids, targets = len(lesson.ids), lesson.ids, lesson.targets
     with blas_threads(1):

@@ -80,7 +80,7 @@ def test_the_line_of_progress_has_the_norms_of_both_contributions(text):
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT to one process is POSIX")
 def test_ctrl_c_saves_and_the_resumed_run_ends_as_an_unbroken_one(text, tmp_path):
     unbroken, part = tmp_path / "unbroken.npz", tmp_path / "deep" / "part.npz"
-    steps = ["--steps", 200, "--dropout", "0.1", "--lr", "0.01"]
+    steps = ["--steps", 100, "--dropout", "0.1", "--lr", "0.01"]
     assert run("--text", text, "--out", unbroken, *steps, *SMALL).status == 0
 
     command = [sys.executable, DEMO, "--text", text, "--out", part, *steps, *SMALL]
@@ -89,11 +89,11 @@ def test_ctrl_c_saves_and_the_resumed_run_ends_as_an_unbroken_one(text, tmp_path
         process.send_signal(signal.SIGINT)
         said = process.stdout.read()
     stopped = checkpoint.load(part).state["steps"]
-    assert process.returncode == (130 if stopped < 200 else 0)
-    assert stopped == 200 or f"--resume {part} --text {text}" in said
+    assert process.returncode == (130 if stopped < 100 else 0)
+    assert stopped == 100 or f"--resume {part} --text {text}" in said
     assert run("--resume", part, "--text", text).status == 0
     first, second = checkpoint.load(unbroken), checkpoint.load(part)
-    assert second.state["steps"] == 200
+    assert second.state["steps"] == 100
     for name, array in first.arrays.items():
         assert (array == second.arrays[name]).all()
 
@@ -124,11 +124,6 @@ def test_an_option_that_the_run_has_decided_is_refused(text, saved, options):
     assert done.status == 2 and f"{options[0]}: given, but {saved} was begun with" in done.err
 
 
-def test_an_option_that_is_as_the_run_has_it_is_not_refused(text, saved):
-    again = run("--resume", saved, "--text", text, "--steps", 2, "--samples", 2, "--prompt", "dog")
-    assert again.status == 0 and again.out.count("--- sample") == 2 and "\ndog" in again.out
-
-
 def test_another_text_is_not_resumed(text, saved):
     text.write_text(text.read_text() + "!")
     for again in ([], ["--text", text]):
@@ -144,8 +139,8 @@ def test_a_saved_run_decides_no_path_and_no_more_workers_than_cores(text, saved,
     state["notes"]["args"] |= {"export": other, "out": other, "text": other, "threads": 300}
     archive["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
     np.savez(saved, **archive)
-    done = run("--resume", saved, "--text", text)
-    assert done.status == 0 and not Path(other).exists()
+    done = run("--resume", saved, "--text", text, "--steps", 2, "--samples", 1, "--prompt", "dog")
+    assert done.status == 0 and not Path(other).exists() and "--- sample 1\ndog" in done.out
     assert f"; {cores()} thread" in " ".join(done.out.split())
 
 
