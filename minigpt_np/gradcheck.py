@@ -165,8 +165,8 @@ class Comparison:
 
     @property
     def excess(self):
-        """difference / tolerance: wrong above 1; inf if a number or the error is not finite."""
-        if math.isfinite(self.difference) and math.isfinite(self.error):
+        """difference / tolerance: wrong above 1; inf if either is not finite."""
+        if math.isfinite(self.difference) and math.isfinite(self.tolerance):
             return self.difference / max(self.tolerance, sys.float_info.min)
         return math.inf
 

@@ -141,16 +141,11 @@ def test_the_error_without_noise_is_of_one_eps_and_the_third_step():
 
 @pytest.mark.parametrize("outside", [np.nan, np.inf])
 def test_a_step_out_of_the_domain_counts_for_nothing(outside):
-    """The first step, 2^-10, leaves the domain: the next three are a table of their own."""
-    x, places = np.array([1.0]), []
-
-    def f():
-        places.append(x[0])
-        return x[0] * x[0] if abs(x[0] - 1) < 2.0**-10.5 else outside
-
-    gradient, error = differences(f, x)
+    """The first step, 2^-10, leaves the domain."""
+    x = np.array([1.0])
+    gradient, error = differences(
+        lambda: x[0] * x[0] if abs(x[0] - 1) < 2.0**-10.5 else outside, x)
     assert abs(gradient[0] - 2) <= error[0] < 1e-11
-    assert places[14:] == [1 + sign * 2.0**-k for k in range(10, 14) for sign in (1, -1)]
 
 
 def test_noise_inside_f_is_measured_and_bounded():
@@ -531,9 +526,9 @@ def test_atol_replaces_the_derived_one(method):
 
 
 def test_the_derived_tolerance():
-    x = np.array([3.0, 1.0], complex)
-    report = check(lambda: np.sum(x * x), {"x": x}, {"x": np.array([6.0, 2.0 + 1e-9])}, "complex")
-    assert report.tolerance == pytest.approx(2 * report.error + 4096 * EPS * 6 + 16 * EPS)
+    x = np.array([0.3, 0.1], complex)
+    report = check(lambda: np.sum(x * x), {"x": x}, {"x": np.array([0.6, 0.2 + 1e-9])}, "complex")
+    assert report.tolerance == pytest.approx(2 * report.error + 4096 * EPS * 0.6 + 16 * EPS)
 
 
 def test_the_tolerance_of_a_direction_is_that_of_a_random_sum():
