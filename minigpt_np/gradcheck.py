@@ -397,8 +397,7 @@ def _need_callable(f):
 def _need_array(name, x, method):
     kind = "complex" if method == "complex" else "float"
     if not isinstance(x, np.ndarray) or x.dtype.kind != kind[0]:
-        given = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-        raise ValueError(f"{name}: {given} given, expected a {kind} array")
+        raise_value_error(name, x, f"a {kind} array")
     for fault, given, expected in [
             (x.size == 0, f"shape {x.shape}", "at least one number"),
             (not x.flags.writeable, "a read-only array", "one to move in place"),

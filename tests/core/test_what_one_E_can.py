@@ -93,24 +93,9 @@ def test_without_layernorm_it_is_a_reversible_chain_no_better_than_symmetrized_c
     assert loss_of(S, C) >= best - rounding(h, E)
 
 
-@given(st.integers(3, 8), sizes(8), st.sampled_from([0.1, 1, 4]), seeds)
-def test_without_layernorm_a_directed_cycle_costs_at_least_log_3(V, D, scale, seed):
-    """Round the cycle the product of p is the same forwards and backwards (a reversible chain), and
-    at most that of repeating each token. The three p of a token add up to 1 at most, so the
-    geometric mean of p(next) is at most 1/3. (Trained, the loss for V = 12 gets to 1.446.)"""
-    model = with_large_weights(GPTConfig(V, 1, 0, 1, D, norm="post"), seed)
-    model.params.flat *= scale
-    log_p = log_softmax(scores(model)[0])
-    u, following = np.arange(V), np.roll(np.arange(V), -1)
-    forwards, backwards = log_p[u, following].mean(), log_p[following, u].mean()
-    slack = rounding(*[model.params.flat[None]] * 2) * V
-    assert abs(forwards - backwards) <= slack and forwards <= log_p[u, u].mean() + slack
-    assert -forwards >= np.log(3) - slack
-
-
 @pytest.mark.parametrize("V", [3, 12])
 def test_two_matrices_follow_a_directed_cycle_without_a_block(V):
-    """Without LayerNorm too: the control of the last two."""
+    """The control of the last: for a cycle the counts C + Cᵀ leave a loss of log 2."""
     model = GPT(GPTConfig(V, 1, 0, 1, V, norm="post", tie_embeddings=False), dtype=np.float64)
     model.params.flat[...] = 0
     model.params.E[...] = 100 * np.eye(V)
