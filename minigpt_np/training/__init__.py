@@ -1,1 +1,1 @@
-"""Training: optimizers, batches, workers on every core, a run on disk. The core does not need it."""
+"""Training: optimizers, batches, workers, checkpoints. The core does not need it."""

@@ -7,7 +7,8 @@ from ..checks import check_array, check_generator, check_fraction, check_size, s
 def random_batch(tokens, B, T, rng):
     """B chunks of T tokens from random places -> ids (B, T) and targets (B, T), each the next id.
 
-    tokens (N,) integers, N > T; rng a Generator. Raises ValueError for anything else, or B or T below 1.
+    tokens (N,) integers, N > T; rng a Generator. Raises ValueError for anything else, and for B or
+    T below 1.
     """
     tokens = check_tokens(tokens, T)
     starts = check_generator("rng", rng).integers(0, len(tokens) - T, check_size("B", B))
@@ -47,4 +48,5 @@ def check_tokens(tokens, T):
 def check_length(tokens, T):
     """Raise ValueError unless there is one chunk of T >= 1 tokens and the one that follows it."""
     if len(tokens) <= check_size("T", T):
-        raise ValueError(f"tokens: {len(tokens)} given, expected more than the block of T = {show(T)}")
+        raise ValueError(
+            f"tokens: {len(tokens)} given, expected more than the block of T = {show(T)}")

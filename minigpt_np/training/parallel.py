@@ -35,7 +35,7 @@ def cores():
 
 
 def worker_count(threads):
-    """threads, an int of at least 1, or ValueError; None: one a core, 32 at most, 1 in a debugger."""
+    """threads, an int of at least 1; None: one a core, 32 at most, or 1 under a debugger."""
     if threads is not None:
         return check_size("threads", threads)
     if debugger_attached():
@@ -65,7 +65,7 @@ def team(members, arrays=()):
 
 
 class Threads:
-    """Objects of one class, called at the same time, each on a thread: the first on the caller's."""
+    """Objects that are called at the same time, each on a thread: the first on the caller's."""
 
     alive = True
 

@@ -109,9 +109,9 @@ class Trainer:
                 loss, norm = self.gradients(ids, targets, rng)
                 if not (isfinite(loss) and isfinite(norm)):
                     raise FloatingPointError(
-                        f"step {self.steps}: the loss is {loss} and the norm of its gradient {norm}, "
-                        "expected finite numbers; the parameters are as they were before it. Try a "
-                        "smaller learning rate, or clipping")
+                        f"step {self.steps}: the loss is {loss} and the norm of its gradient {norm}"
+                        ", expected finite numbers; the parameters are as they were before it. Try "
+                        "a smaller learning rate, or clipping")
                 self.update(norm, lr)
             if rng is not None:             # a step that fails can be tried again with this rng
                 self.rng.bit_generator.state = rng.bit_generator.state
@@ -165,7 +165,8 @@ class Trainer:
             gradients = [self.grads]
             for _ in range(1, self.threads):
                 gradients.append(Parameters(self.model.config, self.grads.flat.dtype, memory.zeros))
-            workers = [Worker(self.model, self.optimizer, gradients, i) for i in range(self.threads)]
+            workers = [Worker(self.model, self.optimizer, gradients, i)
+                       for i in range(self.threads)]
             self._team, self._members = parallel.team(workers, arrays), members
         return self._team
 

@@ -23,7 +23,7 @@ class Worker:
         self.part = slice(index * size // n, (index + 1) * size // n)       # of flat
 
     def accumulate(self, ids, targets, n_scored, seeds, from_zero):
-        """Forward and backward on this worker's shard of ids, targets (B, T) -> its part of the loss.
+        """Forward and backward on its shard of ids, targets (B, T) -> that shard's part of the loss.
 
         The loss is a mean over all n_scored scored positions of the batch. So a shard's loss is
         weighted by its share of them, and gradients weighted alike simply add up.
@@ -40,14 +40,13 @@ class Worker:
         if weight == 0:
             return 0.0
         rng = None if seeds is None else np.random.default_rng(seeds[self.index])
-        # No warnings: the trainer checks loss and norm, and some BLAS raise flags on finite numbers.
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):     # the trainer checks whether loss and norm are finite
             _, loss, cache = self.model.forward(ids, targets, rng)
             self.model.backward(cache, own, weight)
         return weight * float(loss)
 
     def add_up(self):
-        """Add up this worker's part of all gradients, in a fixed order -> the sum of its squares."""
+        """Add up the worker's part of all gradients, in a fixed order -> the sum of its squares."""
         total, *others = [grads.flat for grads in self.gradients]
         squares = 0.0
         with np.errstate(all="ignore"):

@@ -16,11 +16,12 @@ from trainers import CONFIG, IDS, make_trainer
 TOKENS = np.random.default_rng(7).integers(0, 5, 200)
 
 
-# ---- one batch, split -------------------------------------------------------------------------------
+# ---- one batch, split ----------------------------------------------------------------------------
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), st.booleans(),
        st.integers(0, 2**32 - 1))
-def test_threads_and_micro_batches_give_the_gradient_of_the_whole_batch(B, T, threads, micro_batches, tie, seed):
+def test_threads_and_micro_batches_give_the_gradient_of_the_whole_batch(
+        B, T, threads, micro_batches, tie, seed):
     rng = np.random.default_rng(seed)
     trainer = make_trainer(SGD, threads, seed, np.float64, tie=tie, micro_batches=micro_batches)
     model = trainer.model
@@ -55,7 +56,8 @@ def test_while_a_step_runs_the_blas_uses_one_thread(threads, monkeypatch):
         pytest.skip("another BLAS")
     before, seen, trainer = get(), [], make_trainer(threads=threads)
     forward = trainer.model.forward
-    monkeypatch.setattr(trainer.model, "forward", lambda *given: seen.append(get()) or forward(*given))
+    monkeypatch.setattr(trainer.model, "forward",
+                        lambda *given: seen.append(get()) or forward(*given))
     try:
         put(3)
         trainer.step(IDS, IDS)
@@ -79,7 +81,7 @@ def test_an_unknown_blas_is_left_alone(monkeypatch):
     make_trainer(threads=2).step(IDS, IDS)
 
 
-# ---- the same seed, the same bits ------------------------------------------------------------------
+# ---- the same seed, the same bits ----------------------------------------------------------------
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_same_seed_gives_the_same_bits(threads):
@@ -134,11 +136,12 @@ def test_training_learns_and_evaluate_sees_it():
 @given(st.integers(5, 60), st.integers(1, 4), st.integers(1, 3))
 def test_evaluate_is_the_mean_over_all_stretches(n, B, threads):
     model = GPT(CONFIG, 0, np.float64)
-    losses = [model.forward(TOKENS[i:i + 4][None], TOKENS[i + 1:i + 5][None])[1] for i in range(0, n - 4, 4)]
+    losses = [model.forward(TOKENS[i:i + 4][None], TOKENS[i + 1:i + 5][None])[1]
+              for i in range(0, n - 4, 4)]
     assert evaluate(model, TOKENS[:n], B, 4, threads) == pytest.approx(np.mean(losses), rel=1e-12)
 
 
-# ---- data -------------------------------------------------------------------------------------------
+# ---- data ----------------------------------------------------------------------------------------
 
 @example(n=3, B=1, T=3, seed=0)
 @given(st.integers(2, 50), st.integers(1, 5), st.integers(1, 8), st.integers(0, 99))
@@ -161,11 +164,11 @@ def test_batches_are_stretches_with_their_next_tokens(n, B, T, seed):
 
 
 @pytest.mark.parametrize("tokens, given", [
-    (TOKENS / 1, "dtype float64"), (TOKENS > 2, "dtype bool"), (TOKENS.astype(str), "dtype <U21"), (TOKENS[:, None], "shape"),
-    (TOKENS[0], "shape"),
-])
+    (TOKENS / 1, "dtype float64"), (TOKENS > 2, "dtype bool"), (TOKENS.astype(str), "dtype <U21"),
+    (TOKENS[:, None], "shape"), (TOKENS[0], "shape")])
 def test_tokens_are_one_row_of_integers(tokens, given):
-    for draw in (lambda: random_batch(tokens, 2, 3, np.random.default_rng(0)), lambda: consecutive_batches(tokens, 2, 3)):
+    for draw in (lambda: random_batch(tokens, 2, 3, np.random.default_rng(0)),
+                 lambda: consecutive_batches(tokens, 2, 3)):
         with pytest.raises(ValueError, match=f"^tokens: {given} .*expected"):
             draw()
 
