@@ -17,13 +17,13 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 from checker import files, show      # noqa: E402
 from checker.exercises import TABLE      # noqa: E402
-from checker.verdict import begin, finish      # noqa: E402
+from checker.verdict import Examination      # noqa: E402
 
 FOLDER = Path(os.environ.get("EXERCISES_FOLDER", files.HERE))
 
 
 @pytest.mark.parametrize("name", files.NAMES)
 def test_exercise(name):
-    found = finish(name, begin(name, FOLDER))
+    found = Examination(name, FOLDER).verdict()
     if not found.done:
         pytest.fail("\n".join(show.verdict_lines(TABLE[name], found)), pytrace=False)

@@ -1,7 +1,7 @@
 """Learners to try the checker of demos/exercises on: their answers as modules of this process, or
 as files.
 
-right.py and students.py have answers, wrong.txt what comes of changing the right ones.
+right.py has right answers, wrong.py what comes of changing them.
 """
 import sys
 import warnings
@@ -10,11 +10,7 @@ from types import ModuleType
 from unittest.mock import patch
 
 from checker import files, verdict
-from checker.answers import fault, located
-from checker.cases import final_test, random_case
 from checker.exercises import TABLE
-from checker.mistakes import diagnosis
-from checker.steps import Record, compared, way_back
 
 from .right import RIGHT
 
@@ -31,34 +27,13 @@ def plain(name):
     return next(iter(RIGHT[name].values()))
 
 
-def module(name, answer, pieces):
-    """The module of a file with this answer, whose imports find the pieces."""
-    made = ModuleType(name)
-    with patch.dict(sys.modules, pieces):
-        exec(compile(source(name, answer), f"{name}.py", "exec"), vars(made))
-    return made
-
-
-@cache
-def right_pieces(name):
-    """name -> module of all that an exercise is made of, right and plain; and the Record of their
-    calls."""
-    pieces, record = {}, Record()
-
-    def load(piece):
-        pieces[piece] = module(piece, plain(piece), pieces)
-        return pieces[piece]
-
-    record.load(TABLE[name], load)
-    return pieces, record
-
-
-def verdict_on(name, answer, explain=True):
-    """The Verdict on an answer that is examined in this process."""
-    pieces, record = right_pieces(name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")             # as in the process of an answer
-        return verdict.verdict_on_module(TABLE[name], module(name, answer, pieces), record, explain)
+def changed(name, *edits):
+    """The plain answer with every other text of the edits in the place of the one before it."""
+    answer = plain(name)
+    for old, new in zip(edits[::2], edits[1::2]):
+        assert old in answer
+        answer = answer.replace(old, new, 1)
+    return answer
 
 
 def write(folder, **answers):
@@ -68,31 +43,24 @@ def write(folder, **answers):
     return folder
 
 
+def module(name, answer, pieces):
+    """The module of a file with this answer, whose imports find the pieces."""
+    made = ModuleType(name)
+    with patch.dict(sys.modules, pieces):
+        exec(compile(source(name, answer), f"{name}.py", "exec"), vars(made))
+    return made
+
+
 @cache
-def fixed_cases(name):
-    """The inputs that are the same whatever Hypothesis draws: what is known of them is known from
-    then on."""
-    return [*(random_case(TABLE[name], seed) for seed in range(verdict.SMALL)),
-            *final_test(TABLE[name])]
+def right_piece(name):
+    """The module of the plain right answer."""
+    return module(name, plain(name), {piece: right_piece(piece) for piece in TABLE[name].needs})
 
 
-def names_of(name, answer):
-    """The texts of a wrong answer's verdict, on the first fixed input that shows it; None if the
-    answer passes."""
-    pieces, record = right_pieces(name)
-    made = module(name, answer, pieces)
-    for exercise in TABLE[name].parts or [TABLE[name]]:
-        function = getattr(made, exercise.function)
-        case = next((case for case in fixed_cases(exercise.name) if fault(case, function)), None)
-        if case is not None:
-            found = located(case, fault(case, function))
-            rows = ()
-            if exercise.needs and found.given:
-                steps = steps_of(case)
-                rows = compared(steps, record, case, function,
-                                found), verdict.right_on_the_way(case, steps)
-            return found.given and diagnosis(case, function, found, rows) or []
-    return None
-
-
-steps_of = cache(way_back)
+def verdict_on(name, answer, explain=True):
+    """The Verdict on an answer that is examined in this process."""
+    calls = []
+    pieces = {piece: files.noting(right_piece(piece), calls) for piece in TABLE[name].needs}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")             # as in the process of an answer
+        return verdict.verdict_on_module(TABLE[name], module(name, answer, pieces), calls, explain)

@@ -1,36 +1,251 @@
-"""Wrong answers: what comes of changing one line of the right ones (wrong.txt), and what students
-write (students.py)."""
-from pathlib import Path
+"""Wrong answers, as students write them: exercise -> rows of (the beginning of what the checker says
+of it, a text in the plain right answer, what is there instead, ...).
 
-from . import plain
-from .students import STUDENTS
+The beginning is empty for a mistake without a name. Many are wrong only where a lazy checker does
+not look.
+"""
 
-ROWS = Path(__file__).with_name("wrong.txt")
-
-
-def table():
-    """(exercise, right line, wrong line, name or "") of each row."""
-    exercise = right = ""
-    for line in ROWS.read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            exercise = line.strip("[]")
-        elif line.startswith("    "):
-            wrong, _, name = line.strip().partition("    # ")
-            yield exercise, right, wrong, name
-        elif line and not line.startswith("#"):
-            right = line
-
-
-def changed(exercise, *edits):
-    """The plain answer with every other text of the edits in the place of the one before it."""
-    answer = plain(exercise)
-    for old, new in zip(edits[::2], edits[1::2]):
-        assert old in answer
-        answer = answer.replace(old, new, 1)
-    return answer
-
-
-MUTANTS = [(exercise, name, (right, wrong)) for exercise, right, wrong, name in table()]
-WRONG = MUTANTS + [(exercise, name, edits) for exercise, rows in STUDENTS.items() for name,
-                   *edits in rows]
-EXERCISES = tuple(dict.fromkeys(row[0] for row in WRONG))
+WRONG = {
+    "slope": [
+        ("From x - h to x + h it is", " - f(x - h)) / (2 * h)", " - f(x - h)) / h"),
+        ("From x - h to x + h it is", "f(x - step)) / (2 * h)", "f(x - step)) / h"),
+        ("", " i in range(len(x)):", " i in range(len(x)):\n        x[i] = x[i] + 1e-5 - 1e-5"),
+        ("This is f itself; f' is how", "3 * x * x - 2", "f(x)"),
+        ("This is one-sided. The", " - f(x - h)) / (2 * h)", " - f(x)) / h"),
+        ("", "return (f(x + h) - f(x - h)) / (2 * h)", "return (f(x) - f(x - h)) / h"),
+        ("This is the slope with all", "step[i] = h", "step[:] = h"),
+        ("This is dy / D, the mean's:", "dy * np.ones(len(x))", "dy * np.ones(len(x)) / len(x)"),
+        ("This is dy for each, the", "dy * np.ones(len(x)) / len(x)", "dy * np.ones(len(x))"),
+        ("", "dy * np.ones(len(x))\n\n\ndef mean", "dy * x\n\n\ndef mean"),
+        ("It is right to 3 digits or", "h = 1e-5", "h = 1e-2"),
+        ("The 1e-6 has to be that", "<= 1e-6 * max(1, np.abs(right).max())", "<= 1e-6"),
+        ("", "max(1, np.abs(right).max())", "np.abs(right).max()"),
+        ("", "np.abs(dx - right).max()", "(dx - right).max()"),
+        ("", "abs(dx - right).max() <= 1e-6 * max(1, np.abs(right).max()", "allclose(dx, right"),
+        ("This is True for any dx.",
+         "np.abs(dx - right).max() <= 1e-6 * max(1, np.abs(right).max())", "True"),
+    ],
+    "linear": [
+        ("db is dy, not summed: b[j]", "db = dy.sum(axis=0)", "db = dy"),
+        ("db: It is 1/N of the right", "db = dy.sum(axis=0)", "db = dy.mean(axis=0)"),
+        ("db is a sum over the wrong", "db = dy.sum(axis=0)", "db = dy.sum(axis=1)"),
+        ("", "return dx, dW, db", "dW[3:] = 0\n    return dx, dW, db"),
+        ("It is right wherever N = 1,", "dW = x.T @ dy", "dW = np.outer(x[0], dy[0])"),
+        ("", "dW = x.T @ dy", "dW = sum(np.outer(x[n], dy[n]) for n in range(min(2, len(x))))"),
+        ("It is right to 7 digits or", "dx = dy @ W.T",
+         "dx = (dy @ W.T).astype('f4').astype(float)"),
+        ("It is right for numbers of", "dW = x.T @ dy", "dW = np.round(x.T @ dy, 8)"),
+        ("", "dx = dy @ W.T", "dx = dy @ W.reshape(W.shape[::-1])"),
+        ("dW: It is the right", "dW = x.T @ dy", "dW = dy.T @ x"),
+        ("It is right wherever N = 1,", "db = dy.sum(axis=0)", "db = dy[0]"),
+        ("It is right wherever D_out", "db = dy.sum(axis=0)", "db = dy.sum() * np.ones_like(b)"),
+        ("dW: It is 1/N of the right", "dW = x.T @ dy", "dW = x.T @ dy / len(x)"),
+        ("", "dW = x.T @ dy", "dW = x.T @ forward(x, W, b)"),
+        ("db: It is all zeros: was it", "db = dy.sum(axis=0)", "db = np.zeros_like(b)"),
+        ("dx: It is the right", "dx = dy @ W.T", "dx = -dy @ W.T"),
+        ("dW: It is twice the right", "dW = x.T @ dy", "dW = 2 * x.T @ dy"),
+    ],
+    "lookup": [
+        ("dP: It is 1/B of the right", "dP[:T] = dx.sum(axis=0)", "dP[:T] = dx.mean(axis=0)"),
+        ("", "dP = np.zeros_like(P)", "", "dP[:T] = dx.sum(axis=0)",
+         "dP = np.vstack([dx.sum(0), np.zeros((1, dx.shape[2]))])"),
+        ("", "np.add.at(dE, ids, dx)", "np.add.at(dE, ids[:, :3], dx[:, :3])"),
+        ("dE[ids] += ... loses", "np.add.at(dE, ids, dx)", "dE[ids] += dx"),
+        ("", "np.add.at(dE, ids, dx)", "for b in range(len(ids)):\n        dE[ids[b]] += dx[b]"),
+        ("dE is not all zeros to", "dE = np.zeros_like(E)", "dE = E.copy()"),
+        ("", "dP = np.zeros_like(P)", "dP = P.copy()"),
+        ("", "np.add.at(dE, ids, dx)",
+         "np.add.at(dE, ids, dx)\n"
+         "    dE /= np.maximum(np.bincount(ids.ravel(), minlength=len(E)), 1)[:, None]"),
+        ("It is right wherever B = 1,", "dx.sum(axis=0)", "dx[0]"),
+        ("dP lacks the rows of", "dP[:T] = dx", "dP = dx"),
+        ("It is right wherever B = 1,", "np.add.at(dE, ids, dx)", "np.add.at(dE, ids[0], dx[0])"),
+        ("dE: It is all zeros: was it", "np.add.at(dE, ids, dx)", "np.add.at(dE * 1, ids, dx)"),
+        ("dE: It is twice the right", "np.add.at(dE, ids, dx)",
+         "np.add.at(dE, ids, dx)\n    np.add.at(dE, ids, dx)"),
+        ("It is right wherever V = 1,", "np.add.at(dE, ids, dx)", "np.add.at(dE, ids - 1, dx)"),
+        ("", "dP[:T] = dx.sum(axis=0)", "dP[:] = dx.sum(axis=(0, 1))"),
+        ("", "dP[:T] = dx", "dP[-T:] = dx"),
+        ("Each is right, but not in", "return dE, dP", "return dP, dE"),
+    ],
+    "tied": [
+        ("On its way to the lookup", "dx = dlogits @ E * (1 - h * h)", "dx = dlogits @ E"),
+        ("", "dlogits @ E *", "dlogits @ dE *"),
+        ("It is right wherever N = 1,", "np.add.at(dE, ids, dx)",
+         "np.add.at(dE, ids, dx / len(ids))"),
+        ("", "np.add.at(dE, ids, dx)",
+         "for n in range(min(len(ids), 3)):\n        dE[ids[n]] += dx[n]"),
+        ("dE is as it was before. `dE", "dE += dlogits.T @ h", "dE = dE + dlogits.T @ h"),
+        ("What was in dE is lost: `=`", "dE += dlogits.T @ h", "dE[...] = dlogits.T @ h"),
+        ("Only the head's use of E is", "np.add.at(dE, ids, dx)", "pass"),
+        ("Only the lookup's use of E", "dE += dlogits.T @ h", "pass"),
+        ("The second use overwrote", "np.add.at(dE, ids, dx)",
+         "dE[...] = np.eye(len(E))[ids].T @ dx"),
+        ("", "np.add.at(dE, ids, dx)", "dE[...] = dlogits.T @ h"),
+        ("dE[ids] += ... loses", "np.add.at(dE, ids, dx)", "dE[ids] += dx"),
+        ("", "1 - h * h", "1 - np.tanh(h) ** 2"),
+        ("", "dE += dlogits.T @ h", "dE += dlogits.T @ E[ids]"),
+    ],
+    "cross_entropy": [
+        ("It is right for numbers", "logits - logits.max(axis=1, keepdims=True)", "logits"),
+        ("dlogits: It is N times the", "return p * dloss / N", "return p * dloss"),
+        ("It is right wherever N = 1,", "return p * dloss / N", "return p * dloss * N"),
+        ("dloss is not in it. The", "return p * dloss / N", "return p / N"),
+        ("", "p[np.arange(N), targets]", "p[np.arange(N), targets - 1]"),
+        ("", "p[np.arange(N), targets]", "p[np.arange(N), p.argmax(axis=1)]"),
+        ("", "return p *", "return np.clip(p, -1, 0.9) *"),
+        ("It is right to 6 digits or", "p.sum(axis=1, keepdims=True",
+         "(p.sum(axis=1, keepdims=True) + 1e-6"),
+        ("It is right for numbers", "logits.max(axis=1, keepdims=True)", "logits.max()"),
+        ("", "p[np.arange(N), targets] -= 1", "p[:, targets] -= 1"),
+        ("", "p[np.arange(N), targets] -= 1", "p[targets] -= 1"),
+        ("dlogits: It is 1/V of the", "dloss / N", "dloss / p.size"),
+        ("", "dloss / N", "dloss / p.shape[1]"),
+        ("This is the softmax alone:", "p[np.arange(N), targets] -= 1", "pass"),
+        ("", "p = p / p.sum(axis=1, keepdims=True)", "p = 0 * p"),
+        ("", "logits.max(axis=1, keepdims=True)", "logits.max()",
+         "p / p.sum(axis=1, keepdims=True)", "p / p.sum(axis=0)"),
+        ("", "return p * dloss / N", "return p"),
+        ("dlogits: It is the right", "return p * dloss / N", "return -p * dloss / N"),
+    ],
+    "gelu": [
+        ("The derivative of A x³ is", "du = C * (1 + 3 * A * x * x)", "du = C * (1 + A * x * x)"),
+        ("This is dy alone: GELU's", "dy * ((1 + t) / 2 + x * (1 - t * t) / 2 * du)", "dy"),
+        ("dy is not in it: this is", "dy * ((1 + t) / 2 + x * (1 - t * t) / 2 * du)",
+         "(1 + t) / 2 + x * (1 - t * t) / 2 * du"),
+        ("x is in two places, and", "2 + x * (1 - t * t) / 2 * du", "2"),
+        ("The chain rule stops at", "* (1 - t * t) / 2 * du", "* (1 - t * t) / 2"),
+        ("It is right for numbers", "t = np.tanh(C * (x + A * x * x * x)",
+         "e = np.exp(2 * C * (x + A * x * x * x))\n    t = (e - 1) / (e + 1"),
+        ("It is right where no number", "dy * ((1 + t) / 2 +", "dy * (forward(x) / x +"),
+        ("It is right to 6 digits or", "1 + t) / 2 + x * (1 - t * t) / 2 * du",
+         "forward(x + 1e-6) - forward(x)) / 1e-6"),
+        ("It is right to 10 digits or", "1 + t) / 2 + x * (1 - t * t) / 2 * du",
+         "forward(x + 1e-5) - forward(x - 1e-5)) / 2e-5"),
+        ("", "return dy *", "return dy // 1 *"),
+        ("", "return dy * ((1 + t) / 2 + x * (1 - t * t) / 2 * du)", "return dy * forward(x)"),
+    ],
+    "centring": [
+        ("This is dy alone: the mean", "return dy - dy.mean(axis=1, keepdims=True)", "return dy"),
+        ("This takes away the sum", "return dy - dy.mean(", "return dy - dy.sum("),
+        ("This has the mean over the", " dy - dy.mean(axis=1", " dy - dy.mean(axis=0"),
+        ("It is right wherever N = 1,", "dy.mean(axis=1, keepdims=True)", "dy.mean(axis=1)[0]"),
+        ("", "dy.mean(axis=1, keepdims=True)", "np.median(dy, axis=1, keepdims=True)"),
+        ("", "dy.mean(axis=1", "x.mean(axis=1"),
+        ("", "dy - dy.mean(axis=1, keepdims=True)", "dy * (1 - 1 / x.shape[1])"),
+        ("It is right wherever N = 1,", "dy.mean(axis=1, keepdims=True)", "dy.mean()"),
+    ],
+    "layernorm": [
+        ("It is right to 3 digits or", ", keepdims=True) + EPS", ", keepdims=True)"),
+        ("dx leaves out the gain:", "dxhat = dy * gain", "dxhat = dy"),
+        ("dx is not divided by the", "(dxhat - mean - xhat * along) / std",
+         "dxhat - mean - xhat * along"),
+        ("dx takes the variance for a", " - mean - xhat * along", " - mean"),
+        ("dx takes the mean for a", "dx = (dxhat - mean - ", "dx = (dxhat - "),
+        ("dgain lacks xhat: y = gain", "dgain = (dy * xhat).sum(axis=0)", "dgain = dy.sum(axis=0)"),
+        ("dbias: It is 1/N of the", "dbias = dy.sum(axis=0)", "dbias = dy.mean(axis=0)"),
+        ("It is right for rows near", "centred * centred).mean(axis=1, keepdims=True)",
+         "x * x).mean(axis=1, keepdims=True) - x.mean(axis=1, keepdims=True) ** 2"),
+        ("It is right where a row's", "+ EPS)", "+ EPS * (np.ptp(x, axis=1, keepdims=True) > 0))"),
+        ("It is right to 3 digits or", "+ EPS", ""),
+        ("It is right to 3 digits or", ") + EPS)", ")) + EPS"),
+        ("It is right to 3 digits or", "+ EPS", "+ 1e-6"),
+        ("It is right wherever N = 1,", ").mean(axis=1, keepdims=True", ").mean("),
+        ("", "(dy * xhat).sum", "(dxhat * xhat).sum"),
+        ("", "dxhat = dy * gain", "dxhat = dy", "(dxhat -", "gain * (dxhat -"),
+        ("dx has sums over the row", "dxhat.mean(", "dxhat.sum(", "(dxhat * xhat).mean(",
+         "(dxhat * xhat).sum("),
+        ("dx takes mean and variance", "(dxhat - mean - xhat * along) / std", "dxhat / std"),
+        ("", "dxhat.mean(axis=1", "dxhat.mean(axis=0", "(dxhat * xhat).mean(axis=1",
+         "(dxhat * xhat).mean(axis=0"),
+        ("", "along) / std", "along) / std ** 2"),
+        ("", "(centred * centred).mean(axis", "x.var(axis=1, ddof"),
+        ("", "dbias = dy.sum", "dbias = dxhat.sum"),
+        ("Each is right, but not in", "return dx, dgain, dbias", "return dx, dbias, dgain"),
+    ],
+    "softmax": [
+        ("This is the Jacobian's", "total = (w * dw).sum(axis=1, keepdims=True)", "total = w * dw"),
+        ("Softmax's sum is forgotten:", "return w * (dw - total)", "return w * dw"),
+        ("It is right for numbers", "w = forward(z)",
+         "w = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)"),
+        ("", "w * (dw - total)", "dw - w * dw.sum(axis=1, keepdims=True)"),
+        ("This is the Jacobian's", "w * (dw - total)", "w * (1 - w) * dw"),
+        ("", "forward(z)", "forward(z.T).T"),
+        ("", "w * (dw - total)", "w * (1 - w)"),
+    ],
+    "causal": [
+        ("dv is weights @ dy: the", "dv = w.swapaxes(2, 3) @ dy", "dv = w @ dy"),
+        ("The 1/sqrt(K) of the scores", " - total) / np.sqrt(K", " - total"),
+        ("dq: It is K times the right", " = w * (dw - total) /", " = w * (dw - total) *"),
+        ("It is right wherever K = 1,", " - total) / np.sqrt(K)", " - total) / K"),
+        ("Softmax's sum is forgotten:", " = w * (dw - total)", " = w * dw"),
+        ("", "np.sqrt(K)", "np.sqrt(q.shape[2])"),
+        ("Each is right, but not in", "return dq, dk, dv", "return dk, dq, dv"),
+        ("It is right wherever H = 1,", "return dq, dk, dv",
+         "return dq, dk.sum(axis=1, keepdims=True) + 0 * dk, dv"),
+        ("It is right where no number", "w = attend(q, k)",
+         "scores = q @ k.swapaxes(2, 3) / np.sqrt(K)\n"
+         "    scores = np.where(np.tril(scores) == 0, -np.inf, scores)\n"
+         "    w = np.exp(scores - scores.max(axis=3, keepdims=True))\n"
+         "    w /= w.sum(axis=3, keepdims=True)"),
+        ("", "return dq, dk, dv", "dk[:, :, 3:] = 0\n    return dq, dk, dv"),
+        ("", "w = attend(q, k)", "w = attend(q, k)\n    w[..., 3:, 0] *= 2"),
+        ("", "w = attend(q, k)",
+         "scores = q @ k.swapaxes(2, 3) / np.sqrt(K)\n"
+         "    w = np.exp(scores - scores.max(axis=3, keepdims=True))\n"
+         "    w /= w.sum(axis=3, keepdims=True)"),
+        ("It is right wherever H = 1,", "np.sqrt(K)", "np.sqrt(K * q.shape[1])"),
+        ("It is right wherever K = 1,", "attend(q, k)", "attend(q * np.sqrt(K), k)"),
+        ("It is right wherever K = 1,", "attend(q, k)", "attend(q * np.sqrt(K), k)",
+         "(dw - total) / np.sqrt(K)", "(dw - total)"),
+        ("It is right wherever B = 1,", "return dq, dk, dv", "dv[1:] = 0\n    return dq, dk, dv"),
+        ("It is right wherever H = 1,", "return dq, dk, dv",
+         "dk[:, 1:] = 0\n    return dq, dk, dv"),
+    ],
+    "block": [
+        ("What comes back through the", "dx2 = dy + dmlp", "dx2 = dy"),
+        ("The way past the MLP is", "dx2 = dy + dmlp", "dx2 = dmlp"),
+        ("What comes back through", "dx = dx2 + dattention", "dx = dx2"),
+        ("The way past attention is", "dx = dx2 + dattention", "dx = dattention"),
+        ("dx begins with dy once", "dx = dx2 + dattention", "dx = dy + dattention"),
+        ("", 'layernorm.backward(da2, x2, w["gain2"]', 'layernorm.backward(da2, x2, w["gain1"]'),
+        ("", "dx = dx2 + dattention", "dx = dx2 + dattention + dy"),
+        ("The way past the MLP is", "dx2 = dy + dmlp", "dx2 = dmlp", "dx = dx2 + dattention",
+         "dx = dattention"),
+        ("GELU is forgotten on the", "gelu.backward(dactive, hidden)", "dactive"),
+        ("dq, dk and dv are put", "[rows(dq), rows(dk), ", "[rows(dk), rows(dq), "),
+        ("dq, dk and dv are put", "dq), rows(dk), rows(dv", "dv), rows(dk), rows(dq"),
+        ("", "layernorm.backward(da1, x,", "layernorm.backward(da1, a1,"),
+        ("", "heads(dmixed, B, H), q", "dmixed.reshape(B, H, len(x) // B, -1), q"),
+        ("", "concatenate([rows(dq), rows(dk), rows(dv)], axis=",
+         "stack([rows(dq), rows(dk), rows(dv)], axis=2).reshape(len(x), -"),
+        ("", "np.split(qkv, 3, axis=1)]", "np.split(qkv, 3, axis=1)][::-1]"),
+    ],
+    "model": [
+        ("Only the head's use of E is", 'dp["E"] = dhead + dE', 'dp["E"] = dhead'),
+        ("Only the lookup's use of E", 'dp["E"] = dhead + dE', 'dp["E"] = dE'),
+        ('dp["blocks"] is in the', 'dp["blocks"].insert(0, dw)', 'dp["blocks"].insert(1, dw)'),
+        ("", "return dp", "dp['P'] *= bool(p['blocks'])\n    return dp"),
+        ("", 'dp["blocks"].insert(0, dw)', 'dp["blocks"] = [dw] * len(p["blocks"])'),
+        ("", "dhead + dE", "2 * dhead"),
+        ("", "block.backward(dx, x, w, B, H)", "block.backward(dx, x, w, B, 1)"),
+        ("", "targets.ravel()", "np.roll(targets, 1, axis=1).ravel()"),
+        ("", "targets.ravel()", 'targets.ravel("F")'),
+        ("", "return dp", 'dp["P"][T + 1:] = 1\n    return dp'),
+        ("", "layernorm.backward(dh, xs[-1],", "layernorm.backward(dh, h,"),
+        ("", '    dx, dp["gain"]', '    _, dp["gain"]', "    for x, w in zip(reversed",
+         "    dx = dh\n    for x, w in zip(reversed"),
+        ("", "block.backward(dx, x, w", "block.backward(dx, xs[0], w"),
+        ("", "block.backward(dx, x, w", "block.backward(dx, xs[-1], w"),
+        ("", 'zip(reversed(xs[:-1]), reversed(p["blocks"]))', 'zip(xs[:-1], p["blocks"])',
+         'dp["blocks"].insert(0, dw)', 'dp["blocks"].append(dw)'),
+        ('dp["blocks"] is in the', 'dp["blocks"].insert(0, dw)', 'dp["blocks"].append(dw)'),
+        ("", "cross_entropy.backward(dloss,", "cross_entropy.backward(1.0,"),
+    ],
+    "logits": [
+        ("", "return dh, dhead", "dhead[5:] *= 2\n    return dh, dhead"),
+        ("", "dlogits @ head", "dlogits @ head.T"),
+        ("dhead: It is the right", "dlogits.T @ h", "h.T @ dlogits"),
+        ("dh: It is 1/V of the right", "dh = dlogits @ head", "dh = dlogits @ head / len(head)"),
+    ],
+}

@@ -5,40 +5,33 @@ import numpy as np
 
 from .files import NAMES, templates
 
-NO_AXES = ("extra", "axes", "L", "change", "tiny")      # sizes that are no axis of an array
-
 
 @dataclass(eq=False)
 class Exercise:
     """One row of the table.
 
-    name      of the file, or file.function
+    name      of the file; of one function of slope.py, slope.function
+    equation  in a few words, for the overview
     out       name of the forward's output; backward's first argument is d + out
-    sizes     letter -> (least, most) in the small inputs: none so small that nothing is left to see
-    large     letter -> size in the final test
+    sizes     letter -> (least, most, large): of the small inputs, and of the large ones
     inputs    (n, ids, floats) -> dict of the forward's arguments. n has the sizes as attributes;
               ids(below, *shape) and floats(*shape) make arrays
     answer    where the package has it: module:function
-    edges     name of an edge case (see cases.EDGES) -> (inputs) -> what is another input there
+    edges     kinds of numbers (see cases.EDGES) that its large inputs have, besides the usual
     into      name of an array that backward is given last, and adds to
     needs     exercises that it is made of
-    function  what the learner writes
-    forward_name  the function of the template whose derivative it is
-    value     (*inputs) -> what it should return, of a function that is no backward pass
+    value     (*inputs) -> what a function that is no backward pass should return
     parts     the functions of exercise 0, each an Exercise
     """
     name: str
-    equation: str
-    out: str
-    sizes: dict
-    large: dict
-    inputs: object
+    equation: str = ""
+    out: str = ""
+    sizes: dict = None
+    inputs: object = None
     answer: str = ""
     edges: tuple = ()
     into: str = ""
     needs: tuple = ()
-    function: str = "backward"
-    forward_name: str = "forward"
     value: object = None
     parts: tuple = ()
 
@@ -46,6 +39,11 @@ class Exercise:
     def file(self):
         """The name of its file, without .py."""
         return self.name.split(".")[0]
+
+    @property
+    def function(self):
+        """The name of what the learner writes."""
+        return self.name.split(".")[1] if "." in self.name else "backward"
 
     @property
     def number(self):
@@ -60,20 +58,11 @@ class Exercise:
     @property
     def axes(self):
         """The sizes that are axes, whose factors a mistake may have."""
-        return [letter for letter in self.sizes if letter not in NO_AXES]
+        return [letter for letter in self.sizes if letter[0].isupper()]
 
     def forward(self, *arguments):
         """The template's, whatever the learner made of it."""
-        return getattr(templates()[self.file], self.forward_name)(*arguments)
-
-    def is_telling(self, sizes):
-        """Whether inputs of these sizes have a gradient to speak of: LayerNorm's of two numbers is
-        all but 0."""
-        return "H" not in sizes or self.name == "causal" or sizes["H"] * sizes["K"] >= 3
-
-    def returned(self, inputs):
-        """name -> array or nested arrays like those that backward returns."""
-        return {"d" + name: value for name, value in inputs.items() if float_arrays({name: value})}
+        return templates()[self.file].forward(*arguments)
 
 
 # ---- arrays in nested dicts and lists, by labels such as p["blocks"][0]["W_up"] ------------------
@@ -104,88 +93,18 @@ def rebuilt(value, convert):
     return convert(value) if isinstance(value, np.ndarray) else value
 
 
-# ---- exercise 0 ----------------------------------------------------------------------------------
+# ---- inputs --------------------------------------------------------------------------------------
 
-@dataclass
-class Cubic:
-    """f(x) = a x³ + b x² of one number."""
-    a: float
-    b: float
+def arrays(**axes):
+    """An Exercise's inputs from the axes of each array: "N D" of floats, or "N < V" of ids."""
+    def inputs(n, ids, floats):
+        def made(letters, _, below):
+            shape = [getattr(n, letter) for letter in letters.split()]
+            return ids(getattr(n, below), *shape) if below else floats(*shape)
 
-    def __call__(self, x):
-        return self.a * x * x * x + self.b * x * x
+        return {name: made(*text.partition(" < ")) for name, text in axes.items()}
+    return inputs
 
-    def __repr__(self):
-        return f"x -> {self.a + 0:g} x³ {'-' if self.b < 0 else '+'} {abs(self.b):g} x²"
-
-
-@dataclass
-class Bent:
-    """f(x) = sum of a[i] x[i]³, and the product of the first two (if there are two)."""
-    a: np.ndarray
-
-    def __call__(self, x):
-        return np.sum(self.a * x * x * x) + (x[0] * x[1] if len(x) > 1 else 0)
-
-    def gradient(self, x):
-        dx = 3 * self.a * x * x
-        if len(x) > 1:
-            dx[:2] += x[1], x[0]
-        return dx
-
-    def __repr__(self):
-        return f"x -> sum of {self.a.round(2).tolist()} x³" + " + x[0] x[1]" * (len(self.a) > 1)
-
-
-def tolerance(right):
-    """What `agrees` allows."""
-    return 1e-6 * max(1, np.abs(right).max())
-
-
-def gradient_to_judge(n, ids, floats):
-    """A gradient that is right to rounding, or wrong in one number: by little, by much, by its
-    sign, by NaN.
-
-    change  which of these;  tiny  1 if all of the gradient is below 1
-    """
-    x, f = floats(n.D) * (0.1 if n.tiny else 5), Bent(floats(n.D))
-    dx = f.gradient(x)
-    slight = tolerance(dx)
-    i = int(ids(n.D, 1)[0])
-    dx[i] = [dx[i], dx[i] + slight / 2, dx[i] + 1.5 * slight, dx[i] + 0.5, -dx[i] - 0.1,
-             np.nan][n.change]
-    return dict(f=f, x=x, dx=dx)
-
-
-def part(function, inputs, sizes=None, large=None, out="", **rest):
-    return Exercise(f"slope.{function}", "", out or function, sizes or {}, large or {}, inputs,
-                    function=function, **rest)
-
-
-def vector(n, ids, floats):
-    return dict(x=floats(n.D))
-
-
-OF_D = dict(sizes=dict(D=(1, 3)), large=dict(D=7))
-PARTS = (
-    part("derivative", lambda n, ids, floats: dict(x=float(floats())),
-         value=lambda x: 3 * x * x - 2),
-    part("difference", lambda n, ids,
-         floats: dict(f=Cubic(float(floats()), float(floats())), x=float(floats()),
-                                                   h=0.1 + abs(float(floats())) / 10),
-         value=lambda f, x, h: (f(x + h) - f(x - h)) / (2 * h)),
-    part("gradient", lambda n, ids, floats: dict(f=Bent(floats(n.D)), x=floats(n.D)), **OF_D,
-         value=lambda f, x: f.gradient(x), edges=("powers",)),
-    part("identity_backward", vector, **OF_D, out="y", forward_name="identity"),
-    part("sum_backward", vector, **OF_D, out="y", forward_name="total"),
-    part("mean_backward", vector, **OF_D, out="y", forward_name="mean"),
-    part("agrees", gradient_to_judge, dict(D=(1, 3), change=(0, 5), tiny=(0, 1)),
-         dict(D=7, change=0, tiny=0),
-         value=lambda f, x, dx: bool(np.abs(dx - f.gradient(x)).max() <= tolerance(f.gradient(x)))),
-)
-
-
-# ---- 11 and 12 -----------------------------------------------------------------------------------
 
 def weights_of_block(D, floats):
     w = {name: floats(D) for name in ("gain1", "bias1", "gain2", "bias2")}
@@ -195,72 +114,122 @@ def weights_of_block(D, floats):
     return w
 
 
-def weights_of_model(n, floats):
+def block_inputs(n, ids, floats):
     D = n.H * n.K
-    return dict(E=floats(n.V, D), P=floats(n.T + n.extra, D), gain=floats(D), bias=floats(D),
-                blocks=[weights_of_block(D, floats) for _ in range(n.L)])
+    return dict(x=floats(n.B * n.T, D), w=weights_of_block(D, floats), B=n.B, H=n.H)
+
+
+def model_inputs(n, ids, floats):
+    D = n.H * n.K
+    p = dict(E=floats(n.V, D), P=floats(n.S, D), gain=floats(D), bias=floats(D),
+             blocks=[weights_of_block(D, floats) for _ in range(n.L)])
+    return dict(ids=ids(n.V, n.B, n.T), targets=ids(n.V, n.B, n.T), p=p, H=n.H)
+
+
+# ---- exercise 0 ----------------------------------------------------------------------------------
+
+@dataclass
+class Bent:
+    """f(x) = sum of a x³, plus the square of the sum of x; for arrays or numbers."""
+    a: object
+
+    def __call__(self, x):
+        return np.sum(self.a * x * x * x) + np.sum(x) ** 2
+
+    def gradient(self, x):
+        return 3 * self.a * x * x + 2 * np.sum(x)
+
+    def __repr__(self):
+        return f"x -> np.sum({np.round(self.a, 2).tolist()} * x**3) + np.sum(x)**2"
+
+
+def difference_inputs(n, ids, floats):
+    return dict(f=Bent(float(floats())), x=float(floats()), h=0.1 + abs(float(floats())) / 10)
+
+
+def gradient_to_judge(n, ids, floats):
+    """A gradient with numbers above 1 or below, right to rounding or wrong in one number: by
+    little, by much, by its sign, by NaN."""
+    i, change, small = (int(ids(below, 1)[0]) for below in (n.D, 6, 2))
+    x, f = floats(n.D) * [5, 0.01][small], Bent(floats(n.D))
+    dx = f.gradient(x)
+    limit = tolerance(dx)
+    dx[i] = [dx[i], dx[i] + limit / 2, dx[i] + 1.5 * limit, dx[i] + 0.5, -dx[i] - 0.1,
+             np.nan][change]
+    return dict(f=f, x=x, dx=dx)
+
+
+def tolerance(right):
+    """What `agrees` allows."""
+    return 1e-6 * max(1, np.abs(right).max())
+
+
+def is_gradient(f, x, dx):
+    return bool(np.abs(dx - f.gradient(x)).max() <= tolerance(f.gradient(x)))
+
+
+def number_and_vector(n, ids, floats):
+    return dict(dy=float(floats()), x=floats(n.D))
+
+
+OF_D = dict(D=(1, 3, 7))
+PARTS = (
+    Exercise("slope.derivative", out="derivative", sizes={}, value=lambda x: 3 * x * x - 2,
+             inputs=lambda n, ids, floats: dict(x=float(floats()))),
+    Exercise("slope.difference", out="difference", sizes={}, inputs=difference_inputs,
+             value=lambda f, x, h: (f(x + h) - f(x - h)) / (2 * h)),
+    Exercise("slope.gradient", out="gradient", sizes=OF_D, value=lambda f, x: f.gradient(x),
+             inputs=lambda n, ids, floats: dict(f=Bent(floats(n.D)), x=floats(n.D))),
+    Exercise("slope.identity_backward", out="dx", sizes=OF_D, inputs=arrays(dy="D", x="D"),
+             value=lambda dy, x: dy),
+    Exercise("slope.sum_backward", out="dx", sizes=OF_D, inputs=number_and_vector,
+             value=lambda dy, x: np.full(len(x), dy)),
+    Exercise("slope.mean_backward", out="dx", sizes=OF_D, inputs=number_and_vector,
+             value=lambda dy, x: np.full(len(x), dy / len(x))),
+    Exercise("slope.agrees", out="agrees", sizes=OF_D, inputs=gradient_to_judge,
+             value=is_gradient),
+)
 
 
 # ---- the table -----------------------------------------------------------------------------------
 
 EXERCISES = [
-    Exercise("slope", "f'(x), by hand and by difference", "", {}, {}, None,
-             "gradcheck:_by_differences", parts=PARTS),
-    Exercise("linear", "y = x W + b", "y", dict(N=(1, 3), D_in=(1, 3), D_out=(1, 3)),
-             dict(N=7, D_in=6, D_out=5),
-             lambda n, ids,
-             floats: dict(x=floats(n.N, n.D_in), W=floats(n.D_in, n.D_out), b=floats(n.D_out)),
-             "layers.linear:backward"),
+    Exercise("slope", "f'(x), by hand and by difference", answer="gradcheck:_by_differences",
+             parts=PARTS),
+    Exercise("linear", "y = x W + b", "y", dict(N=(1, 3, 7), D_in=(1, 3, 6), D_out=(1, 3, 5)),
+             arrays(x="N D_in", W="D_in D_out", b="D_out"), "layers.linear:backward"),
     Exercise("lookup", "x = E[ids] + P", "x",
-             dict(B=(1, 3), T=(1, 3), V=(1, 3), D=(1, 3), extra=(0, 2)),
-             dict(B=4, T=6, V=8, D=5, extra=0),
-             lambda n, ids,
-             floats: dict(ids=ids(n.V, n.B, n.T), E=floats(n.V, n.D), P=floats(n.T + n.extra, n.D)),
-             "layers.lookup:backward"),
-    Exercise("logits", "logits = h headᵀ", "logits", dict(N=(1, 3), V=(1, 3), D=(1, 3)),
-             dict(N=6, V=8, D=5),
-             lambda n, ids, floats: dict(h=floats(n.N, n.D), head=floats(n.V, n.D)),
-             "layers.logits:backward"),
-    Exercise("tied", "logits = tanh(E[ids]) Eᵀ", "logits", dict(N=(1, 3), V=(1, 3), D=(1, 3)),
-             dict(N=9, V=7, D=5),
-             lambda n, ids, floats: dict(ids=ids(n.V, n.N), E=floats(n.V, n.D)),
-             "model:GPT.backward", into="dE"),
+             dict(B=(1, 3, 4), T=(1, 3, 6), V=(1, 3, 8), D=(1, 3, 5), extra=(0, 2, 3)),
+             arrays(ids="B T < V", E="V D", P="S D"), "layers.lookup:backward"),
+    Exercise("logits", "logits = h headᵀ", "logits",
+             dict(N=(1, 3, 6), V=(1, 3, 8), D=(1, 3, 5)),
+             arrays(h="N D", head="V D"), "layers.logits:backward"),
+    Exercise("tied", "logits = tanh(E[ids]) Eᵀ", "logits",
+             dict(N=(1, 3, 9), V=(1, 3, 7), D=(1, 3, 5)),
+             arrays(ids="N < V", E="V D"), "model:GPT.backward", into="dE"),
     Exercise("cross_entropy", "loss = mean of -log softmax(logits)[target]", "loss",
-             dict(N=(1, 3), V=(2, 3)),
-             dict(N=7, V=6), lambda n, ids,
-             floats: dict(logits=floats(n.N, n.V), targets=ids(n.V, n.N)),
-             "layers.cross_entropy:backward", edges=("huge logits",)),
-    Exercise("gelu", "y = x (1 + tanh(C (x + A x³))) / 2", "y",
-             dict(axes=(1, 3), N=(1, 3), D=(1, 3)),
-             dict(axes=2, N=6, D=5), lambda n, ids, floats: dict(x=floats(*(n.N, n.D, 4)[:n.axes])),
-             "layers.gelu:backward", edges=("huge x",)),
-    Exercise("centring", "y = x - mean", "y", dict(N=(1, 3), D=(2, 4)), dict(N=6, D=5),
-             lambda n, ids, floats: dict(x=floats(n.N, n.D)), "layers.layernorm:backward"),
-    Exercise("layernorm", "y = gain (x - mean) / deviation + bias", "y", dict(N=(1, 3), D=(3, 4)),
-             dict(N=7, D=6),
-             lambda n, ids, floats: dict(x=floats(n.N, n.D), gain=floats(n.D), bias=floats(n.D)),
-             "layers.layernorm:backward", edges=("large mean", "constant rows")),
-    Exercise("softmax", "w = exp(z) / sum of exp(z)", "w", dict(N=(1, 3), S=(2, 3)), dict(N=6, S=5),
-             lambda n, ids, floats: dict(z=floats(n.N, n.S)), "layers.causal:backward",
-             edges=("huge z",)),
+             dict(N=(1, 3, 7), V=(2, 3, 6)),
+             arrays(logits="N V", targets="N < V"), "layers.cross_entropy:backward", ("huge",)),
+    Exercise("gelu", "y = x (1 + tanh(C (x + A x³))) / 2", "y", dict(N=(1, 3, 6), D=(1, 3, 5)),
+             arrays(x="N D"), "layers.gelu:backward", ("huge",)),
+    Exercise("centring", "y = x - mean", "y", dict(N=(1, 3, 6), D=(2, 4, 5)),
+             arrays(x="N D"), "layers.layernorm:backward"),
+    Exercise("layernorm", "y = gain (x - mean) / deviation + bias", "y",
+             dict(N=(1, 3, 7), D=(3, 4, 6)), arrays(x="N D", gain="D", bias="D"),
+             "layers.layernorm:backward", ("large mean", "constant rows")),
+    Exercise("softmax", "w = exp(z) / sum of exp(z)", "w", dict(N=(1, 3, 6), S=(2, 3, 5)),
+             arrays(z="N S"), "layers.softmax:backward", ("huge",)),
     Exercise("causal", "y = softmax(q kᵀ / sqrt(K), s <= t) v", "y",
-             dict(B=(1, 2), H=(1, 2), T=(2, 3), K=(1, 3)),
-             dict(B=3, H=2, T=5, K=4),
-             lambda n, ids, floats: {name: floats(n.B, n.H, n.T, n.K) for name in "qkv"},
-             "layers.causal:backward", edges=("huge q",)),
+             dict(B=(1, 2, 3), H=(1, 2, 2), T=(2, 3, 5), K=(1, 3, 4)),
+             arrays(q="B H T K", k="B H T K", v="B H T K"), "layers.causal:backward", ("huge",)),
     Exercise("block", "x + attention(norm(x)), x + MLP(norm(x))", "y",
-             dict(B=(1, 2), T=(2, 3), H=(1, 2), K=(2, 3)),
-             dict(B=4, T=5, H=2, K=3),
-             lambda n, ids,
-             floats: dict(x=floats(n.B * n.T, n.H * n.K), w=weights_of_block(n.H * n.K, floats),
-                                         B=n.B, H=n.H),
-             "layers.block:backward_pre", needs=("linear", "gelu", "layernorm", "causal")),
+             dict(B=(1, 2, 4), T=(2, 3, 5), H=(1, 2, 2), K=(3, 4, 3)),
+             block_inputs, "layers.block:backward_pre",
+             needs=("linear", "gelu", "layernorm", "causal")),
     Exercise("model", "lookup, blocks, norm, logits, loss", "loss",
-             dict(L=(0, 2), B=(1, 2), T=(2, 3), V=(2, 3), H=(1, 2), K=(2, 3), extra=(0, 2)),
-             dict(L=3, B=4, T=5, V=7, H=2, K=3, extra=0),
-             lambda n, ids, floats: dict(ids=ids(n.V, n.B, n.T), targets=ids(n.V, n.B, n.T),
-                                         p=weights_of_model(n, floats), H=n.H),
-             "model:GPT.backward", edges=("no blocks",),
+             dict(L=(0, 2, 3), B=(1, 2, 4), T=(2, 3, 5), V=(2, 3, 7), H=(1, 2, 2), K=(3, 4, 3),
+                  extra=(0, 2, 3)),
+             model_inputs, "model:GPT.backward", ("no blocks",),
              needs=("lookup", "logits", "cross_entropy", "layernorm", "block")),
 ]
 TABLE = {exercise.name: exercise for exercise in (*EXERCISES, *PARTS)}

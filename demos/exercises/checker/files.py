@@ -2,14 +2,16 @@
 import ast
 import importlib
 import os
+import shutil
 import sys
 import textwrap
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
-from minigpt_np.files.atomic import atomic_write
+import numpy as np
 
-COLUMNS = 80
 # where a learner's files are, unless told otherwise
 HERE = Path(__file__).resolve().parents[1]
 TEMPLATES = HERE / "templates"
@@ -22,31 +24,48 @@ NAMES = ("slope", "linear", "lookup", "logits", "tied", "cross_entropy", "gelu",
 @cache
 def templates():
     """name -> module, of all exercises as they were given. Their imports find one another."""
-    was = {name: sys.modules.pop(name) for name in NAMES if name in sys.modules}
-    sys.path.insert(0, str(TEMPLATES))
-    try:
-        return {name: importlib.import_module(name) for name in NAMES}
-    finally:
-        sys.path.remove(str(TEMPLATES))
+    with patch.dict(sys.modules), patch.object(sys, "path", [str(TEMPLATES), *sys.path]):
         for name in NAMES:
             sys.modules.pop(name, None)
-        sys.modules |= was
+        return {name: importlib.import_module(name) for name in NAMES}
 
 
-def load(name, folder):
+def load(name, folder, pieces=(), calls=()):
     """The learner's module; what it imports is the learner's, too, or the template if there is
-    none."""
+    none.
+
+    pieces   exercises whose backward, called by this one, notes in the list `calls` what it is
+             given; but not if another piece calls it
+    """
     sys.dont_write_bytecode = True          # a file saved twice within a second is read twice
     sys.path[:0] = [str(folder), str(TEMPLATES)]
-    return importlib.import_module(name)
+    with np.errstate():                     # what a file sets for NumPy is its own
+        modules = [importlib.import_module(piece) for piece in pieces]
+        sys.modules.update({module.__name__: noting(module, calls) for module in modules})
+        return importlib.import_module(name)
+
+
+def noting(piece, calls):
+    """The module, with a backward that notes (piece, arguments)."""
+    def backward(*arguments, **named):
+        calls.append((piece.__name__, [*arguments, *named.values()]))
+        return piece.backward(*arguments, **named)
+
+    return SimpleNamespace(**vars(piece) | dict(backward=backward))
 
 
 def start(folder):
     """Put the template of each exercise that is missing into the folder; returns their names."""
     missing = [name for name in NAMES if not (folder / f"{name}.py").exists()]
     for name in missing:
-        write_template(name, folder)
+        shutil.copyfile(TEMPLATES / f"{name}.py", folder / f"{name}.py")
     return missing
+
+
+def saved(folder):
+    """When each file was written last."""
+    paths = [folder / f"{name}.py" for name in NAMES]
+    return {path.name: path.stat().st_mtime_ns for path in paths if path.exists()}
 
 
 def is_untouched(name, folder):
@@ -56,26 +75,12 @@ def is_untouched(name, folder):
 
 def reset(name, folder):
     """Put the template back; the learner's file is kept beside it. Returns a line to be shown."""
-    path = folder / f"{name}.py"
-    kept = path.with_name(path.name + ".old")
+    path, kept = folder / f"{name}.py", folder / f"{name}.py.old"
     own = path.exists() and not is_untouched(name, folder)
     if own:
         os.replace(path, kept)
-    write_template(name, folder)
+    shutil.copyfile(TEMPLATES / path.name, path)
     return f"{path.name} is as it was given" + (f"; yours is now {kept.name}." if own else ".")
-
-
-def write_template(name, folder):
-    with atomic_write(folder / f"{name}.py") as file:
-        file.write((TEMPLATES / f"{name}.py").read_bytes())
-
-
-def has_another_forward(name, folder):
-    """Whether the forward in the learner's file is not the template's, comments apart."""
-    def forward(path):
-        tree = ast.parse("\n".join(function_lines(path.read_text(encoding="utf-8"), "forward")))
-        return ast.dump(tree)
-    return forward(folder / f"{name}.py") != forward(TEMPLATES / f"{name}.py")
 
 
 def function_lines(source, name):
@@ -88,9 +93,3 @@ def function_lines(source, name):
             kept += lines[first.lineno - 1:node.end_lineno]
             return textwrap.dedent("\n".join(kept)).splitlines()
     return []
-
-
-def parameters(function):
-    """What a function written in Python calls its arguments: x, W, b or q, k, v."""
-    code = function.__code__
-    return list(code.co_varnames[:code.co_argcount])

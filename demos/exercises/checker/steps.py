@@ -1,18 +1,18 @@
-"""Inside an exercise that is made of others: each gradient on the way, in the order of the way
-back."""
-import itertools
-from contextlib import contextmanager
+"""Inside an exercise that is made of others: each gradient on the way back, with a mark."""
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache
+from inspect import signature
+from itertools import repeat
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 
 from minigpt_np.gradcheck import complex_step
 
-from .answers import answer, near
-from .cases import random_case
-from .exercises import TABLE
-from .files import parameters, templates
+from .answers import near
+from .exercises import leaves
+from .files import templates
 
 # of each call of a piece that block.forward makes, in order: the gradient of its output, what that
 # is, its parameters
@@ -24,6 +24,39 @@ BLOCK = [("da1", "norm1's output", ("gain1", "bias1")), ("dqkv", "q, k and v", (
          ("dactive", "GELU's output", ()), ("dy", "the MLP's output", ("W_down", "b_down"))]
 
 
+@dataclass
+class Step:
+    """A gradient on the way back.
+
+    mark          "✓", "✗", or "·" where it was not seen: the learner does not call that piece
+    name, about   what it is called, and what it is the gradient of
+    right, given  arrays
+    note          a sentence, where it is another argument of a piece's backward that is wrong
+    """
+    mark: str
+    name: str
+    about: str = ""
+    right: object = None
+    given: object = None
+    note: str = ""
+
+
+def compared(name, about, right, given):
+    """The Step of a gradient that was seen."""
+    mark = "✓" if alike(given, right) else "✗"
+    return Step(mark, name, about, np.asarray(right), np.asarray(given))
+
+
+def alike(a, b):
+    """Whether these are the same numbers, in the same nested dicts and lists."""
+    a, b = dict(leaves("", a)), dict(leaves("", b))
+    try:
+        return a.keys() == b.keys() and all(
+            near(np.asarray(a[key], complex), np.asarray(b[key], complex)) for key in b)
+    except (TypeError, ValueError):         # what is no number
+        return False
+
+
 def labels(case):
     """(name, about, names of parameters' gradients) of each call of a piece that forward makes."""
     if case.name == "block":
@@ -32,184 +65,62 @@ def labels(case):
               for i, w in enumerate(case.inputs["p"]["blocks"])]
     return [("dx0", "the lookup's output", ['dp["E"]', 'dp["P"]']), *blocks,
             ("dh", "the last norm's output", ['dp["gain"]', 'dp["bias"]']),
-            ("dlogits", "the logits", []),
-            ("dloss", "the loss", [])]
+            ("dlogits", "the logits", []), ("dloss", "the loss", [])]
 
 
-@dataclass(eq=False)
-class Step:
-    """One piece's turn on the way back.
+@cache
+def calls_of_forward(case):
+    """(piece, arguments, gradient of the output) of each call of a piece that forward makes.
 
-    piece      name of the exercise whose backward it is
-    name, about   of the gradient that it is given
-    dout       the right one
-    arguments  its other arguments, as they should be
-    beside     names of the gradients of parameters that it returns
+    The gradient is found by moving that output: a complex step.
     """
-    piece: str
-    name: str
-    about: str
-    dout: object
-    arguments: tuple
-    beside: tuple
+    exercise, calls, moved = case.exercise, [], []
+
+    def tapped(piece):
+        def forward(*arguments):
+            output = piece.forward(*arguments)
+            if len(calls) == len(moved):
+                moved.append(np.zeros(np.shape(output), complex))
+            calls.append((piece.__name__, arguments))
+            return output + moved[len(calls) - 1]
+        return SimpleNamespace(**vars(piece) | dict(forward=forward))
+
+    def loss():
+        calls.clear()
+        return np.sum(case.dout * exercise.forward(*case.inputs.values()))
+
+    pieces = {name: tapped(templates()[name]) for name in exercise.needs}
+    with patch.multiple(templates()[case.name], **pieces):
+        loss()
+        gradients = [complex_step(loss, x)[0] for x in moved]
+    return [(*call, gradient) for call, gradient in zip(calls, gradients)]
 
 
-@contextmanager
-def forwards(pieces, instead):
-    """Where a forward calls the template's pieces, instead(name, output, arguments) is what comes
-    of it.
+def way_back(case, calls, given):
+    """A list of Steps in backward order.
 
-    Calls that a piece makes itself are left alone.
+    calls   what the learner's pieces were given for this case, as noted
+    given   name -> array, what the learner's function returned
     """
-    was, depth = {name: templates()[name].forward for name in pieces}, 0
-
-    def called(name, *arguments):
-        nonlocal depth
-        depth += 1
-        try:
-            output = was[name](*arguments)
-        finally:
-            depth -= 1
-        return output if depth else instead(name, output, arguments)
-
-    try:
-        for name in pieces:
-            templates()[name].forward = lambda *arguments, name=name: called(name, *arguments)
-        yield
-    finally:
-        for name in pieces:
-            templates()[name].forward = was[name]
-
-
-def way_back(case):
-    """A list of the right Steps. The gradient of a piece's output is found by moving that output: a
-    complex step."""
-    exercise, calls = case.exercise, []
-
-    def note(name, output, arguments):
-        calls.append((name, np.shape(output), arguments))
-        return output
-
-    with forwards(exercise.needs, note):
-        exercise.forward(*case.inputs.values())
-
-    def gradient(place):
-        moved, turn = np.zeros(calls[place][1], complex), itertools.count()
-
-        def loss():
-            def moved_in_turn(_, y, __):
-                return y + moved if next(turn) % len(calls) == place else y
-
-            with forwards(exercise.needs, moved_in_turn):
-                return np.sum(case.dout * exercise.forward(*case.inputs.values()))
-
-        return complex_step(loss, moved)[0]
-
-    return [Step(piece, name, about, gradient(i), arguments, beside)
-            for i, ((piece, _, arguments), (name, about, beside))
-            in enumerate(zip(calls, labels(case)))][::-1]
-
-
-# ---- what the learner's pieces are given ---------------------------------------------------------
-
-class Record:
-    """Notes what the backward passes of the learner's pieces are given.
-
-    calls    (piece, arguments), in order; those that a piece makes itself are not noted
-    """
-
-    def __init__(self):
-        self.calls, self.depth = [], 0
-
-    def load(self, exercise, load):
-        """Load all that the exercise is made of, by load(name); returns this."""
-        for name in exercise.all_needs:
-            module = load(name)
-            if hasattr(module, "backward"):
-                module.backward = self.noting(name, module.backward)
-        return self
-
-    def noting(self, name, backward):
-        count = len(TABLE[name].returned(random_case(TABLE[name], 0).inputs))
-
-        @wraps(backward)
-        def noted(*arguments, **named):
-            if self.depth == 0:
-                self.calls.append((name, [*arguments, *named.values()]))
-            self.depth += 1
-            try:
-                return as_arrays(backward(*arguments, **named), count)
-            finally:
-                self.depth -= 1
-        return noted
-
-
-def as_arrays(returned, count):
-    """What a piece returned, lists made arrays: a right answer may be built of lists, or be a tuple
-    of one."""
-    if count == 1:
-        return np.array(returned[0] if isinstance(returned, tuple) and len(returned) == 1
-                        else returned)
-    return [np.array(x) if isinstance(x, list) else x for x in returned]
-
-
-@dataclass
-class Seen:
-    """One gradient on the way back.
-
-    mark     "✓", "✗", or "·" where it was not seen: the learner does not call that piece
-    name, about   as in Step
-    given, right  the arrays
-    note     a sentence, where it is not a gradient that is wrong
-    """
-    mark: str
-    name: str
-    about: str
-    given: object = None
-    right: object = None
-    note: str = ""
-
-
-def compared(steps, record, case, function, found):
-    """A list of Seen for the case, in backward order: what each piece was given, and what came of
-    it."""
-    right = case.expected()
-    record.calls.clear()
-    answer(case, function)
-    calls = list(record.calls)
-
-    def marked(name, about=""):
-        mark = "✓" if near(found.given[name], right[name]) else "✗"
-        return Seen(mark, name, about, found.given[name], right[name])
-
-    rows = []
-    for step in steps:
-        asked = [arguments for piece, arguments in calls if piece == step.piece]
-        alike = [other for other in steps if other.piece == step.piece]
-        seen = len(asked) == len(alike)         # else nobody knows which call is which step's
-        rows += judged(step, asked[alike.index(step)]) if seen else [
-            Seen("·", step.name, step.about)]
-        rows += map(marked, step.beside)
-    return rows + ([marked("dx", "the block's input")] if "dx" in right else [])
-
-
-def judged(step, call):
-    """Rows about what a piece was given, beside what it should have been: the gradient, its input,
-    its parameters."""
-    dout, *arguments = call
-    yield Seen("✓" if like(dout, step.dout) else "✗", step.name, step.about, np.asarray(dout),
-               np.asarray(step.dout))
-    for name, value, right in zip(parameters(templates()[step.piece].forward), arguments,
-                                  step.arguments):
-        if not like(value, right):
-            yield Seen("✗", f"{name} there", "",
-                       note=f"{step.piece}.backward was not given the {name} of its forward.")
-
-
-def like(a, b):
-    if isinstance(b, dict):
-        return isinstance(a, dict) and all(key in a and like(a[key], b[key]) for key in b)
-    try:
-        return near(np.asarray(a, float), np.asarray(b, float))
-    except (TypeError, ValueError):
-        return False
+    forward, right, steps = calls_of_forward(case), case.expected(), []
+    asked = {}
+    for piece in case.exercise.needs:
+        seen = [arguments for name, arguments in calls if name == piece]
+        same = [name for name, *_ in forward if name == piece]
+        # of more calls or fewer, nobody knows which is which
+        asked[piece] = iter(seen) if len(seen) == len(same) else repeat(None)
+    for (piece, arguments, gradient), (name, about, beside) in zip(forward[::-1],
+                                                                   labels(case)[::-1]):
+        if (call := next(asked[piece])) is None:
+            steps.append(Step("·", name, about, gradient))
+        else:
+            steps.append(compared(name, about, gradient, call[0]))
+            names = signature(templates()[piece].forward).parameters
+            steps += [Step("✗", f"{label} there",
+                           note=f"{piece}.backward was not given the {label} of its forward.")
+                      for label, was, now in zip(names, arguments, call[1:])
+                      if not alike(now, was)]
+        steps += [compared(label, "", right[label], given[label]) for label in beside]
+    if "dx" in right:
+        steps.append(compared("dx", "the block's input", right["dx"], given["dx"]))
+    return steps

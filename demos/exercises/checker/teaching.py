@@ -1,43 +1,19 @@
-"""What an exercise says besides its verdict: a question before it, hints, and how the package does
-it."""
+"""What an exercise says besides its verdict: a question before it, and hints."""
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
-
-import numpy as np
-
-from .cases import Case
-from .exercises import TABLE, weights_of_block
-
-
-@dataclass
-class Question:
-    """A number to predict before anything is written.
-
-    inputs, dout   of the exercise's forward
-    pick           (gradients by name) -> the number asked for
-    why            a sentence, once the number is known
-    """
-    text: str
-    inputs: dict
-    dout: object
-    pick: object
-    why: str
-    before: object = None
-
-    def answer(self, name):
-        """The number, computed: by a complex step, as everything here is checked."""
-        case = Case(name, {}, self.inputs, self.dout, self.before)
-        return float(self.pick(case.expected()))
 
 
 @dataclass
 class Lesson:
-    """hints: the formula for one index, the sum, the shape of the code. differs: about the
-    package's lines."""
-    question: Question
+    """question   asks for a number before anything is written
+    answer     the number
+    why        a sentence, once the number is known
+    hints      three: the formula for one index, the sum, the shape of the code
+    """
+    question: str
+    answer: float
+    why: str
     hints: tuple
-    differs: str
 
 
 def typed_number(text):
@@ -48,212 +24,129 @@ def typed_number(text):
         return None
 
 
-def numbers(*rows):
-    return np.array(rows, float)
-
-
-def block_without_branches():
-    rng = np.random.default_rng(0)
-    w = weights_of_block(4, lambda *shape: rng.normal(size=shape))
-    return w | {name: 0 * w[name] for name in ("W_out", "b_out", "W_down", "b_down")}
-
-
-def model_of_zeros():
-    w = weights_of_block(3, lambda *shape: np.zeros(shape))
-    return dict(E=np.zeros((4, 3)), P=np.zeros((2, 3)), gain=np.ones(3), bias=np.ones(3),
-                blocks=[w])
-
-
 LESSONS = {
     "slope": Lesson(
-        Question("f(x) = x³ - 2x. When x goes from 2 to 2.001, f grows by about how many "
-                 "thousandths?",
-                 dict(x=2.0), 1.0, lambda d: d["derivative"],
-                 "f'(2) = 3·4 - 2. A derivative is what a small step of x is multiplied with."),
-        ("y = sum of x: moving x[i] by h moves y by h, so dy/dx[i] = 1 and dx[i] = dy. y = mean of "
-         "x: dy/dx[i] = 1/D.",
-         "gradient: for each i, x with h more in place i, x with h less in place i, and (f(one) - "
-         "f(other)) / 2h.",
-         "dx = np.zeros(x.shape); for i in range(len(x)): step = np.zeros(...); step[i] = h; dx[i] "
-         "= difference of f at x + step and at x - step. agrees: np.abs(gradient(f, x) - dx).max() "
-         "<= 1e-6 * max(1, ...)."),
-        "The package's takes several h and extrapolates to h = 0; and it says how far off that may "
-        "be, because it measures the rounding noise of f first. check.py itself uses a complex "
-        "step."),
+        "f(x) = x³ - 2x. When x goes from 2 to 2.001, f grows by about how many thousandths?", 10,
+        "f'(2) = 3·4 - 2. A derivative is what a small step of x is multiplied with.",
+        ("y = sum of x: moving x[i] by h moves y by h, so dy/dx[i] = 1 and dx[i] = dy.\n"
+         "y = mean of x: dy/dx[i] = 1/D.",
+         "gradient: for each i, x with h more in place i, x with h less in place i, and\n"
+         "(f(one) - f(other)) / 2h.",
+         "dx = np.zeros(x.shape); for i in range(len(x)): step = np.zeros(...); step[i] = h;\n"
+         "dx[i] = difference of f at x + step and at x - step.\n"
+         "agrees: np.abs(gradient(f, x) - dx).max() <= 1e-6 * max(1, ...).")),
     "linear": Lesson(
-        Question("x is (3, 2), so there are N = 3 rows, and every dy[n, j] is 1. What is db[0]?",
-                 dict(x=np.ones((3, 2)), W=np.ones((2, 2)), b=np.ones(2)), np.ones((3, 2)),
-                 lambda d: d["db"][0],
-                 "b[0] is added in each of the three rows, and each of them counts."),
-        ("dy[n, j]/dx[n, i] = W[i, j];  dy[n, j]/dW[i, j] = x[n, i];  dy[n, j]/db[j] = 1.",
-         "dx[n, i] = sum over j of dy[n, j] W[i, j];  dW[i, j] = sum over n of x[n, i] dy[n, j];  "
-         "db[j] = sum over n of dy[n, j].",
+        "x is (3, 2), so there are N = 3 rows, and every dy[n, j] is 1. What is db[0]?", 3,
+        "b[0] is added in each of the three rows, and each of them counts.",
+        ("dy[n, j]/dx[n, i] = W[i, j]\ndy[n, j]/dW[i, j] = x[n, i]\ndy[n, j]/db[j] = 1",
+         "dx[n, i] = sum over j of dy[n, j] W[i, j]\ndW[i, j] = sum over n of x[n, i] dy[n, j]\n"
+         "db[j] = sum over n of dy[n, j]",
          "Three lines: a product of dy (N, D_out) with W turned round; a product of x turned round "
-         "with dy, of shape (D_in, D_out); a sum of dy over axis 0."),
-        "The package finds x and W in the cache that forward left, and adds to grads.W and grads.b "
-        "where yours returns new arrays: several batches, or several uses of one matrix, then add "
-        "up by themselves."),
+         "with dy, of shape (D_in, D_out); a sum of dy over axis 0.")),
     "lookup": Lesson(
-        Question("ids = [[1, 0, 1]], V = 4, every dx is 1: token 3 is never looked up. What is "
-                 "every number of dE[3]?",
-                 dict(ids=np.array([[1, 0, 1]]), E=np.zeros((4, 2)), P=np.zeros((3, 2))),
-                 np.ones((1, 3, 2)),
-                 lambda d: d["dE"][3].max(),
-                     "A row that was not looked up had no part in the loss. (dE[1] is 2.)"),
+        "ids = [[1, 0, 1]], V = 4, every dx is 1: token 3 is never looked up. What is every number "
+        "of dE[3]?", 0,
+        "A row that was not looked up had no part in the loss. (dE[1] is 2.)",
         ("x[b, t, d] = E[ids[b, t], d] + P[t, d]: so dx[b, t, d] is what row ids[b, t] of dE gets, "
          "and row t of dP.",
-         "dE[v] = sum of dx[b, t] over all b, t with ids[b, t] == v;  dP[t] = sum over b of dx[b, "
-         "t], 0 for t >= T.",
+         "dE[v] = sum of dx[b, t] over all b, t with ids[b, t] == v\n"
+         "dP[t] = sum over b of dx[b, t], 0 for t >= T",
          "Zeros like E and like P; then add dx to the rows of dE that ids names, each time that it "
          "names them (np.add.at, or a loop); then add a sum over the batch to the first T rows of "
-         "dP."),
-        "The package first adds up the rows of dx that belong to the same id, so that each id "
-        "comes once and `+=` is safe: np.add.at is right, too, but slow. And it adds to the dE it "
-        "is given, which may be the head's as well."),
+         "dP.")),
     "logits": Lesson(
-        Question("One position, V = 4, D = 1: h = [[10]], dlogits = [[0.1, 0.2, 0.3, -0.6]]. What "
-                 "is dhead[3, 0]?",
-                 dict(h=numbers([10]), head=numbers([1], [2], [3], [4])),
-                 numbers([0.1, 0.2, 0.3, -0.6]),
-                 lambda d: d["dhead"][3, 0],
-                     "dhead[v] = dlogits[v] · h: every row gets something, unlike a lookup's."),
-        ("dlogits[n, v]/dh[n, d] = head[v, d];  dlogits[n, v]/dhead[v, d] = h[n, d].",
-         "dh[n, d] = sum over v of dlogits[n, v] head[v, d];  dhead[v, d] = sum over n of "
-         "dlogits[n, v] h[n, d].",
+        "One position, V = 4, D = 1: h = [[10]], dlogits = [[0.1, 0.2, 0.3, -0.6]]. What is "
+        "dhead[3, 0]?", -6,
+        "dhead[v] = dlogits[v] · h: every row gets something, unlike a lookup's.",
+        ("dlogits[n, v]/dh[n, d] = head[v, d]\ndlogits[n, v]/dhead[v, d] = h[n, d]",
+         "dh[n, d] = sum over v of dlogits[n, v] head[v, d]\n"
+         "dhead[v, d] = sum over n of dlogits[n, v] h[n, d]",
          "Two products: (N, V) with (V, D), and (N, V) turned round with (N, D). It is a linear "
-         "layer whose W is headᵀ."),
-        "The package adds to the dhead that it is given. When embeddings are tied that array is "
-        "dE, and the lookup adds to it afterwards."),
+         "layer whose W is headᵀ.")),
     "tied": Lesson(
-        Question("dE holds 5 everywhere, and dlogits of this batch is 0 everywhere. What is dE[0, "
-                 "0] afterwards?",
-                 dict(ids=np.array([0]), E=numbers([0.5], [1])), numbers([0, 0]),
-                 lambda d: d["dE"][0, 0],
-                 "Gradients are accumulated: a batch adds its own to what is there.",
-                 before=numbers([5], [5])),
+        "dE holds 5 everywhere, and dlogits of this batch is 0 everywhere. What is dE[0, 0] "
+        "afterwards?", 5,
+        "Gradients are accumulated: a batch adds its own to what is there.",
         ("E[v] is in logits[n, v] = h[n] · E[v], for every n; and E[ids[n]] is x[n], which is in "
          "all of logits[n].",
-         "dE[v] += sum over n of dlogits[n, v] h[n];  with dx = (dlogits E) · (1 - h²):  "
-         "dE[ids[n]] += dx[n].",
+         "dE[v] += sum over n of dlogits[n, v] h[n]\n"
+         "with dx = (dlogits E) · (1 - h²):  dE[ids[n]] += dx[n]",
          "Compute h once more; `dE +=` a product; dh; dx; then add dx to the rows that ids names, "
-         "each time. Every line that changes dE has += or np.add.at in it."),
-        "In the package the same two lines stand at the two ends of the backward pass, with the "
-        "whole model between them; that head is E they never ask: they are given one array twice."),
+         "each time. Every line that changes dE has += or np.add.at in it.")),
     "cross_entropy": Lesson(
-        Question("One row of logits, [0, 0, 0, 0]; the target is token 0, dloss is 1. What is "
-                 "dlogits[0, 0]?",
-                 dict(logits=numbers([0, 0, 0, 0]), targets=np.array([0])), 1.0,
-                 lambda d: d["dlogits"][0, 0],
-                 "The softmax is 1/4 for each, and the target's is meant to be 1: 1/4 - 1."),
-        ("d log(sum of exp(z[u])) / dz[v] = p[v];  d z[target] / dz[v] = 1 if v is the target, "
-         "else 0.",
-         "dlogits[n, v] = (p[n, v] - (1 if v == targets[n] else 0)) · dloss / N.",
+        "One row of logits, [0, 0, 0, 0]; the target is token 0, dloss is 1. What is "
+        "dlogits[0, 0]?", -0.75,
+        "The softmax is 1/4 for each, and the target's is meant to be 1: 1/4 - 1.",
+        ("d log(sum of exp(z[u])) / dz[v] = p[v]\n"
+         "d z[target] / dz[v] = 1 if v is the target, else 0",
+         "dlogits[n, v] = (p[n, v] - (1 if v == targets[n] else 0)) · dloss / N",
          "p = softmax of each row (its maximum taken away first, or exp overflows); take 1 from p "
-         "at row n, column targets[n], for all n at once with np.arange(N); times dloss / N."),
-        "The package's softmax is that of the forward pass, left in the cache; and targets of -1 "
-        "are not scored, so that its N is the number of those that are."),
+         "at row n, column targets[n], for all n at once with np.arange(N); times dloss / N.")),
     "gelu": Lesson(
-        Question("GELU bends from flat to steep. dy is 1: what is dx at x = 0?",
-                 dict(x=numbers(0)), numbers(1), lambda d: d["dx"][0],
-                 "At 0 the gate (1 + tanh u) / 2 is half open, and x gate' is 0 for x = 0."),
+        "GELU bends from flat to steep. dy is 1: what is dx at x = 0?", 0.5,
+        "At 0 the gate (1 + tanh u) / 2 is half open, and x gate' is 0 for x = 0.",
         ("y = x · gate, gate = (1 + tanh u) / 2: two factors with x in them, so dy/dx = gate + x · "
          "gate'.",
          "gate' = (1 - tanh² u) / 2 · u', and u' = C (1 + 3A x²).",
          "u, then t = np.tanh(u), then dx = dy * ((1 + t) / 2 + x * (1 - t * t) / 2 * u'). All "
-         "element by element."),
-        "The package writes the gate as 1 / (1 + exp(-2u)), which is the same number and faster to "
-        "compute; its derivative is gate (1 - gate) 2u'."),
+         "element by element.")),
     "centring": Lesson(
-        Question("One row of four numbers, and dy is 1 for each of them. What is dx[0, 0]?",
-                 dict(x=numbers([1, 2, 3, 4])), numbers([1, 1, 1, 1]), lambda d: d["dx"][0, 0],
-                 "Moving x[0] by h moves y[0] by h - h/4 and the other three by -h/4: together "
-                 "nothing."),
-        ("dy[n, j]/dx[n, i] = (1 if i == j else 0) - 1/D.",
+        "One row of four numbers, and dy is 1 for each of them. What is dx[0, 0]?", 0,
+        "Moving x[0] by h moves y[0] by h - h/4 and the other three by -h/4: together nothing.",
+        ("dy[n, j]/dx[n, i] = (1 if i == j else 0) - 1/D",
          "dx[n, i] = dy[n, i] - (sum over j of dy[n, j]) / D: dy with its own mean taken away.",
-         "One line, much like forward's: the derivative of centring is centring."),
-        "You have written the term mean(dxhat) of the package's LayerNorm: it is in its last "
-        "lines."),
+         "One line, much like forward's: the derivative of centring is centring.")),
     "layernorm": Lesson(
-        Question("One row x = [1, 2, 4], gain 1; dy = [3, 0, 0]. What do the three numbers of dx "
-                 "add up to?",
-                 dict(x=numbers([1, 2, 4]), gain=np.ones(3), bias=np.zeros(3)), numbers([3, 0, 0]),
-                 lambda d: d["dx"].sum().round(12) + 0.0,
-                 "Shifting the whole row changes nothing, so the gradient has nothing of that "
-                 "direction."),
-        ("y = gain · xhat + bias: dgain[d] gets dy[n, d] xhat[n, d], dbias[d] gets dy[n, d], dxhat "
-         "= dy · gain. dxhat[j]/dx[i] = ((1 if i == j else 0) - 1/D - xhat[i] xhat[j] / D) / std.",
-         "dx[n, i] = (dxhat[n, i] - mean over j of dxhat[n, j] - xhat[n, i] · mean over j of "
-         "dxhat[n, j] xhat[n, j]) / std[n]; dgain, dbias: sums over n.",
+        "One row x = [1, 2, 4], gain 1; dy = [3, 0, 0]. What do the three numbers of dx add up to?",
+        0,
+        "Shifting the whole row changes nothing, so the gradient has nothing of that direction.",
+        ("y = gain · xhat + bias: dgain[d] gets dy[n, d] xhat[n, d], dbias[d] gets dy[n, d],\n"
+         "dxhat = dy · gain\n"
+         "dxhat[j]/dx[i] = ((1 if i == j else 0) - 1/D - xhat[i] xhat[j] / D) / std",
+         "dx[n, i] = (dxhat[n, i] - mean over j of dxhat[n, j]\n"
+         "- xhat[n, i] · mean over j of dxhat[n, j] xhat[n, j]) / std[n]\n"
+         "dgain, dbias: sums over n",
          "std and xhat as in forward; dxhat; dx in one line with two means over axis 1 "
-         "(keepdims=True); two sums over axis 0."),
-        "The package takes xhat and 1/std from the cache, and makes its means and sums by products "
-        "with ones, which NumPy computes faster than sum(axis)."),
+         "(keepdims=True); two sums over axis 0.")),
     "softmax": Lesson(
-        Question("One row z = [0, 0], so that w = [1/2, 1/2]; dw = [1, 0]. What is dz[0, 0]?",
-                 dict(z=numbers([0, 0])), numbers([1, 0]), lambda d: d["dz"][0, 0],
-                 "w (dw - sum of w dw) = 1/2 · (1 - 1/2)."),
-        ("dw[r]/dz[s] = w[r] · ((1 if r == s else 0) - w[s]).",
-         "dz[s] = sum over r of dw[r] w[r] ((1 if r == s else 0) - w[s]) = w[s] · (dw[s] - sum "
-         "over r of w[r] dw[r]).",
-         "w = forward(z); the sum of w * dw over axis 1 (keepdims=True); w times the difference."),
-        "Here it is in the middle of the package's attention: dscores. Its sum of w dw is that of "
-        "y · dy, which is the same number and needs no array of T x T."),
+        "One row z = [0, 0], so that w = [1/2, 1/2]; dw = [1, 0]. What is dz[0, 0]?", 0.25,
+        "w (dw - sum of w dw) = 1/2 · (1 - 1/2).",
+        ("dw[r]/dz[s] = w[r] · ((1 if r == s else 0) - w[s])",
+         "dz[s] = sum over r of dw[r] w[r] ((1 if r == s else 0) - w[s])\n"
+         "= w[s] · (dw[s] - sum over r of w[r] dw[r])",
+         "w = forward(z); the sum of w * dw over axis 1 (keepdims=True); w times the difference.")),
     "causal": Lesson(
-        Question("T = 3 positions, dy is 1 for the first and 0 for the others. What is dv of the "
-                 "first?",
-                 dict(q=np.ones((1, 1, 3, 1)), k=np.ones((1, 1, 3, 1)), v=np.ones((1, 1, 3, 1))),
-                 numbers(1, 0, 0).reshape(1, 1, 3, 1), lambda d: d["dv"][0, 0, 0, 0],
-                 "The first position sees only itself, with weight 1; and no later v has a part in "
-                 "it."),
-        ("dv[s] gets weights[t, s] dy[t] from every t >= s;  dweights[t, s] = dy[t] · v[s];  "
-         "scores[t, s] = q[t] · k[s] / sqrt(K).",
-         "dscores[t, s] = w[t, s] (dw[t, s] - sum over r of w[t, r] dw[t, r]) / sqrt(K);  dq[t] = "
-         "sum over s of dscores[t, s] k[s];  dk[s] = sum over t of dscores[t, s] q[t].",
+        "T = 3 positions, dy is 1 for the first and 0 for the others. What is dv of the first?", 1,
+        "The first position sees only itself, with weight 1; and no later v has a part in it.",
+        ("dv[s] gets weights[t, s] dy[t] from every t >= s\ndweights[t, s] = dy[t] · v[s]\n"
+         "scores[t, s] = q[t] · k[s] / sqrt(K)",
+         "dscores[t, s] = w[t, s] (dw[t, s] - sum over r of w[t, r] dw[t, r]) / sqrt(K)\n"
+         "dq[t] = sum over s of dscores[t, s] k[s]\ndk[s] = sum over t of dscores[t, s] q[t]",
          "w = attend(q, k); dv by wᵀ; dw by vᵀ; dscores as in exercise 9 and by sqrt(K); then two "
          "products, one of them with dscoresᵀ. ᵀ swaps axes 2 and 3. The mask is in w: what is 0 "
-         "there stays 0."),
-        "The package goes through the queries in blocks, so that what lies beyond the mask is "
-        "mostly never computed, and keeps q divided by sqrt(K) already."),
+         "there stays 0.")),
     "block": Lesson(
-        Question("W_out, W_down and their biases are 0, so both branches give 0. dy is 0.5 "
-                 "everywhere. What is dx[0, 0]?",
-                 dict(x=np.arange(8.0).reshape(2, 4) ** 2, w=block_without_branches(), B=1, H=2),
-                 np.full((2, 4), 0.5),
-                 lambda d: d["dx"][0, 0],
-                     "The gradient comes back past both branches, whatever is in them."),
-        ("y = x2 + mlp(norm2(x2)), x2 = x + attention(norm1(x)): dx2 = dy + what comes back "
-         "through the MLP; dx = dx2 + what comes back through attention.",
+        "W_out, W_down and their biases are 0, so both branches give 0. dy is 0.5 everywhere. What "
+        "is dx[0, 0]?", 0.5,
+        "The gradient comes back past both branches, whatever is in them.",
+        ("y = x2 + mlp(norm2(x2)), x2 = x + attention(norm1(x)):\n"
+         "dx2 = dy + what comes back through the MLP\n"
+         "dx = dx2 + what comes back through attention",
          "Through the MLP: W_down's linear, gelu, W_up's linear, norm2. Through attention: W_out's "
          "linear, causal, W_qkv's linear, norm1. Each is given the gradient of its output and its "
          "own inputs.",
          "First compute what forward threw away: a1, qkv, q k v, mixed, x2, a2, hidden, active. "
          "Then the pieces in reverse, each filling two entries of dw; heads() for dmixed, rows() "
-         "and np.concatenate for dqkv."),
-        "In the package every piece has a cache of its own, so that its block has nothing to "
-        "compute again: two lines for each branch."),
+         "and np.concatenate for dqkv.")),
     "model": Lesson(
-        Question("V = 4, E is all 0, h all 1. Token 3 is neither looked up nor a target. What is "
-                 "dE[3, 0]?",
-                 dict(ids=np.array([[0, 1]]), targets=np.array([[0, 1]]), p=model_of_zeros(), H=1),
-                 1.0,
-                 lambda d: d['dp["E"]'][3, 0],
-                 "The head gives every token some probability, here 1/4, at each of the two "
-                 "positions: dense."),
-        ("E is in x = E[ids] and in logits = h Eᵀ: dE = what lookup.backward sends + what "
-         "logits.backward sends.",
+        "V = 4, E is all 0, h all 1. Token 3 is neither looked up nor a target. What is dE[3, 0]?",
+        0.25,
+        "The head gives every token a nonzero probability, here 1/4, and the loss is a mean over "
+        "positions: dense.",
+        ("E is in x = E[ids] and in logits = h Eᵀ:\n"
+         "dE = what lookup.backward sends + what logits.backward sends",
          "dlogits, then dh, then dx of the last norm, then the blocks from the last to the first, "
          "each with the x that it was given, then the lookup.",
          "Keep the list of x on the way forward. Each backward's returns go into dp; dx (N, D) "
-         "becomes (B, T, D) for the lookup; dp[\"blocks\"] has the first block first."),
-        "The package's goes down the same column; its layers add to g.E from both ends, where "
-        "yours adds two arrays."),
+         "becomes (B, T, D) for the lookup; dp[\"blocks\"] has the first block first.")),
 }
-
-
-@cache
-def predicted(name):
-    """The question's answer."""
-    question = LESSONS[name].question
-    if name == "slope":
-        return float(TABLE["slope.derivative"].value(question.inputs["x"]))
-    return question.answer(name)

@@ -2,9 +2,9 @@
 
     y = x (1 + tanh u) / 2,     u = C (x + A x³),     C = sqrt(2 / pi),  A = 0.044715
 
-    x               of any shape; every number by itself
+    x (N, D)        every number by itself
 
-backward is given dy, of x's shape. Return dx. (tanh' = 1 - tanh².)
+backward is given dy (N, D). Return dx (N, D). (tanh' = 1 - tanh².)
 """
 import numpy as np
 

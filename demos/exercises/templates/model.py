@@ -24,19 +24,13 @@ import lookup
 
 
 def forward(ids, targets, p, H):
-    x = lookup.forward(ids, p["E"], p["P"])
-    h = stream(x, p, H)
-    scores = logits.forward(h, p["E"])
-    return cross_entropy.forward(scores, targets.ravel())
-
-
-def stream(x, p, H):
-    """x (B, T, D), as looked up -> h (N, D), as the head gets it."""
-    B, T, D = x.shape
-    x = x.reshape(B * T, D)
+    B, T = ids.shape
+    x = lookup.forward(ids, p["E"], p["P"]).reshape(B * T, -1)
     for w in p["blocks"]:
         x = block.forward(x, w, B, H)
-    return layernorm.forward(x, p["gain"], p["bias"])
+    h = layernorm.forward(x, p["gain"], p["bias"])
+    scores = logits.forward(h, p["E"])
+    return cross_entropy.forward(scores, targets.ravel())
 
 
 def backward(dloss, ids, targets, p, H):

@@ -26,18 +26,6 @@ def f(x):
     return x * x * x - 2 * x
 
 
-def identity(x):
-    return x
-
-
-def total(x):
-    return x.sum()
-
-
-def mean(x):
-    return x.mean()
-
-
 def derivative(x):
     raise NotImplementedError
 
