@@ -5,7 +5,7 @@ from importlib import import_module
 
 import numpy as np
 
-from lib.terminal import COLUMNS, paragraph, table
+from lib.terminal import COLUMNS
 
 from .cases import LARGE, SMALL
 from .exercises import float_arrays, leaves
@@ -41,7 +41,9 @@ def verdict_lines(exercise, verdict, unfolded=False):
 
 
 def wrapped(text, indent=0):
-    return [part for line in text.splitlines() for part in paragraph(line, indent)]
+    blanks = " " * indent
+    return [part for line in text.splitlines() for part in textwrap.wrap(
+        line, COLUMNS, initial_indent=blanks, subsequent_indent=blanks)]
 
 
 def wrong_gradients(verdict):
@@ -60,7 +62,7 @@ def input_lines(case):
     for name, x in values:
         label = f"{name} {np.shape(x)}" if np.ndim(x) else name
         rows += labelled(label, repr(x) if callable(x) else written(np.asarray(x)))
-    return ["The smallest input that shows it:", "", *table(*rows)]
+    return ["The smallest input that shows it:", "", *aligned(rows)]
 
 
 def folded_input(case):
@@ -75,7 +77,7 @@ def gradient_lines(verdict):
         return []
     rows = [row for name in verdict.wrong_names[:3]
             for row in both(name, verdict.right[name], verdict.given[name])]
-    return ["", *table(*rows)]
+    return ["", *aligned(rows)]
 
 
 def step_lines(steps):
@@ -85,7 +87,7 @@ def step_lines(steps):
     for step in steps:
         about = step.about and f"  gradient of {step.about}"
         lines.append(f"  {step.mark} {step.name:{names}}{about}".rstrip())
-        lines += paragraph(step.note, indent=4) if step.note else []
+        lines += wrapped(step.note, indent=4)
     if any(step.mark == "·" for step in steps):
         lines.append("  (· not seen: that piece's backward was not called for it)")
     first = next((step for step in steps if step.mark == "✗"), None)
@@ -95,11 +97,11 @@ def step_lines(steps):
                   f"{first.name}{first.about and f', the gradient of {first.about}'}."]
     if np.shape(first.right) != np.shape(first.given):
         return lines + [f"It has shape {np.shape(first.given)}, expected {np.shape(first.right)}."]
-    return lines + ["", *table(*both(first.name, first.right, first.given))]
+    return lines + ["", *aligned(both(first.name, first.right, first.given))]
 
 
 def both(name, right, given):
-    """Rows of a table, with as many digits as it takes to tell the two apart."""
+    """Rows to be aligned, with as many digits as it takes to tell the two apart."""
     for digits in (4, 8, 16):
         texts = [written(x, digits) for x in (right, given)]
         if texts[0] != texts[1]:
@@ -107,8 +109,13 @@ def both(name, right, given):
     return labelled(f"{name} expected", texts[0]) + labelled(f"{name} given", texts[1])
 
 
+def aligned(rows):
+    names = max(len(label) for label, _ in rows)
+    return [f"  {label:{names}}  {line}" for label, line in rows]
+
+
 def labelled(label, text):
-    """Rows of a table: the lines of the text, the first with a label."""
+    """Rows to be aligned: the lines of the text, the first with a label."""
     first, *others = text.splitlines()
     return [(label, first), *(("", line) for line in others)]
 
