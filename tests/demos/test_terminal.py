@@ -164,8 +164,8 @@ def test_run_turns_errors_into_a_message_and_a_status(outcome, status, said, cap
     main = mock.Mock(side_effect=[outcome])
     with pytest.raises(SystemExit) as left:
         terminal.run(main)
-    err = capsys.readouterr().err
-    assert left.value.code == status
+    out, err = capsys.readouterr()
+    assert left.value.code == status and out == ""
     assert said in err and bool(said) == bool(err) and "Traceback" not in err
 
 

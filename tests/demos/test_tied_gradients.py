@@ -150,6 +150,9 @@ def test_the_lesson_and_the_block_of_it_in_the_README():
                  "'the' is looked up: 0, 3, 6, 9.", "gradient right: 0 of 48",
                  "token read at 11 of 11 positions, the highest the token to come at 11 of 11"):
         assert what in said
+    drawn = dict(re.findall(r"^[ +=] (d[xE]\[\w+\](?: \+= dx)?) +(\S+)$", output, re.MULTILINE))
+    assert [*drawn] == ["dx[0]", "dx[3]", "dx[6]", "dx[9]", "dE[the]", "dE[ids] += dx"]
+    assert drawn["dE[ids] += dx"] == drawn["dx[9]"]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block, = re.findall(r"<!-- printed by python demos/tied_gradients.py -->\n\n```\n(.*?)```",
                         readme, re.DOTALL)

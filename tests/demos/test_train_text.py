@@ -18,6 +18,7 @@ import pytest
 import train_text
 from lib import terminal, texts
 from minigpt_np import GPT, GPTConfig
+from minigpt_np.parameters import count
 from minigpt_np.training import checkpoint
 from minigpt_np.training.parallel import cores
 
@@ -64,7 +65,14 @@ def test_it_trains_exports_and_writes(text, tmp_path, options):
     assert model.config.tie_embeddings == (not options) == ("E is the head" in done.out)
 
 
-def test_the_line_of_progress_has_the_norms_of_both_contributions(text):
+def test_a_plain_run_is_nanoGPTs_on_a_CPU():
+    """Its README's: --block_size=64 --batch_size=12 --n_layer=4 --n_head=4 --n_embd=128 ..."""
+    args, _ = train_text.parse([])
+    assert (args.block, args.batch, args.layers, args.heads, args.width) == (64, 12, 4, 4, 128)
+    assert (args.steps, args.dropout, args.weight_decay, args.tie) == (2000, 0, 0.1, True)
+
+
+def test_the_line_of_progress_has_the_norms_of_both_contributions(text, monkeypatch):
     """Those of the tied gradient's two parts: E's and head's of an untied model, same weights."""
     model = GPT(GPTConfig(vocab_size=9, block_size=8, n_layer=1, n_head=1, n_embd=4), seed=0)
     ids, targets = np.array([[1, 2, 1, 1]]), np.array([[2, 1, 1, 8]])
@@ -74,7 +82,9 @@ def test_the_line_of_progress_has_the_norms_of_both_contributions(text):
     np.testing.assert_allclose(found, [np.linalg.norm(grads.E), np.linalg.norm(grads.head)],
                                rtol=1e-5)
     line = r"2/2  loss [\d.]+  \|dE\| lookup [\d.]+ logits [\d.]+  [\d,]+ tok/s  0:00 left\n"
-    assert re.search(line, run("--text", text, "--steps", 2, *SMALL).out)
+    monkeypatch.setattr(train_text, "EVALUATE_EVERY", 1)
+    out = run("--text", text, "--steps", 2, *SMALL).out
+    assert re.search(line, out) and out.count("validation loss") == 2 and "step 1: training" in out
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT to one process is POSIX")
@@ -111,11 +121,20 @@ def test_ctrl_c_saves_and_the_resumed_run_ends_as_an_unbroken_one(text, tmp_path
     (["--out", os.devnull], os.devnull),
     (["--export", __file__], __file__),
     (["--width", "1000000000"], "GB to train; expected a model that fits"),
-    (["--layers", "1000000000"], "GB to train; expected a model that fits"),
 ])
 def test_bad_input_is_a_message_and_status_2_before_training(text, options, message):
     done = run("--text", text, *SMALL, *options)
     assert done.status == 2 and message in done.err and done.out == ""
+
+
+def test_a_model_needs_four_float32_a_parameter(monkeypatch):
+    config = GPTConfig(vocab_size=9, block_size=8, n_layer=3, n_head=1, n_embd=4)
+    memory = {"SC_PAGE_SIZE": 16, "SC_PHYS_PAGES": count(config)}
+    monkeypatch.setattr(os, "sysconf", memory.get, raising=False)
+    train_text.check_memory(config)
+    memory["SC_PHYS_PAGES"] -= 1
+    with pytest.raises(ValueError, match="3 and 4 given, 0 GB to train; expected a model that fits"):
+        train_text.check_memory(config)
 
 
 @pytest.mark.parametrize("options", [["--steps", 61], ["--untie"], ["--lr", "0.1"]])
@@ -146,6 +165,18 @@ def test_a_saved_run_decides_no_path_and_no_more_workers_than_cores(text, saved,
 
 # ---- what goes wrong on the way ------------------------------------------------------------------
 
+def test_a_stopped_run_says_how_to_go_on():
+    args = SimpleNamespace(out=None, text=None, seed=0, steps=1)
+    session = train_text.Session(args, "", None)
+    assert "nothing was saved" in session.how_to_go_on()
+    args.out = "my run.npz"
+    assert session.how_to_go_on().endswith("--resume 'my run.npz'")
+    args.text = "a text"
+    assert session.how_to_go_on().endswith("--resume 'my run.npz' --text 'a text'")
+    session.save_failed = True
+    assert "could not be saved" in session.how_to_go_on()
+
+
 def closed_pipe():
     reader, writer = os.pipe()
     os.close(reader)
@@ -157,6 +188,7 @@ def closed_pipe():
     marks=pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux"))])
 def test_output_that_cannot_be_written_loses_no_run(text, tmp_path, open_stdout):
     out, model = tmp_path / "run.npz", tmp_path / "model"
+    model.mkdir()
     with open_stdout() as stdout:
         done = run("--text", text, "--steps", 5, "--out", out, "--export", model, *SMALL,
                    stdout=stdout)
