@@ -227,7 +227,8 @@ def who_uses_which_row(lesson):
                   *shades(lesson.dlogits.T, None, "logits", lesson.digits, positions)]),
          table(("any product", "Y = X W", "dW = Xᵀ dY", ""),
                ("the lookup", "x = one_hot E", "dE = one_hotᵀ dx", "the rows looked up"),
-               ("the logits", f"logits = h {lesson.head}ᵀ", f"d{lesson.head} = dlogitsᵀ h", "every row"),
+               ("the logits", f"logits = h {lesson.head}ᵀ", f"d{lesson.head} = dlogitsᵀ h",
+                "every row"),
                right=False),
          "Every row, because softmax gives every token a nonzero probability p: dlogits = "
          "(p - one_hot) / T. This one_hot has its 1 at the token to predict; 1/T is there because "
@@ -272,8 +273,8 @@ def repeated_lookups(lesson):
     names = [f"{sign} dx[{t}]" for sign, t in zip(signs, positions)]
     drawn = np.vstack([dx[positions], lesson.from_lookup[v], lost[v]])
     show([bold("4. Repeated lookups accumulate")],
-         f"Positions at which '{token}' is looked up: {', '.join(map(str, positions))}. Backward adds "
-         "the dx of each to one row of dE. NumPy's dE[ids] += dx would keep only the last."
+         f"Positions at which '{token}' is looked up: {', '.join(map(str, positions))}. Backward "
+         "adds the dx of each to one row of dE. NumPy's dE[ids] += dx would keep only the last."
          if len(positions) > 1 else
          "No token is looked up twice here. Try --text 'a rose is a rose is a rose'.",
          columns([*names, f"= dE[{token}]", "  dE[ids] += dx"],
@@ -298,8 +299,8 @@ def how_one_matrix_does_both(lesson, loss, ladders, steps):
         show(spelled(trained, lesson),
              "E is one alphabet for both ends. Read with it, the lowest rung spells the token read "
              f"at {np.sum(trained[0] == ids)} of {T} positions, the highest the token to come at "
-             f"{np.sum(trained[-1] == targets)} of {T}. What lies between, attention and MLP, turns "
-             "the one into the other.")
+             f"{np.sum(trained[-1] == targets)} of {T}. Attention and MLP, between them, turn the "
+             "one into the other.")
     else:
         show(spelled(ladders["two matrices, by head"], lesson),
              "The same stream, read with E:",
@@ -311,8 +312,8 @@ def how_one_matrix_does_both(lesson, loss, ladders, steps):
                  for name, stream in ladders.items())),
          "Without a block, or from GPT-2's start, N(0, 0.02), where P is as large as E, one "
          "sentence can be memorised through P: E[ids] + P then spells the next token already. And "
-         "one memorised sentence proves nothing about text: demos/findings has the ladder on text. (An E written "
-         "by hand that does both: python demos/clock.py)")
+         "one memorised sentence proves nothing about text: demos/findings has the ladder on text. "
+         "(An E written by hand that does both: python demos/clock.py)")
 
 
 def spelled(stream, lesson):
@@ -324,7 +325,7 @@ def spelled(stream, lesson):
     def text(v, read, come):
         return inked(lesson.labels[v], "lookup" if v == read else "logits" if v == come else None)
 
-    rows = [("to come", lesson.targets), *zip(names[::-1], stream[::-1]), ("token read", lesson.ids)]
+    rows = [("token read", lesson.ids), *zip(names, stream), ("to come", lesson.targets)][::-1]
     return table(*((name, *map(text, said, lesson.ids, lesson.targets)) for name, said in rows))
 
 

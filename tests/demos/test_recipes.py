@@ -14,53 +14,53 @@ import one_page
 from layer_strategies import LAYERS
 
 ROOT = Path(__file__).resolve().parents[2]
-README, DEMOS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "demos/README.md"))
-RECIPES = re.findall(r"    python -m pdb (.+)\n((?:    .+\n)+)", README + DEMOS)
-CONFIGURATIONS = json.loads((ROOT / ".vscode" / "launch.json").read_text(encoding="utf-8"))["configurations"]
+README, DEMOS, LAUNCH = ((ROOT / name).read_text(encoding="utf-8") for name in
+                         ("README.md", "demos/README.md", ".vscode/launch.json"))
+RECIPES = dict(re.findall(r"    python -m pdb (.+)\n((?:    .+\n)+)", README + DEMOS))
+CONFIGURATIONS = {one["name"]: one for one in json.loads(LAUNCH)["configurations"]}
 
 
-# ---- the READMEs ---------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("program, session", RECIPES, ids=[program.split()[0] for program, _ in RECIPES])
-def test_a_recipe_typed_literally_shows_what_it_says(program, session):
-    """Under each command stand some of the lines that pdb answers with, in their order."""
-    lines = [line.removeprefix("    ") for line in session.splitlines()]
-    commands = [line.removeprefix("(Pdb) ") for line in lines if line.startswith("(Pdb) ")]
-    done = subprocess.run(
-        [sys.executable, "-m", "pdb", *program.split()], input="\n".join(commands) + "\n", capture_output=True,
-        text=True, encoding="utf-8", cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "HOME": os.devnull})
-    answers = [answer.splitlines() for answer in done.stdout.split("(Pdb) ")[1:]]
-    assert len(answers) == len(commands), done.stdout
+def pdb(arguments, commands):
+    """What `python -m pdb` prints when these commands are typed."""
+    environment = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "HOME": os.devnull}
+    done = subprocess.run([sys.executable, "-m", "pdb", *arguments], cwd=ROOT, text=True,
+                          input="\n".join(commands) + "\n", capture_output=True, encoding="utf-8",
+                          env=os.environ | environment)
     assert "***" not in done.stdout and "Traceback" not in done.stderr, done.stdout + done.stderr
-    expected = "\n".join(lines).split("(Pdb) ")[1:]
-    for command, said, answer in zip(commands, expected, answers):
-        rest = iter(answer)
-        for line in said.splitlines()[1:]:
-            assert any(line == other for other in rest), f"after {command!r}, expected {line!r} in {answer}"
-    assert done.stdout.count("[old: ") == session.count("[old: ")          # what is displayed changes nowhere else
+    return done.stdout
+
+
+@pytest.mark.parametrize("program", RECIPES)
+def test_a_recipe_typed_literally_shows_what_it_says(program):
+    """Under each command stand some of the lines that pdb answers with, in their order."""
+    session = RECIPES[program].replace("\n    ", "\n").split("(Pdb) ")[1:]
+    commands = [part.splitlines()[0] for part in session]
+    output = pdb(program.split(), commands)
+    answers = output.split("(Pdb) ")[1:]
+    assert len(answers) == len(commands), output
+    for part, answer in zip(session, answers):
+        command, *said = part.splitlines()
+        rest = iter(answer.splitlines())
+        assert all(line.strip() in map(str.strip, rest) for line in said), (command, said, answer)
+    assert output.count("[old: ") == RECIPES[program].count("[old: ")      # no other change of dE
 
 
 def test_the_page_is_stepped_through_line_by_line():
-    command, = re.findall("    (python -m pdb -c .+)\n", README)
-    _, *arguments = shlex.split(command)
-    done = subprocess.run([sys.executable, *arguments], input="next\n\n\nquit\n", capture_output=True, text=True,
-                          encoding="utf-8", cwd=ROOT,
-                          env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "HOME": os.devnull})
+    command, = re.findall("    python -m pdb (-c .+)\n", README)
+    output = pdb(shlex.split(command), ["next", "", "", "quit"])
     lines, first = inspect.getsourcelines(one_page.loss_and_gradient)
-    at = [int(number) - first for number in re.findall(r"one_page.py\((\d+)\)loss_and_gradient", done.stdout)]
-    assert list(dict.fromkeys(at))[:3] == [2, 3, 4] and "E, P" in lines[2]      # Python 3.12 stops twice at a comprehension
+    at = [int(n) - first for n in re.findall(r"one_page.py\((\d+)\)loss_and_gradient", output)]
+    assert "E, P" in lines[2]
+    assert list(dict.fromkeys(at))[:3] == [2, 3, 4]     # Python 3.12 stops twice at a comprehension
 
 
-# ---- Visual Studio Code --------------------------------------------------------------------------
-
-@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=[c["name"].split(" (")[0] for c in CONFIGURATIONS])
-def test_a_configuration_names_files_and_laws_that_are_there(configuration):
-    paths = re.findall(r"\$\{workspaceFolder\}/([\w./]+)", json.dumps(configuration))
-    paths += [f"minigpt_np/{name}" for name in re.findall(r"layers/\w+\.py", configuration["name"])]
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_a_configuration_names_files_and_laws_that_are_there(name):
+    paths = re.findall(r"\$\{workspaceFolder\}/([\w./]+)", json.dumps(CONFIGURATIONS[name]))
+    paths += [f"minigpt_np/{layer}" for layer in re.findall(r"layers/\w+\.py", name)]
     assert paths and all((ROOT / path).is_file() for path in paths)
-    if configuration.get("module") == "pytest":
-        _, expression, _ = configuration["args"]
+    if CONFIGURATIONS[name].get("module") == "pytest":
+        _, expression, _ = CONFIGURATIONS[name]["args"]
         layer, law = expression.split(" and ")
         source = (ROOT / paths[0]).read_text(encoding="utf-8")
         assert len(re.findall(rf"def test_\w*{law}", source)) == 1 and layer in LAYERS

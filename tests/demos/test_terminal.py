@@ -28,7 +28,7 @@ def plain(text):
     return terminal.ESCAPES.sub("", text)
 
 
-# ---- matrices --------------------------------------------------------------------------------------
+# ---- matrices ------------------------------------------------------------------------------------
 
 def luminance(index):
     """WCAG's relative luminance of one of xterm's 256 colours, from 16 on."""
@@ -108,12 +108,13 @@ def test_a_notebook_shows_the_same_shades_and_every_number():
     html = draw(["<a>", "b"], lookup=a, dE=2 * a, E=b)._repr_html_()
     assert "lookup[&lt;a&gt;, 1] = -0.5" in html and "E[b, 0] = 0.001" in html and "<a>" not in html
     assert html.count("gradient") == 2 and html.count(">·<") == 2           # negative; exactly 0
-    shades = [css(terminal.SHADES[use][level]) for use, level in
-              (("lookup", 3), ("lookup", 1), ("lookup", 0), ("sum", 5), ("sum", 3), ("sum", 1), ("", 5))]
-    assert [shade for shade in re.findall("(#......)\"", html) if shade != css(terminal.PAPER)] == [*shades, shades[-1]]
+    levels = {"lookup": (3, 1, 0), "sum": (5, 3, 1), "": (5, 5)}           # one scale for the two
+    expected = [css(terminal.SHADES[use][n]) for use, those in levels.items() for n in those]
+    shades = re.findall("(#......)\"", html)
+    assert [shade for shade in shades if shade != css(terminal.PAPER)] == expected
 
 
-# ---- text ------------------------------------------------------------------------------------------
+# ---- text ----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("columns, lines", [
     (40, ["one     two  three", "longer   22      3"]),
@@ -245,8 +246,9 @@ runs.train_here(None)
 
 
 def test_a_breakpoint_in_a_process_that_trains_is_an_error_that_says_what_to_do():
+    path = os.pathsep.join([str(DEMOS), str(DEMOS.parent)])
     done = subprocess.run([sys.executable, "-c", TRAINS], capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": os.pathsep.join([str(DEMOS), str(DEMOS.parent)])})
+                          env=os.environ | {"PYTHONPATH": path})
     assert done.stdout == ""
     assert done.stderr.endswith("(a demo's --threads 1) everything runs in this process\n")
 

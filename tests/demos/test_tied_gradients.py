@@ -48,7 +48,8 @@ def test_the_contributions_are_the_two_products_and_add_up(words, seed, untied):
 
     _, loss, cache = lesson.model.forward(lesson.ids[None], lesson.targets[None])
     total = lesson.from_lookup + lesson.from_logits
-    rounding = 8 * len(words) * EPS * np.max(np.abs([lesson.from_lookup, lesson.from_logits, total]))
+    largest = np.max(np.abs([lesson.from_lookup, lesson.from_logits, total]))
+    rounding = 8 * len(words) * EPS * largest
     dx, one_hot = lesson.grads.P, np.eye(len(lesson.tokens))[lesson.ids]
     assert loss == lesson.loss
     assert np.max(np.abs(lesson.from_lookup - one_hot.T @ dx)) <= rounding
