@@ -161,10 +161,8 @@ class GPT:
 
 def check_cache(cache, config):
     """Raise ValueError unless cache is of a pass with targets through a model of this config."""
-    if not isinstance(cache, Cache):
+    if not isinstance(cache, Cache) or cache.loss is None:
         raise_value_error("cache", cache, "the cache of a forward pass with targets")
-    if cache.loss is None:
-        raise ValueError("cache: of a pass without targets given, expected one with a loss")
     (B, T), (V, D) = cache.shape, cache.logits.head.shape
     found = V, D, len(cache.blocks), "post" if cache.norm is None else "pre"
     expected = config.vocab_size, config.n_embd, config.n_layer, config.norm

@@ -98,7 +98,7 @@ OTHERS = [dict(vocab_size=6), dict(block_size=2), dict(n_layer=2), dict(n_embd=4
 
 def test_backward_of_a_pass_without_targets():
     for cache in (MODEL.forward([[0]])[2], MODEL.forward([[0]], kv_cache=room_for(1, 1))[2]):
-        with refused("cache", "without targets", "one with a loss"):
+        with refused("cache", "model.Cache", "a forward pass with targets"):
             MODEL.backward(cache)
 
 

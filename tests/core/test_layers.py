@@ -43,7 +43,7 @@ def test_backward_is_the_complex_step_derivative(layers, data, seed):
 
 
 @every_layer
-@examples(1 / 6)
+@examples(1 / 3)
 @given(data=st.data(), seed=seeds)
 def test_backward_is_the_extrapolated_difference(layers, data, seed):
     layer = data.draw(layers)
