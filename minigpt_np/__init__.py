@@ -1,4 +1,4 @@
-"""A GPT in pure NumPy, forward and backward written by hand, in which one matrix E is both lookup and head.
+"""A GPT in pure NumPy, its backward written by hand, in which one matrix E is lookup and head.
 
 Everything a user needs can be imported from here. The training and text modules are loaded on first
 use, so that whoever only runs a model does not wait for them.

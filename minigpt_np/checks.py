@@ -89,8 +89,7 @@ def check_flag(name, value):
 def check_choice(name, value, choices):
     """One of `choices`, which are strings."""
     if not isinstance(value, str) or value not in choices:
-        one_of = " or ".join(map(repr, choices)) if len(choices) < 3 else f"one of {', '.join(choices)}"
-        raise_value_error(name, value, one_of)
+        raise_value_error(name, value, "one of " + ", ".join(choices))
     return value
 
 
@@ -109,7 +108,7 @@ def check_generator(name, value):
 
 
 def check_seed(name, value):
-    """The Generator of a seed: a whole number of at least 0, or a sequence of them, a Generator, or None."""
+    """The Generator of a seed: a whole number of at least 0, a Generator, or None."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise ValueError
@@ -140,26 +139,28 @@ def is_masked(array):
 def check_array(name, values):
     """values, nested lists or an array of any memory layout, as an array; an array is not copied.
 
-    Raises ValueError for a masked array, whose mask would be lost, and for lists of unequal lengths.
+    Raises ValueError for a masked array, whose mask would be lost, and for unequal lengths.
     """
     parts = values if isinstance(values, (list, tuple)) else [values]
     if any(map(is_masked, parts)):
-        raise ValueError(f"{name}: a masked array given, expected one without a mask, such as its .filled(-1)")
+        raise ValueError(f"{name}: a masked array given, expected one without a mask")
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        lengths = {len(part) for part in parts if isinstance(part, (list, tuple)) or getattr(part, "ndim", 0)}
+        lengths = {len(part) for part in parts
+                   if isinstance(part, (list, tuple)) or getattr(part, "ndim", 0)}
         given = f"rows of lengths {sorted(lengths)}" if len(lengths) > 1 else show(values)
-        raise ValueError(f"{name}: {given} given, expected an array, all of its rows of one length") from error
+        raise ValueError(f"{name}: {given} given, expected rows of one length") from error
 
 
 def check_integers(name, array, low, high):
-    """An array as int64, a copy, each number in low..high; ValueError names the first that is not."""
+    """A copy as int64, each number in low..high; ValueError names the first that is not."""
     if array.dtype.kind not in "iu":
         raise ValueError(f"{name}: dtype {array.dtype} given, expected integers")
     if array.min() < low or array.max() > high:
         where = np.argwhere((array < low) | (array > high))[0]
-        raise ValueError(f"{name}: {array[tuple(where)]} given at {tuple(map(int, where))}, expected {low} to {high}")
+        raise ValueError(f"{name}: {array[tuple(where)]} given at {tuple(map(int, where))}, "
+                         f"expected {low} to {high}")
     return array.astype(np.int64)
 
 
@@ -169,12 +170,13 @@ def check_ids(ids, config):
     if ids.ndim != 2 or ids.size == 0:
         raise ValueError(f"ids: shape {ids.shape} given, expected (B, T), neither of them 0")
     if ids.dtype.kind in "iu" and ids.shape[1] > config.block_size:
-        raise ValueError(f"ids: T = {ids.shape[1]} positions given, expected at most block_size = {config.block_size}")
+        raise ValueError(f"ids: T = {ids.shape[1]} positions given, expected at most "
+                         f"block_size = {config.block_size}")
     return check_integers("ids", ids, 0, config.vocab_size - 1)
 
 
 def check_targets(targets, shape, vocab_size):
-    """targets as an int64 array of ids' shape, each in -1..V-1 and not all -1, or ValueError; None stays None."""
+    """targets, or None; int64 of ids' shape, each in -1..V-1, not all -1, or ValueError."""
     if targets is None:
         return None
     targets = check_array("targets", targets)

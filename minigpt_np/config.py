@@ -1,7 +1,8 @@
 """The sizes of a GPT, checked once, and the published ones by name."""
 from dataclasses import dataclass, fields
 
-from .checks import check_choice, check_flag, check_positive, check_rate, check_size, check_int, show
+from .checks import (
+    check_choice, check_flag, check_int, check_positive, check_rate, check_size, raise_value_error)
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,13 @@ class GPTConfig:
     tie_embeddings   True: one matrix E is lookup and head; False: head is a second matrix
     norm         "pre": x + f(LayerNorm(x)), then a final LayerNorm (GPT-2, minGPT)
                  "post": LayerNorm(x + f(x)), no final LayerNorm (GPT-1)
-    activation   "gelu_tanh": GELU's tanh approximation (GPT-1, GPT-2, minGPT); "gelu_exact": x Φ(x) (nanoGPT)
-    *_pdrop      probability of dropping, in [0, 1): embeddings, attention weights, both residual branches
+    activation   "gelu_tanh": GELU's approximation by tanh (GPT-1, GPT-2, minGPT)
+                 "gelu_exact": x Φ(x) (nanoGPT)
+    *_pdrop      probability of dropping, in [0, 1): embeddings, attention weights, both branches
 
-    Raises ValueError, naming the argument, for sizes below 1 (n_layer: below 0), D not a multiple of H, a probability
-    outside [0, 1), a layer_norm_eps that is not positive, or an unknown norm or activation.
+    Raises ValueError, naming the argument, for sizes below 1 (n_layer: below 0), D not a multiple
+    of H, a probability outside [0, 1), a layer_norm_eps that is not positive, or an unknown norm or
+    activation.
     """
     vocab_size: int = 50257
     block_size: int = 1024
@@ -46,12 +49,12 @@ class GPTConfig:
         checks["n_layer"] = check_int
         checks |= {name: check_rate for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop")}
         checks |= {"layer_norm_eps": check_positive, "tie_embeddings": check_flag}
-        for name, check in checks.items():
-            object.__setattr__(self, name, check(name, getattr(self, name)))       # NumPy's numbers become Python's
+        for name, check in checks.items():              # NumPy's numbers become Python's
+            object.__setattr__(self, name, check(name, getattr(self, name)))
         check_choice("norm", self.norm, ("pre", "post"))
         check_choice("activation", self.activation, ("gelu_tanh", "gelu_exact"))
         if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd: {show(self.n_embd)} given, expected a multiple of n_head = {show(self.n_head)}")
+            raise_value_error("n_embd", self.n_embd, f"a multiple of n_head = {self.n_head}")
 
     @property
     def head_size(self):
@@ -62,8 +65,8 @@ class GPTConfig:
     def preset(cls, name, **changes):
         """The sizes minGPT knows as `name`; keyword arguments change any field.
 
-        Where minGPT leaves vocabulary and block size open (gopher-44m, gpt-mini, gpt-micro, gpt-nano),
-        GPT-2's 50257 and 1024 apply. Raises ValueError for a name that is not in PRESETS.
+        Where minGPT leaves vocabulary and block size open (gopher-44m and smaller), GPT-2's 50257
+        and 1024 apply. Raises ValueError for a name that is not in PRESETS.
         """
         check_choice("preset", name, PRESETS)
         return cls(**{**PRESETS[name], **changes})
@@ -71,7 +74,8 @@ class GPTConfig:
 
 # minGPT's names (model.py, get_default_config); GPT-1's vocabulary, block and norm from its paper.
 PRESETS = {
-    "openai-gpt": dict(n_layer=12, n_head=12, n_embd=768, vocab_size=40478, block_size=512, norm="post"),
+    "openai-gpt": dict(n_layer=12, n_head=12, n_embd=768, vocab_size=40478, block_size=512,
+                       norm="post"),
     "gpt2": dict(n_layer=12, n_head=12, n_embd=768),
     "gpt2-medium": dict(n_layer=24, n_head=16, n_embd=1024),
     "gpt2-large": dict(n_layer=36, n_head=20, n_embd=1280),

@@ -1,7 +1,7 @@
 """Text generation with a key/value cache.
 
-Attention looks back and never ahead, so keys and values of earlier positions do not change. They are
-kept, and only new positions go through the blocks.
+Attention looks back and never ahead, so keys and values of earlier positions do not change. They
+are kept, and only new positions go through the blocks.
 """
 from dataclasses import replace
 from functools import partial
@@ -37,9 +37,9 @@ def stream(model, ids, max_new_tokens, temperature=1.0, do_sample=False,
     seed         int or Generator for the draws; None: different every time
 
     The tokens are those of a full forward pass for each, to rounding. Up to block_size a token
-    costs one pass over the weights. Beyond that the window slides, as in minGPT: every token moves to
-    another position and gets another row of P, so nothing cached is valid any more, and each token
-    costs a full forward pass over block_size positions.
+    costs one pass over the weights. Beyond that the window slides, as in minGPT: every token moves
+    to another position and gets another row of P, so nothing cached is valid any more, and each
+    token costs a full forward pass over block_size positions.
 
     Raises ValueError, before anything is computed, for an argument other than described; and when
     the logits are not finite, as those of a model with NaN in its weights.
@@ -72,7 +72,7 @@ def decode(model, ids, n, choose):
 
 
 def next_logits(model, ids, kv_cache):
-    """ids (B, n) follow the positions in kv_cache and are added to it -> the last one's logits (B, V)."""
+    """ids (B, n) follow the positions in kv_cache and are added to it -> the last logits (B, V)."""
     for start in range(0, ids.shape[1], CHUNK):
         chunk = ids[:, start:start + CHUNK]
         logits, _, _ = model.forward(chunk, kv_cache=kv_cache)
@@ -98,7 +98,7 @@ class KVCache:
         return partial(self.extend, i)
 
     def extend(self, i, k, v):
-        """k, v (B, H, n, K) of block i, at positions length.. -> those of all length + n positions."""
+        """k, v (B, H, n, K) of block i, from position length on -> those of all length + n."""
         stop = self.length + k.shape[2]
         keys, values = self.keys[i, :, :, :stop], self.values[i, :, :, :stop]
         keys[:, :, self.length:] = k
@@ -107,8 +107,7 @@ class KVCache:
 
 
 def check_kv_cache(kv_cache, shape, targets, config):
-    """Raise ValueError unless ids of this shape (B, T) can follow the positions in kv_cache, if any,
-    in a pass without targets."""
+    """Raise ValueError unless kv_cache is None, or ids of this shape and no targets go with it."""
     if kv_cache is None:
         return
     if not isinstance(kv_cache, KVCache):

@@ -136,8 +136,8 @@ class GPT:
     def from_pretrained(cls, folder, n_head=None, dtype=np.float32):
         """The GPT in a folder: model.safetensors, or shards with their index, and config.json.
 
-        Of transformers' gpt2 and openai-gpt, or a state dict of minGPT's or nanoGPT's (with its exact
-        GELU). Embeddings are tied if the file has no lm_head.weight or one equal to wte, and
+        Of transformers' gpt2 and openai-gpt, or a state dict of minGPT's or nanoGPT's (with its
+        exact GELU). Embeddings are tied if the file has no lm_head.weight or one equal to wte, and
         config.json does not say tie_word_embeddings false.
         n_head   H, needed where no config.json gives it: no tensor shows it
         dtype    of the numbers here; on file they are float32, float16 or bfloat16

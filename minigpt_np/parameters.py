@@ -45,8 +45,8 @@ class Arrays(dict):
 
 
 def refuse_rebinding(name):
-    raise ValueError(f"{name}: another object given (head, flat and the optimizer would keep the old "
-                     "one), expected new numbers in it, as by params.E[...] = W")
+    raise ValueError(f"{name}: another object given (head, flat and the optimizer would keep the "
+                     "old one), expected new numbers in it, as by params.E[...] = W")
 
 
 @dataclass(repr=False)
@@ -105,12 +105,12 @@ def shapes(config):
 
 
 def count(config):
-    """How many numbers a model of this config holds (a tied E counts once). Nothing is allocated."""
+    """How many numbers a model of this config holds; a tied E counts once. Allocates nothing."""
     return sum(prod(shape) for shape in shapes(config).values())
 
 
 def decays(name):
-    """Whether AdamW's weight decay applies to the array: minGPT's rule, as it applies to its two matrices.
+    """Whether AdamW's weight decay applies to the array: minGPT's rule for its two matrices.
 
     The weights of matrix products decay: the W of every linear layer, and an untied head.
     Biases, gains, P and E do not. A tied E is in minGPT's terms both an embedding (no
@@ -124,7 +124,7 @@ MARGIN = 1 << 14            # numbers of unused memory before and after flat
 
 
 class Parameters(Sealed):
-    """The arrays of a GPT (or their gradients): views into `flat`, a 1-D array of `dtype`, all zeros.
+    """The arrays of a GPT (or their gradients), all zeros: views into `flat`, a 1-D array.
 
     Use the attributes; `arrays` and `named()` are for loops over all of them.
     flat     every number once: the first `n_decayed` have weight decay; then come E, P, the rest
@@ -181,7 +181,7 @@ class Parameters(Sealed):
         return dict(self.arrays)
 
     def names_in(self, part):
-        """Names of the arrays that have numbers in flat[part], `part` a slice with a start and a stop."""
+        """Names of the arrays with numbers in flat[part], `part` a slice with start and stop."""
         return [name for name, place in self.slices.items()
                 if place.start < part.stop and part.start < place.stop]
 
@@ -200,7 +200,7 @@ class Parameters(Sealed):
 
 
 def check_shapes(name, params, config=None, dtype=None, tied_alike=True):
-    """params, or ValueError unless they are Parameters of this config's shapes, complex as dtype is.
+    """params, or ValueError unless they are Parameters of this config, complex as dtype is.
 
     tied_alike   False: one may be tied and the other not
     """
@@ -208,8 +208,9 @@ def check_shapes(name, params, config=None, dtype=None, tied_alike=True):
         raise_value_error(name, params, "Parameters")
     if not tied_alike and params.config.tie_embeddings != config.tie_embeddings:
         config = replace(config, tie_embeddings=params.config.tie_embeddings)
-    if config is not None and params.config is not config and shapes(params.config) != shapes(config):
-        raise ValueError(f"{name}: Parameters of {params.config} given, expected those of {config}")
+    found = params.config
+    if config is not None and found is not config and shapes(found) != shapes(config):
+        raise ValueError(f"{name}: Parameters of {found} given, expected those of {config}")
     if dtype is not None and (params.P.dtype.kind == "c") != (dtype.kind == "c"):
         raise ValueError(f"{name}: Parameters of {params.P.dtype} given, expected {dtype}")
     return params

@@ -6,7 +6,7 @@ ALIKE = 3                   # of a longer list only the first entry is shown
 
 
 class ShapeRepr:
-    """A base for plain dataclasses: caches, groups of parameters. The repr of a Cache names its layer."""
+    """A base for plain dataclasses: caches (whose repr names the layer), groups of parameters."""
 
     def __repr__(self):
         return "\n".join(lines(self))
@@ -18,12 +18,13 @@ def lines(value):
         return [f"{value.dtype} {value.shape}"]
     if isinstance(value, ShapeRepr):
         module, name = type(value).__module__.split(".")[-1], type(value).__qualname__
-        return layout(f"{module}.Cache" if name == "Cache" else name, vars(value).items())     # every layer has a Cache
+        title = f"{module}.Cache" if name == "Cache" else name          # every layer has a Cache
+        return layout(title, vars(value).items())
     return [repr(value)]
 
 
 def layout(title, fields):
-    """title(name: field, ...) of (name, field) pairs: on one line if it fits, else indented, a field a line."""
+    """title(name: field, ...) of (name, field) pairs: one line if it fits, else a field a line."""
     shown = [(name, lines(field)) for name, field in entries(fields)]
     one_line = f"{title}({', '.join(f'{name}: {text[0]}' for name, text in shown)})"
     if len(one_line) <= COLUMNS and all(len(text) == 1 for _, text in shown):
@@ -33,7 +34,7 @@ def layout(title, fields):
 
 
 def entries(fields):
-    """The (name, field) pairs; of a list or tuple of ShapeRepr each entry, or the first and how many more."""
+    """The (name, field) pairs; of a list of ShapeRepr each entry, or one and how many more."""
     for name, field in fields:
         if not (isinstance(field, (list, tuple)) and field and isinstance(field[0], ShapeRepr)):
             yield name, field

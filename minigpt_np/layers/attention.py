@@ -1,4 +1,4 @@
-"""Multi-head causal self-attention: project to queries, keys and values, attend, project back to width D."""
+"""Multi-head causal self-attention: project to queries, keys and values, attend, project back."""
 from dataclasses import dataclass
 
 import numpy as np

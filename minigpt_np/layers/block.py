@@ -23,7 +23,8 @@ def forward_pre(x, params, shape, config, rng, extend=None):
     extend   for generation: see causal.forward
     """
     normed1, norm1_cache = layernorm.forward(x, params.norm1, config.layer_norm_eps)
-    branch1, attention_cache = attention.forward(normed1, params.attention, shape, config, rng, extend)
+    branch1, attention_cache = attention.forward(
+        normed1, params.attention, shape, config, rng, extend)
     x1 = x + branch1
     normed2, norm2_cache = layernorm.forward(x1, params.norm2, config.layer_norm_eps)
     branch2, mlp_cache = mlp.forward(normed2, params.mlp, config, rng)

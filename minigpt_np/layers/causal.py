@@ -1,4 +1,4 @@
-"""Causal attention: every position takes a mean of the values up to its own, weighted by softmax."""
+"""Causal attention: each position takes a mean of the values up to its own, weighted by softmax."""
 from dataclasses import dataclass
 from math import sqrt
 
@@ -20,11 +20,11 @@ class Cache(ShapeRepr):
 
 
 def forward(qkv, B, T, H, p_drop=0, rng=None, extend=None):
-    """qkv (N, 3D), in each row a query, a key and a value, each of H heads of width K -> y_rows (N, D).
+    """qkv (N, 3D), in each row a query, a key and a value of H heads of width K -> y_rows (N, D).
 
     scores = q kᵀ / sqrt(K), -inf where s > t;   y = softmax(scores) v   (Vaswani et al., 2017).
     All T x T scores at once. Blocks of 64 queries, each against the keys it may see, would save
-    nothing at T = 64, and at T = 1024 a quarter of both passes' time and two thirds of their memory.
+    nothing at T = 64, at T = 1024 a quarter of both passes' time and two thirds of their memory.
     extend   for generation, a function of k and v (B, H, T, K) that puts those of earlier positions
              in front: then there are S > T keys and values. backward is for S = T
     """
@@ -46,7 +46,7 @@ def backward(dy_rows, cache):
     """dy_rows (N, D) -> dqkv (N, 3D).
 
     y = weights v, so  dv = weightsᵀ dy  and  dweights = dy vᵀ.
-    Softmax:  dscores = weights (dweights - sum_s weights dweights), and that sum over s is y[t] · dy[t].
+    Softmax:  dscores = weights (dweights - sum_s weights dweights), where the sum is y[t] · dy[t].
     scores = q kᵀ / sqrt(K):  dq = dscores k / sqrt(K),  dk = dscoresᵀ q / sqrt(K).
     """
     scaled_q, k, v, weights, y = cache.scaled_q, cache.k, cache.v, cache.weights, cache.y

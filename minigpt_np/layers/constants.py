@@ -1,4 +1,4 @@
-"""Constant arrays, made once and read-only: for sums and means as products, and for a mask that is added."""
+"""Constant arrays, made once and read-only: for sums and means as products, and for causality."""
 import functools
 
 import numpy as np

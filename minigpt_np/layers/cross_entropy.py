@@ -34,7 +34,7 @@ def forward(logits, targets):
 def backward(dloss, cache):
     """dloss, a number -> dlogits (N, V).
 
-    d log(sum exp(z)) / dz_v = p_v = softmax(z)_v, and d z_target / dz_v = 1 where v is the target. With M scored:
+    d log(sum exp(z)) / dz_v = p_v = softmax(z)_v;  d z_target / dz_v is 1 for the target. M scored:
         dlogits[n] = (probs[n] - one_hot(targets[n])) dloss / M,  0 where not scored.
     """
     scored, = (cache.targets >= 0).nonzero()

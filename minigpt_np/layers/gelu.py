@@ -20,7 +20,7 @@ class Cache(ShapeRepr):
 def forward(x):
     """y = x · gate,  gate = (1 + tanh u) / 2,  u = C (x + A x³), of any shape.
 
-    In one piece of working memory, because new memory for each operation costs as much as the operation.
+    In one piece of working memory: new memory for each operation costs as much as the operation.
     """
     work = x * x
     work *= C * A

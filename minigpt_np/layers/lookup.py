@@ -24,7 +24,7 @@ def forward(ids, E, P):
 
 
 def backward(dx, cache, dE, dP):
-    """dx (B, T, D); accumulates into dE (V, D), and into the first T rows of dP. Ids have no gradient.
+    """dx (B, T, D); accumulates into dE (V, D) and the first T rows of dP. Ids have no gradient.
 
     E[ids] = one_hot @ E is a product, so as in every product y = x W, where dW = xᵀ dy,
         dE = one_hotᵀ @ dx,     that is   dE[v] = sum of dx[n] over all n with ids[n] == v.

@@ -17,7 +17,7 @@ def softmax(z):
 
 
 def backward(dprobs, probs, row_dot):
-    """dprobs, probs = softmax(z), both (..., S), and row_dot (..., 1), their dot product in each row -> dz.
+    """dprobs, probs = softmax(z), both (..., S), row_dot (..., 1), each row's dot product -> dz.
 
     For one row p of probs, dp[i]/dz[j] = p[i] ([i = j] - p[j]), so
         dz[j] = p[j] (dp[j] - sum over i of p[i] dp[i]).
@@ -46,6 +46,6 @@ def exponentials(z):
 
 
 def row_sums(x):
-    """(..., S) -> (..., 1): x.sum(-1, keepdims=True), as a product with ones, which is several times faster."""
+    """(..., S) -> (..., 1): x.sum(-1, keepdims=True) as a product with ones: much faster."""
     S = x.shape[-1]
     return (x.reshape(-1, S) @ ones(S, x.dtype)).reshape(*x.shape[:-1], 1)

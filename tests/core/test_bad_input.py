@@ -43,7 +43,7 @@ def test_ids(ids, given, expected):
     ([[0, [1]]], "[[0, [1]]] given")])
 def test_prompts_of_unequal_length(ids, given):
     for use in (MODEL.forward, lambda ids: MODEL.generate(ids, 1)):
-        with refused("ids", given, "all of its rows of one length"):
+        with refused("ids", given, "rows of one length"):
             use(ids)
 
 
@@ -152,8 +152,8 @@ def rows(names, values, expected):
     *rows(["n_layer"], [-1, 1.5], "whole number of at least 0"),
     *rows(["embd_pdrop", "attn_pdrop", "resid_pdrop"], [-0.1, 1, np.nan, "0.5", True], "[0, 1)"),
     *rows(["layer_norm_eps"], [0, -1e-5, np.inf, None], "positive number"),
-    *rows(["norm"], ["middle", None], "'pre' or 'post'"),
-    *rows(["activation"], ["relu"], "'gelu_tanh' or 'gelu_exact'"),
+    *rows(["norm"], ["middle", None], "one of pre, post"),
+    *rows(["activation"], ["relu"], "one of gelu_tanh, gelu_exact"),
     *rows(["tie_embeddings"], [1, None], "True or False")])
 def test_config(name, value, expected):
     with refused(name, repr(value), expected):
