@@ -27,7 +27,7 @@ const raised = n => [...String(n)].map(digit => "⁰¹²³⁴⁵⁶⁷⁸⁹"[di
 
 /* One array in a box, redrawn in place when its shape is as before. item: name, values (R, C),
    use: "lookup", "logits" or "sum", rows and columns: labels, size: words in place of "R × C",
-   scale: what is drawn strongest, marked: [i, j] of cells, choose(i, j): told when one is chosen. */
+   scale: what is drawn strongest, marked: [i, j] of cells, choose(i, j): told if one is chosen. */
 function drawArray(box, item) {
   const {name, values, rows, columns, use = "", marked = []} = item;
   const size = `${values.length} × ${values[0].length}`, digits = values[0].length <= 15;
@@ -97,20 +97,19 @@ function mark(cell, factors = []) {
   for (const other of factors) other.classList.add("factor");
   cell.classList.add("chosen");
 }
-function drawTerms(box, terms, total) {  // terms: [label, term], or [label, factor, factor]
+function addRow(table, texts, classes) {
+  const row = element("tr", classes, "", table);
+  texts.forEach((text, k) => element(k ? "td" : "th", "", text, row));
+}
+function drawTerms(table, terms, total) {  // terms: [label, term], or [label, factor, factor]
   const some = terms.filter(([, x, y]) => y === undefined || x && y);
   const zeros = terms.length - some.length, products = some.map(([, x, y = 1]) => x * y);
-  const decimals = Math.max(0, 2 - Math.floor(Math.log10(largest([[...products, total]]))));
-  const table = element("table", "terms", "", box);
-  const line = (head, factors, number, classes) => {
-    const row = element("tr", classes, "", table);
-    element("th", "", head, row);
-    element("td", "", factors, row);
-    element("td", "", signed(number.toFixed(Math.min(12, decimals))), row);
-  };
-  some.forEach(([label, x, y], k) =>
-    line(label, y === undefined ? "" : `${full(x, 3)} · ${full(y, 3)}`, products[k]));
-  line(`sum of ${some.length}${zeros ? `, ${zeros} more are 0` : ""}`, "", total, "total");
+  const decimals = 2 - Math.floor(Math.log10(largest([[...products, total]])));
+  const fixed = x => signed(x.toFixed(Math.max(0, Math.min(12, decimals))));
+  some.forEach(([label, x, y], k) => addRow(table,
+    [label, y === undefined ? "" : `${full(x, 3)} · ${full(y, 3)}`, fixed(products[k])]));
+  const count = `sum of ${some.length}${zeros ? `, ${zeros} more are 0` : ""}`;
+  addRow(table, [count, "", fixed(total)], "total");
 }
 
 // One cell of each array is in the order of Tab; the arrow keys move from it.

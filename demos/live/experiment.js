@@ -47,15 +47,13 @@ function look(run, at, silent, moved) {
   return Object.assign(pass, {params, head, E: params[0], rungs: rungsOf(pass, params, head)});
 }
 function parametersAt(run, at, silent, moved) {
-  let {params, head} = run.saved[at];
-  params = silent ? [...params.slice(0, 2), ...params.slice(-2)] : [...params];
-  if (moved) {
-    const changed = copy(moved.matrix === "E" ? params[0] : head);
-    changed[moved.v][moved.j] = moved.value;
-    if (moved.matrix === "E") params[0] = changed;
-    if (moved.matrix === "head" || run.tied) head = changed;
-  }
-  return {params, head};
+  const {params, head} = run.saved[at];
+  const kept = silent ? [...params.slice(0, 2), ...params.slice(-2)] : params;
+  if (!moved) return {params: kept, head};
+  const old = moved.matrix === "E" ? params[0] : head, changed = copy(old);
+  changed[moved.v][moved.j] = moved.value;
+  const renewed = array => array === old ? changed : array;  // tied, head is E
+  return {params: kept.map(renewed), head: renewed(head)};
 }
 
 // The residual stream at three places, each read with E (and with the head, if there is one).
@@ -65,17 +63,18 @@ function rungsOf(pass, params, head) {
     const h = plus(times(normalized(x, deviation(x)), gain), bias);
     return softmaxOf(exp(minusMax(product(h, transposed(W)))));
   };
-  const rungs = [["E[ids] + P", "looked up"], ["after attention", "the block: + attention"],
-                 ["after the MLP", "the block: + MLP"]];
-  return rungs.map(([name, note], i) => {
+  const rungs = [["E[ids] + P", "looked up"],
+                 ["after atten\u00adtion", "block: + attention", "no attention"],
+                 ["after the MLP", "block: + MLP", "no MLP"]];
+  return rungs.map(([name, note, silenced], i) => {
     const x = stream[Math.min(i, stream.length - 1)][1];
     const readings = [{by: "E", probs: spelled(x, params[0])}];
     if (head !== params[0]) readings.push({by: "head", probs: spelled(x, head)});
-    return {name: stream[i] ? name : `${name}, silenced`, note, readings};
+    return stream[i] ? {name, note, readings} : {name: silenced, note: "silenced", readings};
   });
 }
 const best = probs => probs.indexOf(Math.max(...probs));
-const count = (reading, tokens) => tokens.filter((v, t) => best(reading.probs[t]) === v).length;
+const count = ({probs}, tokens) => tokens.filter((v, t) => best(probs[t]) === v).length;
 
 // How the loss changes with one number, by central differences: good to about ten digits.
 function slope(run, at, silent, moved) {

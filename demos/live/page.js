@@ -1,24 +1,25 @@
 "use strict";
 // What one looks at, as plain data: changed here, drawn, and written into the address.
 
-const MOST = 16;  // words of a sentence
-const state = {text: DATA.text, tied: true, seed: 0, step: DATA.steps, silent: false, moved: null,
-               mode: "ladder", at: 0, cell: {matrix: "E", v: 0, j: 0}};
+const WORDS = 16;  // of a sentence, at most
+const USUAL = {text: DATA.text, tied: 1, start: 0, silent: 0, step: DATA.steps, value: null};
+const MOST = {tied: 1, start: 2 ** 32 - 1, silent: 1, step: DATA.steps};
+const state = {...USUAL, mode: "ladder", at: 0, cell: {matrix: "E", v: 0, j: 0}};
 let run, now, timer, comparing;
 
 function change(part) {
   const before = {...state}, changed = name => String(before[name]) !== String(state[name]);
   Object.assign(state, part);
-  if (busy(state)) Object.assign(state, {tied: true, silent: false});
-  const again = !run || ["text", "tied", "seed"].some(changed);
-  if (again) run = learn(state.text, state.tied, state.seed);
-  if (again || "silent" in part || "moved" in part) pause();
+  if (busy(state)) Object.assign(state, {tied: 1, silent: 0});
+  const again = !run || ["text", "tied", "start"].some(changed);
+  if (again) run = learn(state.text, state.tied, state.start);
+  if (again || "silent" in part || "value" in part) pause();
   const {matrix, v, j} = state.cell;
   const known = run.tied ? ["E", "dE", "lookup", "logits"] : ["E", "head", "dE", "dhead"];
   state.cell = {matrix: known.includes(matrix) ? matrix : "E",
                 v: Math.min(v, run.vocabulary.length - 1), j: Math.min(j, DATA.D - 1)};
   const elsewhere = Object.values(before.cell).join() !== Object.values(state.cell).join();
-  if (again || elsewhere || changed("step")) state.moved = part.moved ?? null;
+  if (again || elsewhere || changed("step")) state.value = part.value ?? null;
   now = look(run, state.step, state.silent, moved());
   draw(again);
   writeAddress(changed("mode") || changed("at"));
@@ -40,50 +41,45 @@ function draw(again) {
   drawTour();
   if (!$("ladder").hidden) drawLadder();
   drawNumber();
-  $("play").textContent = timer ? "Pause" : state.moved === null ? "Play" : "Put back, play";
-  const pressed = {one: run.tied, two: !run.tied, silent: state.silent, play: Boolean(timer),
+  $("play").textContent = timer ? "Pause" : state.value === null ? "Play" : "Put back, play";
+  const pressed = {one: run.tied, two: !run.tied, silent: state.silent, play: timer,
                    "to-tour": state.mode === "stop", "to-lines": state.mode === "line",
                    large: asked.has("large")};
-  for (const [id, on] of Object.entries(pressed)) $(id).setAttribute("aria-pressed", on);
+  for (const [id, on] of Object.entries(pressed)) $(id).setAttribute("aria-pressed", Boolean(on));
 }
 
 // ---- the address
 
 let asked = new URLSearchParams();  // what the address says; embed, hide and large stay in it
 function writeAddress(entry) {  // entry: one that the browser's back button returns to
-  const {matrix, v, j} = state.cell, {vocabulary} = run;
-  for (const [name, value, usual] of [
-    ["text", state.text, DATA.text], ["tied", +state.tied, 1], ["start", state.seed, 0],
-    ["silent", +state.silent, 0], ["step", state.step, DATA.steps],
-    ["cell", `${vocabulary[v]},${j}${matrix === "E" ? "" : `,${matrix}`}`, `${vocabulary[0]},0`],
-    ["value", state.moved && +state.moved.toPrecision(6), null],
-    ["stop", state.mode === "stop" && state.at, false],
-    ["line", state.mode === "line" && state.at, false]])
-    if (value === usual) asked.delete(name);
-    else asked.set(name, value);
+  const {matrix, v, j} = state.cell, put = (name, value, usual) =>
+    value === usual ? asked.delete(name) : asked.set(name, value);
+  for (const name in USUAL) put(name, state[name], USUAL[name]);
+  for (const mode of ["stop", "line"]) put(mode, state.mode === mode && state.at, false);
+  put("cell", [tokens()[v], j, ...matrix === "E" ? [] : [matrix]].join(), `${tokens()[0]},0`);
   const hash = `#${asked}`.replaceAll("%2C", ",").replace(/=(?=&|$)/g, "");
-  if (hash !== (location.hash || "#")) history[entry ? "pushState" : "replaceState"](null, "", hash);
+  if (hash !== (location.hash || "#"))
+    history[entry ? "pushState" : "replaceState"](null, "", hash);
 }
 function readAddress() {
   asked = new URLSearchParams(location.hash.slice(1));
-  const number = (name, usual, most) =>
-    Math.max(0, Math.min(most, parseInt(asked.get(name) ?? usual) || 0));
-  const words = (asked.get("text") || "").trim().split(/\s+/).slice(0, MOST);
-  const text = words.length > 1 ? words.join(" ") : DATA.text;
+  const number = (name, most) => Math.max(0, Math.min(most, parseInt(asked.get(name)) || 0));
+  const part = {...USUAL, mode: ["stop", "line"].find(name => asked.has(name)) || "ladder"};
+  for (const name in MOST) if (asked.has(name)) part[name] = number(name, MOST[name]);
+  const words = (asked.get("text") || "").trim().split(/\s+/).slice(0, WORDS);
+  if (words.length > 1) part.text = words.join(" ");
   const value = parseFloat(asked.get("value"));
+  if (Number.isFinite(value)) part.value = value;
   const [, token, j = 0, matrix = "E"] =
     /^(.*?),(\d+)(?:,(\w+))?$/.exec(asked.get("cell")) || [];
-  const mode = ["stop", "line"].find(name => asked.has(name)) || "ladder";
+  const v = Math.max(0, vocabularyOf(part.text.split(" ")).indexOf(token));
   document.body.classList.toggle("embed", asked.has("embed"));
   document.documentElement.classList.toggle("large", asked.has("large"));
   const hidden = (asked.get("hide") || "").split(",");
-  for (const part of ["lead", "controls", "picture", "sums", "number"])
-    $(part).classList.toggle("gone", hidden.includes(part));
-  $("text").value = text;
-  change({text, mode, at: number(mode, 0, ends(mode)), tied: asked.get("tied") !== "0",
-          seed: number("start", 0, 2 ** 32 - 1), silent: asked.get("silent") === "1",
-          step: number("step", DATA.steps, DATA.steps), moved: isFinite(value) ? value : null,
-          cell: {matrix, j: +j, v: Math.max(0, vocabularyOf(text.split(" ")).indexOf(token))}});
+  for (const id of ["lead", "controls", "picture", "sums", "number"])
+    $(id).classList.toggle("gone", hidden.includes(id));
+  $("text").value = part.text;
+  change({...part, at: number(part.mode, ends(part.mode)), cell: {matrix, v, j: +j}});
 }
 
 // ---- by hand
@@ -93,15 +89,15 @@ let typing;
 on("text", "input", event => {
   const words = event.target.value.trim().split(/\s+/).filter(Boolean);
   $("complaint").textContent = words.length < 2 ? `Type two words or more. Below: ${state.text}`
-    : words.length > MOST ? `The first ${MOST} words are read.` : "";
+    : words.length > WORDS ? `The first ${WORDS} words are read.` : "";
   clearTimeout(typing);
-  const text = words.slice(0, MOST).join(" ");
+  const text = words.slice(0, WORDS).join(" ");
   if (words.length > 1) typing = setTimeout(() => change({text}), 30);
 });
-on("one", "click", () => change({tied: true}));
-on("two", "click", () => change({tied: false}));
-on("silent", "click", () => change({silent: !state.silent}));
-on("start", "click", () => change({seed: state.seed + 1}));
+on("one", "click", () => change({tied: 1}));
+on("two", "click", () => change({tied: 0}));
+on("silent", "click", () => change({silent: 1 - state.silent}));
+on("start", "click", () => change({start: state.start + 1}));
 on("step", "input", event => { pause(); change({step: event.target.valueAsNumber}); });
 on("play", "click", () => {
   if (timer) pause();
@@ -113,9 +109,9 @@ on("play", "click", () => {
 });
 function pause() { timer = clearInterval(timer); }
 on("value", "input", ({target}) => {
-  if (Number.isFinite(target.valueAsNumber)) change({moved: target.valueAsNumber});
+  if (Number.isFinite(target.valueAsNumber)) change({value: target.valueAsNumber});
 });
-on("put-back", "click", () => change({moved: null}));
+on("put-back", "click", () => change({value: null}));
 
 // A number is dragged sideways: one unit in 200 pixels.
 let held = null;
@@ -126,16 +122,17 @@ document.addEventListener("pointerdown", event => {
 document.addEventListener("pointermove", event => {
   if (!held || !("from" in held) && Math.abs(event.clientX - held.x) < 4) return;
   held.from ??= now[held.cell.matrix][held.cell.v][held.cell.j];
-  change({cell: held.cell, moved: held.from + (event.clientX - held.x) / 200});
+  const value = held.from + (event.clientX - held.x) / 200;
+  change({cell: held.cell, value: +value.toPrecision(6)});
 });
 for (const kind of ["pointerup", "pointercancel"])
   document.addEventListener(kind, () => { held = null; });
 
 let kept = {step: DATA.steps};  // what the tour and the lines give back at their end
 function enter(mode, at, step) {
-  const {tied, silent, cell, moved} = state;
-  if (state.mode === "ladder") kept = {tied, silent, step: state.step, cell, moved};
-  change({tied: true, silent: false, step, mode, at});
+  const {tied, silent, cell, value} = state;
+  if (state.mode === "ladder") kept = {tied, silent, step: state.step, cell, value};
+  change({tied: 1, silent: 0, step, mode, at});
 }
 const leave = () => change({...kept, mode: "ladder", at: 0});
 on("to-tour", "click", () => state.mode === "stop" ? leave() : enter("stop", 0, BEGUN));
@@ -199,7 +196,7 @@ on("save", "click", () => {
 // ---- the start
 
 function agree() {
-  if (state.text !== DATA.text || !state.tied || state.seed) return;
+  if (state.text !== DATA.text || !state.tied || state.start) return;
   const apart = DATA.reference.map((loss, i) => Math.abs(loss - run.saved[20 * i].loss));
   $("agreement").textContent = `The losses here are NumPy's to ${full(Math.max(...apart), 1)}.`;
 }

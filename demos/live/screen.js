@@ -19,11 +19,11 @@ function drawLead() {
   const E = run.tied ? "the same E" : "the other matrix";
   element("b", "logits", `${E} spells the token to come at ${next} of ${T}`, box);
   const [loss, tiedLoss] = [run.saved.at(-1).loss, run.tiedLoss].map(x => x && full(x, 2));
-  box.append(state.moved !== null ? ". One number was moved by hand."
+  box.append(state.value !== null ? ". One number was moved by hand."
     : state.silent ? ". (It was silenced after training.)"
     : !run.tied ? ". No logit trains E. " + (tiedLoss
-      ? `Its loss ends at ${loss}, one matrix's at ${tiedLoss}; one sentence cannot show which is ` +
-        "better." : "")
+      ? `Its loss ends at ${loss}, one matrix's at ${tiedLoss}; one sentence cannot show which ` +
+        "is better." : "")
     : Math.min(read, next) < 0.8 * T ? "."
     : `. So one matrix ${read + next < 2 * T ? "nearly " : ""}does both jobs: E is one ` +
       "alphabet, and the block turns one letter into the next.");
@@ -41,8 +41,8 @@ function drawLadder() {
     ...["lookup", "logits"].map((use, k) => element("td", `count ${use}`, counts[k]))];
   const plain = (label, use, row) =>
     line(th(label, use, true), row.map(v => element("td", `token ${use}`, vocabulary[v])));
-  const rung = (name, note, {by, probs}) => {
-    const head = th(name, "", true);
+  const rung = (name, note, {by, probs}, i) => {
+    const head = th(name, i ? "block" : "", true);
     element("small", "", run.tied ? note : `${by} spells`, head);
     return line(head, probs.map((p, t) => {
       const v = best(p), read = v === ids[t], next = v === targets[t];
@@ -55,7 +55,8 @@ function drawLadder() {
   };
   const lines = [
     plain("token read", "lookup", ids),
-    ...now.rungs.flatMap(({name, note, readings}) => readings.map(at => rung(name, note, at))),
+    ...now.rungs.flatMap(({name, note, readings}, i) =>
+      readings.map(reading => rung(name, note, reading, i))),
     plain("token to come", "logits", targets)];
   const first = [element("td"), ...ids.map((_, t) => th(t, "", false)),
                  ...["read", "next"].map(text => th(text, "count", false))];
@@ -90,7 +91,7 @@ function drawMatrices() {  // with two matrices each stands beside its gradient
 const lineOf = begin => DATA.lines.findIndex(text => text.trim().startsWith(begin));
 const codeOf = n => `${DATA.first + n}  ${DATA.lines[n].split("  #")[0].trim()}`;
 const chosen = () => ({...state.cell, matrix: /head/.test(state.cell.matrix) ? "head" : "E"});
-const moved = () => state.moved === null ? null : {...chosen(), value: state.moved};
+const moved = () => state.value === null ? null : {...chosen(), value: state.value};
 
 // The terms of a number of E, of its gradient or of a part of it: [label, term], or two factors.
 function termsOf({matrix, v, j}) {
@@ -105,20 +106,17 @@ function termsOf({matrix, v, j}) {
 function drawNumber() {
   const {matrix, v, j} = state.cell, W = chosen().matrix, at = `[${run.vocabulary[v]}, ${j}]`;
   const saved = run.saved[state.step], kept = (W === "E" ? saved.params[0] : saved.head)[v][j];
-  const value = state.moved ?? kept, d = (W === "E" ? now.grads[0] : now.dhead)[v][j];
+  const value = state.value ?? kept, d = (W === "E" ? now.grads[0] : now.dhead)[v][j];
   $("name").textContent = `${W}${at} =`;
   if ($("value") !== document.activeElement) $("value").value = +value.toPrecision(4);
-  $("put-back").hidden = state.moved === null;
+  $("put-back").hidden = state.value === null;
   const by = slope(run, state.step, state.silent, {matrix: W, v, j, value});
   $("slopes").replaceChildren();
-  for (const [name, number] of [["slope, by differences", by], [`d${W}${at}, by backward`, d]]) {
-    const row = element("tr", "", "", $("slopes"));
-    element("th", "", name, row);
-    element("td", "", signed(number.toPrecision(6)), row);
-  }
-  const what = matrix === W ? `d${W}` : matrix, [terms, total] = termsOf(state.cell);
-  $("terms").replaceChildren(element("h3", "", `${what}${at} is the sum of`));
-  drawTerms($("terms"), terms, total);
+  addRow($("slopes"), ["slope, by differences", signed(by.toPrecision(6))]);
+  addRow($("slopes"), [`d${W}${at}, by backward`, signed(d.toPrecision(6))]);
+  $("sum").textContent = `${matrix === W ? `d${W}` : matrix}${at} is the sum of`;
+  $("terms").replaceChildren();
+  drawTerms($("terms"), ...termsOf(state.cell));
   const head = `① ${codeOf(lineOf("dE += dlogits"))}\n`;
   const lookup = `② ${codeOf(lineOf("dE += one_hot"))}`;
   $("sources").textContent = run.tied && /E/.test(matrix) ? head + lookup
@@ -139,13 +137,7 @@ function drawTrack() {
     `<polyline class="${use}" points="${points(use)}"/>`).join("");
 }
 function drawStep() {
-  const {step} = state, p = percent(Math.exp(-now.loss)), box = $("loss");
-  Object.assign($("step"), {max: DATA.steps, value: step});
-  $("step").setAttribute("aria-valuetext", `step ${step}, loss ${full(now.loss)}`);
-  box.textContent = `step ${step}, loss ${now.loss.toFixed(4)}: the right token gets ${p}`;
-  const norms = element("span", "", run.tied ? "norms of dE's parts: " : "norms: ", box);
-  const [lookup, logits] = [now.fromLookup, now.fromLogits].map(part => full(norm(part), 2));
-  element("b", "lookup", `${run.tied ? "lookup" : "dE"} ${lookup}`, norms);
-  norms.append(" ");
-  element("b", "logits", `${run.tied ? "logits" : "dhead"} ${logits}`, norms);
+  const {step} = state, said = `step ${step}, loss ${now.loss.toFixed(4)}`;
+  Object.assign($("step"), {max: DATA.steps, value: step}).setAttribute("aria-valuetext", said);
+  $("loss").textContent = `${said}: the right token gets ${percent(Math.exp(-now.loss))}`;
 }
