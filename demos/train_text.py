@@ -149,9 +149,10 @@ def resumed(parser, argv, path, notes):
 
     A file says nothing of paths, and cannot ask for more workers than there are cores.
     """
-    if not isinstance(notes, dict) or not isinstance(notes.get("args"), dict):
-        raise ValueError(f"--resume: {path} is no run of this program's")
-    run = {name: notes["args"].get(name) for name in (*OF_A_RUN, *ANEW)}
+    try:
+        run = {name: notes["args"][name] for name in (*OF_A_RUN, *ANEW)}
+    except (TypeError, KeyError):
+        raise ValueError(f"--resume: {path} is not a run of this program") from None
     run["threads"] = run["threads"] and min(run["threads"], cores())
     parser.set_defaults(**run)
     args = parser.parse_args(argv)

@@ -151,16 +151,23 @@ def test_another_text_is_not_resumed(text, saved):
 
 
 def test_a_saved_run_decides_no_path_and_no_more_workers_than_cores(text, saved, tmp_path):
-    archive = dict(np.load(saved))
+    def resumed(notes):
+        archive["state"] = np.frombuffer(json.dumps(state | {"notes": notes}).encode(), np.uint8)
+        np.savez(saved, **archive)
+        return run("--resume", saved, "--text", text, "--steps", 2, "--samples", 1,
+                   "--prompt", "dog")
+
+    archive, other = dict(np.load(saved)), str(tmp_path / "other")
     state = json.loads(archive["state"].tobytes())
-    assert not {"text", "export", "out"} & state["notes"]["args"].keys()
-    other = str(tmp_path / "other")
-    state["notes"]["args"] |= {"export": other, "out": other, "text": other, "threads": 300}
-    archive["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
-    np.savez(saved, **archive)
-    done = run("--resume", saved, "--text", text, "--steps", 2, "--samples", 1, "--prompt", "dog")
+    args = state["notes"]["args"]
+    assert not {"text", "export", "out"} & args.keys()
+    more = {"export": other, "out": other, "text": other, "threads": 300}
+    done = resumed(state["notes"] | {"args": args | more})
     assert done.status == 0 and not Path(other).exists() and "--- sample 1\ndog" in done.out
     assert f"; {cores()} thread" in " ".join(done.out.split())
+    for notes in (None, [], {}, {"args": {}}):
+        done = resumed(notes)
+        assert done.status == 2 and f"{saved} is not a run of this program" in done.err
 
 
 # ---- what goes wrong on the way ------------------------------------------------------------------
