@@ -242,9 +242,8 @@ def train(session, training, validation, about):
             ids, targets = random_batch(training, args.batch, args.block, session.rng)
             if trainer.steps == first or trainer.steps % NORMS_EVERY == 0:
                 lookup, logits = norms(trainer.model, ids, targets)
-            start = time.perf_counter()
             loss, _ = trainer.step(ids, targets)
-            speed = ids.size / (time.perf_counter() - start)
+            speed = (trainer.steps - first) * ids.size / (time.monotonic() - progress.begin)
             progress.update(trainer.steps, f"loss {loss:.3f}  |dE| lookup {lookup:.2f} logits "
                                            f"{logits:.2f}  {speed:,.0f} tok/s")
             if progress.lost and not (args.out or args.export):
