@@ -152,21 +152,16 @@ def decode(array, format):
     return safetensors.widened(encode(array, format)).astype("f4")
 
 
-@st.composite
-def layouts(draw):
-    """Ways in which transformers, minGPT and nanoGPT leave one model on file."""
-    return dict(prefix=draw(st.sampled_from(["", "module.", "_orig_mod.module.", "model.",
-                                             "net.gpt."])),
-                transformer=draw(st.booleans()), head_alone=draw(st.booleans()),
-                format=draw(st.sampled_from([*FORMATS, "BF16"])),
-                transposed=draw(st.booleans()), biases=draw(st.booleans()),
-                head_too=draw(st.booleans()), buffers=draw(st.booleans()),
-                shards=draw(st.integers(0, 3)), config=draw(st.booleans()))
+# Ways in which transformers, minGPT and nanoGPT leave one model on file: arguments of lay_out.
+layouts = st.fixed_dictionaries({
+    "prefix": st.sampled_from(["", "module.", "_orig_mod.module.", "model.", "net.gpt."]),
+    "format": st.sampled_from([*FORMATS, "BF16"]), "shards": st.integers(0, 3)} | dict.fromkeys(
+        ["transformer", "head_alone", "head_too", "transposed", "biases", "buffers", "config"],
+        st.booleans()))
 
 
-def lay_out(model, folder, prefix="", transformer=True, head_alone=False, format="F32",
-            transposed=False, biases=True,
-            head_too=False, buffers=False, shards=0, config=True):
+def lay_out(model, folder, prefix="", format="F32", shards=0, transformer=True, head_alone=False,
+            head_too=False, transposed=False, biases=True, buffers=False, config=True):
     """Write `model` to `folder` in this way."""
     tensors, fields = saved(model, folder)
     if head_alone and model.config.tie_embeddings:
@@ -207,7 +202,7 @@ def test_a_model_of_given_params_is_saved_with_its_own_config(tmp_path):
     assert GPT.from_pretrained(tmp_path).config == model.config
 
 
-@given(configs(), layouts())
+@given(configs(), layouts)
 def test_every_layout_opens_as_the_same_numbers(config, layout):
     model = random_model(config)
     if not layout["biases"]:
