@@ -323,10 +323,13 @@ def test_one_file_goes_before_an_index_and_that_before_pickles(tmp_path):
     assert list(read_folder(tmp_path)) == ["only"]
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "ckpt.pt", "model.pth"])
-def test_pickles_alone_are_refused_with_a_way_out(tmp_path, name):
-    (tmp_path / name).write_bytes(b"")
-    with pytest.raises(ValueError, match=f"{re.escape(str(tmp_path))}: .*{name}.*torch.load"):
+@pytest.mark.parametrize("names, taken", [
+    (["optimizer.pt", "pytorch_model.bin"], "pytorch_model.bin"), (["ckpt.pt"], "ckpt.pt"),
+    (["model.pth"], "model.pth")])
+def test_pickles_alone_are_refused_with_a_way_out(tmp_path, names, taken):
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=rf"{tmp_path}: .*but \['{taken}'\]: .*torch.load"):
         read_folder(tmp_path)
 
 
