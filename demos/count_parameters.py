@@ -34,11 +34,11 @@ def parse(argv):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("models", nargs="*", metavar="MODEL", help=f"of {', '.join(PRESETS)} (default: all)")
-    add("--vocab-size", type=int, help="V of all models shown, instead of their own")
-    add("--block-size", type=int, help="T likewise")
-    add("--layers", type=int, dest="n_layer", help="L likewise")
-    add("--heads", type=int, dest="n_head", help="H likewise; D is a multiple of it")
-    add("--width", type=int, dest="n_embd", help="D likewise")
+    add("--vocab-size", type=int, help="V, for all models shown")
+    add("--block-size", type=int, help="T, for all")
+    add("--layers", type=int, dest="n_layer", help="L, for all")
+    add("--heads", type=int, dest="n_head", help="H, for all; D is a multiple of it")
+    add("--width", type=int, dest="n_embd", help="D, for all")
     return parser.parse_args(argv)
 
 
@@ -52,7 +52,7 @@ def size_of_E(config):
 
 
 def size_of_block(config):
-    """What one more block adds: 12 D² weights, and 13 D biases, gains and the like."""
+    """The numbers in one more block: 12 D² weights, and 13 D biases and gains."""
     return count(replace(config, n_layer=config.n_layer + 1)) - count(config)
 
 
@@ -65,7 +65,7 @@ def sizes(models):
 
 
 def shares(models):
-    """What a second matrix takes of small models and of large ones: rows of a table."""
+    """E's share of small models and of large ones, tied and untied: rows of a table."""
     yield "", "E", "of all", "as much as", "untied, E and head"
     for name, c in models.items():
         E, (one, two) = size_of_E(c), both(c)

@@ -30,7 +30,7 @@ from minigpt_np.text import open_tokenizer
 def main(argv=None):
     args = parse(argv)
     if not Path(args.model).is_dir():
-        raise ValueError(f"--model: {args.model} given, expected a folder that is there")
+        raise ValueError(f"--model: {args.model} given, expected an existing folder")
     tokenizer = open_tokenizer(args.model)
     start = time.perf_counter()
     model = GPT.from_pretrained(args.model)
@@ -45,7 +45,7 @@ def main(argv=None):
     show_what_the_file_holds(args.model, model, seconds)
     tokens = "   ".join(f"{text_of(v, tokenizer)} {v}" for v in ids)
     show(f"The prompt looks up {len(ids)} row{'s' * (len(ids) != 1)} of E",
-         [terminal.cut(f"    {tokens}", terminal.room())], "It goes on")
+         [terminal.cut(f"    {tokens}", terminal.room())], "The model continues")
     start = time.perf_counter()
     new = texts.write(model, ids, args.tokens, tokenizer, temperature=args.temperature,
                       do_sample=not args.greedy, top_k=args.top_k, top_p=args.top_p, seed=args.seed)

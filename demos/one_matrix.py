@@ -77,7 +77,7 @@ def parse(argv):
     args = parser.parse_args(argv)
     terminal.check_least(parser, args, threads=1)
     if args.json and not Path(args.json).absolute().parent.is_dir():
-        parser.error(f"--json: {args.json} given, expected a file in a folder that is there")
+        parser.error(f"--json: {args.json} given, expected a file in an existing folder")
     if args.text and not args.model:
         parser.error("--text: given without --model, expected with it")
     return args
@@ -100,7 +100,7 @@ def measure(args):
                 rates = None if args.full else committed[name]
                 found[name] = ledger.measure(lab, section, found, rates)
     except KeyboardInterrupt:
-        print(f"stopped; the finished runs are in {args.runs}: the same command goes on with them"
+        print(f"stopped; the finished runs are in {args.runs}: the same command continues with them"
               if args.runs else "stopped; with --runs FOLDER, finished runs are kept",
               file=sys.stderr)
         raise

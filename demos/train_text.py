@@ -3,7 +3,7 @@
     python demos/train_text.py                       # nanoGPT's CPU model
     python demos/train_text.py --text FILE --untie   # your text, two matrices
     python demos/train_text.py --out out/run.npz     # saves; so does Ctrl-C
-    python demos/train_text.py --resume out/run.npz  # goes on, bit for bit
+    python demos/train_text.py --resume out/run.npz  # continues it, bit for bit
     python demos/train_text.py --export out/model    # for transformers, too
 
 The line of progress shows how much the lookup and the logits each add to the
@@ -76,7 +76,7 @@ def main(argv=None):
         print(f"train_text.py: {error}{kept}. Nothing was exported.", file=sys.stderr)
         return 1
     if not done:
-        session.progress.line(f"stopped after step {trainer.steps}{session.how_to_go_on()}")
+        session.progress.line(f"stopped after step {trainer.steps}{session.how_to_continue()}")
         return 130
     return finish(session, tokenizer, prompt, validation)
 
@@ -105,7 +105,7 @@ def finish(session, tokenizer, prompt, validation):
 # ---- options -------------------------------------------------------------------------------------
 
 def parse(argv):
-    """The options, and the saved run to go on with, or None."""
+    """The options, and the saved run to continue, or None."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -131,7 +131,7 @@ def parse(argv):
     add("--prompt", help="how the samples begin (default: as the text does)")
     add("--out", metavar="FILE.npz", help="save the run here as it goes")
     add("--resume", metavar="FILE.npz",
-        help="go on with a saved run, which has decided the options above but --threads, --samples "
+        help="continue a saved run, which has decided the options above but --threads, --samples "
         "and --prompt; give its --text again")
     add("--export", metavar="FOLDER",
         help="save the trained model as config.json and model.safetensors")
@@ -210,7 +210,7 @@ class Session:
             self.save_failed = False
         except OSError as error:
             self.save_failed = True
-            self.progress.line(f"warning: the run is not saved: {error}; training goes on")
+            self.progress.line(f"warning: the run is not saved: {error}; training continues")
 
     def restore(self, saved):
         if saved.notes["checksum"] != self.checksum:
@@ -218,21 +218,21 @@ class Session:
                              f"{self.args.text or 'the default'} is now (give its --text again)")
         saved.restore(self.trainer, {"batches": self.rng})
 
-    def how_to_go_on(self):
+    def how_to_continue(self):
         if not self.args.out:
             return "; nothing was saved: there was no --out FILE"
         if self.save_failed:
             return "; it could not be saved"
         text = f" --text {shlex.quote(self.args.text)}" if self.args.text else ""
         out = shlex.quote(str(self.args.out))
-        return f"; go on with:  python demos/train_text.py --resume {out}{text}"
+        return f"; continue with:  python demos/train_text.py --resume {out}{text}"
 
 
 def train(session, training, validation, about):
     """Print `about` and take steps until args.steps are done -> False if a signal came first.
 
     The run is saved on the way, and at the end. If output cannot be written, a run that is saved or
-    exported goes on without it; any other ends.
+    exported continues without it; any other ends.
     """
     args, trainer, progress = session.args, session.trainer, session.progress
     last_save, first = time.monotonic(), trainer.steps

@@ -1,4 +1,4 @@
-"""What is measured on the trained models beside their losses: plain numbers, lists over seeds.
+"""Measurements of the trained models, besides their losses: plain numbers, lists over seeds.
 
 `kinds` is what `ledger.measure` returned for a section: name of kind -> {"runs": list of Run, ...}.
 """

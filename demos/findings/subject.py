@@ -1,4 +1,4 @@
-"""A model that was not trained here, and a text to look at it with: a file's, or its own."""
+"""A model from a folder, and the text it is examined on: a file's, or one it generates."""
 import json
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from minigpt_np.training.data import check_length, consecutive_batches
 from minigpt_np.training.progress import Progress
 
 T = 128                     # positions of a sequence, or block_size if that is less
-GENERATED = 128             # sequences that a model generates for want of a text
+GENERATED = 128             # sequences that a model generates where no text is given
 SCORES = 1 << 24            # logits at a time that instruments look at
 
 

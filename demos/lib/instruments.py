@@ -1,5 +1,4 @@
-"""What models are looked at with: any GPT with a final LayerNorm (GPT-2's order), trained here or
-not.
+"""Instruments that look into a GPT with a final LayerNorm (GPT-2's order), trained here or not.
 
 The sublayers, attention and MLP of each block in turn, each add the output of their last product to
 the residual stream; with that product at 0, a sublayer adds nothing. So the stream after sublayer
@@ -179,7 +178,7 @@ def middling(counts, ids, n):
 def contributions_of(model, ids, targets):
     """What the use of E as the lookup, and what its use as the head, adds to dE: two (V, D).
 
-    Backward keeps the two apart when the gradient of the head is an array of its own.
+    Backward keeps the two apart where grads.head is a separate array.
     """
     _, _, cache = model.forward(ids, targets)
     grads = Parameters(replace(model.config, tie_embeddings=False), model.params.flat.dtype)

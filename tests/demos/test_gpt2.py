@@ -143,7 +143,7 @@ def test_gpt1_opens_and_speaks(tmp_path, capsys):
     tokenizer = open_tokenizer(tmp_path)
     text = output(capsys, tmp_path, "--greedy", "--prompt", "The MATRIX reads", "--tokens", "5")
     ids = model.generate(tokenizer.encode("The MATRIX reads")[None], 5)[0]
-    assert f"It goes on\n\n{tokenizer.decode(ids)}" in text
+    assert f"The model continues\n\n{tokenizer.decode(ids)}" in text
     assert "tokens_embed.weight" in text and "The prompt looks up " in text
     with pytest.raises(ValueError, match="--prompt: ' ' given, of which this tokenizer leaves"):
         output(capsys, tmp_path, "--prompt", " ")

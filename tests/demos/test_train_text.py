@@ -172,16 +172,16 @@ def test_a_saved_run_decides_no_path_and_no_more_workers_than_cores(text, saved,
 
 # ---- what goes wrong on the way ------------------------------------------------------------------
 
-def test_a_stopped_run_says_how_to_go_on():
+def test_a_stopped_run_says_how_to_continue():
     args = SimpleNamespace(out=None, text=None, seed=0, steps=1)
     session = train_text.Session(args, "", None)
-    assert "nothing was saved" in session.how_to_go_on()
+    assert "nothing was saved" in session.how_to_continue()
     args.out = "my run.npz"
-    assert session.how_to_go_on().endswith("--resume 'my run.npz'")
+    assert session.how_to_continue().endswith("--resume 'my run.npz'")
     args.text = "a text"
-    assert session.how_to_go_on().endswith("--resume 'my run.npz' --text 'a text'")
+    assert session.how_to_continue().endswith("--resume 'my run.npz' --text 'a text'")
     session.save_failed = True
-    assert "could not be saved" in session.how_to_go_on()
+    assert "could not be saved" in session.how_to_continue()
 
 
 def closed_pipe():
