@@ -216,7 +216,7 @@ def debug(exercise, folder):
 def report(path, exercises, folder):
     """Write what is done as JSON, for a teacher; returns 0 if all is, else 1."""
     rows = [dict(number=exercise.number, exercise=exercise.name, passed=found.done,
-                 state=found.state, fault=found.text, diagnosis=found.texts)
+                 state=found.state, fault=found.fault, diagnosis=found.texts)
             for exercise, found in zip(exercises, examined(exercises, folder))]
     done = sum(row["passed"] for row in rows)
     text = json.dumps(dict(folder=str(folder), done=done, of=len(rows), exercises=rows), indent=2,

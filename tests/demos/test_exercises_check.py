@@ -267,6 +267,8 @@ def test_reports_for_a_teacher(folder, capsys):
     assert report["done"] == 1 and report["of"] == len(rows) == 13
     assert rows["linear"]["passed"] and not rows["lookup"]["passed"]
     assert "loses repeated ids" in rows["lookup"]["diagnosis"][0]
+    assert rows["lookup"]["fault"] == "dE is wrong." and rows["linear"]["fault"] == ""
+    assert "slope.py, `derivative`" in rows["slope"]["fault"]
     assert "1 of 13 done" in capsys.readouterr().out
 
 

@@ -52,13 +52,15 @@ def test_the_final_test_has_edge_cases(exercise):
     large = large_cases(exercise)
     axes = [large[0].sizes[letter] for letter in exercise.axes]
     assert min(axes) >= 2 and len(set(axes)) >= len(axes) - 1
-    assert {"decimals", "normal", "zeros", *exercise.edges} == {case.kind for case in large}
+    assert {"decimals", "many digits", "zeros", *exercise.edges} == {case.kind for case in large}
     assert set(exercise.edges) <= set(EDGES)
     if "extra" in exercise.sizes:
         assert {case.sizes["extra"] for case in large} == {0, 1, 3}
     ids = [case.inputs[name] for case in large for name in ("ids", "targets")
            if name in case.inputs]
     assert not ids or max(np.bincount(x.ravel()).max() for x in ids) >= 3
+    looked_up = [(case.inputs["ids"], case.sizes["V"]) for case in large if "ids" in case.inputs]
+    assert all(len(np.unique(x)) < V for x, V in looked_up)
     assert any((x == 0).any() for case in large for x in float_arrays(case.inputs).values())
     for letter, (least, most, _) in exercise.sizes.items():
         assert {case.sizes[letter] for case in small_cases(exercise)} == set(range(least, most + 1))

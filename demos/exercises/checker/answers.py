@@ -59,27 +59,42 @@ class Verdict:
         names = [name for name in self.given if not near(self.given[name], self.right[name])]
         return names or list(self.given)
 
+    @property
+    def fault(self):
+        """What is wrong, in a sentence or two."""
+        if self.text or not self.given:
+            return self.text
+        names = self.wrong_names
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        return f"{', '.join(names[:4])}{more} {'is' if len(names) == 1 else 'are'} wrong."
+
 
 class NoAnswer(Exception):
     """What is wrong with an answer before its numbers are looked at."""
 
 
 def judged(case, function):
-    """The Verdict on a function's answer to the case: done or wrong.
+    """The Verdict on a function's answer to the case: done or wrong."""
+    with redirect_stdout(StringIO()) as printed:
+        given, text = answered(case, function)
+    done = not text and is_right(case, given)
+    return Verdict("done" if done else "wrong", case.name, text, case, given,
+                   printed=printed.getvalue()[:PRINTED])
+
+
+def answered(case, function):
+    """label -> array, what a function returns for the case, or None; and what is wrong with that
+    before the numbers are looked at.
 
     Raises NotImplementedError where something is not written yet.
     """
-    printed, given, text = StringIO(), None, ""
+    given = None
     try:
-        with redirect_stdout(printed):
-            returned = called(case, function)
-        given = arrays_of(case, returned)
+        given = arrays_of(case, called(case, function))
         need_fitting(case, given)
-        done = is_right(case, given)
     except NoAnswer as error:
-        done, text = False, str(error)
-    return Verdict("done" if done else "wrong", case.name, text, case, given,
-                   printed=printed.getvalue()[:PRINTED])
+        return given, str(error)
+    return given, ""
 
 
 def is_right(case, given):

@@ -1,6 +1,6 @@
 """Inputs for an exercise: small ones to be read, and the large edge cases of the final test."""
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,9 +17,9 @@ OF_LARGE_MEANS = 1e-9
 # kind of numbers -> (inputs) -> what is another input there, and what is said of an answer that is
 # right for plain decimals and wrong for these
 EDGES = {
-    "normal": (lambda inputs: {},
-               "It is right for numbers of one decimal, and wrong for such as these: is something "
-               "rounded on the way?"),
+    "many digits": (lambda inputs: {},
+                    "It is right for numbers of one decimal, and wrong for such as these: is "
+                    "something rounded on the way?"),
     "zeros": (lambda inputs: {},
               "It is right where no number is 0, and wrong where some are: is something divided "
               "by, or compared with, what may be 0?"),
@@ -95,14 +95,17 @@ class Case:
         return rebuilt([*dout, *self.inputs.values(), *into], np.copy)
 
 
-def make_case(exercise, sizes, ids, seed, kind="decimals"):
-    """The Case of these sizes: ids(below, *shape) makes ids, the seed all other numbers."""
+def make_case(exercise, kind, sizes, seed):
+    """The Case of these sizes and this kind of numbers, drawn with the seed."""
     rng = np.random.default_rng(seed)
 
+    def ids(below, *shape):
+        return rng.integers(0, below, shape)
+
     def floats(*shape):
-        if kind == "normal":
-            return rng.normal(size=shape)
         x = np.array(rng.integers(1, 20, shape) * rng.choice([-1, 1], shape) / 10)
+        if kind == "many digits":
+            x *= rng.uniform(1, 2, shape)
         return x * (rng.random(shape) > 1 / 3) if kind == "zeros" else x
 
     n = SimpleNamespace(**dict(S=sizes.get("T", 0) + sizes.get("extra", 0)) | sizes)
@@ -117,58 +120,35 @@ def make_case(exercise, sizes, ids, seed, kind="decimals"):
     return Case(exercise.name, sizes, inputs, dout, before, kind)
 
 
-# ---- the inputs that decide ----------------------------------------------------------------------
-
 @cache
-def small_cases(exercise):
-    """A list of SMALL Cases. Hypothesis has no part in it, so that its version decides nothing."""
+def small_cases(exercise, kind="decimals"):
+    """A list of SMALL Cases, made without Hypothesis, so that its version decides nothing."""
     found = []
     for seed in range(SMALL):
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng([seed, 1])      # make_case draws with another
         sizes = {letter: int(rng.integers(least, most + 1))
                  for letter, (least, most, _) in exercise.sizes.items()}
-        found.append(make_case(exercise, sizes, partial(drawn_ids, rng), seed))
+        found.append(make_case(exercise, kind, sizes, seed))
     return found
 
 
 @cache
 def large_cases(exercise):
-    """A list of LARGE Cases, the final test: no two sizes alike, so few distinct ids that most come
-    three times and some rows are not looked up, and edge cases."""
-    found, kinds = [], ("decimals", "normal", "zeros", *exercise.edges)
+    """A list of LARGE Cases, the final test: no two sizes alike, ids that come several times and
+    rows that are not looked up, and edge cases."""
+    found, kinds = [], ("decimals", "many digits", "zeros", *exercise.edges)
     for seed in range(LARGE):
         sizes = {letter: large for letter, (*_, large) in exercise.sizes.items()}
         if "extra" in sizes:
             sizes["extra"] = (0, 1, 3)[seed % 3]
-        found.append(make_case(exercise, sizes, partial(few_ids, np.random.default_rng(seed)),
-                               seed, kinds[seed % len(kinds)]))
+        found.append(make_case(exercise, kinds[seed % len(kinds)], sizes, seed))
     return found
 
 
-def drawn_ids(rng, below, *shape):
-    return rng.integers(0, below, shape)
-
-
-def few_ids(rng, below, *shape):
-    return (rng.integers(0, max(2, below // 2), shape) + below // 3) % below
-
-
-# ---- the inputs that are shown -------------------------------------------------------------------
-
 def cases(exercise, kind, large):
-    """A Hypothesis strategy of Cases; what shrinks are the sizes and the ids."""
+    """A Hypothesis strategy of Cases, whose sizes shrink."""
     from hypothesis import strategies as st
-
-    @st.composite
-    def case(draw):
-        sizes = {letter: draw(st.integers(least, max(most, greatest) if large else most))
-                 for letter, (least, most, greatest) in exercise.sizes.items()}
-
-        def ids(below, *shape):
-            count = int(np.prod(shape))
-            drawn = draw(st.lists(st.integers(0, below - 1), min_size=count, max_size=count))
-            return np.array(drawn).reshape(shape)
-
-        return make_case(exercise, sizes, ids, draw(st.integers(0, 9)), kind)
-
-    return case()
+    sizes = {letter: st.integers(least, max(most, greatest) if large else most)
+             for letter, (least, most, greatest) in exercise.sizes.items()}
+    return st.builds(make_case, st.just(exercise), st.just(kind), st.fixed_dictionaries(sizes),
+                     st.integers(0, 9))

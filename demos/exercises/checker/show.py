@@ -30,7 +30,7 @@ def verdict_lines(exercise, verdict, unfolded=False):
     if verdict.case:
         folded = exercise.needs and not unfolded
         lines += folded_input(verdict.case) if folded else input_lines(verdict.case)
-    lines += ["", *wrapped(verdict.text or wrong_gradients(verdict))]
+    lines += ["", *wrapped(verdict.fault)]
     lines += step_lines(verdict.steps) if verdict.steps else gradient_lines(verdict)
     for text in verdict.texts:
         lines += ["", *wrapped(text)]
@@ -44,12 +44,6 @@ def wrapped(text, indent=0):
     blanks = " " * indent
     return [part for line in text.splitlines() for part in textwrap.wrap(
         line, COLUMNS, initial_indent=blanks, subsequent_indent=blanks)]
-
-
-def wrong_gradients(verdict):
-    names = verdict.wrong_names
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return f"{', '.join(names[:4])}{more} {'is' if len(names) == 1 else 'are'} wrong."
 
 
 # ---- arrays --------------------------------------------------------------------------------------
