@@ -1,5 +1,5 @@
-"""Hypothesis profiles: `default` for every run, the same examples each time; `--hypothesis-profile=thorough`
-for a long one, with others each time."""
+"""Hypothesis profiles: `default` for every run, with the same examples each time;
+`--hypothesis-profile=thorough` for a long one, with others each time."""
 import gc
 import os
 
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies
 
 quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
-phases = [phase for phase in Phase if phase is not Phase.explain]       # its lists of NumPy's lines bury the example
-settings.register_profile("default", derandomize=True, deadline=None, max_examples=10, phases=phases,
-                          suppress_health_check=quiet)
+phases = [phase for phase in Phase if phase is not Phase.explain]   # it buries the example
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=10,
+                          phases=phases, suppress_health_check=quiet)
 settings.register_profile("thorough", deadline=None, max_examples=1000, suppress_health_check=quiet)
 settings.load_profile("default")
 
@@ -25,11 +25,12 @@ def no_waiting_for_the_disk():
 @settings(max_examples=1)
 @given(strategies.none())
 def draw_once(_):
-    """A first example, before which Hypothesis looks for what refers to NumPy's generator: not among frozen objects."""
+    """A first example: before it Hypothesis looks for references to NumPy's generator, which it
+    would not find among frozen objects."""
 
 
 def pytest_collection_finish():
-    """What has been collected stays: to look through it again and again, in every forked process too, takes a tenth of
-    the time of tests that fork."""
+    """What has been collected stays: to look through it again and again, in every forked process
+    too, takes a tenth of the time of tests that fork."""
     draw_once()
     gc.freeze()

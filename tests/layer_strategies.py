@@ -1,4 +1,4 @@
-"""What the laws in core/test_layers.py are put to: every layer, with arrays and sizes drawn by Hypothesis.
+"""What the laws in core/test_layers.py are put to: every layer, its arrays and sizes drawn.
 
 A new layer is one strategy here and one row of LAYERS.
 """
@@ -7,28 +7,30 @@ from hypothesis import strategies as st
 
 from minigpt_np import GPTConfig
 from minigpt_np.layers import (
-    attention, block, causal, cross_entropy, dropout, gelu, gelu_exact, layernorm, linear, logits, lookup, mlp)
+    attention, block, causal, cross_entropy, dropout, gelu, gelu_exact, layernorm, linear, logits,
+    lookup, mlp)
 from strategies import ids_arrays, normal, seeds, sizes, targets_arrays
 
 
 class Layer:
     """A layer with its arrays bound by name, so that one property can be put to all layers.
 
-    name       as in LAYERS; what fails names it
+    name       as in LAYERS
     arrays     name -> float array
     forward    arrays -> output, cache
-    backward   (dy, cache, grads) -> gradients of some arrays, by name; those of the rest are accumulated in grads
+    backward   (dy, cache, grads) -> gradients of some arrays, by name; the rest accumulate in grads
     drawn      what else fixes the layer, by name: ids, sizes, seeds. For repr
     """
 
     def __init__(self, name, arrays, forward, backward, **drawn):
-        self.name, self.arrays, self.forward, self.backward, self.drawn = name, arrays, forward, backward, drawn
+        self.name, self.arrays, self.drawn = name, arrays, drawn
+        self.forward, self.backward = forward, backward
 
     def output(self):
         return self.forward(self.arrays)[0]
 
     def vjp(self, dy, cache, start=0.0):
-        """The vector-Jacobian product: gradients of all arrays, and the names of those that are returned.
+        """The vector-Jacobian product: gradients of all arrays, and the names of those returned.
 
         The others are accumulated in arrays that hold `start`.
         """
@@ -40,14 +42,11 @@ class Layer:
         arrays = {name: x.astype(dtype) for name, x in self.arrays.items()}
         return Layer(self.name, arrays, self.forward, self.backward, **self.drawn)
 
-    def titled(self, arrays):
-        """The dict with the layer's name before each array's: what gradcheck then reports."""
-        return {f"{self.name}: {name}": x for name, x in arrays.items()}
-
     def __repr__(self):
         shown = [f"{name}={x.tolist()}" if x.size <= 8 else f"{name} {x.shape}"
                  for name, x in self.arrays.items()]
-        shown += [f"{name}={x.tolist() if isinstance(x, np.ndarray) else x}" for name, x in self.drawn.items()]
+        shown += [f"{name}={x.tolist() if isinstance(x, np.ndarray) else x}"
+                  for name, x in self.drawn.items()]
         return f"{self.name}({', '.join(shown)})"
 
 
@@ -136,8 +135,10 @@ def losses(draw):
     targets = draw(targets_arrays(1, N, V))[0]
     # 60: exp(60) is above softmax.SAFE_MAX, so that the shifted branch has its share
     z = normal(draw(seeds), N, V) + draw(st.sampled_from([0.0, 60.0, -60.0]))
-    return Layer("cross_entropy", {"logits": z}, lambda a: cross_entropy.forward(a["logits"], targets),
-                 lambda dloss, cache, g: {"logits": cross_entropy.backward(dloss, cache)}, targets=targets)
+    return Layer("cross_entropy", {"logits": z},
+                 lambda a: cross_entropy.forward(a["logits"], targets),
+                 lambda dloss, cache, g: {"logits": cross_entropy.backward(dloss, cache)},
+                 targets=targets)
 
 
 @st.composite
@@ -146,7 +147,8 @@ def causals(draw):
     p, seed = draw(probabilities), draw(maybe_seeds)
     return Layer("causal", {"qkv": normal(draw(seeds), B * T, 3 * H * K)},
                  lambda a: causal.forward(a["qkv"], B, T, H, p, generator(seed)),
-                 lambda dy, cache, g: {"qkv": causal.backward(dy, cache)}, B=B, T=T, H=H, p=p, seed=seed)
+                 lambda dy, cache, g: {"qkv": causal.backward(dy, cache)},
+                 B=B, T=T, H=H, p=p, seed=seed)
 
 
 @st.composite
@@ -166,7 +168,8 @@ def attentions(draw):
     D, seed = config.n_embd, draw(maybe_seeds)
     arrays = arrays_of(draw(seeds), x=(B * T, D), qkv__W=(D, 3 * D), qkv__b=(3 * D,),
                        out__W=(D, D), out__b=(D,))
-    return Layer("attention", arrays, lambda a: attention.forward(a["x"], Named(a), (B, T), config, generator(seed)),
+    return Layer("attention", arrays,
+                 lambda a: attention.forward(a["x"], Named(a), (B, T), config, generator(seed)),
                  lambda dy, cache, g: {"x": attention.backward(dy, cache, Named(g))},
                  B=B, T=T, config=config, seed=seed)
 
@@ -178,7 +181,8 @@ def mlps(draw):
     arrays = arrays_of(draw(seeds), x=(shape[0] * shape[1], D), up__W=(D, 4 * D), up__b=(4 * D,),
                        down__W=(4 * D, D), down__b=(D,))
     return Layer("mlp", arrays, lambda a: mlp.forward(a["x"], Named(a), config, generator(seed)),
-                 lambda dy, cache, g: {"x": mlp.backward(dy, cache, Named(g))}, config=config, seed=seed)
+                 lambda dy, cache, g: {"x": mlp.backward(dy, cache, Named(g))},
+                 config=config, seed=seed)
 
 
 def blocks(norm):
@@ -194,13 +198,15 @@ def blocks(norm):
         forward, backward = block.FORWARD[norm], block.BACKWARD[norm]
         return Layer(f"block, {norm}", arrays,
                      lambda a: forward(a["x"], Named(a), (B, T), config, generator(seed)),
-                     lambda dx, cache, g: {"x": backward(dx, cache, Named(g))}, B=B, T=T, config=config, seed=seed)
+                     lambda dx, cache, g: {"x": backward(dx, cache, Named(g))},
+                     B=B, T=T, config=config, seed=seed)
     return drawn()
 
 
 LAYERS = {
-    "linear": linears(), "layernorm": layernorms(), "gelu": gelus(gelu), "gelu_exact": gelus(gelu_exact), "dropout": dropouts(),
-    "lookup": lookups(), "logits": all_logits(), "cross_entropy": losses(), "causal": causals(),
+    "linear": linears(), "layernorm": layernorms(), "gelu": gelus(gelu),
+    "gelu_exact": gelus(gelu_exact), "dropout": dropouts(), "lookup": lookups(),
+    "logits": all_logits(), "cross_entropy": losses(), "causal": causals(),
     "attention": attentions(), "mlp": mlps(),
     "block, pre": blocks("pre"), "block, post": blocks("post"),
 }

@@ -47,16 +47,12 @@ def test_prompts_of_unequal_length(ids, given):
             use(ids)
 
 
-@pytest.mark.parametrize("ids", [
-    np.ma.array([[0, 1]], mask=[[False, True]]), [np.ma.array([0, 1], mask=[False, True])], np.ma.array([[0, 1]])])
+@pytest.mark.parametrize("ids", [np.ma.array([[0, 1]]), [np.ma.array([0, 1], mask=[0, 1])]])
 def test_masked_arrays_are_rejected(ids):
-    for use in (MODEL.forward, lambda ids: MODEL.generate(ids, 1), lambda ids: MODEL.forward([[0, 1]], ids)):
-        with pytest.raises(ValueError, match="^(ids|targets): a masked array given, expected one without a mask"):
-            use(ids)
-
-
-LAYOUTS = [lambda array: array.tolist(), lambda array: [list(row) for row in array], lambda array: tuple(array),
-           *(lambda array, dtype=dtype: array.astype(dtype) for dtype in (">i8", "<i4", ">i2", np.int8, np.uint8, np.uint64))]
+    with refused("ids", "a masked array", "one without a mask"):
+        MODEL.forward(ids)
+    with refused("targets", "a masked array", "one without a mask"):
+        MODEL.forward([[0, 1]], ids)
 
 
 def read_only(array):
@@ -65,8 +61,13 @@ def read_only(array):
     return array
 
 
-@given(cases(), st.sampled_from([*LAYOUTS, np.asfortranarray, read_only, VIEWS[3],
-                                 lambda array: array[::-1, ::-1].copy()[::-1, ::-1]]))
+LAYOUTS = [
+    lambda array: array.tolist(), lambda array: [list(row) for row in array], tuple,
+    lambda array: array.astype(">i8"), lambda array: array.astype(np.int8),
+    np.asfortranarray, read_only, VIEWS[3], lambda array: array[::-1, ::-1].copy()[::-1, ::-1]]
+
+
+@given(cases(), st.sampled_from(LAYOUTS))
 def test_every_layout_of_the_same_numbers_is_the_same_input(case, layout):
     logits, loss, cache = case.model.forward(case.ids, case.targets)
     found, found_loss, found_cache = case.model.forward(layout(case.ids), layout(case.targets))
@@ -93,7 +94,8 @@ def test_targets(targets, given, expected):
 
 # ---- arguments that do not go together -----------------------------------------------------------
 
-OTHERS = [dict(vocab_size=6), dict(block_size=2), dict(n_layer=2), dict(n_embd=4), dict(norm="post")]
+OTHERS = [dict(vocab_size=6), dict(block_size=2), dict(n_layer=2), dict(n_embd=4),
+          dict(norm="post")]
 
 
 def test_backward_of_a_pass_without_targets():
@@ -209,8 +211,7 @@ def test_params_of_another_config_that_were_put_in_place_of_a_model_s(change):
 TOKENS = np.arange(20)
 BPE = BPETokenizer.train("the other then the other", 260)
 CALLS = {
-    "config": (GPTConfig, dict(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=2, tie_embeddings=True,
-                               norm="pre", embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0, layer_norm_eps=1e-5)),
+    "config": (GPTConfig, vars(MODEL.config)),
     "preset": (lambda preset: GPTConfig.preset(preset), dict(preset="gpt-nano")),
     "forward": (MODEL.forward, dict(ids=[[1]], targets=[[1]], rng=np.random.default_rng(0),
                                     kv_cache=None)),
@@ -228,31 +229,32 @@ CALLS = {
     "characters": (CharacterTokenizer, dict(text="ab")),
     "characters' encode": (lambda text: CharacterTokenizer("ab").encode(text), dict(text="ab")),
     "characters' decode": (lambda ids: CharacterTokenizer("ab").decode(ids), dict(ids=[1])),
-    "pretrained": (lambda dtype: GPT.from_pretrained("/nothing", dtype=dtype), dict(dtype=np.float32)),
+    "pretrained": (lambda dtype: GPT.from_pretrained("/nothing", dtype=dtype), dict(dtype="f4")),
 }
-HUGE = {"max_new_tokens": 10**6, "B": 10**6, "vocab_size": 10**6, "block_size": 10**6, "n_layer": 10**6}
+TAKEN_AT_ITS_WORD = {"max_new_tokens", "B", "vocab_size", "block_size", "n_layer"}
 
 
 @pytest.mark.filterwarnings("ignore:vocab_size", "ignore:Data type alias")
-@pytest.mark.parametrize("name, argument", [(name, argument) for name, (_, good) in CALLS.items() for argument in good])
+@pytest.mark.parametrize("name, argument", [
+    (name, argument) for name, (_, good) in CALLS.items() for argument in good])
 def test_any_value_is_taken_or_refused_in_one_line_that_names_the_argument(name, argument):
     call, good = CALLS[name]
     for value in ODD:
-        if argument in HUGE and isinstance(value, (int, np.integer)) and value > HUGE[argument]:
-            continue                    # is taken at its word, and would take long
+        if argument in TAKEN_AT_ITS_WORD and isinstance(value, (int, np.integer)) and value > 10**6:
+            continue                    # would take long
         try:
             call(**good | {argument: value})
         except FileNotFoundError:
             assert name == "pretrained"
         except ValueError as error:
-            also = {"id": "|ids", "ids": "|id", "n_head": "|n_embd", "T": "|tokens"}.get(argument, "")
-            assert re.match(f"({argument}{also}): .*given(,| at).* expected .*", str(error)), (value, str(error))
-            assert "\n" not in str(error) and len(str(error)) < 1000
+            also = {"id": "ids", "ids": "id", "n_head": "n_embd", "T": "tokens"}.get(argument)
+            said = str(error)
+            assert re.match(f"({argument}|{also}): .*given(,| at).* expected .*", said), said
+            assert "\n" not in said and len(said) < 1000
 
 
 def test_numpys_numbers_become_pythons():
-    config = GPTConfig(np.int64(5), np.uint8(4), np.int32(1), np.int16(1), np.int64(2), tie_embeddings=np.False_,
+    config = GPTConfig(np.int64(5), np.uint8(4), np.int32(1), np.int16(1), np.int64(2), np.False_,
                        embd_pdrop=np.float32(0.5), layer_norm_eps=np.float64(1e-3))
-    sizes = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
-    assert {type(getattr(config, name)) for name in sizes} == {int}
-    assert type(config.embd_pdrop) is type(config.layer_norm_eps) is float and config.tie_embeddings is False
+    for name, default in vars(GPTConfig()).items():
+        assert type(getattr(config, name)) is type(default), name

@@ -83,9 +83,10 @@ def test_what_parameters_hold_stays_the_same_object_and_only_its_numbers_change(
 
 
 @pytest.mark.parametrize("change", [
-    lambda arrays: arrays.update(E=0), lambda arrays: arrays.pop("E"), lambda arrays: arrays.popitem(),
-    lambda arrays: arrays.clear(), lambda arrays: arrays.setdefault("new", 0),
-    lambda arrays: arrays.__setitem__("E", np.zeros((2, 2))), lambda arrays: arrays.__setitem__("new", 0),
+    lambda arrays: arrays.update(E=0), lambda arrays: arrays.pop("E"),
+    lambda arrays: arrays.popitem(), lambda arrays: arrays.clear(),
+    lambda arrays: arrays.setdefault("new", 0), lambda arrays: arrays.__setitem__("new", 0),
+    lambda arrays: arrays.__setitem__("E", np.zeros((2, 2))),
     lambda arrays: arrays.__delitem__("E"), lambda arrays: arrays.__ior__({"E": 0})])
 def test_the_mapping_of_arrays_is_read_only(change):
     params = Parameters(GPTConfig(2, 2, 1, 1, 2))

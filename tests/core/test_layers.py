@@ -1,4 +1,4 @@
-"""One set of laws for every layer, then what each layer promises alone. (layer_strategies.py draws the layers.)"""
+"""One set of laws for every layer that layer_strategies.py draws, then what each promises alone."""
 import ast
 import copy
 import sys
@@ -17,7 +17,8 @@ from minigpt_np.gradcheck import check, directional
 from minigpt_np.layers import (
     causal, constants, cross_entropy, dropout, gelu, gelu_exact, layernorm, lookup, softmax)
 from strategies import (
-    assert_bits, assert_same, assert_unmoved, examples, ids_arrays, normal, rounding, seeds, sizes, targets_arrays)
+    assert_bits, assert_same, assert_unmoved, examples, ids_arrays, normal, rounding, seeds, sizes,
+    targets_arrays)
 
 every_layer = pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
 
@@ -38,8 +39,8 @@ def test_backward_is_the_complex_step_derivative(layers, data, seed):
     u = weights_like(y, seed)
     gradients, _ = layer.vjp(u, cache)
     moved = layer.of(complex)
-    check(lambda: np.sum(u * moved.output()), layer.titled(moved.arrays), layer.titled(gradients), "complex", limit=4,
-          rng=np.random.default_rng(seed), atol=rounding(cache)).raise_if_wrong()    # within 9e-13 of the largest
+    check(lambda: np.sum(u * moved.output()), moved.arrays, gradients, "complex",       # to 9e-13
+          limit=4, rng=np.random.default_rng(seed), atol=rounding(cache)).raise_if_wrong()
 
 
 @every_layer
@@ -50,7 +51,7 @@ def test_backward_is_the_extrapolated_difference(layers, data, seed):
     y, cache = layer.forward(layer.arrays)
     u = weights_like(y, seed)
     gradients, _ = layer.vjp(u, cache)
-    report = check(lambda: np.sum(u * layer.output()), layer.titled(layer.arrays), layer.titled(gradients), limit=2,
+    report = check(lambda: np.sum(u * layer.output()), layer.arrays, gradients, limit=2,
                    rng=np.random.default_rng(seed))
     report.raise_if_wrong()
     assert report.difference <= 1e-7 * max(1, abs(report.numerical)), report
@@ -63,9 +64,9 @@ def test_backward_is_the_adjoint_of_forwards_derivative(layers, data, seed):
     layer = data.draw(layers)
     y, cache = layer.forward(layer.arrays)
     u, moved = weights_like(y, seed), layer.of(complex)
-    directional(lambda: np.sum(u * moved.output()), layer.titled(moved.arrays),
-                layer.titled(layer.vjp(u, cache)[0]), np.random.default_rng(seed + 1),
-                "complex").raise_if_wrong()
+    gradients, _ = layer.vjp(u, cache)
+    directional(lambda: np.sum(u * moved.output()), moved.arrays, gradients,
+                np.random.default_rng(seed + 1), "complex").raise_if_wrong()
 
 
 @every_layer
@@ -75,8 +76,7 @@ def test_backward_is_linear_in_its_input_gradient(layers, data, seed, a, b):
     layer = data.draw(layers)
     y, cache = layer.forward(layer.arrays)
     u, v = weights_like(y, seed), weights_like(y, seed + 1)
-    left = layer.titled(layer.vjp(a * u + b * v, cache)[0])
-    of_u, of_v = (layer.titled(layer.vjp(w, cache)[0]) for w in (u, v))
+    left, of_u, of_v = (layer.vjp(dy, cache)[0] for dy in (a * u + b * v, u, v))
     for name in left:
         size = 1 + max(np.max(np.abs(of_u[name])), np.max(np.abs(of_v[name])))
         assert_same(left[name], a * of_u[name] + b * of_v[name], scale=4 * size, what=name)
@@ -94,12 +94,12 @@ def test_gradients_accumulate_and_a_cache_serves_twice(layers, data, seed, start
     added, _ = layer.vjp(dy, cache, start)
     for name, gradient in once.items():
         expected = gradient if name in returned else start + gradient
-        assert_same(added[name], expected, terms=64, what=f"{layer.name}: {name}",
+        assert_same(added[name], expected, terms=64, what=name,
                     scale=abs(start) + np.max(np.abs(gradient)) + 1)
     again, _ = layer.vjp(dy, cache)
     for name in once:
-        assert_bits(once[name], again[name], f"{layer.name}: {name}")
-    assert_unmoved((dy, y, layer.arrays, cache), before, layer.name)
+        assert_bits(once[name], again[name], name)
+    assert_unmoved((dy, y, layer.arrays, cache), before, "dy, y, arrays, cache")
 
 
 @every_layer
@@ -112,11 +112,11 @@ def test_float32_stays_float32_and_says_what_float64_says(layers, data, seed):
     y, cache = short.forward(short.arrays)
     exact, exact_cache = wide.forward(wide.arrays)
     dy = np.float32(weights_like(y, seed))
-    gradients = layer.titled(short.vjp(dy, cache)[0])
-    expected = layer.titled(wide.vjp(np.float64(dy), exact_cache)[0])
-    assert y.dtype == np.float32, layer.name
+    gradients, _ = short.vjp(dy, cache)
+    expected, _ = wide.vjp(np.float64(dy), exact_cache)
+    assert y.dtype == np.float32
     # 316: LayerNorm's largest 1 / sqrt(variance + eps), by which it can raise a rounding error
-    assert_same(y, exact, scale=316 * (1 + np.max(np.abs(exact))), terms=64, what=f"{layer.name}'s output")
+    assert_same(y, exact, scale=316 * (1 + np.max(np.abs(exact))), terms=64, what="output")
     for name in gradients:
         assert gradients[name].dtype == np.float32, name
         assert_same(gradients[name], expected[name], terms=64, what=name,
@@ -137,7 +137,7 @@ def test_two_threads_get_the_bits_of_one(layers, data, seed):
     with ThreadPoolExecutor(2) as two:
         for together in two.map(work, range(4)):
             for a, b in zip(together, alone, strict=True):
-                assert_bits(a, b, layer.name)
+                assert_bits(a, b)
 
 
 # ---- lookup --------------------------------------------------------------------------------------
@@ -328,7 +328,8 @@ def test_gelu_is_the_papers_equation(seed, scale):
 
 
 @pytest.mark.parametrize("layer", [gelu, gelu_exact])
-@given(x=st.lists(st.floats(40, 2.0**60, width=32), min_size=1), dtype=st.sampled_from([np.float32, np.float64]))
+@given(x=st.lists(st.floats(40, 2.0**60, width=32), min_size=1),
+       dtype=st.sampled_from([np.float32, np.float64]))
 def test_far_from_0_a_gelu_passes_what_is_positive_and_stops_what_is_negative(layer, x, dtype):
     x = np.array(x + [-size for size in x], dtype)
     with np.errstate(over="ignore"):            # x³ may be infinite
@@ -342,13 +343,13 @@ def normal_distribution(x):
     return np.array([erfc(-float(a) / 2**0.5) / 2 for a in x])
 
 
-@given(x=st.lists(st.one_of(st.floats(-37, 37), st.floats(-1e-3, 1e-3), st.sampled_from([0.0, -0.0])), min_size=1))
+@given(x=st.lists(st.floats(-37, 37) | st.floats(-1e-3, 1e-3) | st.just(0.0), min_size=1))
 def test_exact_gelu_is_x_times_the_normal_distribution(x):
-    """Relative error, far into the tails: exp(-x²/2) turns a rounding of x into x² of them, here and in the C
-    library's, and one of its square into half as many."""
-    for dtype in (np.float64, np.float32):
+    """Relative error, far into the tails: exp(-x²/2) turns a rounding of x into x² of them, here
+    and in the C library's, and one of its square into half as many."""
+    for dtype, most in ((np.float64, 37), (np.float32, 12.9)):  # beyond: no normal number
         array = np.array(x, dtype)
-        array = array[np.abs(array) < (37 if dtype is np.float64 else 12.9)]        # beyond: below the smallest normal number
+        array = array[np.abs(array) < most]
         y, cache = gelu_exact.forward(array)
         expected = normal_distribution(array)
         allowed = (8 + 3 * array.astype(float)**2) * np.finfo(dtype).eps
@@ -371,13 +372,14 @@ def test_layernorm_is_the_papers_equation_and_ignores_shift_and_stretch(N, D, se
        dtype=st.sampled_from([np.float32, np.float64]))
 def test_layernorm_of_a_constant_row_is_its_bias(N, D, seed, exponent, dtype):
     x = np.repeat(normal(seed, N, 1, scale=10.0**exponent), D, axis=1).astype(dtype)
-    w = Named({"gain": normal(seed + 1, D).astype(dtype), "bias": normal(seed + 2, D).astype(dtype)})
+    gain, bias = (normal(seed + i, D).astype(dtype) for i in (1, 2))
+    w = Named({"gain": gain, "bias": bias})
     assert (layernorm.forward(x, w, 1e-5)[0] == w.bias).all()
 
 
 @given(D=st.sampled_from([2, 48, 384, 800]), seed=seeds, mean=st.sampled_from([1.0, 1e2, 1e4]))
 def test_layernorm_of_a_row_with_a_large_mean_is_as_exact_as_the_mean_can_be(D, seed, mean):
-    """A mean is rounded to half an eps of itself; that much the numbers, which are about 1, are off."""
+    """A mean is rounded to half an eps of itself, and so much the numbers, about 1, are off."""
     x = np.float32(mean + normal(seed, 4, D))
     exact = np.float64(x) - np.float64(x).mean(axis=1, keepdims=True)
     inv_std = 1 / np.sqrt((exact * exact).mean(axis=1, keepdims=True) + 1e-5)
@@ -386,9 +388,12 @@ def test_layernorm_of_a_row_with_a_large_mean_is_as_exact_as_the_mean_can_be(D, 
     assert (np.abs(layernorm.forward(x, w, 1e-5)[0] - exact * inv_std) <= allowed).all()
 
 
-# ---- what a layer may know ------------------------------------------------------------------------
+# ---- what a layer may know -----------------------------------------------------------------------
 
-@pytest.mark.parametrize("file", sorted(Path(layers.__file__).parent.glob("*.py")), ids=lambda file: file.name)
+FILES = sorted(Path(layers.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_a_layer_imports_numpy_the_standard_library_the_module_of_reprs_and_its_siblings(file):
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.gradcheck import check, directional
 from strategies import (
-    assert_bits, assert_same, assert_unmoved, cases, examples, NORMS, rounding, seeds, with_large_weights)
+    NORMS, assert_bits, assert_same, assert_unmoved, cases, examples, rounding, seeds,
+    with_large_weights)
 
 
 # ---- the gradient --------------------------------------------------------------------------------
@@ -22,23 +23,24 @@ def test_backward_is_the_complex_step_derivative(norm, tied, data, seed):
     case = data.draw(cases(norm=norm, tie_embeddings=tied, dropout=True))
     moved = case.of(complex)
     directional(moved.loss, moved.model.params.named(), case.gradient().named(),
-                np.random.default_rng(seed), "complex", atol=rounding(case.cache())).raise_if_wrong()
+                np.random.default_rng(seed), "complex",
+                atol=rounding(case.cache())).raise_if_wrong()
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@examples(1 / 3)
+@examples(1 / 5)
 @given(data=st.data(), seed=seeds)
 def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed):
     case = data.draw(cases(norm=norm, n_layer=1, dropout=True))
     moved = case.of(complex)
-    check(moved.loss, moved.model.params.named(), case.gradient().named(), "complex", limit=2,
-          rng=np.random.default_rng(seed), atol=rounding(case.cache())).raise_if_wrong()       # within 9e-13
+    check(moved.loss, moved.model.params.named(), case.gradient().named(), "complex",   # to 9e-13
+          limit=2, rng=np.random.default_rng(seed), atol=rounding(case.cache())).raise_if_wrong()
 
 
 @examples(1 / 2)
 @given(case=cases(dropout=True), seed=seeds)
 def test_backward_is_the_extrapolated_difference(case, seed):
-    assume(case.model.config.vocab_size > 1)        # or the loss is 0, and all that moves in it is rounding
+    assume(case.model.config.vocab_size > 1)        # or the loss is 0, and moves by rounding only
     report = directional(case.loss, case.model.params.named(), case.gradient().named(),
                          np.random.default_rng(seed))
     report.raise_if_wrong()

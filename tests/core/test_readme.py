@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+ROOMS = [ROOT / room for room in ("demos", "minigpt_np", "tests")]
 READMES = sorted(path.relative_to(ROOT) for path in [
-    ROOT / "README.md", *(path for room in ("demos", "minigpt_np", "tests") for path in (ROOT / room).rglob("README.md"))])
+    ROOT / "README.md", *(path for room in ROOMS for path in room.rglob("README.md"))])
 
 
 @pytest.mark.parametrize("path", READMES, ids=str)
@@ -16,7 +17,8 @@ def test_every_link_and_every_test_that_is_named_is_there(path):
         assert (ROOT / path.parent / target).exists(), target
     for file in re.findall(r"(?:tests|demos|minigpt_np)/[\w/]+\.py", text):
         assert (ROOT / file).exists(), file
-    tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    files = (ROOT / "tests").rglob("test_*.py")
+    tests = "".join(file.read_text(encoding="utf-8") for file in files)
     for name in re.findall(r"`(test_\w+)`", text):
         assert f"def {name}(" in tests, name
 
@@ -25,7 +27,8 @@ def test_the_python_that_needs_nothing_else_runs():
     """From top to bottom, as in a notebook."""
     namespace = {}
     for path in READMES:
-        for code in re.findall(r"```python\n(.*?)```", (ROOT / path).read_text(encoding="utf-8"), re.DOTALL):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
             if not re.search("FOLDER|CLONE|import torch|IPython", code):
                 exec(compile(code, str(path), "exec"), namespace)
     assert {"check", "draw", "trainer"} <= namespace.keys()

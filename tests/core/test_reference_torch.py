@@ -1,6 +1,6 @@
 """Small models as PyTorch computes them: logits, loss, every gradient, ten steps of AdamW.
 
-tests/reference/torch.json is made by tests/reference/make_reference_torch.py; PyTorch is not needed here.
+tests/reference/make_reference_torch.py made tests/reference/torch.json; no PyTorch is needed here.
 """
 import json
 from pathlib import Path
@@ -13,7 +13,8 @@ from minigpt_np.training.optim import AdamW
 from minigpt_np.training.trainer import Trainer
 from strategies import assert_same
 
-REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "torch.json").read_text(encoding="utf-8"))
+FILE = Path(__file__).parents[1] / "reference" / "torch.json"
+REFERENCE = json.loads(FILE.read_text(encoding="utf-8"))
 IDS, TARGETS = REFERENCE["ids"], REFERENCE["targets"]
 NAMES = list(REFERENCE["models"])
 
@@ -50,7 +51,8 @@ def test_logits_loss_and_every_gradient(name, dtype):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ten_steps_of_adamw_clipped(name, threads):
     model, torch = given_model(name)
-    trainer = Trainer(model, AdamW(model.params, **REFERENCE["adamw"]), clip=REFERENCE["clip"], threads=threads)
+    optimizer = AdamW(model.params, **REFERENCE["adamw"])
+    trainer = Trainer(model, optimizer, clip=REFERENCE["clip"], threads=threads)
     for step in range(REFERENCE["steps"]):
         loss, norm = trainer.step(IDS, TARGETS)
         # each step adds its rounding to all that follow, and they may magnify it: tenfold
