@@ -103,6 +103,8 @@ class GPT:
             grads = Parameters(self.config, self.params.flat.dtype)
         dloss = check_finite_number("dloss", dloss)
         check_shapes("grads", grads, self.config, self.params.flat.dtype, tied_alike=False)
+        if grads is self.params:
+            raise ValueError("grads: the model's own params given, expected other Parameters")
         backward_block = layers.block.BACKWARD[self.config.norm]
 
         dlogits = layers.cross_entropy.backward(dloss, cache.loss)

@@ -104,6 +104,13 @@ def test_backward_of_a_pass_without_targets():
             MODEL.backward(cache)
 
 
+def test_backward_into_the_parameters_themselves():
+    before, (_, _, cache) = MODEL.params.flat.copy(), MODEL.forward([[0]], [[0]])
+    with refused("grads", "params", "other Parameters"):
+        MODEL.backward(cache, MODEL.params)
+    assert_bits(MODEL.params.flat, before)
+
+
 @pytest.mark.parametrize("change", OTHERS)
 def test_backward_of_a_pass_through_another_model(change):
     other, ids = GPT(replace(MODEL.config, **change)), np.zeros((1, 4), int)
