@@ -1,5 +1,6 @@
 """Trainers of a tiny model, for the tests of training."""
 import os
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -41,7 +42,9 @@ def snapshot(trainer, generators=None):
 
 def in_child(work):
     """Call work() in a fork of this process; whether it ended well."""
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)         # that there are other threads
+        pid = os.fork()
     if pid == 0:
         status = 1
         try:

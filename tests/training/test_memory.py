@@ -1,6 +1,7 @@
 """Sharing: pages become shared and private again; an array never reads otherwise meanwhile."""
 import gc
 import mmap
+import signal
 import threading
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from minigpt_np import Parameters
 from minigpt_np.parameters import MARGIN
-from minigpt_np.training import memory, parallel
+from minigpt_np.training import blas, memory, parallel
 from minigpt_np.training.optim import SGD
 from minigpt_np.training.trainer import Trainer
 from strategies import assert_bits, configs, examples, examples_of, seeds
@@ -103,6 +104,29 @@ def test_another_thread_always_reads_the_same():
     done.set()
     reader.join()
     assert wrong == []
+
+
+def test_locks_that_another_thread_holds_are_free_in_a_fork():
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with memory._lock, blas.blas_threads.lock:
+            held.set()
+            done.wait()
+
+    def use():
+        signal.alarm(10)                # it would wait for ever
+        memory.share(zeros(1))
+        with blas.blas_threads(1):
+            pass
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    freed = in_child(use)
+    done.set()
+    holder.join()
+    assert freed
 
 
 # ---- a trainer's ---------------------------------------------------------------------------------

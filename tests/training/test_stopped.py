@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minigpt_np import GPT, GPTConfig, Parameters
-from minigpt_np.training import blas, checkpoint, parallel
+from minigpt_np.training import blas, checkpoint, memory, parallel
 from minigpt_np.training.optim import SGD, AdamW, WarmupCosine
 from minigpt_np.training.trainer import Trainer, evaluate
 from strategies import assert_bits
-from trainers import CONFIG, IDS, forks, make_trainer, snapshot
+from trainers import CONFIG, IDS, forks, in_child, make_trainer, snapshot
 
 
 # ---- numbers that are not finite -----------------------------------------------------------------
@@ -114,9 +114,10 @@ def test_a_worker_killed_between_gradient_and_update(tmp_path, monkeypatch):
 # ---- several threads -----------------------------------------------------------------------------
 
 def test_a_second_thread_s_step_is_refused_and_the_first_goes_on(monkeypatch):
-    trainer, undisturbed = make_trainer(), make_trainer()
+    """Whatever else happens meanwhile: a step of another trainer, and a fork of the process."""
+    trainer, other, undisturbed = (make_trainer(threads=2) for _ in range(3))
     inside, go_on, found = threading.Event(), threading.Event(), []
-    forward = trainer.model.forward
+    forward, _ = trainer.model.forward, trainer.team()      # whose worker has the model's own
 
     def wait(*given):
         inside.set()
@@ -127,12 +128,18 @@ def test_a_second_thread_s_step_is_refused_and_the_first_goes_on(monkeypatch):
     first = threading.Thread(target=lambda: found.append(trainer.step(IDS, IDS)))
     first.start()
     inside.wait()
-    with pytest.raises(RuntimeError, match="another thread"):
-        trainer.step(IDS, IDS)
+
+    def refused():
+        with pytest.raises(RuntimeError, match="another thread"):
+            trainer.step(IDS, IDS)
+
+    refused()
+    assert not memory.FORKS or in_child(refused)
+    other.step(IDS, IDS)
     go_on.set()
     first.join()
     assert found == [undisturbed.step(IDS, IDS)]
-    assert trainer.step(IDS, IDS) == undisturbed.step(IDS, IDS)
+    assert trainer.step(IDS, IDS) == other.step(IDS, IDS) == undisturbed.step(IDS, IDS)
 
 
 @given(st.permutations([0, 1, 2, 3] * 2))
