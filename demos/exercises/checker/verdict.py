@@ -2,7 +2,6 @@
 import multiprocessing
 import os
 import sys
-import time
 import traceback
 import warnings
 from contextlib import redirect_stdout
@@ -23,10 +22,8 @@ except ImportError:     # on Windows
     resource = None
 
 EXAMPLES = 60           # inputs that Hypothesis draws, in search of the smallest
-SEARCH_SECONDS = 1      # of computing, for that search: then the smallest so far has to do
-SECONDS = 10            # of computing, for all of it
-# by the clock, for an answer that sleeps, or a machine that is busy
-WAIT_SECONDS = 90
+SECONDS = 10            # of computing, for all that is asked of a file
+WAIT_SECONDS = 90       # by the clock: an answer may sleep, or the machine be busy
 
 UNSTEADY = ("{} does not always give the same answer to the same question:\n"
             "does it keep something from one call to the next, or draw something at random?")
@@ -68,21 +65,11 @@ def smallest(failed, function):
                        phases=[Phase.generate, Phase.shrink],
                        suppress_health_check=list(HealthCheck))
     for kind, large in (("decimals", False), (failed.kind, True)):
-        wrong, until = [], time.process_time() + SEARCH_SECONDS
-
-        def is_wrong(case):
-            if wrong and time.process_time() > until:
-                raise TimeoutError
-            if not judged(case, function).done:
-                wrong.append(case)
-            return case in wrong
-
         try:
-            return find(cases(failed.exercise, kind, large), is_wrong, settings=thrifty)
-        # there is none, it takes too long, or it is unsteady
-        except (HypothesisException, TimeoutError):
-            if wrong:
-                return wrong[-1]
+            return find(cases(failed.exercise, kind, large),
+                        lambda case: not judged(case, function).done, settings=thrifty)
+        except HypothesisException:         # there is none, or the function is unsteady
+            pass
     return failed
 
 
@@ -126,7 +113,7 @@ class Examination:
     there, the checker goes on."""
 
     def __init__(self, name, folder, explain=True):
-        forks = "fork" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
+        forks = sys.platform not in ("win32", "darwin")
         context = multiprocessing.get_context("fork" if forks else "spawn")
         self.name, (self.connection, theirs) = name, context.Pipe(duplex=False)
         self.process = context.Process(target=alone, args=(theirs, name, Path(folder), explain))
