@@ -26,7 +26,7 @@ def write(path, raw):
 @pytest.mark.parametrize("make, given", [
     (os.mkfifo, "a FIFO"), (os.mkdir, "a folder"),
     (lambda path: path.symlink_to(path.with_name("nothing")), "a symbolic link")])
-def test_what_is_no_file_is_refused_before_anything_is_written(tmp_path, make, given):
+def test_only_a_regular_file_is_replaced(tmp_path, make, given):
     path = tmp_path / "run.npz"
     make(path)
     before = os.lstat(path)
@@ -43,7 +43,7 @@ def test_a_device_is_not_replaced():
     assert os.stat(os.devnull).st_ino == before.st_ino
 
 
-def test_permissions_stay_or_are_those_of_any_new_file(tmp_path):
+def test_permissions_are_kept_or_those_of_any_new_file(tmp_path):
     path, other = tmp_path / "run.npz", tmp_path / "other"
     other.write_bytes(b"")
     write(path, b"new")
@@ -59,7 +59,7 @@ def test_a_missing_folder_is_named_as_it_was_given(tmp_path):
             use(tmp_path / "none" / "run.npz")
 
 
-def test_what_is_asked_whether_it_can_be_written_stays_as_it_is(tmp_path):
+def test_check_writable_leaves_nothing_behind(tmp_path):
     path = tmp_path / ("é" * 127)               # a name as long as names may be
     check_writable(path)
     assert os.listdir(tmp_path) == []
@@ -70,8 +70,7 @@ def test_what_is_asked_whether_it_can_be_written_stays_as_it_is(tmp_path):
 
 @pytest.mark.parametrize("step", ["inside", "fsync", "replace"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_what_stops_a_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step,
-                                                                 error):
+def test_an_interrupted_write_leaves_only_the_old_file(tmp_path, monkeypatch, step, error):
     path = tmp_path / "run.npz"
     write(path, b"old")
 

@@ -262,7 +262,7 @@ def test_the_tie_is_found(tmp_path, norm, head, says):
     assert again.config == opened.config and np.array_equal(again.params.flat, opened.params.flat)
 
 
-def test_a_head_alone_is_no_E_where_the_config_says_untied(tmp_path):
+def test_a_head_without_E_is_refused_where_the_config_says_untied(tmp_path):
     tensors, fields = saved(random_model(SMALL), tmp_path)
     tensors["lm_head.weight"] = tensors.pop("transformer.wte.weight")
     rewrite(tmp_path, tensors, fields | {"tie_word_embeddings": False})
@@ -285,7 +285,7 @@ def test_the_head_count_comes_from_the_config_or_the_caller(tmp_path):
             GPT.from_pretrained(tmp_path, n_head)
 
 
-def test_what_a_config_leaves_out_means_transformers_default(tmp_path):
+def test_missing_fields_of_a_config_have_transformers_defaults(tmp_path):
     tensors, fields = saved(random_model(SMALL), tmp_path)
     rewrite(tmp_path, tensors, {"n_head": 2, "resid_pdrop": None, "attn_pdrop": 0})
     config = GPT.from_pretrained(tmp_path).config
@@ -323,7 +323,7 @@ def test_minGPTs_and_nanoGPTs_configs_are_never_ignored(tmp_path):
 # Two files that belong together
 
 @given(configs(), configs())
-def test_what_a_save_that_was_cut_in_two_leaves_is_refused_or_right(old, new):
+def test_a_save_stopped_between_its_two_files_is_refused_or_right(old, new):
     """A kill between the two moves: new weights beside an old config."""
     with temporary_folder() as folder:
         random_model(old).save_pretrained(folder)
@@ -339,7 +339,7 @@ def test_what_a_save_that_was_cut_in_two_leaves_is_refused_or_right(old, new):
             assert np.array_equal(GPT.from_pretrained(folder).params.flat, model.params.flat)
 
 
-def test_an_edited_config_and_a_file_without_a_stamp_are_taken_at_their_word(tmp_path):
+def test_an_edited_config_and_a_file_without_a_stamp_are_accepted(tmp_path):
     tensors, fields = saved(random_model(SMALL), tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(fields | {"resid_pdrop": 0.5}))
     assert GPT.from_pretrained(tmp_path).config.resid_pdrop == 0.5
@@ -445,7 +445,7 @@ def test_nan_and_infinity_are_loaded_with_a_warning(tmp_path):
     assert {warning.filename for warning in caught} == {__file__}
 
 
-def test_numbers_whose_sum_overflows_are_no_cause_for_a_warning(tmp_path):
+def test_numbers_whose_sum_overflows_give_no_warning(tmp_path):
     model = random_model(SMALL)
     model.params.E[...] = np.finfo(np.float32).max
     model.save_pretrained(tmp_path)

@@ -333,7 +333,7 @@ def test_pickles_alone_are_refused_with_a_way_out(tmp_path, names, taken):
         read_folder(tmp_path)
 
 
-def test_shards_lie_in_the_folder(tmp_path):
+def test_shards_are_files_of_the_folder(tmp_path):
     folder_of(tmp_path, weight_map={"y": "a.safetensors", "x": "../a.safetensors"})
     with pytest.raises(ValueError, match="'../a.safetensors'"):
         read_folder(tmp_path)

@@ -310,7 +310,7 @@ def test_a_token_in_brackets_needs_no_other_file(tmp_path, token):
     lambda content: content.update(post_processor={"type": "ByteLevel", "trim_offsets": False}),
     lambda content: content.update(post_processor=None),
 ], ids=["as version 5", "merges as text", "an older one", "ByteLevel", "no post-processor"])
-def test_a_tokenizer_json_is_believed_before_the_others(tmp_path, change):
+def test_a_tokenizer_json_is_read_instead_of_the_others(tmp_path, change):
     write(tmp_path, {"a": 0}, "", tokenizer=tokenizer_json(change))
     opened = BPETokenizer.from_folder(tmp_path)
     expected = BPETokenizer([*TRAINED.tokens, b"<pad>"], TRAINED.merges, TRAINED.letters,
@@ -431,7 +431,7 @@ def test_files_of_another_form_are_refused(tmp_path, content):
         BPETokenizer.from_folder(tmp_path)
 
 
-def test_what_a_config_says_of_a_tokenizer_json(tmp_path):
+def test_a_config_beside_a_tokenizer_json(tmp_path):
     """The class does not matter, since the file says what it does; the options do."""
     write(tmp_path, tokenizer=tokenizer_json(), tokenizer_config={
         "tokenizer_class": "CodeGenTokenizer", "add_bos_token": False, "pad_token": "<pad>",

@@ -39,7 +39,7 @@ def test_transformers_gives_the_same_text(tokenizer):
 
 
 @given(st.text(st.sampled_from("the matrix reads Éà. '\n")))
-def test_what_was_decoded_is_encoded_alike(tokenizer, text):
+def test_decoded_text_is_encoded_alike(tokenizer, text):
     """Case, accents and spacing are gone after the first time."""
     ids = tokenizer.encode(text)
     assume(0 not in ids)                # <unk>: which letter it was is lost
