@@ -139,8 +139,8 @@ def parse(argv):
     if args.resume:
         saved = checkpoint.load(args.resume)
         args = resumed(parser, argv, args.resume, saved.notes)
-    terminal.check_least(parser, args, vocab_size=1, batch=1, steps=1, micro_batches=1, threads=1,
-                         seed=0, samples=0)
+    terminal.check_least(parser, args, batch=1, steps=1, micro_batches=1, threads=1, seed=0,
+                         samples=0)
     return args, saved
 
 

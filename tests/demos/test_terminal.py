@@ -1,10 +1,12 @@
 """demos/lib/terminal.py: shades in colour and without, what fits, and which errors are one line."""
 import bdb
+import io
 import linecache
 import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from unittest import mock
 
@@ -117,7 +119,7 @@ def test_a_notebook_shows_the_same_shades_and_every_number():
 # ---- text ----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("columns, lines", [
-    (40, ["one     two  three", "longer   22      3"]),
+    (18, ["one     two  three", "longer   22      3"]),
     (17, ["one     two", "longer   22", "", "one     three", "longer      3"]),
     (12, ["one    two", "long…   22", "", "one    three", "long…      3"])])
 def test_columns_that_do_not_fit_go_below(columns, lines, monkeypatch):
@@ -131,11 +133,13 @@ def test_a_table_of_texts_is_set_to_the_left_and_counts_wide_characters_twice():
         "漢字  b     c", "a     long"]
 
 
-def test_prose_is_in_lines_that_fit(monkeypatch, capsys):
+def test_prose_is_in_lines_that_fit_and_shown_at_once(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    terminal.show("漢字 " * 8 + "x" * 50, ["a list  as it is"])
-    assert capsys.readouterr().out == (
-        " ".join(["漢字"] * 8) + "\n" + "x" * 39 + "…\n\na list  as it is\n\n")
+    written = io.BytesIO()
+    with redirect_stdout(io.TextIOWrapper(written, encoding="utf-8", newline="\n")):
+        terminal.show("漢字 " * 8 + "x" * 50, ["a list  as it is"])
+        shown = written.getvalue().decode()
+    assert shown == " ".join(["漢字"] * 8) + "\n" + "x" * 39 + "…\n\na list  as it is\n\n"
 
 
 @pytest.mark.parametrize("token, shown", [

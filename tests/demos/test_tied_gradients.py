@@ -147,7 +147,9 @@ def test_the_lesson_and_the_block_of_it_in_the_README():
                       "Repeated lookups accumulate", "Checked against finite differences",
                       "How one matrix does both"]
     said = " ".join(output.split())
-    for what in ("params.head is params.E True", "Rows never looked up: fly, fish.",
+    for what in (f"the loss is {live.reference()[-1]:.3f}.", "Rows never looked up: fly, fish.",
+                 "one E, block silenced 11 read, 0 next 11 read, 0 next",
+                 "params.head is params.E True",
                  "'the' is looked up: 0, 3, 6, 9.", "gradient right: 0 of 48",
                  "token read at 11 of 11 positions, the highest the token to come at 11 of 11"):
         assert what in said
@@ -165,10 +167,17 @@ def test_untied_with_two_layers_and_numbers():
     said = " ".join(printed("--untied", "--text", "so it is so", "--steps", "3", "--numbers",
                             "--width", "4", "--layers", "2", "--heads", "4").split())
     for what in ("params.head is params.E False", "After 3 steps", "2 layers, 4 heads",
+                 "1. E is looked up, head predicts", "one to each matrix", "the tied dE",
+                 "another array", "such a row, that of head.",
                  "logits = h @ head.T", "The same stream, read with E:", "after MLP 2",
                  "after attention 1", "gradient right: 0 of 32", "No token is looked up twice"):
         assert what in said
     assert "░" not in said
+
+
+def test_two_lookups_are_repeated_ones(capsys):
+    demo.repeated_lookups(demo.measure("a b a c".split()))
+    assert "'a' is looked up: 0, 2." in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_ladder_is_blue_for_the_token_read_and_orange_for_the_next(lesson):

@@ -23,7 +23,7 @@ from minigpt_np.training import checkpoint
 from minigpt_np.training.parallel import cores
 
 DEMO = Path(__file__).resolve().parents[2] / "demos" / "train_text.py"
-SMALL = ["--layers", "1", "--heads", "1", "--width", "8", "--block", "8", "--batch", "2",
+SMALL = ["--layers", "1", "--heads", "1", "--width", "8", "--block", "8", "--batch", "1",
          "--samples", "1", "--threads", "1"]
 
 
@@ -70,6 +70,7 @@ def test_a_plain_run_is_nanoGPTs_on_a_CPU():
     args, _ = train_text.parse([])
     assert (args.block, args.batch, args.layers, args.heads, args.width) == (64, 12, 4, 4, 128)
     assert (args.steps, args.dropout, args.weight_decay, args.tie) == (2000, 0, 0.1, True)
+    assert args.vocab_size == 1024
 
 
 def test_the_line_of_progress_has_the_norms_of_both_contributions(text, monkeypatch):
@@ -209,7 +210,7 @@ def test_without_anything_to_keep_a_closed_pipe_ends_the_run(text):
 
 
 def test_a_run_that_cannot_be_saved_goes_on_and_ends_with_status_1(text, tmp_path, monkeypatch):
-    out, save, full = tmp_path / "run.npz", checkpoint.save, iter([True, False, True, True, False])
+    out, save, full = tmp_path / "run.npz", checkpoint.save, iter([1, 0, 1, 1, 0, 0])
 
     def save_or_fail(path, *args, **options):
         if next(full):
@@ -223,6 +224,8 @@ def test_a_run_that_cannot_be_saved_goes_on_and_ends_with_status_1(text, tmp_pat
     assert done.out.count("warning: the run is not saved") == 2
     assert f"No space left on device: '{out}'" in done.out and "--- sample 1" in done.out
     assert run("--text", text, "--steps", 1, "--out", out, *SMALL).status == 0     # saved at last
+    monkeypatch.setattr(train_text, "SAVE_EVERY", 999)
+    assert run("--text", text, "--steps", 2, "--out", out, *SMALL).status == 0     # saved once
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_was_saved(text, saved, tmp_path):
