@@ -12,15 +12,15 @@ function element(tag, className = "", textContent = "", parent = null) {
 
 const MINUS = "\u2212", signed = text => text.replaceAll("-", MINUS).replace("Infinity", "∞");
 const full = (x, digits = 4) => signed(String(+x.toPrecision(digits)));
-function brief(x, whole) {  // at most five characters; exactly 0 is a dot, in style.css
+function brief(x) {  // at most five characters; exactly 0 is a dot, in style.css
   const a = Math.abs(x), sign = x < 0 ? MINUS : "";
   if (x === 0) return "";
-  if (whole || a === Infinity) return signed(String(x));
+  if (Number.isInteger(x) || a === Infinity) return signed(String(x));
   if (a < 0.995) return sign + a.toFixed(2).slice(1);
   return sign + (a < 9.95 ? a.toFixed(1) : a < 999.5 ? a.toFixed(0) : "big");
 }
-const finite = values => values.flat().filter(Number.isFinite).map(Math.abs);
-const largest = values => Math.max(0, ...finite(values)) || 1;
+const largest = values =>
+  Math.max(0, ...values.flat().filter(Number.isFinite).map(Math.abs)) || 1;
 // Cells show units of 10ⁿ, so that small numbers have digits.
 const power = most => most < 0.0995 ? Math.floor(Math.log10(most)) : 0;
 const raised = n => [...String(n)].map(digit => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("");
@@ -30,11 +30,10 @@ const raised = n => [...String(n)].map(digit => "⁰¹²³⁴⁵⁶⁷⁸⁹"[di
    scale: what is drawn strongest, marked: [i, j] of cells, choose(i, j): told if one is chosen. */
 function drawArray(box, item) {
   const {name, values, rows, columns, use = "", marked = []} = item;
-  const size = `${values.length} × ${values[0].length}`, digits = values[0].length <= 15;
-  const most = item.scale || largest(values), whole = finite(values).every(Number.isInteger);
-  const n = whole ? 0 : power(most), shape = digits ? whole ? "whole" : "" : "narrow";
-  const key = [name, use, size, shape, rows, columns].join();
-  if (box.key !== key) build(box, item, `matrix ${shape}`);
+  const size = `${values.length} × ${values[0].length}`;
+  const most = item.scale || largest(values), n = power(most);
+  const key = [name, use, size, rows, columns].join();
+  if (box.key !== key) build(box, item);
   box.key = key;
   const unit = n ? `, × 10⁻${raised(-n)}` : "";
   box.querySelector(".kind").textContent = (item.size || size) + unit;
@@ -44,18 +43,18 @@ function drawArray(box, item) {
     const x = values[i][j], sign = x > 0 ? "positive" : x < 0 ? "negative" : "zero";
     cell.className = `cell ${sign} ${use}${outlined.has(`${i},${j}`) ? " marked" : ""}`;
     cell.style.setProperty("--a", Math.min(1, Math.abs(x) / most).toFixed(3));
-    cell.textContent = digits ? brief(x / 10 ** n, whole) : "";
+    cell.textContent = brief(x / 10 ** n);
     cell.title = `${name}[${rows?.[i] ?? i}, ${columns?.[j] ?? j}] = ${full(x)}`;
   }));
   return table;
 }
 
-function build(box, {name, use, values, rows, columns}, classes) {
+function build(box, {name, use, values, rows, columns}) {
   box.replaceChildren();
   const title = element("div", "title", "", box);
   element("b", use, name, title);
   element("span", "kind", "", title);
-  const table = element("table", classes, "", element("div", "wide", "", box));
+  const table = element("table", "matrix", "", element("div", "wide", "", box));
   table.setAttribute("role", "grid");
   table.setAttribute("aria-label", name);
   const head = element("tr", "", "", element("thead", "", "", table));

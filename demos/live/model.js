@@ -26,8 +26,6 @@ const plus = (a, b) => each((x, y) => x + y, a, b);
 const minus = (a, b) => each((x, y) => x - y, a, b);
 const times = (a, b) => each((x, y) => x * y, a, b);
 const over = (a, b) => each((x, y) => x / y, a, b);
-const square = a => each(x => x * x, a);
-const sqrt = a => each(Math.sqrt, a);
 const exp = a => each(Math.exp, a);
 
 function product(a, b) {  // a @ b
@@ -51,7 +49,8 @@ const sum0 = a => product([a.map(() => 1)], a);  // a.sum(0)
 const beside = list => list[0].map((_, i) => list.flatMap(a => a[i]));
 
 const normalized = (x, std) => over(minus(x, rowMean(x)), std);
-const deviation = x => sqrt(plus(rowMean(square(minus(x, rowMean(x)))), EPS));
+const variance = x => rowMean(each(u => u * u, minus(x, rowMean(x))));
+const deviation = x => each(Math.sqrt, plus(variance(x), EPS));
 const minusMax = a => minus(a, rowMax(a));
 const softmaxOf = exps => over(exps, rowSum(exps));
 const layerNormBackward = (dxhat, xhat, std) =>

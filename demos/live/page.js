@@ -171,23 +171,18 @@ on("save", "click", () => {
   };
   const fill = getComputedStyle(document.body).backgroundColor;
   const boxes = [{x: 0, y: 0, width, height, fill}], range = document.createRange();
-  for (const part of [$("picture"), $("sums")]) {
-    for (const cell of part.querySelectorAll(".cell")) {
-      const {backgroundColor: fill, color: ink} = getComputedStyle(cell);
-      boxes.push({...boxOf(cell), fill, ink, sign: cell.classList[1]});
-    }
-    const texts = document.createTreeWalker(part, NodeFilter.SHOW_TEXT);
-    while (texts.nextNode()) {
-      const node = texts.currentNode, style = getComputedStyle(node.parentElement);
-      range.selectNode(node);
-      const box = boxOf(range), text = node.data.trim();
-      const fonts = {"font-size": style.fontSize, "font-family": style.fontFamily,
-                     "font-weight": style.fontWeight};
-      if (box.width && text && !node.parentElement.closest("pre, p"))
-        boxes.push({...box, text, ink: style.color, fonts});
+  for (const node of document.querySelectorAll(":is(#picture, #sums) :not(pre, pre *, p)")) {
+    const style = getComputedStyle(node), ink = style.color, fonts = {"font-size": style.fontSize,
+      "font-family": style.fontFamily, "font-weight": style.fontWeight};
+    if (node.matches(".cell"))
+      boxes.push({...boxOf(node), ink, fill: style.backgroundColor, sign: node.classList[1]});
+    for (const text of node.childNodes) if (text.data?.trim()) {
+      range.selectNode(text);
+      boxes.push({...boxOf(range), ink, fonts, text: text.data.trim()});
     }
   }
-  const file = new Blob([asSVG(width, height, boxes)], {type: "image/svg+xml"});
+  const seen = boxes.filter(box => box.width);
+  const file = new Blob([asSVG(width, height, seen)], {type: "image/svg+xml"});
   const link = Object.assign(element("a"), {href: URL.createObjectURL(file)});
   link.download = "one-matrix.svg";
   link.click();
