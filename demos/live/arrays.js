@@ -26,8 +26,9 @@ const power = most => most < 0.0995 ? Math.floor(Math.log10(most)) : 0;
 const raised = n => [...String(n)].map(digit => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("");
 
 /* One array in a box, redrawn in place when its shape is as before. item: name, values (R, C),
-   use: "lookup", "logits" or "sum", rows and columns: labels, size: words in place of "R × C",
-   scale: what is drawn strongest, marked: [i, j] of cells, choose(i, j): told if one is chosen. */
+   use: its cells' class ("lookup", "logits", "sum", "weights"; "whole" of whole numbers), rows and
+   columns: labels, size: words in place of "R × C", scale: what is drawn strongest, marked: [i, j]
+   of cells, choose(i, j): told if one is chosen. */
 function drawArray(box, item) {
   const {name, values, rows, columns, use = "", marked = []} = item;
   const size = `${values.length} × ${values[0].length}`;

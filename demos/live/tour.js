@@ -25,7 +25,7 @@ const STOPS = [
      vector for position 0.`,
     `one_hot E is E[ids], written as a product to be differentiated: each row of one_hot has a
      single 1, in the column of its token.`],
-    shows: [byPosition("one_hot", oneHot(run.ids), {columns: tokens()}),
+    shows: [byPosition("one_hot", oneHot(run.ids), {columns: tokens(), use: "whole"}),
             byPosition("P", now.params[1], {sign: "· E +"}),
             byPosition("x", made("x", 0), {sign: "="})]}),
 
@@ -58,7 +58,8 @@ const STOPS = [
      minus the one wanted: only the target's score should grow (negative, hatched).`],
     shows: [
       byPosition("p", made("probs"), {columns: tokens(), marked: marks(run.targets), sign: "("}),
-      byPosition("targets, one_hot", oneHot(run.targets), {columns: tokens(), sign: "−"}),
+      byPosition("targets, one_hot", oneHot(run.targets),
+        {columns: tokens(), use: "whole", sign: "−"}),
       byPosition("dlogits", made("dlogits"),
         {columns: tokens(), sign: `) / ${run.ids.length} =`, marked: marks(run.targets)})]}),
 
@@ -87,7 +88,7 @@ const STOPS = [
     `one_hotᵀ sends each position's gradient to the row that was looked up there. A row that was
      not looked up gets exactly 0, shown as a dot.`,
     "It is the same array: dE still holds what the head put there, and both are added."],
-    shows: [byToken("one_hotᵀ", transposed(oneHot(run.ids)), {columns: positions()}),
+    shows: [byToken("one_hotᵀ", transposed(oneHot(run.ids)), {columns: positions(), use: "whole"}),
             byPosition("dx", made("dx"), {sign: "·"}),
             byToken("lookup's part", now.fromLookup, {use: "lookup", sign: "="})]}),
 
