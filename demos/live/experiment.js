@@ -37,14 +37,14 @@ function learn(text, tied, seed) {
   }
   return run;
 }
-const norm = a => Math.hypot(...a.flat());
+const norm = a => Math.sqrt(a.flat().reduce((total, x) => total + x * x, 0));
 
 /* Both passes at one step. silent: without the block.
    moved: null, or {matrix: "E" or "head", v, j, value}, a number that has been changed by hand. */
 function look(run, at, silent, moved) {
   const {params, head} = parametersAt(run, at, silent, moved);
-  const pass = lossAndGradient(run.ids, run.targets, params, DATA.H, head);
-  return Object.assign(pass, {params, head, E: params[0], rungs: rungsOf(pass, params, head)});
+  const made = [], pass = lossAndGradient(run.ids, run.targets, params, DATA.H, head, made);
+  return {...pass, made, params, head, E: params[0], rungs: rungsOf(made, params, head)};
 }
 function parametersAt(run, at, silent, moved) {
   const {params, head} = run.saved[at];
@@ -57,8 +57,8 @@ function parametersAt(run, at, silent, moved) {
 }
 
 // The residual stream at three places, each read with E (and with the head, if there is one).
-function rungsOf(pass, params, head) {
-  const [gain, bias] = params.slice(-2), stream = pass.made.filter(([name]) => name === "x");
+function rungsOf(made, params, head) {
+  const [gain, bias] = params.slice(-2), stream = made.filter(([name]) => name === "x");
   const spelled = (x, W) => {
     const h = plus(times(normalized(x, deviation(x)), gain), bias);
     return softmaxOf(exp(minusMax(product(h, transposed(W)))));

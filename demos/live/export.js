@@ -10,7 +10,6 @@ function asPython(run, at, silent, moved, {matrix, v, j}) {
 import sys
 sys.path.insert(0, "demos")
 import numpy as np
-from minigpt_np import GPT, GPTConfig
 from one_page import D, H, L, LEARNING_RATE, loss_and_gradient, new_parameters
 
 words = ${quote(run.words.join(" "))}.split()
@@ -25,7 +24,8 @@ for _ in range(${at}):
     for array, gradient in zip(params, loss_and_gradient(ids, targets, params, H)[1]):
         array -= LEARNING_RATE * gradient
 ${silent ? "params[2:-2] = []  # the block silenced\n" : ""}`;
-  const untied = `params.append(rng.normal(0, 0.2, (V, D)))  # the head
+  const untied = `from minigpt_np import GPT, GPTConfig
+params.append(rng.normal(0, 0.2, (V, D)))  # the head
 model = GPT(GPTConfig(V, T, L, H, D, tie_embeddings=False), dtype=np.float64)
 for theirs, ours in zip(model.params.named().values(), params, strict=True):
     theirs[...] = ours

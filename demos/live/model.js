@@ -6,8 +6,15 @@ const EPS = 1e-5, C = Math.sqrt(2 / Math.PI), A = 0.044715;
 
 // ---- matrices
 
-const matrix = (rows, columns, f) =>
-  Array.from({length: rows}, (_, i) => Array.from({length: columns}, (_, j) => f(i, j)));
+function matrix(rows, columns, f) {
+  const out = [];
+  for (let i = 0; i < rows; i++) {
+    const r = [];
+    for (let j = 0; j < columns; j++) r.push(f(i, j));
+    out.push(r);
+  }
+  return out;
+}
 const zerosLike = a => a.map(r => r.map(() => 0));
 const copy = a => a.map(r => r.slice());
 const transposed = a => a[0].map((_, j) => a.map(r => r[j]));
@@ -15,12 +22,13 @@ const columns = (a, from, to) => a.map(r => r.slice(from, to));
 
 function each(f, a, b = 0) {  // f(a[i][j], b[i][j]); b: like a, a row, a column or a number
   if (typeof b === "number") b = [[b]];
-  const tall = b.length > 1, wide = b[0].length > 1;
-  return a.map((x, i) => {
-    const y = b[tall ? i : 0], r = [];
-    for (let j = 0; j < x.length; j++) r.push(f(x[j], y[wide ? j : 0]));
-    return r;
-  });
+  const tall = b.length > 1, wide = b[0].length > 1, n = a[0].length, out = [];
+  for (let i = 0; i < a.length; i++) {
+    const x = a[i], y = b[tall ? i : 0], r = new Array(n);
+    for (let j = 0; j < n; j++) r[j] = f(x[j], y[wide ? j : 0]);
+    out.push(r);
+  }
+  return out;
 }
 const plus = (a, b) => each((x, y) => x + y, a, b);
 const minus = (a, b) => each((x, y) => x - y, a, b);
@@ -29,21 +37,23 @@ const over = (a, b) => each((x, y) => x / y, a, b);
 const exp = a => each(Math.exp, a);
 
 function product(a, b) {  // a @ b
-  return a.map(x => {
-    const r = [];
-    for (let j = 0; j < b[0].length; j++) {
-      let total = 0;
-      for (let k = 0; k < x.length; k++) total += x[k] * b[k][j];
-      r.push(total);
+  const n = b[0].length, out = [];
+  for (const x of a) {
+    const r = new Array(n).fill(0);
+    for (let k = 0; k < x.length; k++) {
+      const y = b[k], xk = x[k];
+      for (let j = 0; j < n; j++) r[j] += xk * y[j];
     }
-    return r;
-  });
+    out.push(r);
+  }
+  return out;
 }
 function accumulate(total, a) {  // total[:len(a)] += a, in place
   a.forEach((r, i) => { for (let j = 0; j < r.length; j++) total[i][j] += r[j]; });
 }
-const rowMax = a => a.map(r => [Math.max(...r)]);
-const rowSum = a => product(a, a[0].map(() => [1]));
+const reduced = (a, f, first) => a.map(r => [r.reduce(f, first)]);  // (R, C) -> (R, 1)
+const rowMax = a => reduced(a, (x, y) => Math.max(x, y), -Infinity);
+const rowSum = a => reduced(a, (x, y) => x + y, 0);
 const rowMean = a => over(rowSum(a), a[0].length);  // a @ mean
 const sum0 = a => product([a.map(() => 1)], a);  // a.sum(0)
 const beside = list => list[0].map((_, i) => list.flatMap(a => a[i]));
@@ -57,14 +67,14 @@ const layerNormBackward = (dxhat, xhat, std) =>
   over(minus(minus(dxhat, rowMean(dxhat)), times(xhat, rowMean(times(dxhat, xhat)))), std);
 
 /* ids, targets: T tokens each. params: [E, P, 12 arrays a block, gain, bias]. H heads. head: E
-   itself (tied), or a matrix of its own. Returns the loss, gradients in the order of params, dhead,
-   the two contributions to dE, and made: [name, array] in the order of one_page.py's lines. */
-function lossAndGradient(ids, targets, params, H, head = params[0]) {
+   itself (tied), or a matrix of its own. made: a list to which every [name, array] is added, in the
+   order of one_page.py's lines. Returns the loss, gradients in the order of params, dhead, and the
+   two contributions to dE. */
+function lossAndGradient(ids, targets, params, H, head = params[0], made = null) {
   const [E, P, ...arrays] = params, [gain, bias] = arrays.splice(-2);
   const blocks = arrays.flatMap((_, i) => i % 12 ? [] : [arrays.slice(i, i + 12)]);
   const T = ids.length, V = E.length, D = E[0].length, K = D / H, heads = [...Array(H).keys()];
-  const made = [], saved = [];
-  const keep = arrays => { made.push(...Object.entries(arrays)); return arrays; };
+  const saved = [], keep = arrays => { made?.push(...Object.entries(arrays)); return arrays; };
   const oneHotOf = tokens => matrix(T, V, (t, v) => +(tokens[t] === v));
   const split = (a, from) => heads.map(h => columns(a, from + h * K, from + h * K + K));
 
@@ -88,7 +98,7 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
     const std2 = deviation(x), xhat2 = normalized(x, std2);
     const n2 = plus(times(xhat2, gain2), bias2);
     const hidden = plus(product(n2, Wup), bup);
-    const inner = each(u => C * (u + A * u ** 3), hidden);
+    const inner = each(u => C * (u + A * u * u * u), hidden);
     const tanh = each(Math.tanh, inner);
     const active = each((u, th) => u * (1 + th) / 2, hidden, tanh);
     x = plus(plus(x, product(active, Wdown)), bdown);
@@ -149,7 +159,7 @@ function lossAndGradient(ids, targets, params, H, head = params[0]) {
   const fromLookup = product(transposed(one_hot), dx);
   accumulate(dE, fromLookup);  // ②
   keep({dP: copy(dP), dE: copy(dE)});
-  return {loss, grads: [dE, dP, ...dblocks, dgain, dbias], dhead, fromLogits, fromLookup, made};
+  return {loss, grads: [dE, dP, ...dblocks, dgain, dbias], dhead, fromLogits, fromLookup};
 }
 
 // One step of plain gradient descent, in place: against the gradient.

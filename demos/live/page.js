@@ -92,7 +92,7 @@ on("text", "input", event => {
     : words.length > WORDS ? `The first ${WORDS} words are read.` : "";
   clearTimeout(typing);
   const text = words.slice(0, WORDS).join(" ");
-  if (words.length > 1) typing = setTimeout(() => change({text}), 30);
+  if (words.length > 1) typing = setTimeout(() => change({text}));
 });
 on("one", "click", () => change({tied: 1}));
 on("two", "click", () => change({tied: 0}));
