@@ -140,7 +140,7 @@ def _by_complex_steps(f, arrays, direction, size):
         return value, noise + eps * abs(value)
 
     noise = 0.0
-    noise, _ = _noise(lambda: slope(arrays, direction, 1.0, size)[0], arrays)
+    noise, _ = _noise(lambda: slope(arrays, direction, None, size)[0], arrays)
     return slope
 
 

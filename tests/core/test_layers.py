@@ -12,13 +12,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from layer_strategies import LAYERS, Named
-from minigpt_np import layers
+from minigpt_np import GPTConfig, layers
 from minigpt_np.gradcheck import check, directional
 from minigpt_np.layers import (
-    causal, constants, cross_entropy, dropout, gelu, gelu_exact, layernorm, lookup, softmax)
+    causal, constants, cross_entropy, dropout, gelu, gelu_exact, layernorm, lookup, mlp, softmax)
 from strategies import (
     assert_bits, assert_same, assert_unmoved, examples, ids_arrays, normal, rounding, seeds, sizes,
-    targets_arrays)
+    targets_arrays, with_large_weights)
 
 every_layer = pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
 
@@ -355,6 +355,14 @@ def test_exact_gelu_is_x_times_the_normal_distribution(x):
         allowed = (8 + 3 * array.astype(float)**2) * np.finfo(dtype).eps
         assert (np.abs(cache.gate - expected) <= allowed * expected).all()
         assert_bits(y, array * cache.gate)
+
+
+@pytest.mark.parametrize("name, layer", [("gelu_tanh", gelu), ("gelu_exact", gelu_exact)])
+def test_an_mlp_has_the_activation_that_its_config_names(name, layer):
+    config = GPTConfig(2, 1, 1, 1, 4, activation=name)
+    params, x = with_large_weights(config, 0).params.blocks[0].mlp, normal(0, 3, 4)
+    active, _ = layer.forward(x @ params.up.W + params.up.b)
+    assert_same(mlp.forward(x, params, config, None)[0], active @ params.down.W + params.down.b)
 
 
 @given(N=sizes(4), D=sizes(6), seed=seeds, eps=st.sampled_from([1e-5, 0.1]))
