@@ -207,7 +207,7 @@ def debug(exercise, folder):
     print("\npdb: n goes to the next line, p NAME prints it, c goes on to the end, q leaves.\n",
           flush=True)
     try:
-        pdb.runcall(function, *case.arguments())
+        pdb.runcall(function, *case.copies().values())
     except Exception as error:
         print("\n".join(show.wrapped(raised(part.function, error))))
     return verdict.done

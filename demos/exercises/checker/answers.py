@@ -118,22 +118,19 @@ def near(a, b, rtol=SAME):
 
 def called(case, function):
     """What the function returns; of one that adds into an array it is given, that array."""
-    what, arguments = case.exercise.function, case.arguments()
+    what, into, arguments = case.exercise.function, case.exercise.into, case.copies()
     try:
         with np.errstate(all="ignore"):
-            returned = function(*arguments)
+            returned = function(*arguments.values())
     except NotImplementedError:
         raise
     except BaseException as error:          # SystemExit and KeyboardInterrupt, too
         raise NoAnswer(raised(what, error)) from None
-    if case.before is not None:
-        returned = arguments.pop()
-    labels = [*case.inputs] if case.exercise.value else ["d" + case.exercise.out, *case.inputs]
-    for label, was, now in zip(labels, case.arguments(), arguments):
-        if pickle.dumps(was) != pickle.dumps(now):      # every bit of it, however nested
-            raise NoAnswer(f"{what} changed its argument {label}, which it must leave as it was: "
+    for name, was in case.copies().items():     # every bit is compared, however nested
+        if name != into and pickle.dumps(was) != pickle.dumps(arguments[name]):
+            raise NoAnswer(f"{what} changed its argument {name}, which it must leave as it was: "
                            "work on a copy, or keep each number and put it back.")
-    return returned
+    return arguments[into] if into else returned
 
 
 def shaped(case):

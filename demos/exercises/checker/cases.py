@@ -42,18 +42,20 @@ EDGES = {
 
 @dataclass(eq=False)
 class Case:
-    """One question: the forward's arguments, and the gradient of its output.
+    """One question to a learner's function.
 
-    name     of the exercise
-    before   what is already in the array that backward adds to; None where it returns gradients
-    kind     of numbers: "decimals", which are easy to read and never 0, or one of EDGES
+    name       of the exercise
+    kind       of numbers: "decimals", which are easy to read and never 0, or one of EDGES
+    sizes      letter -> size
+    inputs     name -> argument of the forward
+    arguments  name -> argument of the learner's function, in its order: before the inputs the
+               gradient of forward's output; after them the array that it adds to, if it is given one
     """
     name: str
+    kind: str
     sizes: dict
     inputs: dict
-    dout: object
-    before: object
-    kind: str
+    arguments: dict
 
     @property
     def exercise(self):
@@ -63,36 +65,37 @@ class Case:
         """The sum of dout · forward(inputs) as a function of nothing, whose gradient backward
         returns; and its arrays by label, complex."""
         inputs = rebuilt(self.inputs, lambda x: x.astype(complex) if x.dtype.kind == "f" else x)
+        dout = self.arguments["d" + self.exercise.out]
 
         def loss():
-            return np.sum(self.dout * self.exercise.forward(*inputs.values()))
+            return np.sum(dout * self.exercise.forward(*inputs.values()))
 
         return loss, float_arrays(inputs)
 
+    @property
+    def before(self):
+        """What is already in the array that backward adds to; 0 where it returns gradients."""
+        return self.arguments.get(self.exercise.into, 0)
+
     @cache
     def expected(self):
-        """name -> what is right, a gradient by complex steps; plus `before`, where backward has to
-        add to it."""
+        """label -> what is right, a gradient by complex steps."""
         if self.exercise.value:
             return {self.exercise.out: np.asarray(self.exercise.value(*self.inputs.values()))}
         f, arrays = self.loss()
-        added = 0 if self.before is None else self.before
-        return {"d" + name: complex_step(f, x)[0] + added for name, x in arrays.items()}
+        return {"d" + name: complex_step(f, x)[0] + self.before for name, x in arrays.items()}
 
     def agrees(self, given):
-        """Whether these gradients by name are the loss's along a random direction: one complex
+        """Whether these gradients by label are the loss's along a random direction: one complex
         step, where expected() takes one for each number."""
         f, arrays = self.loss()
-        added = 0 if self.before is None else self.before
-        gradients = {name: given["d" + name] - added for name in arrays}
+        gradients = {name: given["d" + name] - self.before for name in arrays}
         atol = OF_LARGE_MEANS if self.kind == "large mean" else TO_ROUNDING
         return directional(f, arrays, gradients, np.random.default_rng(0), "complex", atol).ok
 
-    def arguments(self):
-        """What the learner's function is given, in its order: copies."""
-        dout = [] if self.exercise.value else [self.dout]
-        into = [] if self.before is None else [self.before]
-        return rebuilt([*dout, *self.inputs.values(), *into], np.copy)
+    def copies(self):
+        """Copies of the arguments, for a function that may write into them."""
+        return rebuilt(self.arguments, np.copy)
 
 
 def make_case(exercise, kind, sizes, seed):
@@ -112,12 +115,13 @@ def make_case(exercise, kind, sizes, seed):
     inputs = exercise.inputs(n, ids, floats)
     if kind in EDGES:
         inputs |= EDGES[kind][0](inputs)
-    before = floats(*inputs[exercise.into[1:]].shape) if exercise.into else None
-    dout = None
-    if not exercise.value:
-        dout = floats(*np.shape(exercise.forward(*inputs.values())))
-        dout = dout if dout.ndim else float(dout)
-    return Case(exercise.name, sizes, inputs, dout, before, kind)
+    if exercise.value:
+        return Case(exercise.name, kind, sizes, inputs, inputs)
+    dout = floats(*np.shape(exercise.forward(*inputs.values())))
+    arguments = {"d" + exercise.out: dout if dout.ndim else float(dout)} | inputs
+    if exercise.into:
+        arguments[exercise.into] = floats(*inputs[exercise.into[1:]].shape)
+    return Case(exercise.name, kind, sizes, inputs, arguments)
 
 
 @cache

@@ -280,10 +280,8 @@ def is_it(formula, name, answers):
 
 def all_of(case, right, name):
     """What a formula may use, as attributes."""
-    inputs = case.inputs | case.inputs.get("p", {})
-    dout = {"d" + case.exercise.out: case.dout}
-    into = {} if case.before is None else {case.exercise.into: case.before}
-    return SimpleNamespace(**right | case.sizes | inputs | dout | into | {"right": right[name]})
+    p = case.inputs.get("p", {})        # of a model
+    return SimpleNamespace(**right | case.sizes | p | case.arguments | {"right": right[name]})
 
 
 def in_another_order(answers):

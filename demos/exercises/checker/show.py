@@ -49,11 +49,8 @@ def wrapped(text, indent=0):
 # ---- arrays --------------------------------------------------------------------------------------
 
 def input_lines(case):
-    values = [leaf for name, value in case.inputs.items() for leaf in leaves(name, value)]
-    values += [] if case.exercise.value else [("d" + case.exercise.out, case.dout)]
-    values += [(case.exercise.into, case.before)] if case.exercise.into else []
     rows = []
-    for name, x in values:
+    for name, x in (leaf for item in case.arguments.items() for leaf in leaves(*item)):
         label = f"{name} {np.shape(x)}" if np.ndim(x) else name
         rows += labelled(label, repr(x) if callable(x) else written(np.asarray(x)))
     return ["The smallest input that shows it:", "", *aligned(rows)]
