@@ -137,6 +137,7 @@ def test_the_error_without_noise_is_of_one_eps_and_the_third_step():
     gradient, error = differences(lambda: 3.0, np.array([1.0, 1.0, 8.0]))
     assert gradient.tolist() == [0, 0, 0]
     np.testing.assert_allclose(error, 2 * EPS * 3 * 2.0**12 / np.array([1, 1, 8]), rtol=1e-6)
+    assert not np.any(differences(lambda: 0.0, np.ones(3)))
 
 
 @pytest.mark.parametrize("outside", [np.nan, np.inf])
@@ -154,6 +155,14 @@ def test_noise_inside_f_is_measured_and_bounded():
     gradient, error = differences(lambda: np.sum((1e4 + np.sin(x)) - 1e4), x)
     assert np.all(np.abs(gradient - np.cos(x)) <= error)
     assert np.all(error > 1e-9) and np.all(error < 1e-5)
+
+
+def test_noise_of_a_complex_step_is_measured_and_bounded():
+    """1e6 x + sin x, less 1e6 x: 1e6 times the noise that eps |f'| suggests."""
+    x = np.random.default_rng(0).normal(size=20).astype(complex)
+    gradient, error = complex_step(lambda: np.sum((1e6 * x + np.sin(x)) - 1e6 * x), x)
+    assert np.all(np.abs(gradient - np.cos(x.real)) <= error)
+    assert np.all(error > 1e-11) and np.all(error < 1e-8)
 
 
 def noise_of(sigma, seed):
@@ -189,19 +198,20 @@ def test_the_dtype_of_x_sets_the_step(dtype, bound):
     assert np.all(np.abs(gradient - np.cos(x.astype(float))) <= error) and np.all(error < bound)
 
 
-def test_six_calls_a_coordinate_or_one():
-    calls = itertools.count()
-    x = np.ones(5)
+@pytest.mark.parametrize("derivative, x, f, calls", [
+    (differences, np.ones(5), lambda x: np.sum(x * x), 14 + 6 * 5),
+    (complex_step, np.ones(5, complex), lambda x: np.sum(x * x), 14 + 5),
+    # nowhere defined but at 1: steps of 2^-10 to 2^-25 are tried, and eps^(1/2) is 2^-26
+    (differences, np.ones(1), lambda x: 1.0 if x[0] == 1 else np.nan, 14 + 2 * 16)])
+def test_six_calls_a_number_or_one_and_an_end(derivative, x, f, calls):
+    count = itertools.count()
 
-    def f():
-        next(calls)
-        return np.sum(x * x)
+    def counted():
+        next(count)
+        return f(x)
 
-    differences(f, x)
-    assert next(calls) == 14 + 6 * 5
-    x = x.astype(complex)
-    complex_step(f, x)
-    assert next(calls) - 45 == 14 + 5
+    derivative(counted, x)
+    assert next(count) == calls
 
 
 # ---- nothing is left changed ---------------------------------------------------------------------
