@@ -133,7 +133,8 @@ class ModelFiles:
     config_path   config.json
     fields        its object, {} where there is none
     model_type    "gpt2" or "openai-gpt"
-    says_tied     what config.json says: True, False or None
+    says_tied     config.json's tie_word_embeddings: True, False or None
+    has_biases    whether any tensor is a bias
 
     Raises ValueError, naming file and tensor or field, for files that do not belong together.
     """
@@ -155,7 +156,7 @@ class ModelFiles:
                         if not BUFFERS.fullmatch(short)}
         is_gpt1 = "positions_embed.weight" in self.tensors
         self.model_type = self.fields.get("model_type", "openai-gpt" if is_gpt1 else "gpt2")
-        if self.model_type not in NORMS:
+        if self.model_type not in list(NORMS):
             raise ValueError(
                 f"{self.config_path}: model_type is {show(self.model_type)}, expected 'gpt2' or "
                 "'openai-gpt', or the name of one of minGPT's presets")

@@ -189,7 +189,9 @@ def read_folder(folder):
         raise ValueError(f"{path}: weight_map is {show(shard_of)}, expected tensor -> file name")
     tensors = Tensors({})
     for shard in sorted(set(shard_of.values())):
-        tensors.update(read(path.with_name(shard)))     # which is no path to another folder
+        if Path(shard).name != shard:
+            raise ValueError(f"{path}: {show(shard)}, expected the name of a file in that folder")
+        tensors.update(read(path.parent / shard))
     if odd := sorted(shard_of.keys() ^ tensors.keys()):
         problem = "in no shard" if odd[0] in shard_of else "in a shard, but not in this index"
         raise ValueError(f"{path}: tensor {show(odd[0])}: {problem}")
