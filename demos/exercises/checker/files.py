@@ -34,8 +34,8 @@ def load(name, folder, pieces=(), calls=()):
     """The learner's module; what it imports is the learner's, too, or the template if there is
     none.
 
-    pieces   exercises whose backward, called by this one, notes in the list `calls` what it is
-             given; but not if another piece calls it
+    pieces   exercises that this one is made of: where it calls their backward passes itself, they
+             note their arguments in the list `calls`
     """
     sys.dont_write_bytecode = True          # a file saved twice within a second is read twice
     sys.path[:0] = [str(folder), str(TEMPLATES)]

@@ -68,7 +68,7 @@ def smallest(failed, function):
         try:
             return find(cases(failed.exercise, kind, large),
                         lambda case: not judged(case, function).done, settings=thrifty)
-        except HypothesisException:         # there is none, or the function is unsteady
+        except HypothesisException:         # it finds none, or the function is unsteady
             pass
     return failed
 
