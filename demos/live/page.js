@@ -58,6 +58,7 @@ function writeAddress(entry) {  // entry: one that the browser's back button ret
   for (const mode of ["stop", "line"]) put(mode, state.mode === mode && state.at, false);
   put("cell", [tokens()[v], j, ...matrix === "E" ? [] : [matrix]].join(), `${tokens()[0]},0`);
   const hash = `#${asked}`.replaceAll("%2C", ",").replace(/=(?=&|$)/g, "");
+  if (location.protocol === "about:") return;  // a notebook's frame (srcdoc) has no address
   if (hash !== (location.hash || "#"))
     history[entry ? "pushState" : "replaceState"](null, "", hash);
 }
