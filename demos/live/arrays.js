@@ -47,7 +47,6 @@ function drawArray(box, item) {
     cell.textContent = brief(x / 10 ** n);
     cell.title = `${name}[${rows?.[i] ?? i}, ${columns?.[j] ?? j}] = ${full(x)}`;
   }));
-  return table;
 }
 
 function build(box, {name, use, values, rows, columns}) {

@@ -22,8 +22,8 @@ function drawLead() {
   box.append(state.value !== null ? ". One number was moved by hand."
     : state.silent ? ". (It was silenced after training.)"
     : !run.tied ? ". No logit trains E. " + (tiedLoss
-      ? `Its loss ends at ${loss}, one matrix's at ${tiedLoss}; one sentence cannot show which ` +
-        "is better." : "")
+      ? `The loss ends at ${loss}, with one matrix at ${tiedLoss}; one sentence cannot show ` +
+        "which is better." : "")
     : Math.min(read, next) < 0.8 * T ? "."
     : `. So one matrix ${read + next < 2 * T ? "nearly " : ""}does both jobs: E is one ` +
       "alphabet, and the block turns one letter into the next.");
@@ -71,10 +71,9 @@ function drawLadder() {
 // ---- E and dE
 
 function drawMatrices() {  // with two matrices each stands beside its gradient
-  const size = `${tokens().length} tokens × ${DATA.D}`, choose = (matrix, v, j) =>
-    change({cell: {matrix, v, j}});
-  const draw = (box, items) => drawEquation($(box), items.map(item =>
-    ({...item, rows: tokens(), choose: (v, j) => choose(item.name, v, j)})));
+  const draw = (box, items) => drawEquation($(box), items.map(item => ({...item, rows: tokens(),
+    choose: (v, j) => change({cell: {matrix: item.name, v, j}})})));
+  const size = `${tokens().length} tokens × ${DATA.D}`;
   const [E, head] = ["E", "head"].map(name => ({name, values: now[name], use: "weights", size}));
   const [dE] = now.grads, scale = largest([...dE, ...now.fromLookup, ...now.fromLogits]);
   const lookup = {values: now.fromLookup, scale, use: "lookup", size: "one_hotᵀ dx"};
@@ -105,8 +104,7 @@ function termsOf({matrix, v, j}) {
 
 function drawNumber() {
   const {matrix, v, j} = state.cell, W = chosen().matrix, at = `[${run.vocabulary[v]}, ${j}]`;
-  const saved = run.saved[state.step], kept = (W === "E" ? saved.params[0] : saved.head)[v][j];
-  const value = state.value ?? kept, d = (W === "E" ? now.grads[0] : now.dhead)[v][j];
+  const value = now[W][v][j], d = (W === "E" ? now.grads[0] : now.dhead)[v][j];
   $("name").textContent = `${W}${at} =`;
   if ($("value") !== document.activeElement) $("value").value = +value.toPrecision(4);
   $("put-back").hidden = state.value === null;
