@@ -30,13 +30,15 @@ def data():
     body = ",\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}"
                       for name, value in values.items())
     return ("// Written by `python demos/live.py --data`: one_page.py's sentence, its sizes, the\n"
-            f"// lines of its two halves, and what NumPy computes with it.\nconst DATA = {{\n{body}}};\n")
+            "// lines of its two halves, and what NumPy computes with it.\n"
+            f"const DATA = {{\n{body}}};\n")
 
 
 def lines():
     """The two halves of one_page.py's loss_and_gradient."""
     text, start = inspect.getsourcelines(one_page.loss_and_gradient)
-    return [re.sub(r"(?<=\S) {3,}", "  ", re.sub("-{4,}", "---", line[4:].rstrip())) for line in text[first_line() - start:]]
+    return [re.sub(r"(?<=\S) {3,}", "  ", re.sub("-{4,}", "---", line[4:].rstrip()))
+            for line in text[first_line() - start:]]
 
 
 def first_line():
@@ -68,7 +70,8 @@ def in_one_file():
     html = re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", html)
     html = html.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{style}</style>")
     before, loader, after = re.split(r"<script>\n(.*?)</script>\n", html, flags=re.DOTALL)
-    scripts = [LIVE.joinpath(name).read_text("utf-8") for name in re.findall(r'"(\w+\.js)"', loader)]
+    scripts = [LIVE.joinpath(name).read_text("utf-8")
+               for name in re.findall(r'"(\w+\.js)"', loader)]
     return before + "".join(f"<script>\n{text}</script>\n" for text in scripts) + after
 
 
