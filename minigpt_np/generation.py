@@ -45,7 +45,8 @@ def stream(model, ids, max_new_tokens, temperature=1.0, do_sample=False,
     the logits are not finite, as those of a model with NaN in its weights.
     """
     ids = check_prompt(ids, model.config)
-    check_options(max_new_tokens, temperature, do_sample, top_k, top_p)
+    n, temperature, do_sample, top_k, top_p = check_options(
+        max_new_tokens, temperature, do_sample, top_k, top_p)
     rng = check_seed("seed", seed)
 
     def choose(logits):
@@ -53,11 +54,13 @@ def stream(model, ids, max_new_tokens, temperature=1.0, do_sample=False,
             return logits.argmax(axis=1)
         return sample(probabilities(logits, temperature, top_k, top_p), rng)
 
-    return decode(model, ids, max_new_tokens, choose)
+    return decode(model, ids, n, choose)
 
 
 def decode(model, ids, n, choose):
-    """Yield n times choose(logits), of logits (B, V) after ids (B, T) and all that was chosen."""
+    """n times: compute the logits (B, V) after ids (B, T) and the tokens chosen so far, and yield
+    choose(logits), the next token (B,) of each prompt.
+    """
     config = model.config
     ids = ids[:, -config.block_size:]
     size = min(ids.shape[1] + n, config.block_size)
@@ -74,9 +77,7 @@ def decode(model, ids, n, choose):
 def next_logits(model, ids, kv_cache):
     """ids (B, n) follow the positions in kv_cache and are added to it -> the last logits (B, V)."""
     for start in range(0, ids.shape[1], CHUNK):
-        chunk = ids[:, start:start + CHUNK]
-        logits, _, _ = model.forward(chunk, kv_cache=kv_cache)
-        kv_cache.length += chunk.shape[1]
+        logits, _, _ = model.forward(ids[:, start:start + CHUNK], kv_cache=kv_cache)
     return logits[:, -1].real
 
 
@@ -84,7 +85,7 @@ CHUNK = 256                 # positions of a prompt that go through the blocks t
 
 
 class KVCache:
-    """Keys and values of `length` positions, to which later ones attend.
+    """Keys and values of `length` positions, to which later ones attend. GPT.forward adds to them.
 
     keys, values   (L, B, H, size, K)
     """
@@ -130,7 +131,7 @@ def probabilities(logits, temperature, top_k, top_p):
     logits = logits.astype(np.float64)
     V = logits.shape[1]
     with np.errstate(over="ignore"):            # a tiny temperature: 0 stays 0, the rest is -inf
-        z = (logits - logits.max(axis=1, keepdims=True)) / float(temperature)
+        z = (logits - logits.max(axis=1, keepdims=True)) / temperature
     if top_k is not None and top_k < V:
         kth = np.partition(logits, V - top_k, axis=1)[:, V - top_k, None]
         z[logits < kth] = -np.inf
@@ -159,14 +160,13 @@ def check_prompt(ids, config):
 
 
 def check_options(max_new_tokens, temperature, do_sample, top_k, top_p):
-    """Raise ValueError, naming the argument, for what `stream` does not accept."""
-    check_int("max_new_tokens", max_new_tokens)
-    check_positive("temperature", temperature)
-    check_flag("do_sample", do_sample)
+    """The options as plain data, or ValueError, naming the one that `stream` does not accept."""
     if top_k is not None:
-        check_size("top_k", top_k)
+        top_k = check_size("top_k", top_k)
     if top_p is not None:
-        check_number("top_p", top_p, lambda p: 0 < p <= 1, "a probability in (0, 1]")
+        top_p = check_number("top_p", top_p, lambda p: 0 < p <= 1, "a probability in (0, 1]")
+    return (check_int("max_new_tokens", max_new_tokens), check_positive("temperature", temperature),
+            check_flag("do_sample", do_sample), top_k, top_p)
 
 
 def check_finite(logits):

@@ -15,6 +15,7 @@ from .parameters import Parameters, check_shapes, initialize
 @dataclass(repr=False)
 class Cache(ShapeRepr):
     """What backward needs from a forward pass. It belongs to that pass alone."""
+    config: GPTConfig
     shape: tuple                            # (B, T)
     lookup: layers.lookup.Cache
     dropout_mask: np.ndarray                # or None
@@ -50,11 +51,12 @@ class GPT:
 
         loss is the mean cross-entropy over the targets that are not -1; None without targets.
         rng, a Generator, turns dropout on. Nothing is kept in the model.
-        kv_cache   for generation, a generation.KVCache: ids follow the positions in it; logits
-                   (B, 1, V) are those after the last one. Such a pass has no loss and no backward
+        kv_cache   for generation, a generation.KVCache: ids follow the positions in it, and are
+                   added to it; logits (B, 1, V) are those after the last one. Such a pass has no
+                   loss and no backward
         Raises ValueError for ids or targets that check_ids and check_targets refuse, for targets
         with a kv_cache or one of another config, of another B or without room for ids, and if
-        self.params was replaced by those of another config.
+        self.params was replaced by those of other shapes.
         """
         ids = check_ids(ids, self.config)
         targets = check_targets(targets, ids.shape, self.config.vocab_size)
@@ -75,7 +77,10 @@ class GPT:
             extend = None if kv_cache is None else kv_cache.of_block(i)
             x, block_cache = forward_block(x, block_params, shape, config, rng, extend)
             block_caches.append(block_cache)
-        h = x if kv_cache is None else x.reshape(*shape, -1)[:, -1]
+        h = x
+        if kv_cache is not None:
+            kv_cache.length += shape[1]
+            h = x.reshape(*shape, -1)[:, -1]            # of the last position
         if params.norm is not None:
             h, norm_cache = layers.layernorm.forward(h, params.norm, config.layer_norm_eps)
         # E is the head:  logits = h Eᵀ  (tied: params.head is params.E)
@@ -83,8 +88,8 @@ class GPT:
         if targets is not None:
             loss, loss_cache = layers.cross_entropy.forward(logits, targets.ravel())
 
-        cache = Cache(shape, lookup_cache, dropout_mask, block_caches, norm_cache, logits_cache,
-                      loss_cache)
+        cache = Cache(config, shape, lookup_cache, dropout_mask, block_caches, norm_cache,
+                      logits_cache, loss_cache)
         return logits.reshape(len(ids), -1, config.vocab_size), loss, cache
 
     def backward(self, cache, grads=None, dloss=1.0):
@@ -95,10 +100,11 @@ class GPT:
         grads    Parameters to accumulate into; new ones, all 0, unless given. Untied ones for a
                  tied model keep the two uses of E apart: grads.E gets the lookup's part, grads.head
                  the logits'
-        Returns grads. Raises ValueError if the forward pass had no targets, or if cache or grads
-        are of another config.
+        Returns grads. Raises ValueError if the forward pass had no targets or was one through a
+        model of another config, if dloss is not finite, and if grads are of other shapes or are
+        the model's own params. Of cache, grads and the model either all are complex or none is.
         """
-        check_cache(cache, self.config)
+        check_cache(cache, self.config, self.params.flat.dtype)
         if grads is None:
             grads = Parameters(self.config, self.params.flat.dtype)
         dloss = check_finite_number("dloss", dloss)
@@ -142,7 +148,7 @@ class GPT:
         exact GELU). Embeddings are tied if the file has no lm_head.weight or one equal to wte, and
         config.json does not say tie_word_embeddings false.
         n_head   H, needed where no config.json gives it: no tensor shows it
-        dtype    of the numbers here; on file they are float32, float16 or bfloat16
+        dtype    of the numbers here; on file they are float64, float32, float16 or bfloat16
         Raises ValueError, naming file and tensor, for anything that does not fit together, and the
         OS's own error for a file that cannot be opened; warns of NaN or infinity in a tensor.
         """
@@ -153,7 +159,7 @@ class GPT:
         """Write config.json and model.safetensors to `folder`, which transformers can open.
 
         Each file is replaced atomically. Raises ValueError for complex numbers, and if self.params
-        was replaced by those of another config.
+        was replaced by those of other shapes.
         """
         pretrained.save(check_shapes("params", self.params, self.config), self.config, folder)
 
@@ -161,13 +167,11 @@ class GPT:
     stream = generation.stream
 
 
-def check_cache(cache, config):
-    """Raise ValueError unless cache is of a pass with targets through a model of this config."""
+def check_cache(cache, config, dtype):
+    """Raise ValueError unless cache is of a pass with targets through such a model."""
     if not isinstance(cache, Cache) or cache.loss is None:
         raise_value_error("cache", cache, "the cache of a forward pass with targets")
-    (B, T), (V, D) = cache.shape, cache.logits.head.shape
-    found = V, D, len(cache.blocks), "post" if cache.norm is None else "pre"
-    expected = config.vocab_size, config.n_embd, config.n_layer, config.norm
-    if found != expected or T > config.block_size:
-        raise ValueError(f"cache: V, D, L, norm of {found} and T = {T} given, expected {expected} "
-                         f"and T of at most {config.block_size}")
+    if cache.config != config:
+        raise ValueError(f"cache: of a pass through {cache.config} given, expected {config}")
+    if cache.logits.h.dtype.kind != dtype.kind:
+        raise ValueError(f"cache: of {cache.logits.h.dtype} given, expected {dtype}")

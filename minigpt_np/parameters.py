@@ -200,7 +200,8 @@ class Parameters(Sealed):
 
 
 def check_shapes(name, params, config=None, dtype=None, tied_alike=True):
-    """params, or ValueError unless they are Parameters of this config, complex as dtype is.
+    """params, or ValueError unless they are Parameters with the shapes of this config, complex if
+    and only if dtype is.
 
     tied_alike   False: one may be tied and the other not
     """
@@ -211,7 +212,7 @@ def check_shapes(name, params, config=None, dtype=None, tied_alike=True):
     found = params.config
     if config is not None and found is not config and shapes(found) != shapes(config):
         raise ValueError(f"{name}: Parameters of {found} given, expected those of {config}")
-    if dtype is not None and (params.P.dtype.kind == "c") != (dtype.kind == "c"):
+    if dtype is not None and params.P.dtype.kind != dtype.kind:
         raise ValueError(f"{name}: Parameters of {params.P.dtype} given, expected {dtype}")
     return params
 

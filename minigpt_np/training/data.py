@@ -10,8 +10,8 @@ def random_batch(tokens, B, T, rng):
     tokens (N,) integers, N > T; rng a Generator. Raises ValueError for anything else, and for B or
     T below 1.
     """
-    tokens = check_tokens(tokens, T)
-    starts = check_generator("rng", rng).integers(0, len(tokens) - T, check_size("B", B))
+    tokens, B, T = check_tokens(tokens, T), check_size("B", B), int(T)
+    starts = check_generator("rng", rng).integers(0, len(tokens) - T, B)
     window = tokens[starts[:, None] + np.arange(T + 1)]
     return window[:, :-1], window[:, 1:]
 
@@ -21,7 +21,7 @@ def consecutive_batches(tokens, B, T):
 
     What remains after the last whole chunk of T is left out. Raises ValueError as random_batch.
     """
-    tokens, B = check_tokens(tokens, T), check_size("B", B)
+    tokens, B, T = check_tokens(tokens, T), check_size("B", B), int(T)
     n = (len(tokens) - 1) // T
     ids = tokens[:n * T].reshape(n, T)
     targets = tokens[1:n * T + 1].reshape(n, T)
