@@ -133,16 +133,28 @@ def test_end_of_text_is_text_unless_asked_for(left, right):
     assert V - 1 not in TOKENIZER.encode(text)
 
 
+def new_tokenizer():
+    """TOKENIZER, with no word remembered."""
+    return BPETokenizer(TOKENIZER.tokens, TOKENIZER.merges, TOKENIZER.letters, TOKENIZER.special)
+
+
 def test_threads_that_share_a_tokenizer_get_the_same_ids(monkeypatch):
     """Even where more words come than are remembered."""
     monkeypatch.setattr(bpe, "MAX_CACHED_WORDS", 5)
-    lines = REFERENCE["train_text"].splitlines()
-    tokenizer = BPETokenizer(TOKENIZER.tokens, TOKENIZER.merges, TOKENIZER.letters,
-                             TOKENIZER.special)
+    lines, tokenizer = REFERENCE["train_text"].splitlines(), new_tokenizer()
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: [tokenizer.encode(line).tolist() for line in lines],
                               range(4)))
     assert found == 4 * [[TOKENIZER.encode(line).tolist() for line in lines]]
+
+
+def test_words_are_remembered_but_not_without_limit(monkeypatch):
+    monkeypatch.setattr(bpe, "MAX_CACHED_WORDS", 2)
+    tokenizer, remembered = new_tokenizer(), []
+    for word in "abcde":
+        tokenizer.encode(word)
+        remembered.append("".join(tokenizer._ids_of_word))
+    assert remembered == ["a", "ab", "abc", "d", "de"]
 
 
 @given(st.lists(st.integers(0, V - 1)))

@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minigpt_np.text import BPETokenizer, GPT1Tokenizer, open_tokenizer
+from minigpt_np.text.gpt1 import split_words
 
 REFERENCE = json.loads(Path(__file__).parents[1].joinpath("reference", "gpt1.json").read_bytes())
 
@@ -51,6 +52,7 @@ def test_tokens_say_where_a_word_ends(tokenizer):
     assert b"".join(map(tokenizer.token, ids)) == b"the model reads "
     assert tokenizer.decode(ids) == "the model reads"
     assert tokenizer.encode("").tolist() == tokenizer.encode(" \n\0").tolist() == []
+    assert split_words("a\u4dbfb") == ["a", "\u4dbf", "b"]     # the last ideograph of a block
     assert tokenizer.end_of_text is None and tokenizer.vocab_size == len(REFERENCE["vocab"])
 
 
