@@ -94,23 +94,22 @@ class Processes(Threads):
 
     def __init__(self, members, arrays=()):
         super().__init__(members)
-        self.connections, self.pids, self.owner, self.busy = [], [], os.getpid(), False
-        shared = []
-        self.close = weakref.finalize(self, close, self.owner, self.connections, self.pids, shared)
+        self.connections, self.pids, self.busy, shared = [], [], False, []
+        self.close = weakref.finalize(self, close, os.getpid(), self.connections, self.pids, shared)
         for array in arrays:
             memory.share(array)
             shared.append(array)
         if arrays:
             _sharing.add(self)
         for member in members[1:]:
-            connection, pid = fork(member, self.connections)
+            connection, pid = fork(member)
             self.connections.append(connection)
             self.pids.append(pid)
 
     @property
     def alive(self):
-        """Whether it can be called: it has not ended, and this process is the one that made it."""
-        return self.close.alive and self.owner == os.getpid()
+        """Whether it can be called: it has not ended."""
+        return self.close.alive
 
     def call(self, method, *arguments):
         if not self.alive:
@@ -151,10 +150,10 @@ if memory.FORKS:
     os.register_at_fork(before=end_teams)
 
 
-def fork(member, others):
+def fork(member):
     """Fork a process that serves `member` -> the connection to it, its pid.
 
-    It closes `others`, the team's other connections, so that these end when the team does.
+    It ends when the connection does: the last of a team first, since it has the others' open.
     """
     here, there = Pipe()
     _this_thread.forks_a_worker = True
@@ -166,8 +165,7 @@ def fork(member, others):
             pid = os.fork()
         if pid == 0:
             try:
-                for connection in (here, *others):
-                    connection.close()
+                here.close()
                 detach_debugger()
                 serve(member, there)
             finally:

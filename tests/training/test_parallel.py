@@ -132,7 +132,8 @@ BREAKPOINTS = """if True:
         def read(self, who):
             return (os.read(0, 9), sys.stdin.read()) if who == self.name else None
 
-    for how in ("breakpoint", "set_trace"):
+    for how, hook in ("breakpoint", "builtins.print"), ("set_trace", ""):
+        os.environ["PYTHONBREAKPOINT"] = hook       # the debugger that breakpoint() calls
         try:
             parallel.Processes([Member(0), Member(1)]).call("stop", how)
         except RuntimeError as error:
