@@ -27,7 +27,8 @@ def test_presets_have_the_published_number_of_parameters(name, published):
 
 def test_a_preset_can_be_changed_and_a_config_cannot():
     config = GPTConfig.preset("gpt-nano", vocab_size=7, n_layer=2, embd_pdrop=0.1)
-    assert config == GPTConfig(7, 1024, 2, 3, 48, embd_pdrop=0.1)
+    assert config == GPTConfig(7, 1024, 2, 3, 48, embd_pdrop=0.1) == eval(repr(config))
+    assert "embd_pdrop=0.1" in repr(config) and "norm" not in repr(config)
     with pytest.raises(FrozenInstanceError):
         config.n_layer = 3
 

@@ -130,6 +130,7 @@ def test_seed_fixes_the_weights_and_every_dtype_holds_the_same(case, seed):
     config = case.model.config
     wide = GPT(config, seed, np.float64).params.flat
     assert_bits(GPT(config, seed).params.flat, wide.astype(np.float32))
+    assert_bits(GPT(config).params.flat, GPT(config, 0).params.flat)
     assert_bits(GPT(config, seed, np.complex128).params.flat, wide.astype(complex))
     assert_bits(GPT(config, np.random.default_rng(seed), np.float64).params.flat, wide)
     assert np.any(GPT(config, seed + 1, np.float64).params.flat != wide)
