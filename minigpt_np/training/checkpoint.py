@@ -135,7 +135,7 @@ def load(path):
     for name, array in arrays.items():
         if array.dtype.kind != "f" or not is_finite(array):
             raise ValueError(f"{path}: {name}: {show(array)} that are not all finite numbers")
-        if name == "v" and array.size and array.min() < 0:
+        if name == "v" and (array < 0).any():
             raise ValueError(f"{path}: v: {array.min()} given, expected second moments of at least "
                              "0")
     return run

@@ -65,15 +65,13 @@ def replace_pages(array, kind):
     """
     start, size = pages(array)
     access, kind = mmap.PROT_READ | mmap.PROT_WRITE, kind | mmap.MAP_ANONYMOUS
-    new = libc().mmap(None, size, access, kind, -1, 0)
+    new = moved = libc().mmap(None, size, access, kind, -1, 0)
     if new != FAILED:
         ctypes.memmove(new, start, size)
-        if libc().mremap(new, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, start) == start:
-            return
-    error = ctypes.get_errno()
-    if new != FAILED:
-        libc().munmap(new, size)
-    raise OSError(error, f"cannot share {array.nbytes:,} bytes of memory with workers")
+        moved = libc().mremap(new, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, start)
+    if moved != start:
+        raise OSError(ctypes.get_errno(),
+                      f"cannot share {array.nbytes:,} bytes of memory with workers")
 
 
 def pages(array):
@@ -92,7 +90,6 @@ def libc():
     library.mmap.restype = library.mremap.restype = ctypes.c_void_p
     library.mmap.argtypes = [ctypes.c_void_p, size, *[ctypes.c_int] * 3, ctypes.c_long]
     library.mremap.argtypes = [ctypes.c_void_p, size, size, ctypes.c_int, ctypes.c_void_p]
-    library.munmap.argtypes = [ctypes.c_void_p, size]
     return library
 
 

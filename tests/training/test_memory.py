@@ -1,6 +1,7 @@
 """Sharing: pages become shared and private again; an array never reads otherwise meanwhile."""
 import gc
 import mmap
+import resource
 import signal
 import threading
 
@@ -104,6 +105,18 @@ def test_another_thread_always_reads_the_same():
     done.set()
     reader.join()
     assert wrong == []
+
+
+def test_where_the_system_has_no_more_memory_nothing_changes():
+    def refused():
+        array, more = zeros(1 << 26), resource.RLIMIT_AS
+        array[:] = 1
+        resource.setrlimit(more, (1, resource.getrlimit(more)[1]))
+        with pytest.raises(OSError, match="cannot share 67,108,864 bytes of memory"):
+            memory.share(array)
+        assert array.min() == 1 and not memory._users[array.ctypes.data]
+
+    assert in_child(refused)
 
 
 def test_locks_that_another_thread_holds_are_free_in_a_fork():

@@ -237,6 +237,21 @@ def test_a_process_that_was_killed_is_named():
 
 
 @forks
+def test_processes_end_where_the_system_waits_for_them():
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        for killed in (False, True):
+            team, _ = team_of(parallel.Processes, 2)
+            if killed:
+                os.kill(team.pids[0], signal.SIGKILL)
+                assert gone(team.pids[0])
+            team.close()
+            assert gone(team.pids[0])
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@forks
 def test_processes_end_with_their_team_and_with_their_parent():
     team, other = team_of(parallel.Processes, 3)[0], team_of(parallel.Processes, 2)[0]
     pids = list(team.pids)
