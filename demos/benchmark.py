@@ -43,9 +43,8 @@ PARTS = {
 def main(argv=None):
     args = parse(argv)
     for name in [args.shape] if args.shape else SHAPES:
-        result = measure(name, args.steps, args.threads)
+        result = measure(name, args.steps, args.threads, with_shares=not args.json)
         if args.json:
-            del result["shares"]
             print(json.dumps(result), flush=True)
         else:
             show(result)
@@ -53,9 +52,12 @@ def main(argv=None):
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=SHAPES, metavar="NAME", help=f"{', '.join(SHAPES)} (default: all)")
-    parser.add_argument("--steps", type=int, help="timed steps (default: about ten seconds of them)")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=SHAPES, metavar="NAME",
+                        help=f"{', '.join(SHAPES)} (default: all)")
+    parser.add_argument("--steps", type=int,
+                        help="timed steps (default: about ten seconds of them)")
     parser.add_argument("--threads", type=int, help="default: one for each core")
     parser.add_argument("--json", action="store_true", help="one JSON object a shape")
     args = parser.parse_args(argv)
@@ -63,8 +65,8 @@ def parse(argv):
     return args
 
 
-def measure(name, steps, threads):
-    """Times of one shape, as a dict; every time is the median over `steps` steps, in milliseconds."""
+def measure(name, steps, threads, with_shares):
+    """Times of one shape, as a dict; each is the median over `steps` steps, in milliseconds."""
     L, H, D, T, V, B = SHAPES[name]
     config = GPTConfig(vocab_size=V, block_size=T, n_layer=L, n_head=H, n_embd=D)
     model = GPT(config, seed=0)
@@ -72,25 +74,28 @@ def measure(name, steps, threads):
     threads = trainer.threads
     tokens = np.random.default_rng(0).integers(0, V, (B, T + 1))
     ids, targets = tokens[:, :-1], tokens[:, 1:]
-    limit = parallel.team([Products(config, shard.stop - shard.start) for shard in parallel.even_slices(B, threads)])
+    shards = parallel.even_slices(B, threads)
+    limit = parallel.team([Products(config, shard.stop - shard.start) for shard in shards])
 
     trainer.step(ids, targets)
     steps = steps or max(5, min(500, int(5 / timed(trainer.step, ids, targets))))
     step_times, limit_times = [], []
     rounds = parallel.even_slices(steps, ROUNDS)
     progress = Progress(len(rounds), sys.stderr, patience=1)
-    for done, part in enumerate(rounds, 1):                 # in turn, so that both see the same machine
+    for done, part in enumerate(rounds, 1):         # in turn, so that both see the same machine
         step_times += [timed(trainer.step, ids, targets) for _ in range(part.start, part.stop)]
         with blas_threads(1):
             limit_times += [timed(limit.call, "run") for _ in range(part.start, part.stop)]
         progress.update(done, f"rounds of {name}")
     progress.clear()
     seconds, limit_seconds = median(step_times), median(limit_times)
-    return {
+    result = {
         "shape": name, "ms_per_step": 1e3 * seconds, "tokens_per_s": B * T / seconds,
         "gemm_ms": 1e3 * limit_seconds, "ratio": seconds / limit_seconds, "threads": threads,
-        "shares": shares(model, ids, targets, max(2, steps // 5)),
     }
+    if with_shares:
+        result["shares"] = shares(model, ids, targets, max(2, steps // 5))
+    return result
 
 
 def timed(function, *args):
@@ -101,11 +106,13 @@ def timed(function, *args):
 
 
 class Products:
-    """The matrix products that one shard's worker does in a step, written into arrays that are there already."""
+    """The matrix products that one shard's worker does in a step, into arrays made beforehand."""
 
     def __init__(self, config, B):
-        T, D, H, K, V = config.block_size, config.n_embd, config.n_head, config.head_size, config.vocab_size
-        linear = [triple(B * T, d_in, d_out) for d_in, d_out in ((D, 3 * D), (D, D), (D, 4 * D), (4 * D, D))]
+        T, D, V = config.block_size, config.n_embd, config.vocab_size
+        H, K = config.n_head, config.head_size
+        linear = [triple(B * T, d_in, d_out)
+                  for d_in, d_out in ((D, 3 * D), (D, D), (D, 4 * D), (4 * D, D))]
         scores, mixes = triple(T, K, T, (B, H)), triple(T, T, K, (B, H))        # q kᵀ, weights v
         self.block = [product for three in [*linear, scores, mixes] for product in three]
         self.head = triple(B * T, D, V)
@@ -120,14 +127,17 @@ class Products:
 
 
 def triple(n, i, j, batch=()):
-    """Operands of y (n, j) = x (n, i) W (i, j), of dx = dy Wᵀ and of dW = xᵀ dy, with room for the results."""
+    """Operands of y (n, j) = x (n, i) W (i, j), of dx = dy Wᵀ and of dW = xᵀ dy, and arrays for
+    the results."""
     rng = np.random.default_rng(0)
-    x, W, dy = (rng.standard_normal((*batch, *s), dtype=np.float32) for s in ((n, i), (i, j), (n, j)))
-    return [(x, W, np.empty_like(dy)), (dy, W.swapaxes(-1, -2), np.empty_like(x)), (x.swapaxes(-1, -2), dy, np.empty_like(W))]
+    x, W, dy = (rng.standard_normal((*batch, *shape), dtype=np.float32)
+                for shape in ((n, i), (i, j), (n, j)))
+    return [(x, W, np.empty_like(dy)), (dy, W.swapaxes(-1, -2), np.empty_like(x)),
+            (x.swapaxes(-1, -2), dy, np.empty_like(W))]
 
 
 def shares(model, ids, targets, steps):
-    """Part -> its share of a step's time, measured on one thread by timing the layers' own functions."""
+    """Part -> its share of a step's time on one thread, by timing the layers' own functions."""
     spent = dict.fromkeys([*PARTS, "optimizer"], 0.0)
 
     def watch(part, function):
@@ -138,12 +148,14 @@ def shares(model, ids, targets, steps):
             return result
         return watched
 
-    originals = [(m, n, getattr(m, n)) for ms in PARTS.values() for m in ms for n in ("forward", "backward")]
+    originals = [(module, name, getattr(module, name)) for modules in PARTS.values()
+                 for module in modules for name in ("forward", "backward")]
     trainer = Trainer(model, AdamW(model.params), threads=1)
     try:
         for part, modules in PARTS.items():
             for module in modules:
-                module.forward, module.backward = watch(part, module.forward), watch(part, module.backward)
+                module.forward = watch(part, module.forward)
+                module.backward = watch(part, module.backward)
         trainer.optimizer.update = watch("optimizer", trainer.optimizer.update)
         total = sum(timed(trainer.step, ids, targets) for _ in range(steps))
     finally:
@@ -154,10 +166,12 @@ def shares(model, ids, targets, steps):
 
 
 def show(result):
-    print(f"{result['shape']}: {result['ms_per_step']:.1f} ms a step, {result['tokens_per_s']:,.0f} tokens/s, "
+    print(f"{result['shape']}: {result['ms_per_step']:.1f} ms a step, "
+          f"{result['tokens_per_s']:,.0f} tokens/s, "
           f"{result['threads']} thread{'s' * (result['threads'] > 1)}")
     print(f"  its matrix products alone {result['gemm_ms']:.1f} ms: ratio {result['ratio']:.2f}")
-    print("  on one thread: " + ", ".join(f"{part} {share:.0%}" for part, share in result["shares"].items()), flush=True)
+    parts = ", ".join(f"{part} {share:.0%}" for part, share in result["shares"].items())
+    print(f"  on one thread: {parts}", flush=True)
 
 
 if __name__ == "__main__":

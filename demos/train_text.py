@@ -30,7 +30,7 @@ from minigpt_np.parameters import count
 from minigpt_np.training import checkpoint
 from minigpt_np.training.blas import blas_threads
 from minigpt_np.training.data import check_length, random_batch, split
-from minigpt_np.training.parallel import cores
+from minigpt_np.training.parallel import cores, worker_count
 from minigpt_np.training.progress import Interruptible, Progress
 
 EVALUATE_EVERY = 500        # steps between two evaluations of the validation loss
@@ -54,7 +54,7 @@ def main(argv=None):
     config = GPTConfig(tokenizer.vocab_size, args.block, args.layers, args.heads, args.width,
                        tie_embeddings=args.tie, embd_pdrop=args.dropout, attn_pdrop=args.dropout,
                        resid_pdrop=args.dropout)
-    check_memory(config)
+    check_memory(config, worker_count(args.threads))
     make_folders(args)
 
     model = GPT(config, seed=args.seed)
@@ -165,10 +165,10 @@ def resumed(parser, argv, path, notes):
     return args
 
 
-def check_memory(config):
-    """Raise ValueError if weights, gradient and AdamW's two moments do not fit the memory."""
+def check_memory(config, threads):
+    """Raise ValueError if weights, AdamW's two moments and a gradient each do not fit the memory."""
     one, two = (count(replace(config, n_layer=n)) for n in (1, 2))
-    needed = 4 * 4 * (one + (config.n_layer - 1) * (two - one))
+    needed = (12 + 4 * threads) * (one + (config.n_layer - 1) * (two - one))
     there = needed
     if hasattr(os, "sysconf"):
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -256,7 +256,8 @@ def train(session, training, validation, about):
             if time.monotonic() - last_save > SAVE_EVERY:
                 session.save()
                 last_save = time.monotonic()
-        progress.line(f"{trainer.steps} steps in {time.monotonic() - progress.begin:.1f} s")
+        progress.line(f"{trainer.steps - first} steps in "
+                      f"{time.monotonic() - progress.begin:.1f} s")
         session.save()
     return trainer.steps == args.steps
 

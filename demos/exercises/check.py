@@ -91,6 +91,8 @@ def parsed(arguments):
     add("--report", metavar="FILE", type=Path,
         help="write what is done to FILE, as JSON")
     options = parser.parse_args(arguments)
+    if sum(map(bool, (options.hint, options.watch, options.debug, options.reset))) > 1:
+        parser.error("expected one of --hint, --watch, --debug and --reset at a time")
     if (options.hint or options.debug or options.reset) and not options.exercises:
         parser.error(f"no exercise given, expected some of {names}")
     return options
@@ -99,7 +101,7 @@ def parsed(arguments):
 def named(text):
     """The exercise that is meant: by its name, its file or its number."""
     name = Path(text).name.removesuffix(".py")
-    if name.isdigit() and int(name) < len(EXERCISES):
+    if name.isdecimal() and int(name) < len(EXERCISES):
         return EXERCISES[int(name)]
     if name not in files.NAMES:
         raise argparse.ArgumentTypeError(f"{text!r} given, expected 0 to {len(EXERCISES) - 1} or "

@@ -3,7 +3,7 @@ from html import escape
 
 import numpy as np
 
-from lib.terminal import BLACK, DEEP, PAPER, SHADES, WHITE, label, level_of
+from lib.terminal import BLACK, DEEP, PAPER, SHADES, WHITE, label, largest, level_of
 
 USES = {"lookup": "lookup", "logits": "logits", "dE": "sum"}
 
@@ -21,13 +21,12 @@ def draw(rows, **matrices):
     rows       V texts
     matrices   by name: lookup is drawn in blue, logits in orange, dE in violet, all three on one
                scale; any other in grey, on a scale of its own. A negative number is hatched,
-               exactly 0 is a dot.
+               exactly 0 is a dot, NaN and infinity a question mark.
     """
-    gradients = [matrices[name] for name in USES if name in matrices]
-    shared = max((float(np.abs(matrix).max()) for matrix in gradients), default=0.0)
+    shared = largest(*(matrices[name] for name in USES if name in matrices))
     tables = []
     for name, matrix in matrices.items():
-        scale = (shared if name in USES else float(np.abs(matrix).max())) or 1.0
+        scale = shared if name in USES else largest(matrix)
         body = ""
         for text, row in zip(rows, matrix):
             head = "" if tables else f'<th style="text-align: right">{escape(label(text))}</th>'
@@ -41,6 +40,8 @@ def draw(rows, **matrices):
 
 
 def cell(about, value, scale, use):
+    if not np.isfinite(value):
+        return f'<td title="{escape(about)}">?</td>'
     level = level_of(value, scale, len(SHADES[use]))
     shade = css(SHADES[use][level] if value else PAPER)
     ink = css(WHITE if value and level >= DEEP else BLACK)

@@ -208,7 +208,7 @@ def shades(matrix, scale=None, use="", digits=False, heads=()):
     use      "lookup", "logits" or "sum" for their colours, "" for grey
     heads    C texts of one character, drawn above the columns in a first text
     """
-    scale = scale or float(np.max(np.abs(matrix), initial=0)) or 1.0
+    scale = scale or largest(matrix)
     C, most = matrix.shape[1], room() - MARGIN - 2
     cell = DIGITS if digits else 2 if 2 * C <= most else 1
     shown, more = (C, "") if C * cell <= most else ((most - 1) // cell, "…")
@@ -216,6 +216,12 @@ def shades(matrix, scale=None, use="", digits=False, heads=()):
     rows = [[draw(value, scale, cell, use) for value in row] for row in matrix]
     rows = [[head.rjust(cell) for head in heads]] * bool(heads) + rows
     return ["".join(row[:shown]) + more for row in rows]
+
+
+def largest(*matrices):
+    """The largest magnitude of all numbers that are finite; 1 if there is none but 0."""
+    sizes = [np.max(np.abs(matrix), initial=0, where=np.isfinite(matrix)) for matrix in matrices]
+    return float(max(sizes, default=0)) or 1.0
 
 
 def inked(text, use, level=1):

@@ -72,6 +72,7 @@ def test_the_overview_says_which_are_done(folder, capsys):
     assert status == 1 and "Next: open slope.py" in text and text.count("--watch") == 1
     assert states(text) == dict.fromkeys(NAMES, "not written yet") | dict(linear="done",
                                                                           lookup="wrong")
+    assert "causal.py, which is not in" in " ".join(printed(capsys, folder, "causal")[1].split())
 
 
 def test_all_done_is_exit_status_0(folder, capsys, monkeypatch):

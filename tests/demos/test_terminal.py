@@ -77,6 +77,9 @@ def test_shades_grow_with_magnitude_and_zero_is_apart(a, b, colour, cell, use):
 def test_what_is_not_finite_is_shown_as_such(value):
     assert terminal.shades(np.array([[value]])) == ["??"]
     assert terminal.shades(np.array([[value]]), digits=True)[0].strip() == str(value)
+    assert terminal.shades(np.array([[value, 1.0, -0.25]])) == ["??██--"]
+    html = draw(["a"], dE=np.array([[value, 1.0]]), E=np.array([[value]]))._repr_html_()
+    assert html.count(">?<") == 2
 
 
 def test_a_matrix_is_drawn_on_its_scale_with_its_heads():

@@ -102,7 +102,8 @@ def test_ctrl_c_saves_and_the_resumed_run_ends_as_an_unbroken_one(text, tmp_path
     stopped = checkpoint.load(part).state["steps"]
     assert process.returncode == (130 if stopped < 100 else 0)
     assert stopped == 100 or f"--resume {part} --text {text}" in said
-    assert run("--resume", part, "--text", text).status == 0
+    resumed = run("--resume", part, "--text", text)
+    assert resumed.status == 0 and f"\n{100 - stopped} steps in " in resumed.out
     first, second = checkpoint.load(unbroken), checkpoint.load(part)
     assert second.state["steps"] == 100
     for name, array in first.arrays.items():
@@ -130,12 +131,12 @@ def test_bad_input_is_a_message_and_status_2_before_training(text, options, mess
 
 def test_a_model_needs_four_float32_a_parameter(monkeypatch):
     config = GPTConfig(vocab_size=9, block_size=8, n_layer=3, n_head=1, n_embd=4)
-    memory = {"SC_PAGE_SIZE": 16, "SC_PHYS_PAGES": count(config)}
+    memory = {"SC_PAGE_SIZE": 16, "SC_PHYS_PAGES": 5 * count(config)}
     monkeypatch.setattr(os, "sysconf", memory.get, raising=False)
-    train_text.check_memory(config)
+    train_text.check_memory(config, threads=17)
     memory["SC_PHYS_PAGES"] -= 1
     with pytest.raises(ValueError, match="3 and 4 given, 0 GB to train; expected"):
-        train_text.check_memory(config)
+        train_text.check_memory(config, threads=17)
 
 
 @pytest.mark.parametrize("options", [["--steps", 61], ["--untie"], ["--lr", "0.1"]])

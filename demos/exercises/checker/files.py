@@ -70,7 +70,8 @@ def saved(folder):
 
 def is_untouched(name, folder):
     """Whether the file is the template, to the letter."""
-    return (folder / f"{name}.py").read_bytes() == (TEMPLATES / f"{name}.py").read_bytes()
+    path = folder / f"{name}.py"
+    return path.exists() and path.read_bytes() == (TEMPLATES / path.name).read_bytes()
 
 
 def reset(name, folder):
