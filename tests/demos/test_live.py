@@ -30,7 +30,7 @@ needs_node = pytest.mark.skipif(
 
 def node(code, cases, *scripts):
     """What `code`, a function of a case in JavaScript, returns for each of the cases."""
-    source = "const document = {addEventListener() {}};\n"            # arrays.js listens as it loads
+    source = "const document = {addEventListener() {}};\n"        # arrays.js listens as it loads
     source += "".join((LIVE / script).read_text(encoding="utf-8") for script in scripts)
     source += (f"\nconst answer = {code};\nconst read = require('fs').readFileSync;\n"
                "process.stdout.write(JSON.stringify(JSON.parse(read(0, 'utf8')).map(answer)));")
@@ -69,8 +69,9 @@ FIGURE = """({text, seed}) => {
   return {svg: asSVG(240, 400, [...boxes, ...names]), E, vocabulary};
 }"""
 SCRIPTS = "data.js", "model.js", "random.js", "experiment.js", "export.js"
-words = st.lists(st.sampled_from("the cat saw a bird dog and fly fish fishy \" \\ {x} é <&>".split()),
-                 min_size=2, max_size=16)
+words = st.lists(
+    st.sampled_from("the cat saw a bird dog and fly fish fishy \" \\ {x} é <&>".split()),
+    min_size=2, max_size=16)
 
 
 def rows(array):
