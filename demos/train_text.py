@@ -59,7 +59,7 @@ def main(argv=None):
 
     model = GPT(config, seed=args.seed)
     optimizer = AdamW(model.params, args.lr, betas=(0.9, 0.99), weight_decay=args.weight_decay)
-    schedule = WarmupCosine(args.lr, min(100, args.steps), args.steps, args.lr / 10)
+    schedule = WarmupCosine(args.lr, min(100, args.steps // 5), args.steps, args.lr / 10)
     trainer = Trainer(model, optimizer, schedule, threads=args.threads,
                       micro_batches=args.micro_batches, rng=np.random.default_rng([args.seed, 1]))
     session = Session(args, text, trainer)

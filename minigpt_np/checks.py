@@ -25,6 +25,11 @@ def raise_value_error(name, value, expected):
     raise ValueError(f"{name}: {show(value)} given, expected {expected}")
 
 
+def check_each(checks, values):
+    """Name -> value as plain data, of a dict of name -> check and one of name -> value."""
+    return {name: check(name, values[name]) for name, check in checks.items()}
+
+
 # ---- numbers -------------------------------------------------------------------------------------
 
 def is_whole(value):

@@ -2,7 +2,8 @@
 from dataclasses import dataclass, fields
 
 from .checks import (
-    check_choice, check_flag, check_int, check_positive, check_rate, check_size, raise_value_error)
+    check_choice, check_each, check_flag, check_int, check_positive, check_rate, check_size,
+    raise_value_error)
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,7 @@ class GPTConfig:
         checks["n_layer"] = check_int
         checks |= {name: check_rate for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop")}
         checks |= {"layer_norm_eps": check_positive, "tie_embeddings": check_flag}
-        for name, check in checks.items():              # NumPy's numbers become Python's
-            object.__setattr__(self, name, check(name, getattr(self, name)))
+        vars(self).update(check_each(checks, vars(self)))           # past the frozen __setattr__
         check_choice("norm", self.norm, ("pre", "post"))
         check_choice("activation", self.activation, ("gelu_tanh", "gelu_exact"))
         if self.n_embd % self.n_head:

@@ -115,7 +115,7 @@ def solve(problem, args):
 def train(model, problem, args):
     """Take args.steps steps of AdamW on random batches."""
     optimizer = AdamW(model.params, args.lr, betas=(0.9, 0.95))
-    schedule = WarmupCosine(args.lr, min(100, args.steps), args.steps, args.lr / 100)
+    schedule = WarmupCosine(args.lr, min(100, args.steps // 5), args.steps, args.lr / 100)
     trainer = Trainer(model, optimizer, schedule, threads=args.threads)
     rng = np.random.default_rng([args.seed, 2])
     progress = Progress(args.steps)

@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..checks import show
+from ..checks import check_each, check_generator, show
 from ..config import GPTConfig
 from ..files.atomic import atomic_write
 from ..files.pretrained import is_finite
-from .optim import WarmupCosine, checked
+from .optim import WarmupCosine
 
 FORMAT = "minigpt_np run 1"
 FIELDS = ("config", "steps", "clip", "micro_batches", "schedule", "optimizer", "dropout",
@@ -51,15 +51,16 @@ class Run:
             generators["trainer.rng"] = trainer.rng
         self._expect("generators", sorted(saved), sorted(generators))
         for name, generator in generators.items():
-            self._check(lambda: setattr(type(generator.bit_generator)(), "state", saved[name]))
+            get_state(name, generator)
+            self._check(lambda: setattr(np.random.PCG64(), "state", saved[name]))
 
         arrays = _arrays(trainer)
         self._expect("arrays", sorted(self.arrays), sorted(arrays))
         for name, array in arrays.items():
             self._expect(name, *(f"{a.dtype.name} {a.shape}" for a in (self.arrays[name], array)))
-        settings = self._check(lambda: checked(trainer.SETTINGS, state))
+        settings = self._check(lambda: check_each(trainer.SETTINGS, state))
         optimizer_settings = self._check(
-            lambda: checked(trainer.optimizer.SETTINGS, state["optimizer"]["settings"]))
+            lambda: check_each(trainer.optimizer.SETTINGS, state["optimizer"]["settings"]))
         schedule = None if state["schedule"] is None else self._check(
             lambda: WarmupCosine(**state["schedule"]))
 
@@ -92,7 +93,7 @@ def save(path, trainer, generators=(), notes=None):
     Raises ValueError for what cannot be saved, RuntimeError after half an update.
     """
     trainer.refuse_half_updated()
-    trainer.check()
+    settings = trainer.check()
     if trainer.schedule is not None and not isinstance(trainer.schedule, WarmupCosine):
         raise ValueError(f"trainer.schedule: {trainer.schedule!r} given, "
                          "expected a WarmupCosine or None")
@@ -100,7 +101,7 @@ def save(path, trainer, generators=(), notes=None):
     state = {
         "format": FORMAT,
         "config": asdict(trainer.model.config),
-        **trainer.settings(),
+        **settings,
         "schedule": asdict(trainer.schedule) if trainer.schedule else None,
         "optimizer": {"kind": type(optimizer).__name__, "settings": optimizer.settings()},
         "dropout": None if trainer.rng is None else get_state("trainer.rng", trainer.rng),
@@ -110,7 +111,7 @@ def save(path, trainer, generators=(), notes=None):
     try:
         text = json.dumps(state).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"notes: what JSON cannot hold given ({error})") from error
+        raise ValueError(f"notes: a value that is not JSON given ({error})") from error
     with atomic_write(path) as file:
         np.savez(file, state=np.frombuffer(text, np.uint8), **_arrays(trainer))
 
@@ -134,7 +135,8 @@ def load(path):
                         state["optimizer"]["kind"], state["optimizer"]["settings"].items()))
     for name, array in arrays.items():
         if array.dtype.kind != "f" or not is_finite(array):
-            raise ValueError(f"{path}: {name}: {show(array)} that are not all finite numbers")
+            raise ValueError(f"{path}: {name}: {show(array)} given, expected real numbers, none "
+                             "of them NaN or infinite")
         if name == "v" and (array < 0).any():
             raise ValueError(f"{path}: v: {array.min()} given, expected second moments of at least "
                              "0")
@@ -143,7 +145,7 @@ def load(path):
 
 def get_state(name, generator):
     """The state of a Generator of default_rng, plain data; ValueError for one of another kind."""
-    kind = type(generator.bit_generator).__name__
+    kind = type(check_generator(name, generator).bit_generator).__name__
     if kind != "PCG64":
         raise ValueError(f"{name}: a Generator of {kind} given, expected default_rng's, of PCG64")
     return generator.bit_generator.state

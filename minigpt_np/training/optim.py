@@ -9,8 +9,8 @@ from math import cos, pi, sqrt
 import numpy as np
 
 from ..checks import (
-    check_finite_number, check_flag, check_int, check_not_negative, check_positive,
-    check_rate, raise_value_error)
+    check_each, check_finite_number, check_int, check_not_negative, check_positive, check_rate,
+    raise_value_error)
 from ..parameters import Parameters, check_shapes
 
 CHUNK = 1 << 15             # numbers updated together: they stay in the cache from pass to pass
@@ -23,25 +23,17 @@ def check_betas(name, value):
     return tuple(check_rate(name, beta) for beta in value)
 
 
-def checked(checks, values):
-    """Name -> value as plain data, of a dict of name -> check; raises what a check raises."""
-    return {name: check(name, values[name]) for name, check in checks.items()}
-
-
 class Optimizer:
     """Base class. `params` are Parameters, updated in place; `steps` counts the updates.
 
     SETTINGS   attribute -> its check. They may be set to something else between steps
-    MOMENTS    attributes with a number for each parameter: Parameters, zeros at first
+    MOMENTS    names of attributes with a number for each parameter: Parameters, zeros at first
     """
     SETTINGS, MOMENTS = {"steps": check_int}, ()
 
-    def __init__(self, params, **settings):
-        self.params = check_shapes("params", params)
-        vars(self).update(settings, steps=0)
-        vars(self).update(self.settings())
-        for name in self.MOMENTS:
-            setattr(self, name, Parameters(params.config, params.flat.dtype))
+    def __init__(self, params):
+        self.params, self.steps = check_shapes("params", params), 0
+        vars(self).update(self.settings())          # NumPy's numbers become Python's
 
     def __repr__(self):
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.SETTINGS)
@@ -52,25 +44,24 @@ class Optimizer:
 
         Together with `arrays` they are the whole state of the optimizer.
         """
-        return checked(self.SETTINGS, vars(self))
+        return check_each(self.SETTINGS, vars(self))
 
     def arrays(self):
         """Attribute name -> the flat array of each of MOMENTS."""
         return {name: getattr(self, name).flat for name in self.MOMENTS}
 
     def check(self):
-        """Raise ValueError unless all attributes are as described."""
+        """settings(), or ValueError unless all attributes are as described."""
         check_shapes("params", self.params)
         for name in self.MOMENTS:
             check_shapes(name, getattr(self, name), self.params.config)
-        self.settings()
+        return self.settings()
 
     def step(self, grads, lr=None, scale=1.0):
         """One step along scale · grads (Parameters), at this learning rate, in place."""
-        self.check()
+        vars(self).update(self.check())
         check_shapes("grads", grads, self.params.config, self.params.flat.dtype)
         scale = check_finite_number("scale", scale)
-        vars(self).update(self.settings())
         lr = self.lr if lr is None else check_not_negative("lr", lr)
         self.steps += 1
         self.update(grads, lr, scale, slice(0, grads.flat.size))
@@ -89,19 +80,19 @@ class AdamW(Optimizer):
     betas         decay rates of the two moments, each in [0, 1)
     weight_decay  per unit of learning rate, on the weights of matrix products only, as in minGPT;
                   see parameters.decays (a tied E: none)
-    decay_embeddings   True: on every matrix, E and P too, as in nanoGPT
     m, v          the moments, Parameters: m.E is the first moment of E
     Raises ValueError for numbers outside these ranges.
     """
     SETTINGS = {
         "steps": check_int, "lr": check_positive, "betas": check_betas, "eps": check_positive,
-        "weight_decay": check_not_negative, "decay_embeddings": check_flag}
+        "weight_decay": check_not_negative}
     MOMENTS = "m", "v"
 
-    def __init__(self, params, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1,
-                 decay_embeddings=False):
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
-                         decay_embeddings=decay_embeddings)
+    def __init__(self, params, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1):
+        self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
+        super().__init__(params)
+        self.m = Parameters(params.config, params.flat.dtype)
+        self.v = Parameters(params.config, params.flat.dtype)
 
     def _update(self, chunk, g, lr, scale):
         """m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  p = p - lr (m̂ / (sqrt(v̂) + eps) + decay p)
@@ -126,9 +117,7 @@ class AdamW(Optimizer):
         work += self.eps * c
         np.divide(m, work, out=work)
         work *= lr * rate                                   # lr m̂ / (sqrt(v̂) + eps)
-        # In flat, what decays comes first, then E and P.
-        end = self.params.slices["P"].stop if self.decay_embeddings else self.params.n_decayed
-        decayed = params[:max(0, end - chunk.start)]
+        decayed = params[:max(0, self.params.n_decayed - chunk.start)]      # the first in flat
         decayed *= 1 - lr * self.weight_decay
         params -= work
 
@@ -142,7 +131,9 @@ class SGD(Optimizer):
     MOMENTS = "velocity",
 
     def __init__(self, params, lr=0.1, momentum=0.0):
-        super().__init__(params, lr=lr, momentum=momentum)
+        self.lr, self.momentum = lr, momentum
+        super().__init__(params)
+        self.velocity = Parameters(params.config, params.flat.dtype)
 
     def _update(self, chunk, g, lr, scale):
         velocity = self.velocity.flat[chunk]
@@ -166,8 +157,8 @@ def clip_factor(norm, limit):
 class WarmupCosine:
     """Step number 0, 1, 2, ... -> learning rate: up a line, then down half a cosine, as in nanoGPT.
 
-    lr is reached at step `warmup`, `minimum` at step `total` and kept from then on. Raises
-    ValueError unless lr > 0, 0 <= minimum <= lr and 0 <= warmup <= total.
+    lr is reached at step `warmup`, if that is below `total`; `minimum` at step `total`, and kept
+    from then on. Raises ValueError unless lr > 0, 0 <= minimum <= lr and 0 <= warmup <= total.
     """
     lr: float
     warmup: int
@@ -177,8 +168,7 @@ class WarmupCosine:
     def __post_init__(self):
         checks = {"lr": check_positive, "warmup": check_int, "total": check_int,
                   "minimum": check_not_negative}
-        for name, value in checked(checks, vars(self)).items():
-            object.__setattr__(self, name, value)       # NumPy's numbers become Python's
+        vars(self).update(check_each(checks, vars(self)))           # past the frozen __setattr__
         if self.minimum > self.lr:
             raise_value_error("minimum", self.minimum, f"a number in 0..lr = {self.lr}")
         if self.warmup > self.total:

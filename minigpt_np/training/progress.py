@@ -13,8 +13,8 @@ class Progress:
     stream     sys.stdout unless given. Lines that cannot be written (a closed pipe, a full disk)
                are lost, `lost` is then the error, and the work goes on
     every      seconds between lines: 0.1 on a terminal, else 10, unless given
-    patience   seconds before the first line: short work shows nothing; unless it is 0, the end
-               forces no last line
+    patience   seconds before the first line: short work shows nothing. With 0 the last step always
+               has a line
     """
 
     def __init__(self, total, stream=None, every=None, patience=0):
@@ -75,7 +75,8 @@ def clock(seconds):
 
 class Interruptible:
     """While the `with` block runs, Ctrl-C (SIGINT), SIGTERM or SIGHUP (a terminal that closes) sets
-    `.asked` instead of raising or killing.
+    `.asked` instead of raising or killing. A signal that is ignored, as SIGHUP under nohup and
+    SIGINT in a script's job (&), stays ignored.
 
     The loop inside looks at it between two steps. A second SIGINT or SIGTERM raises
     KeyboardInterrupt at once. Only the main thread may use it: no other gets signals.
@@ -87,8 +88,8 @@ class Interruptible:
         self.asked, self._before = False, {}
         for number in self.SIGNALS:
             self._before[number] = signal.signal(number, self._ask)
-            if number not in self.ASK_TWICE and self._before[number] == signal.SIG_IGN:
-                signal.signal(number, signal.SIG_IGN)                       # under nohup
+            if self._before[number] == signal.SIG_IGN:
+                signal.signal(number, signal.SIG_IGN)
         return self
 
     def __exit__(self, *_):

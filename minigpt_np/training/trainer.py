@@ -7,14 +7,14 @@ from threading import Lock
 import numpy as np
 
 from ..checks import (
-    check_generator, check_ids, check_int, check_not_negative, check_positive, check_size,
-    check_targets, raise_value_error)
+    check_each, check_generator, check_ids, check_int, check_not_negative, check_positive,
+    check_size, check_targets, raise_value_error)
 from ..model import GPT
 from ..parameters import Parameters, check_shapes
 from . import memory, parallel
 from .blas import blas_threads, openblas
 from .data import consecutive_batches
-from .optim import Optimizer, checked, clip_factor
+from .optim import Optimizer, clip_factor
 from .worker import Worker
 
 
@@ -26,11 +26,16 @@ def check_clip(name, value):
 class Trainer:
     """Everything that one run changes, in one place.
 
+    step:   gradients -> Worker.accumulate for each micro-batch, then Worker.add_up
+            update    -> Worker.update
+    Each of these is called on all workers at once. The first worker's runs in this process and this
+    thread, every other's in a process of its own (in a thread, where the system cannot fork).
+
     model, optimizer   its params are model.params
     schedule           step number -> learning rate; None: the optimizer's own
     clip               the global norm that gradients are clipped to; None: they are not
-    threads            workers, each with its shard of the batch, all at once; None: one for each
-                       core, 32 at most, and 1 under a debugger. 1: plain calls in this thread
+    threads            how many workers, each with its shard of the batch; None: one for each core,
+                       32 at most, and 1 under a debugger. 1: plain calls in this thread
     micro_batches      parts that the batch goes through the model in, one after the other: the same
                        gradient to rounding, with activations of one part at a time
     rng                Generator for dropout; None: no dropout
@@ -52,14 +57,13 @@ class Trainer:
         self.clip, self.micro_batches, self.rng = clip, micro_batches, rng
         self.threads, self.steps, self.half_updated = parallel.worker_count(threads), 0, False
         self._team, self._lock = None, Lock()
-        self.check()
-        vars(self).update(self.settings())
+        vars(self).update(self.check())             # NumPy's numbers become Python's
         self.grads = Parameters(model.config, model.params.flat.dtype)
         memory.keep_freed_memory()
         openblas()                  # it is found here, and not while one steps through training
 
     def check(self):
-        """Raise ValueError unless all attributes are as described and fit together."""
+        """settings(), or ValueError unless all attributes are as described and fit together."""
         model, optimizer = self.model, self.optimizer
         if not isinstance(model, GPT):
             raise_value_error("model", model, "a GPT")
@@ -79,11 +83,11 @@ class Trainer:
         if self.rng is not None:
             check_generator("rng", self.rng)
         check_size("threads", self.threads)
-        self.settings()
+        return self.settings()
 
     def settings(self):
         """Attribute name -> plain number, or ValueError for an attribute set to anything else."""
-        return checked(self.SETTINGS, vars(self))
+        return check_each(self.SETTINGS, vars(self))
 
     def __repr__(self):
         names = ["threads", "micro_batches", "clip", "schedule", "optimizer"]
@@ -102,7 +106,7 @@ class Trainer:
             raise RuntimeError("step: another thread's step of this trainer is running")
         try:
             self.refuse_half_updated()
-            self.check()                    # attributes may have been set to something else
+            vars(self).update(self.check())     # attributes may have been set to something else
             check_shapes("grads", self.grads, self.model.config, self.model.params.flat.dtype)
             lr, rng = self.learning_rate(), self.rng and deepcopy(self.rng)
             with blas_threads(1):
@@ -157,7 +161,7 @@ class Trainer:
         self.half_updated = False
 
     def team(self):
-        """The workers, made when first asked for, and anew when attributes have been set since."""
+        """The workers, made at the first call, and again when attributes have been set since."""
         arrays = [self.model.params.flat, self.grads.flat, *self.optimizer.arrays().values()]
         members = [self.model, self.optimizer, self.threads, *arrays]
         if (self._team is None or not self._team.alive
@@ -182,8 +186,11 @@ class Trainer:
 def evaluate(model, tokens, B, T, threads=None):
     """Mean loss over tokens (N,), in sequences of T, B at a time for each worker; no dropout.
 
-    Raises ValueError for threads below 1, and for tokens that are fewer than T + 1.
+    model   a GPT, or any object with a method forward(ids, targets) like its own
+    Raises ValueError for anything else, for threads below 1, and for tokens fewer than T + 1.
     """
+    if not hasattr(model, "forward"):
+        raise_value_error("model", model, "a GPT, or an object with such a forward")
     threads = parallel.worker_count(threads)
     memory.keep_freed_memory()
     batches = list(consecutive_batches(tokens, B, T))

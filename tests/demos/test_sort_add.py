@@ -12,6 +12,7 @@ from strategies import seeds
 from lib import tasks, terminal
 import add
 import sort
+import train_text
 
 
 @given(st.integers(1, 5), st.integers(2, 4), seeds)
@@ -90,6 +91,25 @@ def test_sorting_is_learned_tied_and_untied(capsys):
     last = capsys.readouterr().out.splitlines()[-3:-1]
     assert [line.split()[0] for line in last] == ["tied", "untied"]
     assert all(" of 1 (" in line and "3 of 3 (100.00%)" in line for line in last)
+
+
+class Begun(Exception):
+    pass
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 100, 120, 600])
+def test_the_highest_learning_rate_is_reached_in_any_number_of_steps(steps, monkeypatch, tmp_path):
+    def trainer(model, optimizer, schedule, **_):
+        assert max(map(schedule, range(steps))) == 0.5
+        raise Begun
+
+    text = tmp_path / "text"
+    text.write_text("the other " * 90)
+    for module in (tasks, train_text):
+        monkeypatch.setattr(module, "Trainer", trainer)
+    for demo, argv in [(sort, []), (train_text, ["--text", str(text)])]:
+        with pytest.raises(Begun):
+            demo.main([*argv, "--steps", str(steps), "--lr", "0.5", "--threads", "1"])
 
 
 def test_adding_shows_three_answers(capsys):

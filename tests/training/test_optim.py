@@ -51,12 +51,11 @@ def test_adamw_is_its_equations(config, seed, steps, piece, weight_decay, scale,
     assert optimizer.steps == steps
 
 
-def test_weight_decay_is_for_product_weights_and_never_E_unless_asked():
-    for config, every_matrix, others in ((TINY, False, set()), (UNTIED, False, {"head"}),
-                                         (TINY, True, {"E", "P"}), (UNTIED, True, {"head", "E", "P"})):
+def test_weight_decay_is_for_product_weights_and_never_E():
+    for config, others in ((TINY, set()), (UNTIED, {"head"})):
         params = Parameters(config)
         params.flat[:] = 1
-        optimizer = AdamW(params, lr=0.5, weight_decay=0.5, decay_embeddings=every_matrix)
+        optimizer = AdamW(params, lr=0.5, weight_decay=0.5)
         optimizer.step(Parameters(config))                  # gradient 0: decay alone
         decayed = {name for name, array in params.named().items() if (array != 1).all()}
         kept = {name for name, array in params.named().items() if (array == 1).all()}
@@ -110,7 +109,7 @@ def test_schedule_goes_up_a_line_and_down_half_a_cosine():
     assert schedule(9) == pytest.approx(0.6)            # half-way down
     assert schedule(4 + 10 / 3) == pytest.approx(0.2 + 0.8 * 0.75)     # cos 60° = 1/2
     assert schedule(14) == schedule(10**9) == 0.2
-    assert WarmupCosine(1.0, 0, 0, 0.5)(0) == 0.5
+    assert WarmupCosine(1.0, 0, 0, 0.5)(0) == WarmupCosine(1.0, 3, 3, 0.5)(3) == 0.5
 
 
 @pytest.mark.parametrize("make, name", [

@@ -132,13 +132,14 @@ def test_interruptible_asks_first_and_raises_then(number):
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a POSIX signal")
-def test_a_hangup_that_is_ignored_as_under_nohup_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@pytest.mark.parametrize("number", Interruptible.SIGNALS)
+def test_a_signal_that_is_ignored_stays_ignored(number):
+    """SIGHUP under nohup, SIGINT in a script's job (&)."""
+    before = signal.signal(number, signal.SIG_IGN)
     try:
         with Interruptible() as interrupt:
-            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(number)
             assert not interrupt.asked
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert signal.getsignal(number) == signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(number, before)
