@@ -117,8 +117,8 @@ def numbers_of(found):
         kept[name] = {kind: {"loss": [run.loss for run in one["runs"]]}
                       for kind, one in kinds.items()}
         if name in ledger.LEDGER:
-            for kind, one in kinds.items():
-                kept[name][kind]["fit"] = [run.fit for run in one["runs"]]
+            for kind in ("tied", "untied"):
+                kept[name][kind]["fit"] = [run.fit for run in kinds[kind]["runs"]]
         rates[name] = {kind: {key: one[key] for key in ("rate", "ratio", "tried")}
                        for kind, one in kinds.items()}
     pieces, text, block = found["pieces"], tasks["pieces"].text, tasks["pieces"].settings.block

@@ -46,7 +46,7 @@ def contributions(numbers):
     looks = {"tied": ("sum", ""), "untied": ("grey", ""), "tied, b": ("sum", "6 3"),
              "untied, b": ("grey", "6 3")}
     series = {name: (steps, np.log10(ratio[name]), *look) for name, look in looks.items()}
-    y_ticks = {np.log10(y): f"{y:g}" for y in (0.05, 0.1, 0.2, 0.5, 1, 2, 5)}
+    y_ticks = {np.log10(y): f"{y:g}" for y in (0.1, 0.2, 0.5, 1, 2)}
     x_ticks = {np.log10(x): f"{x:g}" for x in (1, 10, 100, 600)}
     return lines("The lookup's gradient, relative to the logits'", "step",
                  "|lookup's part of dE| / |logits' part|", series, x_ticks, y_ticks,

@@ -125,48 +125,52 @@ class Stepper:
     """
 
     def __init__(self, model, rate, ratio):
-        self.model, self.ratio = model, ratio
+        self.model, self.ratio, kind = model, ratio, model.kind
         self.adam = AdamW(model.params, rate, weight_decay=0)
         self.others = {name: np.zeros((2, *array.shape), array.dtype)
-                       for name, array in model.learned.items()}
-        self.m = np.zeros((2, *model.params.E.shape))       # of each use
+                       for name, array in model.learned.items()}        # their m and v
+        self.one_gradient = kind.tied and kind.optimizer != "two moments"
+        self.m = np.zeros((2, *model.params.E.shape))                   # of each use
         self.moved = np.zeros_like(self.m)
+
+    def step(self, grads, others, rate):
+        """One step with what Model.backward returned. It changes grads."""
+        grads.E *= self.model.kind.factor
+        uses = np.stack([grads.E, grads.head])
+        if self.one_gradient:
+            grads.head += grads.E
+            grads.E[...] = 0
+        squares = norm(grads.flat) ** 2 + sum(norm(g) ** 2 for g in others.values())
+        scale = clip_factor(np.sqrt(squares), CLIP)
+        self.step_params(grads, rate, scale)
+        for name, g in others.items():
+            self.step_other(name, g, rate * self.ratio if name == "bias" else rate, scale)
+        if self.one_gradient:
+            self.m += (1 - self.adam.betas[0]) * (scale * uses - self.m)
+            self.moved -= rate * self.ratio * self.quotient(self.m, self.adam.v.head)
+        self.model.tie()
+
+    def step_params(self, grads, rate, scale):
+        params, optimizer = self.model.params, self.model.kind.optimizer
+        E, head = params.E.copy(), params.head.copy()
+        self.adam.step(grads, rate, scale)
+        if optimizer == "coupled":
+            v = self.adam.v.head.mean(axis=0)
+            params.head[...] = head - rate * self.quotient(self.adam.m.head, v)
+        for matrix, before in ((params.E, E), (params.head, head)):
+            matrix[...] = before + self.ratio * (matrix - before)
+        if optimizer == "two moments":
+            params.head[...] = params.E + (params.head - head)      # both steps, from one E
+
+    def step_other(self, name, g, rate, scale):
+        m, v = self.others[name]
+        beta1, beta2 = self.adam.betas
+        m[...] = beta1 * m + (1 - beta1) * scale * g
+        v[...] = beta2 * v + (1 - beta2) * (scale * g) ** 2
+        self.model.learned[name] -= rate * self.quotient(m, v)
 
     def quotient(self, m, v):
         """m̂ / (sqrt(v̂) + eps), with the two corrections for their start at 0."""
         beta1, beta2 = self.adam.betas
         c = np.sqrt(1 - beta2 ** self.adam.steps)
         return m * (c / (1 - beta1 ** self.adam.steps)) / (np.sqrt(v) + self.adam.eps * c)
-
-    def step(self, grads, others, rate):
-        """One step with what Model.backward returned. It changes grads."""
-        model, params, kind = self.model, self.model.params, self.model.kind
-        grads.E *= kind.factor
-        uses = np.stack([grads.E, grads.head])
-        one_gradient = kind.tied and kind.optimizer != "two moments"
-        if one_gradient:
-            grads.head += grads.E
-            grads.E[...] = 0
-        squares = norm(grads.flat) ** 2 + sum(norm(g) ** 2 for g in others.values())
-        scale = clip_factor(np.sqrt(squares), CLIP)
-        before = params.E.copy(), params.head.copy()
-        self.adam.step(grads, rate, scale)
-        m, v = self.adam.m.head, self.adam.v.head
-        if kind.optimizer == "coupled":
-            params.head[...] = before[1] - rate * self.quotient(m, v.mean(axis=0))
-        for matrix, old in zip((params.E, params.head), before):
-            matrix[...] = old + self.ratio * (matrix - old)
-        if kind.optimizer == "two moments":
-            params.head[...] = params.E + (params.head - before[1])
-
-        beta1, beta2 = self.adam.betas
-        for name, g in others.items():
-            m, v = self.others[name]
-            m[...] = beta1 * m + (1 - beta1) * scale * g
-            v[...] = beta2 * v + (1 - beta2) * (scale * g) ** 2
-            own_rate = rate * self.ratio if name == "bias" else rate
-            model.learned[name] -= own_rate * self.quotient(m, v)
-        if one_gradient:
-            self.m += (1 - beta1) * (scale * uses - self.m)
-            self.moved -= rate * self.ratio * self.quotient(self.m, self.adam.v.head)
-        model.tie()

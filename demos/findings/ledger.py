@@ -23,31 +23,31 @@ class Section:
     rates   the blocks' learning rates to search, least first, each so many times the one before
     ratios  of E's rate to the blocks', to search
     further at most so many rates beyond an end that is the best
-    beside  a section near whose best rate and ratio the rates are: that of the kind of this name
-            there, or of the tied or untied one. `rates` are then multiples of it; a single one is
-            taken, not searched
+    beside  a section whose search is used instead: the best rate at `ratios` there of the kind of
+            this name, or of the tied or untied one; the blocks' rate divided by `slower`
     seeds   how many runs of each kind
     full    trained with --full only
     """
     settings: Settings
     kinds: tuple
-    rates: tuple = (1,)
-    ratios: tuple = (1,)
+    rates: tuple = ()
+    ratios: tuple = (1, 4, 8, 16)
     further: int = 1
     beside: str | None = None
+    slower: float = 1.0
     seeds: int = 3
     full: bool = False
 
     def best_rate(self, lab, kind, found):
         """The kind's {"rate", "ratio", "tried"}. found: sections measured before, by name."""
-        rates, ratios = self.rates, self.ratios
-        if self.beside:
-            near = found[self.beside]
-            near = near.get(kind.name) or near["tied" if kind.tied else "untied"]
-            rates, ratios = [near["rate"] * times for times in rates], (near["ratio"],)
-        if len(rates) == 1:
-            return {"rate": rates[0], "ratio": ratios[0], "tried": {}}
-        return search(lab, self.settings, kind, rates, ratios, self.further)
+        if not self.beside:
+            return search(lab, self.settings, kind, self.rates, self.ratios, self.further)
+        near = found[self.beside]
+        near = near.get(kind.name) or near["tied" if kind.tied else "untied"]
+        _, rate, ratio = min((loss, float(rate), float(ratio))
+                             for ratio, losses in near["tried"].items()
+                             for rate, loss in losses.items() if float(ratio) in self.ratios)
+        return {"rate": rate / self.slower, "ratio": ratio, "tried": {}}
 
 
 def search(lab, settings, kind, rates, ratios, further):
@@ -103,22 +103,21 @@ NO_BLOCK = (TIED, UNTIED, Kind("E M", lookup="matrix"),
 ROOT2 = 2 ** 0.5
 PIECES, CHARACTERS = Settings(), Settings(vocab_size=0)
 ALONE, CHAIN = Settings(layers=0), Settings(layers=0, source=REVERSIBLE)
-SLOWER, COARSE = (1 / 2, 1 / ROOT2, 1), (0.008, 0.016, 0.032)
+COARSE, FEW = (0.008, 0.016, 0.032), (1, 4)
 SECTIONS = {
-    "pieces": Section(PIECES, CORE, tuple(0.002 * ROOT2 ** i for i in range(5)), (1, 4, 8, 16),
-                      further=3, seeds=5),
-    "two blocks": Section(Settings(layers=2), (TIED, UNTIED), (1 / ROOT2,), beside="pieces"),
+    "pieces": Section(PIECES, CORE, tuple(0.002 * ROOT2 ** i for i in range(5)), further=3,
+                      seeds=5),
+    "two blocks": Section(Settings(layers=2), (TIED, UNTIED), beside="pieces", slower=ROOT2),
     "biases": Section(PIECES, BIASES, beside="pieces"),
-    "characters": Section(CHARACTERS, CORE, tuple(0.004 * ROOT2 ** i for i in range(5)),
-                          (0.5, 1, 2, 4), seeds=5),
+    "characters": Section(CHARACTERS, CORE, (0.004, 0.008), FEW, seeds=5),
     "optimizers": Section(PIECES, OPTIMIZERS, beside="pieces"),
-    "no block": Section(ALONE, NO_BLOCK, COARSE),
-    "no block, reversible": Section(CHAIN, NO_BLOCK, COARSE),
-    "source code": Section(Settings(source=SOURCE_CODE), NO_BIAS, beside="pieces"),
-    "pieces, long": Section(replace(PIECES, steps=3000), CORE, SLOWER, beside="pieces", seeds=5,
-                            full=True),
-    "characters, long": Section(replace(CHARACTERS, steps=3000), CORE, SLOWER,
-                                beside="characters", seeds=5, full=True),
+    "no block": Section(ALONE, NO_BLOCK, COARSE, (1,)),
+    "no block, reversible": Section(CHAIN, NO_BLOCK, COARSE, (1,)),
+    "source code": Section(Settings(source=SOURCE_CODE), NO_BIAS, ratios=FEW, beside="pieces"),
+    "pieces, long": Section(replace(PIECES, steps=3000), CORE, ratios=FEW, beside="pieces",
+                            slower=ROOT2, seeds=5, full=True),
+    "characters, long": Section(replace(CHARACTERS, steps=3000), CORE, ratios=FEW,
+                                beside="characters", slower=ROOT2, seeds=5, full=True),
 }
 LEDGER = ("pieces", "pieces, long", "characters", "characters, long")
 
@@ -130,8 +129,8 @@ def measure(lab, section, found, rates=None):
     rates   name of kind -> {"rate", "ratio", "tried"}, to use in place of a search
     """
     rates = rates or {kind.name: section.best_rate(lab, kind, found) for kind in section.kinds}
-    tasks = {kind.name: [Task(section.settings, kind, seed, rates[kind.name]["rate"],
-                              rates[kind.name]["ratio"]) for seed in range(1, section.seeds + 1)]
-             for kind in section.kinds}
-    lab.runs([task for those in tasks.values() for task in those])      # all side by side
-    return {name: {**rates[name], "runs": lab.runs(those)} for name, those in tasks.items()}
+    runs = lab.runs([Task(section.settings, kind, seed, rates[kind.name]["rate"],
+                          rates[kind.name]["ratio"])
+                     for kind in section.kinds for seed in range(1, section.seeds + 1)])
+    return {kind.name: {**rates[kind.name], "runs": [run for run in runs if run.task.kind == kind]}
+            for kind in section.kinds}

@@ -61,6 +61,23 @@ def losses(numbers):
     return lines
 
 
+def ratios(numbers):
+    """Pieces, seed 0: the least loss of the rates tried, by E's rate relative to the blocks'."""
+    tried = {kind: one["tried"] for kind, one in numbers["rates"]["pieces"].items()}
+    return [["pieces, 600 steps, seed 0", *(f"E's rate × {ratio}" for ratio in tried["tied"])]] + [
+        [kind, *(f"{min(losses.values()):.3f}" for losses in one.values())]
+        for kind, one in tried.items()]
+
+
+def fit(numbers):
+    """Tied minus untied, on text held out and on as much that was trained on."""
+    found = {title: kinds for title, kinds in columns(numbers).items() if "fit" in kinds["tied"]}
+    return [["tied minus untied", *found]] + [
+        [title, *(said(minus(kinds["tied"], kinds["untied"], what), "+.3f")
+                  for kinds in found.values())]
+        for what, title in (("loss", "text held out"), ("fit", "text trained on"))]
+
+
 def rows(numbers):
     """Each single row beside tied and untied models of the same text and as many steps."""
     pieces = numbers["ledger"]["pieces"]
@@ -120,6 +137,7 @@ def silenced(numbers):
 def likelihood(numbers):
     return grid("", numbers["likelihood"], {
         "slope 1": ("log frequency explained by E·h̄, slope 1", ".0%"),
+        "free slope": ("the same, slope fitted", ".0%"),
         "random": ("a random direction, slope fitted", ".0%"),
         "surgery": "surgery along h̄: slope",
         "expected": "expected slope, Σ p(1-p)a / Σ p",
@@ -187,5 +205,5 @@ def by_frequency(numbers):
 
 
 TABLES = {table.__name__: table for table in (
-    ledger, with_b, losses, rows, no_block, ladder, silenced, likelihood, length,
+    ledger, with_b, fit, ratios, losses, rows, no_block, ladder, silenced, likelihood, length,
     lengthened, shares, alignment, contributions, counts, by_frequency)}

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lib.statistics import cosine, norm, rank_correlation
+from lib.statistics import correlation, cosine, norm, rank_correlation
 from minigpt_np import Parameters
 
 
@@ -94,7 +94,8 @@ def direction(model, ids, targets, counts, tokens):
     ids, targets    a text that `counts` (V,) was not made of
     tokens          those whose rows are looked at
     The mean logit of v is E_v·h̄. "slope 1": the share of log frequency's variance that E_v·h̄
-    explains with only a constant added; "random": r² of a random direction, a slope fitted, too.
+    explains with only a constant added; "free slope": with a slope fitted, too, which is r²;
+    "random": r² of a random direction.
     A row moved by log r · h̄ / |h̄|² has its logit raised by a log r, a = h·h̄ / |h̄|², whose mean
     over positions is 1. "surgery": the slope of log(mean probability) on log r, r from 1/20 to 20,
     mean over tokens; "expected": the same at r = 1, Σ p (1 - p) a / Σ p; "surgery, random": a
@@ -111,7 +112,8 @@ def direction(model, ids, targets, counts, tokens):
     a, random_a = h @ mean_h / (mean_h @ mean_h), h @ anywhere / (mean_h @ mean_h)
     expected = (p * (1 - p) * a[:, None]).sum(axis=0) / p.sum(axis=0)
     return {"slope 1": float(1 - np.var(log_counts - head @ mean_h) / np.var(log_counts)),
-            "random": float(np.corrcoef(head @ anywhere, log_counts)[0, 1] ** 2),
+            "free slope": correlation(head @ mean_h, log_counts) ** 2,
+            "random": correlation(head @ anywhere, log_counts) ** 2,
             "surgery": slope(p, a), "expected": float(expected.mean()),
             "surgery, random": slope(p, random_a)}
 

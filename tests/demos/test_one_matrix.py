@@ -218,8 +218,8 @@ def test_a_chain_from_symmetric_counts_goes_both_ways_alike(seed, V):
 
 
 def test_same_seed_same_bits_in_any_process_and_kept_in_a_folder(settings, tmp_path, monkeypatch):
-    tasks = [Task(settings, kind, seed, 0.01, 1)
-             for kind in (TIED, Kind("learned", bias="learned")) for seed in (1, 2)]
+    tasks = [Task(settings, kind, 1, 0.01, 1)
+             for kind in (TIED, Kind("learned", bias="learned"))]
     alone = [runs.train(task) for task in tasks]
     with Laboratory(tmp_path, 2) as lab:
         lab.runs(tasks)
