@@ -85,4 +85,5 @@ def test_a_repr_has_names_dtypes_and_shapes_and_no_numbers_of_arrays(case):
 def test_of_many_blocks_the_first_is_shown_and_how_many_more():
     three, five = (repr(Parameters(GPTConfig(2, 2, L, 1, 2))) for L in (3, 5))
     assert "blocks[2]:" in three and "more like it" not in three
+    assert "norm1: LayerNorm(gain: float32 (2,), bias: float32 (2,))\n" in three
     assert "blocks[0]:" in five and "blocks[1]:" not in five and "[1:]: 4 more like it" in five
