@@ -114,9 +114,9 @@ if __name__ == "__main__":
 
     from minigpt_np import GPT, GPTConfig                               # the one look into the package
     model = GPT(GPTConfig(V, T, L, H, D), dtype=np.float64)
-    for theirs, ours in zip(model.params.named().values(), params):
+    for theirs, ours in zip(model.params.arrays.values(), params):
         theirs[...] = ours
-    expected = model.backward(model.forward(ids[None], targets[None])[2]).named().values()
+    expected = model.backward(model.forward(ids[None], targets[None])[2]).arrays.values()
     worst = max(np.max(np.abs(a - b)) / np.max(np.abs(b)) for a, b in zip(grads, expected, strict=True))
     print(f"The package's gradient is the same: all within {worst:.0e} of an array's largest.")
     assert worst < 1e-12

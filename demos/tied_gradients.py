@@ -118,7 +118,7 @@ def start(config, seed):
     model, rng = GPT(config, dtype=np.float64), np.random.default_rng(seed)
     arrays = one_page.new_parameters(config.vocab_size, config.block_size, config.n_embd,
                                      config.n_layer, rng)
-    for theirs, ours in zip(model.params.named().values(), arrays, strict=True):
+    for theirs, ours in zip(model.params.arrays.values(), arrays, strict=True):
         theirs[...] = ours
     return model
 

@@ -135,7 +135,7 @@ class GPT:
         """
         config = replace(self.config, tie_embeddings=False)
         model = GPT(config, params=Parameters(config, self.params.flat.dtype))
-        for name, array in self.params.named().items():
+        for name, array in self.params.arrays.items():
             model.params.arrays[name][...] = array
         model.params.head[...] = self.params.head
         return model

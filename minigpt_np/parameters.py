@@ -126,10 +126,10 @@ MARGIN = 1 << 14            # numbers of unused memory before and after flat
 class Parameters(Sealed):
     """The arrays of a GPT (or their gradients), all zeros: views into `flat`, a 1-D array.
 
-    Use the attributes; `arrays` and `named()` are for loops over all of them.
+    Use the attributes; `arrays` is for loops over all of them.
     flat     every number once: the first `n_decayed` have weight decay; then come E, P, the rest
     slices   name -> the slice of flat that the array is a view of, in the order of flat
-    arrays   name -> view, in the order of use
+    arrays   name -> view, in the order of use; each number of flat is in one of them
     E        (V, D) token vectors          P        (block_size, D) position vectors
     blocks   L of Block                    norm     final LayerNorm; None when config.norm is "post"
     head     (V, D) what the logits are products with; tied: the very object E
@@ -175,10 +175,6 @@ class Parameters(Sealed):
 
     def _linear(self, name):
         return Linear(self.arrays[f"{name}.W"], self.arrays[f"{name}.b"])
-
-    def named(self):
-        """A new dict of name -> view, in the order of use; each number of `flat` appears once."""
-        return dict(self.arrays)
 
     def names_in(self, part):
         """Names of the arrays with numbers in flat[part], `part` a slice with start and stop."""
@@ -231,7 +227,7 @@ def initialize(params, rng):
     ~ N(0, 0.02 / sqrt(2L)), since 2L of them add up in it (GPT-2 paper, section 2.3); biases 0,
     gains 1. Drawn in float64 whatever the dtype, so that every dtype holds the same weights.
     """
-    for name, array in params.named().items():
+    for name, array in params.arrays.items():
         if name.endswith(".gain"):
             array[...] = 1
         elif name.endswith((".bias", ".b")):

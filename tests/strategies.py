@@ -78,7 +78,7 @@ def with_large_weights(config, seed, dtype=np.float64):
     LayerNorm's eps is the config's."""
     model = GPT(config, dtype=dtype)
     rng = np.random.default_rng(seed)
-    for name, array in model.params.named().items():
+    for name, array in model.params.arrays.items():
         array[...] = rng.normal(name.endswith(".gain"), 0.7, array.shape)
     return model
 

@@ -57,7 +57,7 @@ def write(model, ids, n, tokenizer, stream=None, **options):
     new = []
     with blas_threads(1) if model.params.flat.nbytes <= CACHE else nullcontext():
         for token, in model.stream(ids[None], n, **options):
-            if token == getattr(tokenizer, "end_of_text", None):
+            if token == tokenizer.end_of_text:
                 break
             new.append(int(token))
             show(token)
@@ -67,11 +67,7 @@ def write(model, ids, n, tokenizer, stream=None, **options):
 
 def bytes_of(v, tokenizer):
     """A token's bytes, or those of U+FFFD: a model can have more rows than its tokenizer tokens."""
-    if v >= tokenizer.vocab_size:
-        return "\ufffd".encode()
-    if hasattr(tokenizer, "token"):
-        return tokenizer.token(v)
-    return tokenizer.decode([v]).encode("utf-8", "replace")
+    return tokenizer.token(v) if v < tokenizer.vocab_size else "\ufffd".encode()
 
 
 def spelled_out(text):

@@ -27,7 +27,7 @@ ${silent ? "params[2:-2] = []  # the block silenced\n" : ""}`;
   const untied = `from minigpt_np import GPT, GPTConfig
 params.append(rng.normal(0, 0.2, (V, D)))  # the head
 model = GPT(GPTConfig(V, T, L, H, D, tie_embeddings=False), dtype=np.float64)
-for theirs, ours in zip(model.params.named().values(), params, strict=True):
+for theirs, ours in zip(model.params.arrays.values(), params, strict=True):
     theirs[...] = ours
 
 def loss_and_gradients(model):
@@ -38,8 +38,8 @@ for _ in range(${at}):
     model.params.flat -= LEARNING_RATE * loss_and_gradients(model)[1].flat
 ${silent ? `# the block silenced
 silent = GPT(GPTConfig(V, T, 0, H, D, tie_embeddings=False), dtype=np.float64)
-for name, array in silent.params.named().items():
-    array[...] = model.params.named()[name]
+for name, array in silent.params.arrays.items():
+    array[...] = model.params.arrays[name]
 model = silent
 ` : ""}`;
   const pass = run.tied ? "loss_and_gradient(ids, targets, params, H)"

@@ -16,7 +16,7 @@ def state_dict(params):
     "lm_head.weight" are then one and the same array.
     """
     model_type = MODEL_TYPES[params.config.norm]
-    arrays = params.named() | {"head": params.head}
+    arrays = params.arrays | {"head": params.head}
     return {full_name(name, model_type): array for name, array in arrays.items()}
 
 

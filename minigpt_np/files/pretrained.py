@@ -266,7 +266,8 @@ class ModelFiles:
             if tensor.shape != expected:
                 raise ValueError(f"{self.where(name)}: shape {tensor.shape}, expected {expected}")
             if dtype not in ("F16", "BF16", "F32", "F64"):
-                raise ValueError(f"{self.where(name)}: dtype {dtype}, expected F32, F16 or BF16")
+                raise ValueError(f"{self.where(name)}: dtype {dtype}, expected "
+                                 "F64, F32, F16 or BF16")
         return transposed
 
 
@@ -279,7 +280,8 @@ def read_config(path):
     as transformers has it.
     """
     fields = safetensors.parse_object(path, path.read_bytes())
-    fields = fields.get("model", fields)                        # minGPT's, of a complete run
+    if isinstance(fields.get("model"), dict):
+        fields = fields["model"]                                # minGPT's, of a complete run
     fields = {field: value for field, value in fields.items() if value is not None}
     if fields.get("model_type") in MINGPT:
         fields = PRESETS[fields["model_type"]] | fields | {"model_type": "gpt2"}

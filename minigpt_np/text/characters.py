@@ -10,6 +10,7 @@ class CharacterTokenizer:
     characters   the vocabulary as a sorted string; vocab_size is its length, V
     Raises ValueError for an empty text, and for anything but a str.
     """
+    end_of_text = None          # as a BPETokenizer's: there is no such token
 
     def __init__(self, text):
         if not check_text("text", text):
@@ -20,6 +21,10 @@ class CharacterTokenizer:
     @property
     def vocab_size(self):
         return len(self.characters)
+
+    def token(self, v):
+        """The bytes of id `v`: its character in UTF-8, "?" for a lone surrogate, which has none."""
+        return self.decode([v]).encode("utf-8", "replace")
 
     def encode(self, text):
         """str of length N -> ids, int64 (N,). Raises ValueError for an unknown character."""

@@ -120,7 +120,7 @@ class TokenizerFiles:
             raise ValueError(f"{path}: tokenizer_class is {show(kind)}, expected one of "
                              f"{', '.join(CLASSES)}, or a tokenizer.json that says what it does")
         for v, token in fields.get("added_tokens_decoder", {}).items():
-            self._add(path, token, int(v))
+            self._add(path, token, int(v) if v.isdecimal() else v)
         for name in NAMED:
             tokens = fields.get(name) or []
             for token in tokens if isinstance(tokens, list) else [tokens]:

@@ -106,7 +106,7 @@ def test_backward_of_a_pass_without_targets():
 
 @pytest.mark.parametrize("grads, given", [
     (MODEL.params, "the model's own params"), (Parameters(MODEL.config, complex), "complex128"),
-    (Parameters(GPTConfig(5, 4, 2, 1, 2)), "n_layer=2"), (MODEL.params.named(), "E")])
+    (Parameters(GPTConfig(5, 4, 2, 1, 2)), "n_layer=2"), (MODEL.params.arrays, "E")])
 def test_backward_into_what_is_no_gradient_of_this_model(grads, given):
     before, (_, _, cache) = MODEL.params.flat.copy(), MODEL.forward([[0]], [[0]])
     with refused("grads", given, ""):

@@ -43,11 +43,11 @@ def test_a_config_is_gpt2_tied_without_dropout_unless_said():
 def test_every_number_of_flat_is_in_one_named_view(config):
     p = Parameters(config, np.float64)
     assert p.flat.shape == (count(config),) and not p.flat.any()
-    assert list(p.named()) == list(shapes(config))
+    assert list(p.arrays) == list(shapes(config))
     p.flat[...] = np.arange(p.flat.size)
-    seen = np.concatenate([array.ravel() for array in p.named().values()])
+    seen = np.concatenate([array.ravel() for array in p.arrays.values()])
     assert sorted(seen) == list(range(p.flat.size))
-    for name, array in p.named().items():
+    for name, array in p.arrays.items():
         assert array.shape == shapes(config)[name] and np.shares_memory(array, p.flat)
         array += 1                                              # writing a view writes flat
     assert p.flat.tolist() == list(range(1, p.flat.size + 1))
@@ -91,10 +91,10 @@ def test_what_parameters_hold_stays_the_same_object_and_only_its_numbers_change(
     lambda arrays: arrays.__delitem__("E"), lambda arrays: arrays.__ior__({"E": 0})])
 def test_the_mapping_of_arrays_is_read_only(change):
     params = Parameters(GPTConfig(2, 2, 1, 1, 2))
-    before = params.named()
+    before = dict(params.arrays)
     with pytest.raises(ValueError, match="expected"):
         change(params.arrays)
-    assert params.named().keys() == before.keys() and params.arrays["E"] is params.E
+    assert params.arrays.keys() == before.keys() and params.arrays["E"] is params.E
 
 
 def test_a_copy_of_the_mapping_of_arrays_is_a_dict_that_can_be_changed():
@@ -111,7 +111,7 @@ def test_a_copy_of_the_mapping_of_arrays_is_a_dict_that_can_be_changed():
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_initial_weights_are_gpt2s(tied, norm):
     config = GPTConfig(400, 100, 3, 2, 64, tied, norm)
-    for name, array in GPT(config, seed=0, dtype=np.float64).params.named().items():
+    for name, array in GPT(config, seed=0, dtype=np.float64).params.arrays.items():
         if name.endswith("gain"):
             assert np.all(array == 1)
         elif name.endswith(("bias", ".b")):

@@ -22,7 +22,7 @@ from strategies import (
 def test_backward_is_the_complex_step_derivative(norm, tied, data, seed):
     case = data.draw(cases(norm=norm, tie_embeddings=tied, dropout=True))
     moved = case.of(complex)
-    directional(moved.loss, moved.model.params.named(), case.gradient().named(),
+    directional(moved.loss, moved.model.params.arrays, case.gradient().arrays,
                 np.random.default_rng(seed), "complex",
                 atol=rounding(case.cache())).raise_if_wrong()
 
@@ -33,7 +33,7 @@ def test_backward_is_the_complex_step_derivative(norm, tied, data, seed):
 def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed):
     case = data.draw(cases(norm=norm, n_layer=1, dropout=True))
     moved = case.of(complex)
-    check(moved.loss, moved.model.params.named(), case.gradient().named(), "complex",   # to 9e-13
+    check(moved.loss, moved.model.params.arrays, case.gradient().arrays, "complex",   # to 9e-13
           limit=2, rng=np.random.default_rng(seed), atol=rounding(case.cache())).raise_if_wrong()
 
 
@@ -41,7 +41,7 @@ def test_every_array_s_gradient_is_the_complex_step_derivative(norm, data, seed)
 @given(case=cases(dropout=True), seed=seeds)
 def test_backward_is_the_extrapolated_difference(case, seed):
     assume(case.model.config.vocab_size > 1)        # or the loss is 0, and moves by rounding only
-    report = directional(case.loss, case.model.params.named(), case.gradient().named(),
+    report = directional(case.loss, case.model.params.arrays, case.gradient().arrays,
                          np.random.default_rng(seed))
     report.raise_if_wrong()
     assert report.difference <= 1e-7 * max(1, abs(report.numerical))

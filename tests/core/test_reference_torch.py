@@ -28,8 +28,8 @@ def given_model(name, dtype=np.float64):
 
 
 def write(params, values):
-    assert params.named().keys() == values.keys()
-    for name, array in params.named().items():
+    assert params.arrays.keys() == values.keys()
+    for name, array in params.arrays.items():
         array[...] = values[name]
 
 
@@ -41,7 +41,7 @@ def test_logits_loss_and_every_gradient(name, dtype):
     eps = 4096 * np.finfo(dtype).eps            # gradcheck's allowance for a sum in another order
     assert np.max(np.abs(logits - torch["logits"])) <= eps * np.max(np.abs(torch["logits"]))
     assert abs(loss - torch["loss"]) <= eps * torch["loss"]
-    for array_name, gradient in model.backward(cache).named().items():
+    for array_name, gradient in model.backward(cache).arrays.items():
         expected = np.array(torch["gradients"][array_name])
         size = np.max(np.abs(expected)) + 1 / 256
         assert np.max(np.abs(gradient - expected)) <= eps * size, array_name
@@ -58,7 +58,7 @@ def test_ten_steps_of_adamw_clipped(name, threads):
         # each step adds its rounding to all that follow, and they may magnify it: tenfold
         assert_same(loss, torch["losses"][step], terms=4096 * (1 + 10 * step))
         assert_same(norm, torch["norms"][step], terms=4096 * (1 + 10 * step))
-    for array_name, array in model.params.named().items():
+    for array_name, array in model.params.arrays.items():
         expected = np.array(torch["weights_after"][array_name])
         assert np.max(np.abs(array - torch["weights"][array_name])) > 1e-2
         if array_name.endswith("qkv.b"):

@@ -41,8 +41,8 @@ def test_tied_gradient_is_the_sum_of_the_untied_two(case):
     assert_bits(together[1], separate[1])
     untied = apart.backward(separate[2])
     assert_same(tied.E, untied.E + untied.head, scale=1 + np.max(np.abs(untied.E)))
-    for name in tied.named().keys() - {"E"}:
-        assert_bits(tied.named()[name], untied.named()[name])
+    for name in tied.arrays.keys() - {"E"}:
+        assert_bits(tied.arrays[name], untied.arrays[name])
 
 
 @given(case=cases(tie_embeddings=False, dropout=True))
@@ -89,8 +89,8 @@ def test_permuting_the_vocabulary_permutes_the_gradient_of_E(case, data):
     scale = 1 + np.max(np.abs(before.flat))
     assert_same(after.E[new_id], before.E, scale=scale)
     assert_same(after.head[new_id], before.head, scale=scale)
-    for name in before.named().keys() - {"E", "head"}:
-        assert_same(after.named()[name], before.named()[name], scale=scale)
+    for name in before.arrays.keys() - {"E", "head"}:
+        assert_same(after.arrays[name], before.arrays[name], scale=scale)
 
 
 @given(case=cases(tie_embeddings=False))

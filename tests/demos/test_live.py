@@ -124,13 +124,13 @@ def test_untied_loss_and_every_gradient_are_the_packages(batch):
         V, D = head.shape
         config = GPTConfig(V, len(params[1]), (len(params) - 4) // 12, H, D, tie_embeddings=False)
         model = GPT(config, dtype=np.float64)
-        named = model.params.named()
+        named = model.params.arrays
         order = [name for name in named if name != "head"]
         for name, array in zip(order, params, strict=True):
             named[name][...] = array
         named["head"][...] = head
         _, loss, cache = model.forward(ids[None], targets[None])
-        expected = model.backward(cache).named()
+        expected = model.backward(cache).arrays
         assert_close(answer["loss"], loss, 1e-12)
         assert_close(answer["dhead"], expected["head"], 1e-12, "head")
         for name, ours in zip(order, answer["grads"], strict=True):

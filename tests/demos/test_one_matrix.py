@@ -140,7 +140,7 @@ def test_a_step_is_adamws_and_a_ratio_multiplies_that_of_E(case):
     norm = float(np.sqrt(np.sum(gradient.flat ** 2)))
     AdamW(case.model.params, 0.01, weight_decay=0).step(
         gradient, 0.01, kinds.clip_factor(norm, kinds.CLIP))
-    for name, expected in case.model.untied().params.named().items():
+    for name, expected in case.model.untied().params.arrays.items():
         # A step of 0.01 m/sqrt(v) is known as well as its gradient: if that is rounding, not at all
         g = gradient.arrays["E" if name == "head" else name]
         sure = np.abs(g) > 1e-9 * np.abs(gradient.flat).max()
@@ -249,7 +249,7 @@ def test_the_ladders_last_rung_is_the_output_and_its_others_smaller_models(case)
     assert_same(found["loss"][-1], model.forward(ids, targets)[1], scale=scale)
     for k in range(model.config.n_layer + 1):
         small = GPT(replace(model.config, n_layer=k), dtype=np.float64)
-        for name, array in small.params.named().items():
+        for name, array in small.params.arrays.items():
             array[...] = model.params.arrays[name]
         assert_same(found["loss"][2 * k], small.forward(ids, targets)[1], scale=scale)
 

@@ -32,11 +32,11 @@ def test_loss_and_gradient_are_the_packages(data, T, V, H, L, unused, seed):
     loss, grads = one_page.loss_and_gradient(ids, targets, params, H)
 
     model = GPT(GPTConfig(V, T + unused, L, H, H * K), dtype=np.float64)
-    for theirs, ours in zip(model.params.named().values(), params, strict=True):
+    for theirs, ours in zip(model.params.arrays.values(), params, strict=True):
         theirs[...] = ours
     _, expected_loss, cache = model.forward(ids[None], targets[None])
     assert abs(loss - expected_loss) <= 1e-12 * (1 + expected_loss)
-    for (name, expected), ours in zip(model.backward(cache).named().items(), grads, strict=True):
+    for (name, expected), ours in zip(model.backward(cache).arrays.items(), grads, strict=True):
         assert ours.shape == expected.shape
         assert np.max(np.abs(ours - expected)) <= 1e-12 * (1 + np.max(np.abs(expected))), name
 

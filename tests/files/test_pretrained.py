@@ -206,7 +206,7 @@ def test_a_model_of_given_params_is_saved_with_its_own_config(tmp_path):
 def test_every_layout_opens_as_the_same_numbers(config, layout):
     model = random_model(config)
     if not layout["biases"]:
-        for name, array in model.params.named().items():
+        for name, array in model.params.arrays.items():
             if name.endswith((".b", ".bias")):
                 array[...] = 0
     expected = decode(model.params.flat, layout["format"])
@@ -381,6 +381,22 @@ def test_configs_refused(tmp_path, no_allocation, change, complaint):
     assert str(caught.value).count(f"{tmp_path / 'config.json'}: ") == 1 or "missing" in complaint
 
 
+@pytest.mark.parametrize("fields", [
+    {"model": {"model_type": "gpt-nano"}}, {"model_type": "gpt-nano"},
+    {"n_head": 3, "block_size": 4, "bias": True, "dropout": 0.1}])
+def test_a_config_of_any_json_is_refused_or_right(tmp_path, fields):
+    """minGPT's and nanoGPT's; transformers' is among the corrupted files below."""
+    random_model(NANO).save_pretrained(tmp_path)
+    rng = random.Random(0)
+    for _ in range(examples_of(100, 10_000)):
+        changed = with_another_value(fields, rng)
+        (tmp_path / "config.json").write_text(json.dumps(changed))
+        try:
+            assert GPT.from_pretrained(tmp_path).config.n_embd == NANO.n_embd
+        except ValueError as error:
+            assert "config.json" in str(error), changed
+
+
 def test_a_config_with_a_byte_order_mark(tmp_path):
     random_model(SMALL).save_pretrained(tmp_path)
     raw = (tmp_path / "config.json").read_bytes()
@@ -403,7 +419,7 @@ def test_a_config_that_is_no_object(tmp_path, no_allocation, raw):
     ("transformer.h.1.ln_2.bias", np.zeros(7, "f4"), r"shape \(7,\), expected \(6,\)"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 6), "f4"), r"expected \(6, 24\)"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((24, 6), "f4"), r"expected \(6, 24\)"),
-    ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype I32, expected F32"),
+    ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype I32, expected F64, F32, F16 or BF16"),
     ("transformer.h.2.ln_1.weight", np.zeros(6, "f4"), "n_layer is 2, expected 3"),
     ("lm_head.bias", np.zeros(5, "f4"), "not expected in a gpt2 of 2 blocks: .'lm_head.bias'"),
     ("lm_head.weight", np.zeros((6, 5), "f4"), r"shape \(6, 5\), expected \(5, 6\)"),

@@ -426,6 +426,8 @@ def test_a_tokenizer_json_of_other_rules_is_refused_by_name(tmp_path, change, me
      "special token '<x>' is not in the vocabulary"),
     ("tokenizer_config", {"added_tokens_decoder": {"256": {"content": "the"}}},
      "special token 'the' has id 256, but 257 in .*vocab"),
+    ("tokenizer_config", {"added_tokens_decoder": {"x": {"content": "the"}}},
+     "special token 'the' has id 'x', but 257 in .*vocab"),
     ("special_tokens_map", {"mask_token": "<mask>"},
      "special token '<mask>' is not in the vocabulary"),
     ("added_tokens", {"he": 7}, "special token 'he' has id 7, but 256 in .*vocab.json"),
@@ -436,7 +438,8 @@ def test_files_that_say_otherwise_are_refused_by_name(tmp_path, name, content, m
         BPETokenizer.from_folder(tmp_path)
 
 
-@pytest.mark.parametrize("content", [7, {"pad_token": 7.5}, {"added_tokens_decoder": []}])
+@pytest.mark.parametrize("content", [7, {"pad_token": 7.5}, {"added_tokens_decoder": []},
+                                     {"added_tokens_decoder": {"x": {"content": "<new>"}}}])
 def test_files_of_another_form_are_refused(tmp_path, content):
     write(tmp_path, tokenizer_config=content)
     with pytest.raises(ValueError, match=re.escape(str(tmp_path))):

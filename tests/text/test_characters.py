@@ -14,6 +14,7 @@ def test_every_text_comes_back(text):
     assert tokenizer.decode(ids) == text
     assert tokenizer.vocab_size == len(set(text)) and ids.shape == (len(text),)
     assert tokenizer.characters == "".join(sorted(set(text)))
+    assert b"".join(map(tokenizer.token, ids)) == text.encode("utf-8", "replace")
 
 
 def test_text_and_ids_outside_the_vocabulary_are_refused():

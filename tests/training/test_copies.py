@@ -22,8 +22,8 @@ def check_parameters(found, params):
     assert_bits(found.flat, params.flat)
     assert not np.shares_memory(found.flat, params.flat)
     found.flat[:] = np.arange(found.flat.size)
-    assert list(found.named()) == list(params.named())
-    for name, array in found.named().items():
+    assert list(found.arrays) == list(params.arrays)
+    for name, array in found.arrays.items():
         assert (array.ravel() == np.arange(found.flat.size)[found.slices[name]]).all()
     assert (found.head is found.E) == (params.head is params.E)
     for i, block in enumerate(found.blocks):

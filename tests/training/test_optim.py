@@ -57,10 +57,10 @@ def test_weight_decay_is_for_product_weights_and_never_E():
         params.flat[:] = 1
         optimizer = AdamW(params, lr=0.5, weight_decay=0.5)
         optimizer.step(Parameters(config))                  # gradient 0: decay alone
-        decayed = {name for name, array in params.named().items() if (array != 1).all()}
-        kept = {name for name, array in params.named().items() if (array == 1).all()}
-        assert decayed == {name for name in params.named() if name.endswith(".W")} | others
-        assert decayed | kept == set(params.named())
+        decayed = {name for name, array in params.arrays.items() if (array != 1).all()}
+        kept = {name for name, array in params.arrays.items() if (array == 1).all()}
+        assert decayed == {name for name in params.arrays if name.endswith(".W")} | others
+        assert decayed | kept == set(params.arrays)
 
 
 def test_adamw_defaults_are_mingpts():
