@@ -6,7 +6,7 @@
 
 Begin with slope.py in this folder, then write `backward` in linear.py,
 lookup.py, ... The checker compares it with the derivative of the `forward`
-beside it on fifty inputs, ten of them large edge cases. If it is wrong on one,
+beside it on small inputs and on ten large edge cases. If it is wrong on one,
 Hypothesis looks for the smallest. A mistake that many make is named if yours
 gives the very numbers that it gives, on this input and on others.
 

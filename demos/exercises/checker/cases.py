@@ -1,4 +1,4 @@
-"""Inputs for an exercise: forty small ones and ten large ones decide, the smallest is shown."""
+"""Inputs for an exercise: many small ones and ten large ones decide, the smallest is shown."""
 from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
@@ -10,6 +10,7 @@ from minigpt_np.gradcheck import complex_step, directional
 from .exercises import TABLE, float_arrays, rebuilt
 
 SMALL, LARGE = 40, 10       # inputs that every answer has to get right, the same for everybody
+SMALL_OF_MANY = 12          # small ones of an exercise made of others, each of which has its own
 TO_ROUNDING = 1e-12         # of the largest number of a gradient
 
 # kind of numbers -> (inputs) -> what is another input there, and what is said of an answer that is
@@ -124,9 +125,9 @@ def make_case(exercise, kind, sizes, seed):
 
 @cache
 def small_cases(exercise, kind="decimals"):
-    """A list of SMALL Cases, made without Hypothesis, so that its version decides nothing."""
+    """A list of small Cases, made without Hypothesis, so that its version decides nothing."""
     found = []
-    for seed in range(SMALL):
+    for seed in range(SMALL_OF_MANY if exercise.needs else SMALL):
         rng = np.random.default_rng([seed, 1])      # make_case draws with another
         sizes = {letter: int(rng.integers(least, most + 1))
                  for letter, (least, most, _) in exercise.sizes.items()}

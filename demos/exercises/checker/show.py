@@ -7,7 +7,6 @@ import numpy as np
 
 from lib.terminal import COLUMNS
 
-from .cases import LARGE, SMALL
 from .exercises import float_arrays, leaves
 from .files import function_lines
 
@@ -22,7 +21,7 @@ def verdict_lines(exercise, verdict, unfolded=False):
     is."""
     name = exercise.name
     if verdict.done:
-        return [f"{name}: done, right on all {SMALL + LARGE} inputs."]
+        return [f"{name}: done, right on every input."]
     if verdict.state == "not written yet":
         return wrapped(f"{name}: not written yet. It is up to you: {verdict.text}.")
     part = "" if verdict.name == name else f", in `{verdict.name.split('.')[1]}`"
