@@ -137,7 +137,7 @@ def check_dtype(name, value):
 # ---- arrays --------------------------------------------------------------------------------------
 
 def is_masked(array):
-    """Whether it is a masked array. If numpy.ma, slow to import, is not there, it is none."""
+    """numpy.ma is slow to import; until something imports it, no array is masked."""
     return "numpy.ma" in sys.modules and isinstance(array, np.ma.MaskedArray)
 
 

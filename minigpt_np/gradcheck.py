@@ -130,17 +130,20 @@ def _by_differences(f, arrays, *_):
 
 
 def _by_complex_steps(f, arrays, direction, size):
-    """As _by_differences; the noise is that of the slope along this direction."""
+    """As _by_differences; the noise is that of the derivative along this direction."""
     eps, least = _eps(arrays), max(float(np.finfo(x.dtype).tiny) for x in arrays.values())
 
-    def slope(arrays, direction, _, size):
+    def derivative(arrays, direction, size):
         h = max(COMPLEX_STEP * min(1.0, float(size)), least)    # f may turn within a size below 1
         value = _moved(lambda: _number(f, "complex"), arrays, direction, 1j * h)
-        value = value.imag / h if math.isfinite(value.real) else math.nan
+        return value.imag / h if math.isfinite(value.real) else math.nan
+
+    noise, _ = _noise(lambda: derivative(arrays, direction, size), arrays)
+
+    def slope(arrays, direction, _, size):
+        value = derivative(arrays, direction, size)
         return value, noise + eps * abs(value)
 
-    noise = 0.0
-    noise, _ = _noise(lambda: slope(arrays, direction, None, size)[0], arrays)
     return slope
 
 
@@ -294,7 +297,7 @@ def _hint(worst, compared):
         return ("The derivative did not settle: f jumps or bends at or near these arrays, or "
                 "computes in a\n  shorter dtype than theirs. So this check decides nothing.")
     if not any(one.numerical for one in compared if one.name == worst.name):
-        return "f does not change with these numbers: does it read the very array that was given?"
+        return "f does not change with these numbers: does it read a copy of the array?"
     return ""
 
 
@@ -401,21 +404,13 @@ def _need_array(name, x, method):
     for fault, given, expected in [
             (x.size == 0, f"shape {x.shape}", "at least one number"),
             (not x.flags.writeable, "a read-only array", "one to move in place"),
-            (_overlaps_itself(x), "an array that overlaps itself", "each number once"),
             (np.any(x.imag != 0), "imaginary parts", "them to be 0 before the step")]:
         if fault:
             raise ValueError(f"{name}: {given} given, expected {expected}")
 
 
-def _overlaps_itself(x):
-    """Whether several indices are one place in memory, as numpy.lib.stride_tricks can make them."""
-    places = np.ix_(*(step * np.arange(n) for step, n in zip(x.strides, x.shape)))
-    return not x.flags.forc and np.unique(sum(places)).size < x.size
-
-
 def _need_pairs(f, arrays, gradients, method, atol):
-    """The arrays in a dict of their own, and copies of the gradients: f may run backward into the
-    very gradients under test."""
+    """The arrays in a dict of their own, and copies of the gradients, into which f may write."""
     _need_callable(f)
     check_choice("method", method, tuple(METHODS))
     if not isinstance(arrays, dict) or not arrays:
@@ -446,4 +441,4 @@ def _need_deterministic(f, arrays, method):
     apart, size = (max(abs(z.real), abs(z.imag)) for z in (first - second, first))
     if apart > _eps(arrays) ** 0.5 * size:
         raise ValueError(f"f: {first} given, then {second}, expected the same number at every "
-                         "call: dropout, or a generator that is not seeded anew?")
+                         "call: dropout, or a generator that is not seeded again?")

@@ -1,7 +1,7 @@
 """Every number of a model in one flat vector, with a named view into it for each array.
 
 The optimizer is then one loop over one array, saving writes one array, and the gradient has the
-same shape and the same names. Tying is aliasing: `head` *is* `E`; what adds to dhead adds to dE.
+same shape and the same names.
 """
 from dataclasses import dataclass, replace
 from math import prod
@@ -23,9 +23,6 @@ class Sealed(ShapeRepr):
         if vars(self).get(name, value) is not value:
             refuse_rebinding(name)
         vars(self)[name] = value
-
-    def __delattr__(self, name):
-        refuse_rebinding(name)
 
 
 class Arrays(dict):
@@ -132,7 +129,7 @@ class Parameters(Sealed):
     arrays   name -> view, in the order of use; each number of flat is in one of them
     E        (V, D) token vectors          P        (block_size, D) position vectors
     blocks   L of Block                    norm     final LayerNorm; None when config.norm is "post"
-    head     (V, D) what the logits are products with; tied: the very object E
+    head     (V, D) what the logits are products with; tied: E itself
 
     zeros    (n, dtype) -> memory for flat and a margin, with which a trainer can share flat with
              workers in pages of up to 64 kB

@@ -37,7 +37,7 @@ def forward(qkv, B, T, H, p_drop=0, rng=None, extend=None):
     weights = softmax.softmax(scores)
     kept_weights, mask = dropout.forward(weights, p_drop, rng)
     y_rows = np.zeros((len(qkv), qkv.shape[1] // 3), qkv.dtype)
-    y, = split_heads(y_rows, B, T, 1, H)
+    y, = split_heads(y_rows, B, T, 1, H)    # a view: what is written into it stands in y_rows
     np.matmul(kept_weights, v, out=y)
     return y_rows, Cache(scaled_q, k, v, weights, mask, y)
 

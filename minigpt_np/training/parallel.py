@@ -86,7 +86,7 @@ class Threads:
 class Processes(Threads):
     """The same, but the first member works here, and every other in a process forked for it.
 
-    A member's objects are as they were at the fork, but for arrays in shared memory. Arguments and
+    A member's objects are as they were at the fork, except arrays in shared memory. Arguments and
     results go through pipes. Any exception (Ctrl-C too) ends the processes: a team of which some
     have answered and some have not is of no further use.
     arrays   each a Parameters' flat, in shared memory for as long as the processes live
@@ -138,12 +138,12 @@ def end_teams():
     """End all teams before anyone but `fork` forks this process: the new one has memory of its own.
 
     A team that another thread is calling goes on. Its trainer then refuses to step in the new
-    process: to it, the other thread's step never ends.
+    process: there the other thread's lock is never released.
     """
     if not getattr(_this_thread, "forks_a_worker", False):
-        for team in list(_sharing):
-            if not team.busy:
-                team.close()
+        for processes in list(_sharing):
+            if not processes.busy:
+                processes.close()
 
 
 if memory.FORKS:
@@ -157,7 +157,7 @@ def fork(member):
     """
     here, there = Pipe()
     _this_thread.forks_a_worker = True
-    # Ctrl-C is for the process that asks: the new one never gets SIGINT and SIGTERM.
+    # Only the parent handles Ctrl-C: the new process never gets SIGINT and SIGTERM.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         with warnings.catch_warnings():     # other threads' locks stay held in the new process, but

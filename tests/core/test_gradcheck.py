@@ -305,15 +305,8 @@ def test_of_extreme_floats_the_right_gradient_is_found_and_a_wrong_one_is_not_ri
 
 
 @METHOD
-def test_an_array_that_overlaps_itself_is_refused(method):
-    """check would move one number, directional the same one twice."""
+def test_an_array_can_be_a_view_of_any_strides(method):
     flat = array_for(method, np.arange(1.0, 7))
-    windows = np.lib.stride_tricks.as_strided(flat, (2, 3), 2 * flat.strides)
-    repeated = np.lib.stride_tricks.as_strided(flat, (3,), (0,))
-    for x in (windows, repeated):
-        for ask in (check, directional):
-            raises("x.*: an array that overlaps itself given", ask, lambda: np.sum(flat * flat),
-                   {"x": x}, {"x": 2 * x.real}, method=method, rng=np.random.default_rng(0))
     for x in (flat[::2], flat[::-1], flat.reshape(2, 3).T, flat.reshape(2, 3)[:, 1:]):
         for report in ask_both(lambda: np.sum(flat * flat), {"x": x}, {"x": 2 * x.real}, method):
             report.raise_if_wrong()
@@ -489,7 +482,7 @@ def test_a_function_of_a_copy_is_pointed_out():
     x = np.array([1.0, 2.0])
     copy = x.copy()
     report = check(lambda: np.sum(copy * copy), {"x": x}, {"x": 2 * x})
-    assert not report.ok and "the very array" in str(report)
+    assert not report.ok and "a copy of the array" in str(report)
     report = check(lambda: np.sum(copy * copy), {"x": x}, {"x": np.zeros(2)})
     assert report.ok and report.hint == ""  # it does not change, and is not said to
 
