@@ -1,5 +1,5 @@
-"""Wrong answers, as students write them: exercise -> rows of (the beginning of what the checker says
-of it, a text in the plain right answer, what is there instead, ...).
+"""Wrong answers, as students write them: exercise -> rows of (the beginning of what the checker
+says of it, a text in the plain right answer, what is there instead, ...).
 
 The beginning is empty for a mistake without a name. Many are wrong only where a lazy checker does
 not look.

@@ -48,7 +48,7 @@ class Case:
     sizes      letter -> size
     inputs     name -> argument of the forward
     arguments  name -> argument of the learner's function, in its order: before the inputs the
-               gradient of forward's output; after them the array that it adds to, if it is given one
+               gradient of forward's output, after them the array that it adds to, if there is one
     """
     name: str
     kind: str
