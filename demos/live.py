@@ -16,7 +16,7 @@ import numpy as np
 
 import one_page
 from lib.terminal import run
-from minigpt_np.files.atomic import atomic_write
+from minigpt_np.files.atomic import write_text
 
 LIVE = Path(__file__).parent / "live"
 DIGITS = 8                  # of reference numbers: those that no BLAS rounds differently
@@ -94,8 +94,7 @@ def main(argv=None):
 
 
 def write(path, text):
-    with atomic_write(path) as file:
-        file.write(text.encode())
+    write_text(path, text)
     print(f"{len(text.encode()):,} bytes: {path}")
 
 

@@ -30,7 +30,7 @@ from findings.runs import Laboratory
 from findings.subject import Subject
 from findings.tables import TABLES
 from lib import instruments, terminal
-from minigpt_np.files.atomic import atomic_write
+from minigpt_np.files.atomic import write_text
 from minigpt_np.parameters import count
 from minigpt_np.training import parallel
 from minigpt_np.training.blas import blas_threads
@@ -50,7 +50,7 @@ def main(argv=None):
         numbers = rounded(examine(args.model, args.text) if args.model else measure(args))
         show(numbers)
         if args.json:
-            save(args.json, dumped(numbers))
+            write_text(args.json, dumped(numbers))
     print(f"{time.monotonic() - begin:.0f} s in all")
     return 0
 
@@ -182,15 +182,10 @@ def show(numbers):
 def write(numbers):
     """findings/README.md and its figures, and the block in README.md."""
     for name, svg in figures(numbers).items():
-        save(FINDINGS / name, svg)
+        write_text(FINDINGS / name, svg)
     text = render((FINDINGS / "template.md").read_text(encoding="utf-8"), numbers, TABLES)
-    save(FINDINGS / "README.md", text)
-    save(README, with_block(README.read_text(encoding="utf-8"), text))
-
-
-def save(path, text):
-    with atomic_write(path) as file:
-        file.write(text.encode())
+    write_text(FINDINGS / "README.md", text)
+    write_text(README, with_block(README.read_text(encoding="utf-8"), text))
 
 
 if __name__ == "__main__":

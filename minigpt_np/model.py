@@ -56,7 +56,7 @@ class GPT:
                    loss and no backward
         Raises ValueError for ids or targets that check_ids and check_targets refuse, for targets
         with a kv_cache or one of another config, of another B or without room for ids, and if
-        self.params was replaced by those of other shapes.
+        self.params was replaced by Parameters of other shapes.
         """
         ids = check_ids(ids, self.config)
         targets = check_targets(targets, ids.shape, self.config.vocab_size)
@@ -159,7 +159,7 @@ class GPT:
         """Write config.json and model.safetensors to `folder`, which transformers can open.
 
         Each file is replaced atomically. Raises ValueError for complex numbers, and if self.params
-        was replaced by those of other shapes.
+        was replaced by Parameters of other shapes.
         """
         pretrained.save(check_shapes("params", self.params, self.config), self.config, folder)
 

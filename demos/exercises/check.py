@@ -39,7 +39,7 @@ from checker.teaching import LESSONS, typed_number      # noqa: E402
 from checker.training import trained      # noqa: E402
 from checker.verdict import Examination      # noqa: E402
 from lib.terminal import run      # noqa: E402
-from minigpt_np.files.atomic import atomic_write      # noqa: E402
+from minigpt_np.files.atomic import write_text        # noqa: E402
 
 WATCH_SECONDS = 0.2
 
@@ -223,8 +223,7 @@ def report(path, exercises, folder):
     done = sum(row["passed"] for row in rows)
     text = json.dumps(dict(folder=str(folder), done=done, of=len(rows), exercises=rows), indent=2,
                       ensure_ascii=False)
-    with atomic_write(path) as file:
-        file.write(f"{text}\n".encode())
+    write_text(path, f"{text}\n")
     print(f"{done} of {len(rows)} done; {path} written.")
     return 0 if done == len(rows) else 1
 

@@ -41,6 +41,12 @@ def atomic_write(path):
             os.unlink(file.name)
 
 
+def write_text(path, text):
+    """Write the text to `path` in UTF-8, atomically."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
 def check_writable(path):
     """Raise as atomic_write would where it cannot write `path`; nothing is left behind."""
     file = open_beside(Path(path))

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import check_text, check_int, is_whole, show
-from ..files.atomic import atomic_write
+from ..files.atomic import write_text
 from .tokenizer_files import TokenizerFiles
 
 END_OF_TEXT = "<|endoftext|>"
@@ -287,8 +287,7 @@ class BPETokenizer(MergingTokenizer):
                       "merges": [[written[left], written[right]] for left, right in self.merges]}}
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / "tokenizer.json") as file:
-            file.write(json.dumps(content, ensure_ascii=False, indent=0).encode())
+        write_text(folder / "tokenizer.json", json.dumps(content, ensure_ascii=False, indent=0))
 
     @classmethod
     def from_files(cls, files):
