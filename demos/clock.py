@@ -9,10 +9,10 @@ Attention is 0. The MLP is linear, because GELU(x) - GELU(-x) = x. LayerNorm onl
 number, because every row has mean 0 and the same length.
 
 This is not a special case. Any two matrices A and B of width D fit into one E of width 2D + 2 with
-the rows (A[v], B[v], a, b), where a and b give all rows mean 0 and one length. With a block that swaps
-the two halves, and a final gain of 0 outside the second, the logits are A[u] · B[v]. E then has
-about as many numbers as A and B together, and the block, being twice as wide, four times as many as
-one of width D. tests/core/test_what_one_E_can.py builds it for any A and B.
+the rows (A[v], B[v], a, b), where a and b give all rows mean 0 and one length. With a block that
+swaps the two halves, and a final gain of 0 outside the second, the logits are A[u] · B[v]. E then
+has about as many numbers as A and B together, and the block, being twice as wide, four times as
+many as one of width D. tests/core/test_what_one_E_can.py builds it for any A and B.
 """
 import numpy as np
 

@@ -151,7 +151,7 @@ def examine(folder, text):
     if not model.config.tie_embeddings:
         matrices["head"] = model.params.head
     log_frequency = {"log frequency": np.log(counts + 1.0)}
-    some = instruments.middling(counts, ids, 5)
+    some = instruments.middling(counts, ids[targets >= 0], 5)
     with blas_threads(parallel.cores()):
         read = {name: analysis.over([instruments.read_with(model, matrix)], lambda twin:
                                     instruments.ladder(twin, ids, targets))

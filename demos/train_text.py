@@ -166,7 +166,7 @@ def resumed(parser, argv, path, notes):
 
 
 def check_memory(config, threads):
-    """Raise ValueError if weights, AdamW's two moments and a gradient each do not fit the memory."""
+    """Raise ValueError if weights, two moments and the threads' gradients do not fit the memory."""
     one, two = (count(replace(config, n_layer=n)) for n in (1, 2))
     needed = (12 + 4 * threads) * (one + (config.n_layer - 1) * (two - one))
     there = needed

@@ -1,4 +1,4 @@
-"""Texts, runs that are trained on them, and a laboratory that trains many and keeps them on disk."""
+"""Texts, runs that are trained on them, and a laboratory that keeps many of them on disk."""
 import bdb
 import multiprocessing
 import re
@@ -60,7 +60,8 @@ class Text:
         if source == REVERSIBLE:
             C = pair_counts(ids, self.V)
             ids = markov_chain(C + C.T, len(ids))
-        self.train, self.choose, self.report = np.split(ids, [len(ids) * 8 // 10, len(ids) * 9 // 10])
+        ends = [len(ids) * 8 // 10, len(ids) * 9 // 10]
+        self.train, self.choose, self.report = np.split(ids, ends)
         self.counts = np.bincount(self.train, minlength=self.V)
         self.log_p = np.log((self.counts + 1) / (self.counts.sum() + self.V))
 
@@ -179,13 +180,15 @@ class Laboratory:
     def runs(self, tasks):
         """The runs of these tasks, in their order; those that are missing are trained."""
         missing = [task for task in tasks if not self.path(task).exists()]
-        trained = self.pool.imap_unordered(train_here, missing) if self.pool else map(train, missing)
+        trained = (self.pool.imap_unordered(train_here, missing) if self.pool
+                   else map(train, missing))
         progress = Progress(len(missing), sys.stderr)
         for n, run in enumerate(trained, 1):
             self.save(run)
             s, task = run.task.settings, run.task
             progress.update(n, f"runs; {task.kind.name}, V {task.text.V}, {s.steps} steps, rate "
                                f"{task.rate:.3g}, seed {task.seed}: {run.loss:.4f}")
+        progress.clear()
         return [self.load(task) for task in tasks]
 
     def path(self, task):
@@ -201,7 +204,7 @@ class Laboratory:
             file.write(held.getbuffer())
 
     def load(self, task):
-        """The Run that `save` has written for this very task."""
+        """The Run that `save` has written for this task."""
         with np.load(self.path(task)) as file:
             arrays, model = dict(file), new_model(task)
         model.params.flat[...] = arrays["flat"]

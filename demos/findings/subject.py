@@ -80,6 +80,7 @@ def from_itself(model, folder, block):
     for new in model.stream(np.full((GENERATED, 1), start), block, do_sample=True, seed=0):
         columns.append(new)
         progress.update(len(columns) - 1, "tokens of each generated sequence")
+    progress.clear()
     rows = np.stack(columns, axis=1)                        # (GENERATED, block + 1)
     ended = rows == fields.get("eos_token_id", -1)
     ended[:, 0] = False                             # GPT-2's begin with the token that ends them

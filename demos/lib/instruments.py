@@ -155,13 +155,13 @@ def lengthened(model, ids, targets, tokens):
     twin, rng, added = model.untied(), np.random.default_rng(2), {"doubled": [], "random": []}
     for token in tokens:
         where = np.any((ids == token) & (targets >= 0), axis=1)     # sequences in which it is read
-        some, their = ids[where], np.where(ids[where] == token, targets[where], -1)
+        batch, following = ids[where], np.where(ids[where] == token, targets[where], -1)
         row = twin.params.E[token].copy()
-        anywhere = rng.normal(size=row.shape)
-        before = losses(twin, some, their).mean()
-        for name, change in (("doubled", row), ("random", anywhere * norm(row) / norm(anywhere))):
+        elsewhere = rng.normal(size=row.shape)
+        before = losses(twin, batch, following).mean()
+        for name, change in (("doubled", row), ("random", elsewhere * norm(row) / norm(elsewhere))):
             twin.params.E[token] = row + change
-            added[name].append(losses(twin, some, their).mean() - before)
+            added[name].append(losses(twin, batch, following).mean() - before)
         twin.params.E[token] = row
     return {name: float(np.mean(values)) for name, values in added.items()}
 
