@@ -399,8 +399,9 @@ def _need_callable(f):
 
 def _need_array(name, x, method):
     kind = "complex" if method == "complex" else "float"
-    if not isinstance(x, np.ndarray) or x.dtype.kind != kind[0]:
-        raise_value_error(name, x, f"a {kind} array")
+    # in float16 an allowance of 4096 eps is 4 times the gradient: nothing would be wrong
+    if not isinstance(x, np.ndarray) or x.dtype.kind != kind[0] or x.dtype == np.float16:
+        raise_value_error(name, x, f"a {kind} array, not of float16")
     for fault, given, expected in [
             (x.size == 0, f"shape {x.shape}", "at least one number"),
             (not x.flags.writeable, "a read-only array", "one to move in place"),

@@ -604,6 +604,7 @@ def read_only():
 @pytest.mark.parametrize("method, x, said", [
     ("differences", np.ones(2, int), "int64 .*given, expected a float array"),
     ("differences", np.ones(2, complex), "complex128 .*given, expected a float array"),
+    ("differences", np.ones(2, np.float16), "float16 .*given, expected a float array, not of"),
     ("differences", [1.0], r"\[1.0\] given, expected a float array"),
     ("differences", np.ones((2, 0)), r"shape \(2, 0\) given, expected at least one number"),
     ("differences", read_only(), "read-only"),
