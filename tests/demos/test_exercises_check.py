@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 
 import check
 import learners
 from checker import files, show, training, verdict
+from checker.answers import near
 from checker.cases import small_cases
 from checker.exercises import EXERCISES as ALL
 from checker.exercises import TABLE
@@ -98,6 +100,10 @@ def test_the_smallest_input_is_printed_by_name_number_or_file(folder, capsys):
 def test_what_is_printed_on_the_smallest_input_is_shown():
     text = told("gelu", "return dy *", "print('x is', x)\n    return -dy *")
     assert "gelu printed on this input:\n  x is [[" in text and "wrong sign" in text
+
+
+def test_arrays_of_other_shapes_are_not_taken_for_the_same():
+    assert near(np.ones(2), np.ones(2)) and not near(np.ones(2), np.ones((1, 2)))
 
 
 @pytest.mark.parametrize("name, old, new, first", [
