@@ -44,7 +44,7 @@ def main(argv=None):
 
     show_what_the_file_holds(args.model, model, seconds)
     tokens = "   ".join(f"{text_of(v, tokenizer)} {v}" for v in ids)
-    show(f"The prompt looks up {len(ids)} row{'s' * (len(ids) != 1)} of E",
+    show(f"The prompt looks up {terminal.plural(len(ids), 'row')} of E",
          [terminal.cut(f"    {tokens}", terminal.room())], "The model continues")
     start = time.perf_counter()
     new = texts.write(model, ids, args.tokens, tokenizer, temperature=args.temperature,

@@ -18,7 +18,8 @@ import numpy as np
 import one_page
 from lib.instruments import contributions_of, rungs, silenced, sublayers
 from lib.terminal import (
-    bold, check_least, cut, inked, label, legend, pad, room, run, shades, show, table)
+    bold, check_least, cut, inked, label, largest, legend, pad, plural, room, run, shades, show,
+    table)
 from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.gradcheck import check
 from minigpt_np.layers import cross_entropy
@@ -242,7 +243,7 @@ def two_contributions(lesson):
     titles = "  from lookup", "+ from logits", "= their sum"
     below = ("  one_hotᵀ dx", "  dlogitsᵀ h", "  dE") if lesson.tied else (
         "  dE", "  dhead", "  the tied dE")
-    scale = np.max(np.abs(parts))
+    scale = largest(*parts)
     never = np.flatnonzero(lesson.lookups == 0)
     rows = []
     for v in dict.fromkeys([np.argmax(lesson.lookups), *never[-1:]]):
@@ -332,10 +333,6 @@ def spelled(stream, lesson):
 def columns(*texts):
     """Lists of texts side by side."""
     return table(*zip(*texts), right=False)
-
-
-def plural(n, what):
-    return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 if __name__ == "__main__":

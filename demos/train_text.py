@@ -68,7 +68,7 @@ def main(argv=None):
     about = (f"{len(text):,} characters, {len(tokens):,} tokens, {tokenizer.vocab_size} distinct; "
              f"{model.params.flat.size:,} parameters, "
              f"E {'is the head' if args.tie else 'and a separate head'}; "
-             f"{trainer.threads} thread{'s' * (trainer.threads != 1)}")
+             f"{terminal.plural(trainer.threads, 'thread')}")
     try:
         done = train(session, training, validation, about)
     except FloatingPointError as error:

@@ -179,6 +179,11 @@ def paragraph(text):
     return lines
 
 
+def plural(n, what):
+    """1, "row" -> "1 row"; 2000, "row" -> "2,000 rows"."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
 def table(*rows, right=True):
     """The rows in columns: the first to the left, the others to the right, as numbers are.
 

@@ -8,7 +8,6 @@ from pydoc_data.topics import topics
 
 from minigpt_np.training.blas import blas_threads
 
-DOCUMENTATION = "pydoc_data.topics"     # which every CPython has
 CACHE = 32 << 20        # bytes: weights that fit are used up before a second thread has woken up
 OFTEN = 0.1             # seconds between two flushes, at least: in a notebook each is a message
 
