@@ -2,7 +2,7 @@
 8 5 5 0 -> 5 3 1
 
     python demos/add.py                   # two digits, tied and then untied
-    python demos/add.py --tie --digits 3 --steps 6000
+    python demos/add.py --tied --digits 3 --steps 6000
     python demos/add.py --threads 1       # to step through it
 
 The sum is written from its last digit to its first, as one adds by hand: each
@@ -19,7 +19,7 @@ from lib.tasks import Problem, hold_out, options, parse, solve
 def main(argv=None):
     parser = options(__doc__, steps=2000, lr=2e-3)
     parser.add_argument("--digits", type=int, default=2,
-                        help="digits of a number, 1 to 3 (default %(default)s)")
+                        help="digits of a number, 1 to 3 (default: %(default)s)")
     args = parse(parser, argv)
     if not 1 <= args.digits <= 3:
         parser.error(f"--digits: {args.digits} given, expected 1 to 3")

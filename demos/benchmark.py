@@ -58,7 +58,7 @@ def parse(argv):
                         help=f"{', '.join(SHAPES)} (default: all)")
     parser.add_argument("--steps", type=int,
                         help="timed steps (default: about ten seconds of them)")
-    parser.add_argument("--threads", type=int, help="default: one for each core")
+    parser.add_argument("--threads", type=int, help="default: one per core")
     parser.add_argument("--json", action="store_true", help="one JSON object a shape")
     args = parser.parse_args(argv)
     terminal.check_least(parser, args, steps=1, threads=1)
@@ -81,13 +81,12 @@ def measure(name, steps, threads, with_shares):
     steps = steps or max(5, min(500, int(5 / timed(trainer.step, ids, targets))))
     step_times, limit_times = [], []
     rounds = parallel.even_slices(steps, ROUNDS)
-    progress = Progress(len(rounds), sys.stderr, patience=1)
-    for done, part in enumerate(rounds, 1):         # in turn, so that both see the same machine
-        step_times += [timed(trainer.step, ids, targets) for _ in range(part.start, part.stop)]
-        with blas_threads(1):
-            limit_times += [timed(limit.call, "run") for _ in range(part.start, part.stop)]
-        progress.update(done, f"rounds of {name}")
-    progress.clear()
+    with Progress(len(rounds), sys.stderr, patience=1) as progress:
+        for done, part in enumerate(rounds, 1):     # in turn, so that both see the same machine
+            step_times += [timed(trainer.step, ids, targets) for _ in range(part.start, part.stop)]
+            with blas_threads(1):
+                limit_times += [timed(limit.call, "run") for _ in range(part.start, part.stop)]
+            progress.update(done, f"rounds of {name}")
     seconds, limit_seconds = median(step_times), median(limit_times)
     result = {
         "shape": name, "ms_per_step": 1e3 * seconds, "tokens_per_s": B * T / seconds,

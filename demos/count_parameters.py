@@ -34,11 +34,11 @@ def parse(argv):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("models", nargs="*", metavar="MODEL", help=f"of {', '.join(PRESETS)} (default: all)")
-    add("--vocab-size", type=int, help="V, for all models shown")
-    add("--block-size", type=int, help="T, for all")
-    add("--layers", type=int, dest="n_layer", help="L, for all")
-    add("--heads", type=int, dest="n_head", help="H, for all; D is a multiple of it")
-    add("--width", type=int, dest="n_embd", help="D, for all")
+    add("--vocab-size", type=int, metavar="V", help="of all models shown")
+    add("--block-size", type=int, metavar="T", help="of all")
+    add("--layers", type=int, metavar="L", dest="n_layer", help="of all")
+    add("--heads", type=int, metavar="H", dest="n_head", help="of all; D is a multiple of it")
+    add("--width", type=int, metavar="D", dest="n_embd", help="of all")
     return parser.parse_args(argv)
 
 

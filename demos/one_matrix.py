@@ -49,8 +49,8 @@ def main(argv=None):
     else:
         numbers = rounded(examine(args.model, args.text) if args.model else measure(args))
         show(numbers)
-        if args.json:
-            write_text(args.json, dumped(numbers))
+        if args.out:
+            write_text(args.out, dumped(numbers))
     print(f"{time.monotonic() - begin:.0f} s in all")
     return 0
 
@@ -70,14 +70,14 @@ def parse(argv):
     parser.add_argument("--text", metavar="FILE", help="with --model: a UTF-8 text to look at "
                         "(default: what the model generates)")
     parser.add_argument("--threads", type=int, default=parallel.cores(),
-                        help="runs trained at the same time (default: one a core)")
+                        help="runs trained at the same time (default: one per core)")
     parser.add_argument("--runs", metavar="FOLDER", help="keep trained runs here and use those "
                         "that are there: Ctrl-C loses none")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers")
+    parser.add_argument("--out", metavar="FILE.json", help="write the numbers here")
     args = parser.parse_args(argv)
     terminal.check_least(parser, args, threads=1)
-    if args.json and not Path(args.json).absolute().parent.is_dir():
-        parser.error(f"--json: {args.json} given, expected a file in an existing folder")
+    if args.out and not Path(args.out).absolute().parent.is_dir():
+        parser.error(f"--out: {args.out} given, expected a file in an existing folder")
     if args.text and not args.model:
         parser.error("--text: given without --model, expected with it")
     return args

@@ -3,7 +3,7 @@ Watch both gradients accumulate into its dE, see the sum checked, and see how
 one matrix can do both jobs.
 
     python demos/tied_gradients.py
-    python demos/tied_gradients.py --text "a rose is a rose is a rose" --numbers
+    python demos/tied_gradients.py --sentence "a rose is a rose" --numbers
     python demos/tied_gradients.py --untied
 
 Sentence, start and learning rate are those of one_page.py, and so are the
@@ -30,7 +30,7 @@ from minigpt_np.training.progress import Progress
 def main(argv=None):
     o = arguments(argv)
     with blas_threads(1):       # products this small are done before a second thread has woken up
-        lesson = measure(o.text.split(), o.layers, o.heads, o.width, o.untied, o.seed)
+        lesson = measure(o.sentence.split(), o.layers, o.heads, o.width, o.untied, o.seed)
         lesson.digits = o.numbers
         the_task(lesson)
         used_twice(lesson)
@@ -46,8 +46,8 @@ def main(argv=None):
 def arguments(argv=None):
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--text", default=one_page.TEXT, help="words to look up and predict "
-                                                         "(default: %(default)s)")
+    p.add_argument("--sentence", default=one_page.TEXT,
+                   help="words to look up and predict (default: %(default)s)")
     p.add_argument("--layers", type=int, default=1, help="L, blocks (default: %(default)s)")
     p.add_argument("--heads", type=int, default=2, help="H, heads a block (default: %(default)s)")
     p.add_argument("--width", type=int, default=6, help="D, a multiple of H (default: %(default)s)")
@@ -100,7 +100,7 @@ class Lesson:
 def measure(words, layers=1, heads=2, n_embd=6, untied=False, seed=0):
     """The Lesson of a list of words. ValueError for fewer than two, or sizes GPTConfig refuses."""
     if len(words) < 2:
-        raise ValueError(f"text: {plural(len(words), 'word')} given, expected at least 2: "
+        raise ValueError(f"sentence: {plural(len(words), 'word')} given, expected at least 2: "
                          "to look up and to predict")
     tokens = list(dict.fromkeys([*words, one_page.NEVER]))
     text = np.array([[tokens.index(word) for word in words]])
@@ -156,13 +156,12 @@ def train_and_read(lesson, seed, steps):
 
 def train(model, lesson, steps):
     """Plain gradient descent, as in one_page.py -> the loss after it."""
-    progress = Progress(steps, sys.stderr, patience=1)
     ids, targets = lesson.ids[None], lesson.targets[None]
-    for step in range(steps):
-        _, loss, cache = model.forward(ids, targets)
-        model.params.flat -= one_page.LEARNING_RATE * model.backward(cache).flat
-        progress.update(step + 1, f"loss {loss:.3f}")
-    progress.clear()
+    with Progress(steps, sys.stderr, patience=1) as progress:
+        for step in range(steps):
+            _, loss, cache = model.forward(ids, targets)
+            model.params.flat -= one_page.LEARNING_RATE * model.backward(cache).flat
+            progress.update(step + 1, f"loss {loss:.3f}")
     return model.forward(ids, targets)[1]
 
 
@@ -277,7 +276,7 @@ def repeated_lookups(lesson):
          f"Positions at which '{token}' is looked up: {', '.join(map(str, positions))}. Backward "
          "adds the dx of each to one row of dE. NumPy's dE[ids] += dx would keep only the last."
          if len(positions) > 1 else
-         "No token is looked up twice here. Try --text 'a rose is a rose is a rose'.",
+         "No token is looked up twice here. Try --sentence 'a rose is a rose is a rose'.",
          columns([*names, f"= dE[{token}]", "  dE[ids] += dx"],
                  shades(drawn, None, "lookup", lesson.digits)))
 

@@ -1,7 +1,7 @@
 """Train a GPT on text, by default the prose in which CPython documents itself.
 
     python demos/train_text.py                       # nanoGPT's CPU model
-    python demos/train_text.py --text FILE --untie   # your text, two matrices
+    python demos/train_text.py --text FILE --untied  # your text, two matrices
     python demos/train_text.py --out out/run.npz     # saves; so does Ctrl-C
     python demos/train_text.py --resume out/run.npz  # continues it, bit for bit
     python demos/train_text.py --export out/model    # for transformers, too
@@ -111,23 +111,24 @@ def parse(argv):
     add = parser.add_argument
     add("--text", metavar="FILE", help="UTF-8 text to train on (default: pydoc_data.topics)")
     add("--tokenizer", choices=("characters", "bpe"), default="characters",
-        help="default %(default)s")
-    add("--vocab-size", type=int, default=1024, help="of --tokenizer bpe (default %(default)s)")
-    add("--untie", dest="tie", action="store_false", help="two matrices, not one E for both ends")
-    add("--layers", type=int, default=4, help="L (default %(default)s)")
-    add("--heads", type=int, default=4, help="H (default %(default)s)")
-    add("--width", type=int, default=128, help="D (default %(default)s)")
-    add("--block", type=int, default=64, help="T (default %(default)s)")
-    add("--batch", type=int, default=12, help="B (default %(default)s)")
-    add("--steps", type=int, default=2000, help="default %(default)s")
-    add("--lr", type=float, default=2e-3, help="highest learning rate (default %(default)s)")
-    add("--weight-decay", type=float, default=0.1, help="default %(default)s")
-    add("--dropout", type=float, default=0.0, help="default %(default)s")
+        help="default: %(default)s")
+    add("--vocab-size", type=int, default=1024, help="of --tokenizer bpe (default: %(default)s)")
+    add("--untied", dest="tie", action="store_false",
+        help="two matrices, not one E for both ends")
+    add("--layers", type=int, default=4, help="L (default: %(default)s)")
+    add("--heads", type=int, default=4, help="H (default: %(default)s)")
+    add("--width", type=int, default=128, help="D (default: %(default)s)")
+    add("--block-size", dest="block", type=int, default=64, help="T (default: %(default)s)")
+    add("--batch", type=int, default=12, help="B (default: %(default)s)")
+    add("--steps", type=int, default=2000, help="default: %(default)s")
+    add("--lr", type=float, default=2e-3, help="highest learning rate (default: %(default)s)")
+    add("--weight-decay", type=float, default=0.1, help="default: %(default)s")
+    add("--dropout", type=float, default=0.0, help="default: %(default)s")
     add("--micro-batches", type=int, default=1,
-        help="pieces a batch goes through the model in (default %(default)s)")
-    add("--seed", type=int, default=0)
+        help="pieces a batch goes through the model in (default: %(default)s)")
+    add("--seed", type=int, default=0, help="default: %(default)s")
     add("--threads", type=int, help="default: one per core; one under a debugger")
-    add("--samples", type=int, default=2, help="texts to write at the end (default %(default)s)")
+    add("--samples", type=int, default=2, help="texts to write at the end (default: %(default)s)")
     add("--prompt", help="how the samples begin (default: as the text does)")
     add("--out", metavar="FILE.npz", help="save the run here as it goes")
     add("--resume", metavar="FILE.npz",
@@ -158,7 +159,7 @@ def resumed(parser, argv, path, notes):
     args = parser.parse_args(argv)
     for name in OF_A_RUN:
         if getattr(args, name) != run[name]:
-            option = "untie" if name == "tie" else name.replace("_", "-")
+            option = {"tie": "untied", "block": "block-size"}.get(name, name.replace("_", "-"))
             raise ValueError(f"--{option}: given, but {path} was begun with {name} = {run[name]}, "
                              "which a run cannot change")
     args.out = args.out or path
@@ -236,7 +237,7 @@ def train(session, training, validation, about):
     """
     args, trainer, progress = session.args, session.trainer, session.progress
     last_save, first = time.monotonic(), trainer.steps
-    with Interruptible() as interrupt:
+    with Interruptible() as interrupt, progress:
         progress.line("\n".join(terminal.paragraph(about)))
         while trainer.steps < args.steps and not interrupt.asked:
             ids, targets = random_batch(training, args.batch, args.block, session.rng)

@@ -182,13 +182,12 @@ class Laboratory:
         missing = [task for task in tasks if not self.path(task).exists()]
         trained = (self.pool.imap_unordered(train_here, missing) if self.pool
                    else map(train, missing))
-        progress = Progress(len(missing), sys.stderr)
-        for n, run in enumerate(trained, 1):
-            self.save(run)
-            s, task = run.task.settings, run.task
-            progress.update(n, f"runs; {task.kind.name}, V {task.text.V}, {s.steps} steps, rate "
-                               f"{task.rate:.3g}, seed {task.seed}: {run.loss:.4f}")
-        progress.clear()
+        with Progress(len(missing), sys.stderr) as progress:
+            for n, run in enumerate(trained, 1):
+                self.save(run)
+                s, task = run.task.settings, run.task
+                progress.update(n, f"runs; {task.kind.name}, V {task.text.V}, {s.steps} steps, "
+                                   f"rate {task.rate:.3g}, seed {task.seed}: {run.loss:.4f}")
         return [self.load(task) for task in tasks]
 
     def path(self, task):

@@ -76,11 +76,11 @@ def from_itself(model, folder, block):
     if not isinstance(start, int) or not 0 <= start < V:
         raise ValueError(f"{path}: bos_token_id {start} given, expected a token of 0 to {V - 1} "
                          "for texts to begin with; or give --text")
-    progress, columns = Progress(block, sys.stderr, patience=1), [np.full(GENERATED, start)]
-    for new in model.stream(np.full((GENERATED, 1), start), block, do_sample=True, seed=0):
-        columns.append(new)
-        progress.update(len(columns) - 1, "tokens of each generated sequence")
-    progress.clear()
+    columns = [np.full(GENERATED, start)]
+    with Progress(block, sys.stderr, patience=1) as progress:
+        for new in model.stream(np.full((GENERATED, 1), start), block, do_sample=True, seed=0):
+            columns.append(new)
+            progress.update(len(columns) - 1, "tokens of each generated sequence")
     rows = np.stack(columns, axis=1)                        # (GENERATED, block + 1)
     ended = rows == fields.get("eos_token_id", -1)
     ended[:, 0] = False                             # GPT-2's begin with the token that ends them

@@ -71,12 +71,12 @@ def options(description, steps, lr):
     parser = argparse.ArgumentParser(description=description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--steps", type=int, default=steps, help="default %(default)s")
-    add("--batch", type=int, default=64, help="B (default %(default)s)")
-    add("--lr", type=float, default=lr, help="highest learning rate (default %(default)s)")
-    add("--tie", action="store_true", default=None, help="tied only (default: tied, then untied)")
-    add("--untie", dest="tie", action="store_false", help="untied only")
-    add("--seed", type=int, default=0)
+    add("--steps", type=int, default=steps, help="default: %(default)s")
+    add("--batch", type=int, default=64, help="B (default: %(default)s)")
+    add("--lr", type=float, default=lr, help="highest learning rate (default: %(default)s)")
+    add("--tied", action="store_true", default=None, help="tied only (default: tied, then untied)")
+    add("--untied", dest="tied", action="store_false", help="untied only")
+    add("--seed", type=int, default=0, help="default: %(default)s")
     add("--threads", type=int, help="default: one per core; one under a debugger")
     return parser
 
@@ -94,7 +94,7 @@ def solve(problem, args):
     show(f"{n:,} cases: {n - held_out:,} to train on, {held_out:,} held out; "
          f"{args.steps} steps of {args.batch}")
     rows = [("answered right", "held out", "trained on")]
-    for tied in (True, False) if args.tie is None else (args.tie,):
+    for tied in (True, False) if args.tied is None else (args.tied,):
         name = "tied" if tied else "untied"
         config = GPTConfig.preset("gpt-nano", vocab_size=problem.V,
                                   block_size=problem.cases.shape[1] - 1, tie_embeddings=tied)
@@ -118,8 +118,8 @@ def train(model, problem, args):
     schedule = WarmupCosine(args.lr, min(100, args.steps // 5), args.steps, args.lr / 100)
     trainer = Trainer(model, optimizer, schedule, threads=args.threads)
     rng = np.random.default_rng([args.seed, 2])
-    progress = Progress(args.steps)
-    for _ in range(args.steps):
-        loss, _ = trainer.step(*problem.batch(args.batch, rng))
-        progress.update(trainer.steps, f"loss {loss:.4f}")
+    with Progress(args.steps) as progress:
+        for _ in range(args.steps):
+            loss, _ = trainer.step(*problem.batch(args.batch, rng))
+            progress.update(trainer.steps, f"loss {loss:.4f}")
     progress.line(f"{args.steps} steps (threads: {trainer.threads}), loss {loss:.4f}")

@@ -9,6 +9,8 @@ import time
 class Progress:
     """One line that renews itself on a terminal; a line now and then in a pipe.
 
+    At the end of a `with` block the line that renews itself is wiped, after an error too.
+
     total      steps in all; update(done, text) tells how many are done
     stream     sys.stdout unless given. Lines that cannot be written (a closed pipe, a full disk)
                are lost, `lost` is then the error, and the work goes on
@@ -26,6 +28,12 @@ class Progress:
         self.begin = self.shown = time.monotonic()
         self.first = None           # steps that were done before the first update: a resumed run's
         self.columns = 0            # of the line that renews itself, as it stands there now
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.clear()
 
     def update(self, done, text):
         """Show `text` after `done` of the steps, with the time left, if it is time to."""

@@ -351,7 +351,7 @@ def test_the_committed_rates_are_the_best_of_those_tried():
 def test_quick_measures_and_tells(capsys, monkeypatch, settings, tmp_path):
     names = ("width", "heads", "block", "steps", "vocab_size", "source")
     monkeypatch.setattr(demo, "QUICK", {name: getattr(settings, name) for name in names})
-    assert demo.main(["--quick", "--threads", "1", "--json", str(tmp_path / "numbers.json")]) == 0
+    assert demo.main(["--quick", "--threads", "1", "--out", str(tmp_path / "numbers.json")]) == 0
     printed = capsys.readouterr().out
     assert "tied minus untied" in printed and "MLP 2" in printed
     assert list(json.loads((tmp_path / "numbers.json").read_text())["ledger"]) == ["pieces"]
@@ -395,7 +395,7 @@ def test_generated_sequences_are_cut_at_their_end(folder):
 # ---- bad input -----------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("arguments", [
-    ["--threads", "0"], ["--text", "x"], ["--json", "nowhere/x.json"], ["--quick", "--full"]])
+    ["--threads", "0"], ["--text", "x"], ["--out", "nowhere/x.json"], ["--quick", "--full"]])
 def test_bad_options_end_with_a_message(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         demo.main(arguments)

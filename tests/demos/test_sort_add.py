@@ -16,13 +16,13 @@ import train_text
 
 
 @given(st.integers(1, 5), st.integers(2, 4), seeds)
-def test_sorting_holds_every_input_once_and_sorts_it(length, digits, seed):
-    problem = sort.sorting(length, digits, seed)
+def test_sorting_holds_every_input_once_and_sorts_it(length, kinds, seed):
+    problem = sort.sorting(length, kinds, seed)
     inputs = {tuple(row[:length]) for row in problem.cases}
-    assert len(inputs) == len(problem.cases) == digits ** length
-    assert all(set(row) <= set(range(digits)) for row in inputs)
+    assert len(inputs) == len(problem.cases) == kinds ** length
+    assert all(set(row) <= set(range(kinds)) for row in inputs)
     assert all(sorted(row[:length]) == list(row[length:]) for row in problem.cases)
-    assert np.count_nonzero(problem.held_out) == max(1, round(digits ** length / 4))
+    assert np.count_nonzero(problem.held_out) == max(1, round(kinds ** length / 4))
 
 
 @given(st.integers(1, 2), seeds)
@@ -86,7 +86,7 @@ def test_the_score_counts_whole_answers_of_a_sample(monkeypatch):
 
 def test_sorting_is_learned_tied_and_untied(capsys):
     """Two digits of two kinds are four cases, one of which it never sees."""
-    assert sort.main(["--length", "2", "--digits", "2", "--steps", "80", "--batch", "6",
+    assert sort.main(["--length", "2", "--kinds", "2", "--steps", "80", "--batch", "6",
                       "--threads", "1"]) == 0
     last = capsys.readouterr().out.splitlines()[-3:-1]
     assert [line.split()[0] for line in last] == ["tied", "untied"]
@@ -114,16 +114,16 @@ def test_the_highest_learning_rate_is_reached_in_any_number_of_steps(steps, monk
 
 def test_adding_shows_three_answers(capsys):
     assert add.main(["--digits", "1", "--steps", "1", "--batch", "2", "--threads", "1",
-                     "--untie"]) == 0
+                     "--untied"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(bool(re.fullmatch(r"   \d \+ \d = \d+", line)) for line in lines) == 3
     assert lines[-2].startswith("untied ") and " of 20 (" in lines[-2] and " of 80 (" in lines[-2]
 
 
 @pytest.mark.parametrize("demo, arguments, message", [
-    (sort, ["--digits", "11"], "--digits: 11 given, expected 2 to 10"),
+    (sort, ["--kinds", "11"], "--kinds: 11 given, expected 2 to 10"),
     (sort, ["--length", "0"], "--length: 0 given, expected at least 1"),
-    (sort, ["--length", "13", "--digits", "3"], "--length: 13 given"),
+    (sort, ["--length", "13", "--kinds", "3"], "--length: 13 given"),
     (add, ["--digits", "4"], "--digits: 4 given, expected 1 to 3"),
     (sort, ["--lr", "0"], "sort.py: error: lr: 0.0 given"),
 ])

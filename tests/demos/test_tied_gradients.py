@@ -73,7 +73,7 @@ def test_both_reports_are_right_and_find_the_famous_mistake(untied):
     assert [report.method for report in reports] == ["differences", "complex"]
     assert all(report.ok and report.checked == (1 + untied) * 5 * 4 for report in reports)
     with mock.patch.object(lookup, "backward", losing_backward):
-        wrong = printed("--text", " ".join(ROSE), "--width", "4", "--steps", "1",
+        wrong = printed("--sentence", " ".join(ROSE), "--width", "4", "--steps", "1",
                         *["--untied"] * untied, status=1)
     assert wrong.count("gradient WRONG") == 2
 
@@ -164,7 +164,7 @@ def test_the_lesson_and_the_block_of_it_in_the_README():
 
 
 def test_untied_with_two_layers_and_numbers():
-    said = " ".join(printed("--untied", "--text", "so it is so", "--steps", "3", "--numbers",
+    said = " ".join(printed("--untied", "--sentence", "so it is so", "--steps", "3", "--numbers",
                             "--width", "4", "--layers", "2", "--heads", "4").split())
     for what in ("params.head is params.E False", "After 3 steps", "2 layers, 4 heads",
                  "1. E is looked up, head predicts", "one to each matrix", "the tied dE",
@@ -196,8 +196,8 @@ def test_the_ladder_is_blue_for_the_token_read_and_orange_for_the_next(lesson):
     (["--heads", "0"], "n_head: 0 given"),
     (["--seed", "-1"], "--seed: -1 given, expected at least 0"),
     (["--steps", "-1"], "--steps: -1 given, expected at least 0"),
-    (["--text", ""], "text: 0 words given, expected at least 2"),
-    (["--text", "one"], "text: 1 word given, expected at least 2"),
+    (["--sentence", ""], "sentence: 0 words given, expected at least 2"),
+    (["--sentence", "one"], "sentence: 1 word given, expected at least 2"),
 ])
 def test_bad_options_are_named_before_anything_is_printed(options, message, capsys):
     with pytest.raises(SystemExit) as left:

@@ -23,7 +23,7 @@ from minigpt_np.training import checkpoint
 from minigpt_np.training.parallel import cores
 
 DEMO = Path(__file__).resolve().parents[2] / "demos" / "train_text.py"
-SMALL = ["--layers", "1", "--heads", "1", "--width", "8", "--block", "8", "--batch", "1",
+SMALL = ["--layers", "1", "--heads", "1", "--width", "8", "--block-size", "8", "--batch", "1",
          "--samples", "1", "--threads", "1"]
 
 
@@ -53,7 +53,7 @@ def saved(text, tmp_path):
 
 # ---- what it does --------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("options", [[], ["--untie", "--tokenizer", "bpe", "--vocab-size", "270"]])
+@pytest.mark.parametrize("options", [[], ["--untied", "--tokenizer", "bpe", "--vocab-size", "270"]])
 def test_it_trains_exports_and_writes(text, tmp_path, options):
     done = run("--text", text, "--steps", 30, "--export", tmp_path / "model", *SMALL, *options)
     assert done.status == 0 and done.err == ""
@@ -118,7 +118,7 @@ def test_ctrl_c_saves_and_the_resumed_run_ends_as_an_unbroken_one(text, tmp_path
     (["--resume", "no such file"], "No such file"),
     (["--heads", "3"], "n_embd: 8 given, expected a multiple of n_head = 3"),
     (["--steps", "0"], "--steps: 0 given"),
-    (["--block", "100000"], "tokens: "),
+    (["--block-size", "100000"], "tokens: "),
     (["--prompt", "€"], "'€' given at 0"),
     (["--out", os.devnull], os.devnull),
     (["--export", __file__], __file__),
@@ -139,7 +139,7 @@ def test_a_model_needs_four_float32_a_parameter(monkeypatch):
         train_text.check_memory(config, threads=17)
 
 
-@pytest.mark.parametrize("options", [["--steps", 61], ["--untie"], ["--lr", "0.1"]])
+@pytest.mark.parametrize("options", [["--steps", 61], ["--untied"], ["--block-size", 9]])
 def test_an_option_that_the_run_has_decided_is_refused(text, saved, options):
     done = run("--resume", saved, "--text", text, *options)
     assert done.status == 2 and f"{options[0]}: given, but {saved} was begun with" in done.err

@@ -102,6 +102,14 @@ def test_the_time_of_steps_that_an_earlier_run_took_does_not_count(clocks):
     assert resumed.stream.getvalue() == "9/10  x  0:02 left\n"
 
 
+def test_after_a_with_block_the_line_is_wiped_whatever_ended_it():
+    bar = Progress(2, Terminal(), every=0)
+    with pytest.raises(KeyboardInterrupt), bar:
+        bar.update(1, "x")
+        raise KeyboardInterrupt
+    assert bar.stream.getvalue() == "\r1/2  x  0:00 left\r" + 17 * " " + "\r"
+
+
 def test_a_line_that_stays_takes_the_place_of_the_one_that_renews_itself():
     terminal, pipe = Progress(1, Terminal(), every=0), Progress(1, io.StringIO(), every=0)
     for bar in (terminal, pipe):
