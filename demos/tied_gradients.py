@@ -28,38 +28,40 @@ from minigpt_np.training.progress import Progress
 
 
 def main(argv=None):
-    o = arguments(argv)
+    args = parse(argv)
     with blas_threads(1):       # products this small are done before a second thread has woken up
-        lesson = measure(o.sentence.split(), o.layers, o.heads, o.width, o.untied, o.seed)
-        lesson.digits = o.numbers
+        lesson = measure(args.sentence.split(), args.layers, args.heads, args.width, args.untied,
+                         args.seed)
         the_task(lesson)
         used_twice(lesson)
-        who_uses_which_row(lesson)
-        two_contributions(lesson)
-        repeated_lookups(lesson)
-        reports = compare(lesson)
-        checked(reports)
-        how_one_matrix_does_both(lesson, *train_and_read(lesson, o.seed, o.steps), o.steps)
+        who_uses_which_row(lesson, args.numbers)
+        two_contributions(lesson, args.numbers)
+        repeated_lookups(lesson, args.numbers)
+        reports = check_gradients(lesson)
+        checked_against_differences(reports)
+        loss, ladders = train_and_read(lesson, args.seed, args.steps)
+        how_one_matrix_does_both(lesson, args.steps, loss, ladders)
     return 0 if all(report.ok for report in reports) else 1
 
 
-def arguments(argv=None):
-    p = argparse.ArgumentParser(description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--sentence", default=one_page.TEXT,
-                   help="words to look up and predict (default: %(default)s)")
-    p.add_argument("--layers", type=int, default=1, help="L, blocks (default: %(default)s)")
-    p.add_argument("--heads", type=int, default=2, help="H, heads a block (default: %(default)s)")
-    p.add_argument("--width", type=int, default=6, help="D, a multiple of H (default: %(default)s)")
-    p.add_argument("--seed", type=int, default=0, help="of the start (default: %(default)s)")
-    p.add_argument("--steps", type=int, default=one_page.STEPS,
-                   help="of gradient descent before the last section (default: %(default)s)")
-    p.add_argument("--untied", action="store_true",
-                   help="cut the tie: head is a copy of E, a matrix of its own")
-    p.add_argument("--numbers", action="store_true", help="digits in place of shades")
-    options = p.parse_args(argv)
-    check_least(p, options, layers=1, seed=0, steps=0)
-    return options
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--sentence", default=one_page.TEXT,
+        help="words to look up and predict (default: %(default)s)")
+    add("--layers", type=int, default=1, help="L, blocks (default: %(default)s)")
+    add("--heads", type=int, default=2, help="H, heads a block (default: %(default)s)")
+    add("--width", type=int, default=6, help="D, a multiple of H (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of the start (default: %(default)s)")
+    add("--steps", type=int, default=one_page.STEPS,
+        help="of gradient descent before the last section (default: %(default)s)")
+    add("--untied", action="store_true",
+        help="cut the tie: head is a copy of E, a matrix of its own")
+    add("--numbers", action="store_true", help="digits in place of shades")
+    args = parser.parse_args(argv)
+    check_least(parser, args, layers=1, seed=0, steps=0)
+    return args
 
 
 # ---- what is computed ----------------------------------------------------------------------------
@@ -76,7 +78,6 @@ class Lesson:
     dlogits: np.ndarray         # (T, V)
     from_lookup: np.ndarray     # (V, D) one_hotᵀ dx: what E as the lookup adds to its gradient
     from_logits: np.ndarray     # (V, D) dlogitsᵀ h: what E, or head, adds as the head
-    digits: bool = False        # matrices are drawn as digits, not as shades
 
     @property
     def tied(self):
@@ -98,7 +99,7 @@ class Lesson:
 
 
 def measure(words, layers=1, heads=2, n_embd=6, untied=False, seed=0):
-    """The Lesson of a list of words. ValueError for fewer than two, or sizes GPTConfig refuses."""
+    """The Lesson of a list of words. ValueError: fewer than two, or sizes that GPTConfig refuses."""
     if len(words) < 2:
         raise ValueError(f"sentence: {plural(len(words), 'word')} given, expected at least 2: "
                          "to look up and to predict")
@@ -109,9 +110,11 @@ def measure(words, layers=1, heads=2, n_embd=6, untied=False, seed=0):
     if untied:
         model = model.untied()
     _, loss, cache = model.forward(ids, targets)
+    dlogits = cross_entropy.backward(1.0, cache.loss)
     grads = model.backward(cache)
-    return Lesson(tokens, ids[0], targets[0], model, float(loss), grads,
-                  cross_entropy.backward(1.0, cache.loss), *contributions_of(model, ids, targets))
+    from_lookup, from_logits = contributions_of(model, ids, targets)
+    return Lesson(tokens, ids[0], targets[0], model, float(loss), grads, dlogits, from_lookup,
+                  from_logits)
 
 
 def start(config, seed):
@@ -124,28 +127,30 @@ def start(config, seed):
     return model
 
 
-def compare(lesson):
+def check_gradients(lesson):
     """gradcheck's Reports on E, and on head where it is another matrix, by two methods."""
-    config, ids, targets = lesson.model.config, lesson.ids[None], lesson.targets[None]
+    config, matrices = lesson.model.config, ["E"] if lesson.tied else ["E", "head"]
     twin = GPT(config, params=Parameters(config, np.complex128))
     twin.params.flat[...] = lesson.model.params.flat
 
-    def matrices(params):
-        return {name: params.arrays[name] for name in ("E", "head") if name in params.arrays}
+    def report(model, method):
+        params, grads = ({name: arrays[name] for name in matrices}
+                         for arrays in (model.params.arrays, lesson.grads.arrays))
+        return check(lambda: model.forward(lesson.ids[None], lesson.targets[None])[1], params,
+                     grads, method)
 
-    return [check(lambda: model.forward(ids, targets)[1], matrices(model.params),
-                  matrices(lesson.grads), method)
-            for model, method in ((lesson.model, "differences"), (twin, "complex"))]
+    return [report(lesson.model, "differences"), report(twin, "complex")]
 
 
 def train_and_read(lesson, seed, steps):
     """Train one E and its controls on the sentence -> the lesson's loss, and ladders by name."""
     ids, config = lesson.ids, replace(lesson.model.config, tie_embeddings=True)
-    untrained, one, two = start(config, seed), start(config, seed), start(config, seed).untied()
+    one, two = start(config, seed), start(config, seed).untied()
     no_block, as_gpt2 = start(replace(config, n_layer=0), seed), GPT(config, seed, np.float64)
-    losses = [train(model, lesson, steps) for model in (one, two, no_block, as_gpt2)]
-    return losses[0 if lesson.tied else 1], {
-        "untrained": ladder(untrained, ids),
+    loss_of_one, loss_of_two, _, _ = [train(model, lesson, steps)
+                                      for model in (one, two, no_block, as_gpt2)]
+    return loss_of_one if lesson.tied else loss_of_two, {
+        "untrained": ladder(start(config, seed), ids),
         "one E": ladder(one, ids),
         "one E, block silenced": ladder(one, ids)[:1],
         "two matrices, by head": ladder(two, ids),
@@ -172,11 +177,11 @@ def ladder(model, ids, matrix="head"):
     whose row of the matrix, "head" or "E", has the largest product with it. The stream after a
     sublayer is the end of the stream where all later sublayers add nothing.
     """
-    spelled, n = [], len(sublayers(model.params))
+    W, tokens, n = getattr(model.params, matrix), [], len(sublayers(model.params))
     for k in range(n + 1):
         h = silenced(model, range(k, n)).forward(ids[None])[2].logits.h     # (T, D)
-        spelled.append((h @ getattr(model.params, matrix).T).argmax(axis=1))
-    return spelled
+        tokens.append((h @ W.T).argmax(axis=1))
+    return tokens
 
 
 # ---- what is printed, section by section ---------------------------------------------------------
@@ -213,18 +218,18 @@ def used_twice(lesson):
          "The paper predicts with We too; here the tie is cut: head starts as a copy.")
 
 
-def who_uses_which_row(lesson):
+def who_uses_which_row(lesson, digits):
     """E beside the two matrices that its gradient is made with, a row a token in all of them."""
     one_hot = np.eye(len(lesson.tokens))[lesson.ids]                    # (T, V)
     positions = [str(t % 10) for t in range(len(lesson.ids))]
     show([bold("2. Who uses which row")],
          columns(["", "", "", *lesson.labels],
                  ["lookups", "", "", *map(str, lesson.lookups)],
-                 ["E", "(V, D)", "", *shades(lesson.model.params.E, digits=lesson.digits)],
+                 ["E", "(V, D)", "", *shades(lesson.model.params.E, digits=digits)],
                  [inked("one_hotᵀ (V, T)", "lookup"), "1 where looked up",
-                  *shades(one_hot.T, None, "lookup", lesson.digits, positions)],
+                  *shades(one_hot.T, None, "lookup", digits, positions)],
                  [inked("dlogitsᵀ (V, T)", "logits"), "(p - one_hot)ᵀ/T",
-                  *shades(lesson.dlogits.T, None, "logits", lesson.digits, positions)]),
+                  *shades(lesson.dlogits.T, None, "logits", digits, positions)]),
          table(("any product", "Y = X W", "dW = Xᵀ dY", ""),
                ("the lookup", "x = one_hot E", "dE = one_hotᵀ dx", "the rows looked up"),
                ("the logits", f"logits = h {lesson.head}ᵀ", f"d{lesson.head} = dlogitsᵀ h",
@@ -235,27 +240,27 @@ def who_uses_which_row(lesson):
          "the loss is a mean over T positions.")
 
 
-def two_contributions(lesson):
+def two_contributions(lesson, digits):
     """What each use adds, on one scale, so that the eye can add them up; and two rows in digits."""
-    uses = "lookup", "logits", "sum"                                    # a colour each
-    parts = lesson.from_lookup, lesson.from_logits, lesson.from_lookup + lesson.from_logits
+    parts = {"lookup": lesson.from_lookup, "logits": lesson.from_logits,        # by their colours
+             "sum": lesson.from_lookup + lesson.from_logits}
     titles = "  from lookup", "+ from logits", "= their sum"
     below = ("  one_hotᵀ dx", "  dlogitsᵀ h", "  dE") if lesson.tied else (
         "  dE", "  dhead", "  the tied dE")
-    scale = largest(*parts)
-    never = np.flatnonzero(lesson.lookups == 0)
+    scale, never = largest(*parts.values()), np.flatnonzero(lesson.lookups == 0)
     rows = []
-    for v in dict.fromkeys([np.argmax(lesson.lookups), *never[-1:]]):
+    for v in [np.argmax(lesson.lookups), *never[-1:]]:
         token = label(lesson.tokens[v], 6)
         names = f"{pad(token, 6)}  from lookup", "      + from logits", f"      = dE[{token}]"
         rows += [(name, *shades(part[[v]], scale, use, digits=True))
-                 for name, part, use in zip(names, parts, uses)]
+                 for name, (use, part) in zip(names, parts.items())]
     show([bold("3. Two contributions, " + ("one dE" if lesson.tied else "one to each matrix"))],
          columns(["", "", *lesson.labels],
-                 *([inked(title, use), product, *shades(part, scale, use, lesson.digits)]
-                   for title, product, part, use in zip(titles, below, parts, uses))),
-         *[legend(scale)] * (not lesson.digits),
-         table(*rows, right=False),
+                 *([inked(title, use), product, *shades(part, scale, use, digits)]
+                   for title, product, (use, part) in zip(titles, below, parts.items()))))
+    if not digits:
+        show(legend(scale))
+    show(table(*rows, right=False),
          "In model.py's backward, layers.logits.backward(..., grads.head) accumulates what the "
          "logits add; then, after all blocks, layers.lookup.backward(..., grads.E, grads.P) what "
          f"the lookup adds, into {'the same' if lesson.tied else 'another'} array. "
@@ -263,14 +268,13 @@ def two_contributions(lesson):
          f"Only the logits move such a row{'' if lesson.tied else ', that of head'}.")
 
 
-def repeated_lookups(lesson):
+def repeated_lookups(lesson, digits):
     """The row that is looked up most often: what is added, and what `dE[ids] += dx` would add."""
     v = np.argmax(lesson.lookups)
     positions, dx = np.flatnonzero(lesson.ids == v), lesson.grads.P     # B = 1: dP[t] = dx[t]
     token, lost = label(lesson.tokens[v], 8), np.zeros_like(lesson.from_lookup)
     lost[lesson.ids] += dx
-    signs = " " + "+" * len(positions)
-    names = [f"{sign} dx[{t}]" for sign, t in zip(signs, positions)]
+    names = [f"+ dx[{t}]" for t in positions]
     drawn = np.vstack([dx[positions], lesson.from_lookup[v], lost[v]])
     show([bold("4. Repeated lookups accumulate")],
          f"Positions at which '{token}' is looked up: {', '.join(map(str, positions))}. Backward "
@@ -278,45 +282,50 @@ def repeated_lookups(lesson):
          if len(positions) > 1 else
          "No token is looked up twice here. Try --sentence 'a rose is a rose is a rose'.",
          columns([*names, f"= dE[{token}]", "  dE[ids] += dx"],
-                 shades(drawn, None, "lookup", lesson.digits)))
+                 shades(drawn, None, "lookup", digits)))
 
 
-def checked(reports):
+def checked_against_differences(reports):
     show([bold("5. Checked against finite differences")],
          "minigpt_np.gradcheck moves one number after another and watches the loss, by "
          "differences and then by complex steps, in which nothing is subtracted.",
          *([cut(f"   {line}", room()) for line in str(report).splitlines()] for report in reports))
 
 
-def how_one_matrix_does_both(lesson, loss, ladders, steps):
+def how_one_matrix_does_both(lesson, steps, loss, ladders):
     """What each vector of the residual stream spells after training, and the controls."""
-    ids, targets, T, trained = lesson.ids, lesson.targets, len(lesson.ids), ladders["one E"]
+    T, trained = len(lesson.ids), ladders["one E"]
+
+    def matches(tokens):        # positions at which they are the token read; at which the next
+        return np.sum(tokens == lesson.ids), np.sum(tokens == lesson.targets)
+
     show([bold("6. How one matrix does both")],
          f"After {plural(steps, 'step')} of gradient descent the loss is {loss:.3f}. Each vector "
          "of the residual stream is now read as the model reads the last: final LayerNorm, then "
          f"the token whose row of {lesson.head} has the largest product with it.")
     if lesson.tied:
-        show(spelled(trained, lesson),
+        show(draw(trained, lesson),
              "E is one alphabet for both ends. Read with it, the lowest rung spells the token read "
-             f"at {np.sum(trained[0] == ids)} of {T} positions, the highest the token to come at "
-             f"{np.sum(trained[-1] == targets)} of {T}. Attention and MLP, between them, turn the "
-             "one into the other.")
+             f"at {matches(trained[0])[0]} of {T} positions, the highest the token to come at "
+             f"{matches(trained[-1])[1]} of {T}. Attention and MLP, between them, turn the one "
+             "into the other.")
     else:
-        show(spelled(ladders["two matrices, by head"], lesson),
+        show(draw(ladders["two matrices, by head"], lesson),
              "The same stream, read with E:",
-             spelled(ladders["two matrices, by E"], lesson))
+             draw(ladders["two matrices, by E"], lesson))
+    rows = []
+    for name, found in ladders.items():
+        ends = matches(found[0]), matches(found[-1])
+        rows.append((name, *(f"{read:2} read, {come:2} next" for read, come in ends)))
     show(f"Controls: at how many of {T} positions a rung spells the token read, and the next",
-         table(("", "lowest rung", "highest rung"),
-               *((name, *(f"{np.sum(said == ids):2} read, {np.sum(said == targets):2} next"
-                          for said in (stream[0], stream[-1])))
-                 for name, stream in ladders.items())),
+         table(("", "lowest rung", "highest rung"), *rows),
          "Without a block, or from GPT-2's start, N(0, 0.02), where P is as large as E, one "
          "sentence can be memorised through P: E[ids] + P then spells the next token already. And "
          "one memorised sentence proves nothing about text: demos/findings has the ladder on text. "
          "(An E written by hand that does both: python demos/clock.py)")
 
 
-def spelled(stream, lesson):
+def draw(found, lesson):
     """A ladder as lines, from its end down; blue the token read, orange the token to come."""
     names = ["E[ids] + P", *(f"after {name}" for name in rungs(lesson.model.params)[1:])]
     if len(lesson.model.params.blocks) == 1:
@@ -325,8 +334,8 @@ def spelled(stream, lesson):
     def text(v, read, come):
         return inked(lesson.labels[v], "lookup" if v == read else "logits" if v == come else None)
 
-    rows = [("token read", lesson.ids), *zip(names, stream), ("to come", lesson.targets)][::-1]
-    return table(*((name, *map(text, said, lesson.ids, lesson.targets)) for name, said in rows))
+    rows = [("token read", lesson.ids), *zip(names, found), ("to come", lesson.targets)][::-1]
+    return table(*((name, *map(text, tokens, lesson.ids, lesson.targets)) for name, tokens in rows))
 
 
 def columns(*texts):

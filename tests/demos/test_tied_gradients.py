@@ -69,7 +69,7 @@ def losing_backward(dx, cache, dE, dP):
 
 @pytest.mark.parametrize("untied", [False, True])
 def test_both_reports_are_right_and_find_the_famous_mistake(untied):
-    reports = demo.compare(demo.measure(ROSE, n_embd=4, untied=untied))
+    reports = demo.check_gradients(demo.measure(ROSE, n_embd=4, untied=untied))
     assert [report.method for report in reports] == ["differences", "complex"]
     assert all(report.ok and report.checked == (1 + untied) * 5 * 4 for report in reports)
     with mock.patch.object(lookup, "backward", losing_backward):
@@ -112,6 +112,13 @@ def test_one_E_spells_the_token_read_below_and_the_next_above_and_two_matrices_d
     assert counts["one E, no block"][0] == 0 and counts["one E, GPT-2's start"][0] <= 5
 
 
+@pytest.mark.parametrize("untied", [False, True])
+def test_the_loss_it_tells_is_that_of_the_model_asked_for(untied):
+    lesson = demo.measure(ROSE, n_embd=4, untied=untied)
+    expected = demo.train(lesson.model, lesson, 2)
+    assert demo.train_and_read(lesson, 0, 2)[0] == pytest.approx(expected, rel=1e-12)
+
+
 def test_it_trains_as_one_page_does(lesson):
     """To the 8 digits of the reference that live.py makes with one_page.py."""
     trained = demo.start(lesson.model.config, one_page.SEED)
@@ -127,13 +134,13 @@ def test_it_trains_as_one_page_does(lesson):
        st.fixed_dictionaries(dict.fromkeys(["untied", "digits", "colour"], st.booleans())))
 def test_whatever_the_text_nothing_is_wider_than_the_terminal(words, D, columns, flags):
     lesson, out = demo.measure(words, heads=1, n_embd=D, untied=flags["untied"]), io.StringIO()
-    lesson.digits = flags["digits"]
     with (redirect_stdout(out), mock.patch.dict(os.environ, COLUMNS=str(columns)),
           mock.patch.object(terminal, "colours", lambda: flags["colour"])):
-        for section in (demo.the_task, demo.used_twice, demo.who_uses_which_row,
-                        demo.two_contributions, demo.repeated_lookups):
-            section(lesson)
-        demo.how_one_matrix_does_both(lesson, *demo.train_and_read(lesson, 0, 1), 1)
+        demo.the_task(lesson)
+        demo.used_twice(lesson)
+        for section in (demo.who_uses_which_row, demo.two_contributions, demo.repeated_lookups):
+            section(lesson, flags["digits"])
+        demo.how_one_matrix_does_both(lesson, 1, *demo.train_and_read(lesson, 0, 1))
     for line in out.getvalue().splitlines():
         assert terminal.width(line) <= columns, line
         assert all(c.isprintable() for c in terminal.ESCAPES.sub("", line)), ascii(line)
@@ -156,6 +163,7 @@ def test_the_lesson_and_the_block_of_it_in_the_README():
     drawn = dict(re.findall(r"^[ +=] (d[xE]\[\w+\](?: \+= dx)?) +(\S+)$", output, re.MULTILINE))
     assert [*drawn] == ["dx[0]", "dx[3]", "dx[6]", "dx[9]", "dE[the]", "dE[ids] += dx"]
     assert drawn["dE[ids] += dx"] == drawn["dx[9]"]
+    assert re.findall(r"^ +(= dE\[\w+\])   ", output, re.MULTILINE) == ["= dE[the]", "= dE[fish]"]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block, = re.findall(r"<!-- printed by python demos/tied_gradients.py -->\n\n```\n(.*?)```",
                         readme, re.DOTALL)
@@ -176,14 +184,14 @@ def test_untied_with_two_layers_and_numbers():
 
 
 def test_two_lookups_are_repeated_ones(capsys):
-    demo.repeated_lookups(demo.measure("a b a c".split()))
+    demo.repeated_lookups(demo.measure("a b a c".split()), False)
     assert "'a' is looked up: 0, 2." in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_ladder_is_blue_for_the_token_read_and_orange_for_the_next(lesson):
     ids, targets = lesson.ids, lesson.targets
     with mock.patch.object(terminal, "colours", lambda: True):
-        rung = demo.spelled([np.array([*ids[:2], *targets[2:4], *[7] * 7])], lesson)[1]
+        rung = demo.draw([np.array([*ids[:2], *targets[2:4], *[7] * 7])], lesson)[1]
     shades = [terminal.SHADES[use][1] for use in ("lookup", "lookup", "logits", "logits")]
     assert [int(n) for n in re.findall(r"48;5;(\d+)m", rung)] == shades
 

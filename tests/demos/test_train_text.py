@@ -5,10 +5,10 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,12 +17,10 @@ import pytest
 
 import train_text
 from lib import terminal, texts
-from minigpt_np import GPT, GPTConfig
-from minigpt_np.parameters import count
-from minigpt_np.training import checkpoint
+from minigpt_np import GPT, GPTConfig, parameters
+from minigpt_np.training import checkpoint, data
 from minigpt_np.training.parallel import cores
 
-DEMO = Path(__file__).resolve().parents[2] / "demos" / "train_text.py"
 SMALL = ["--layers", "1", "--heads", "1", "--width", "8", "--block-size", "8", "--batch", "1",
          "--samples", "1", "--threads", "1"]
 
@@ -70,7 +68,7 @@ def test_a_plain_run_is_nanoGPTs_on_a_CPU():
     args, _ = train_text.parse([])
     assert (args.block, args.batch, args.layers, args.heads, args.width) == (64, 12, 4, 4, 128)
     assert (args.steps, args.dropout, args.weight_decay, args.tie) == (2000, 0, 0.1, True)
-    assert args.vocab_size == 1024
+    assert (args.vocab_size, args.seed) == (1024, 0)
 
 
 def test_the_line_of_progress_has_the_norms_of_both_contributions(text, monkeypatch):
@@ -88,24 +86,26 @@ def test_the_line_of_progress_has_the_norms_of_both_contributions(text, monkeypa
     assert re.search(line, out) and out.count("validation loss") == 2 and "step 1: training" in out
 
 
-@pytest.mark.skipif(os.name == "nt", reason="SIGINT to one process is POSIX")
-def test_ctrl_c_saves_and_the_resumed_run_ends_as_an_unbroken_one(text, tmp_path):
+def test_ctrl_c_saves_and_the_resumed_run_ends_as_an_unbroken_one(text, tmp_path, monkeypatch):
     unbroken, part = tmp_path / "unbroken.npz", tmp_path / "deep" / "part.npz"
-    steps = ["--steps", 100, "--dropout", "0.1", "--lr", "0.01"]
+    steps = ["--steps", 9, "--dropout", "0.1", "--lr", "0.01"]
     assert run("--text", text, "--out", unbroken, *steps, *SMALL).status == 0
 
-    command = [sys.executable, DEMO, "--text", text, "--out", part, *steps, *SMALL]
-    with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True) as process:
-        process.stdout.readline()                                   # it has begun
-        process.send_signal(signal.SIGINT)
-        said = process.stdout.read()
-    stopped = checkpoint.load(part).state["steps"]
-    assert process.returncode == (130 if stopped < 100 else 0)
-    assert stopped == 100 or f"--resume {part} --text {text}" in said
+    def random_batch(*args):
+        if next(drawn) == 4:
+            signal.raise_signal(signal.SIGINT)
+        return data.random_batch(*args)
+
+    drawn = count(1)
+    monkeypatch.setattr(train_text, "random_batch", random_batch)
+    stopped = run("--text", text, "--out", part, *steps, *SMALL)
+    assert stopped.status == 130 and stopped.err == ""
+    assert "\n4 steps in 0" in stopped.out and "\nstopped after step 4; continue" in stopped.out
+    assert stopped.out.endswith(f" --resume {part} --text {text}\n")
     resumed = run("--resume", part, "--text", text)
-    assert resumed.status == 0 and f"\n{100 - stopped} steps in " in resumed.out
+    assert resumed.status == 0 and "\n5 steps in 0" in resumed.out
     first, second = checkpoint.load(unbroken), checkpoint.load(part)
-    assert second.state["steps"] == 100
+    assert second.state["steps"] == 9
     for name, array in first.arrays.items():
         assert (array == second.arrays[name]).all()
 
@@ -129,9 +129,15 @@ def test_bad_input_is_a_message_and_status_2_before_training(text, options, mess
     assert done.status == 2 and message in done.err and done.out == ""
 
 
+def test_a_folder_that_cannot_be_exported_to_is_refused_before_training(text, tmp_path):
+    (tmp_path / "config.json").mkdir()
+    done = run("--text", text, "--export", tmp_path, *SMALL)
+    assert done.status == 2 and str(tmp_path / "config.json") in done.err and done.out == ""
+
+
 def test_a_model_needs_four_float32_a_parameter(monkeypatch):
     config = GPTConfig(vocab_size=9, block_size=8, n_layer=3, n_head=1, n_embd=4)
-    memory = {"SC_PAGE_SIZE": 16, "SC_PHYS_PAGES": 5 * count(config)}
+    memory = {"SC_PAGE_SIZE": 16, "SC_PHYS_PAGES": 5 * parameters.count(config)}
     monkeypatch.setattr(os, "sysconf", memory.get, raising=False)
     train_text.check_memory(config, threads=17)
     memory["SC_PHYS_PAGES"] -= 1
@@ -224,9 +230,10 @@ def test_a_run_that_cannot_be_saved_goes_on_and_ends_with_status_1(text, tmp_pat
     assert done.status == 1 and checkpoint.load(out).state["steps"] == 2
     assert done.out.count("warning: the run is not saved") == 2
     assert f"No space left on device: '{out}'" in done.out and "--- sample 1" in done.out
-    assert run("--text", text, "--steps", 1, "--out", out, *SMALL).status == 0     # saved at last
+    args = ["--text", text, "--out", out, *SMALL, "--samples", 0]
+    assert run(*args, "--steps", 1).status == 0                # saved at last
     monkeypatch.setattr(train_text, "SAVE_EVERY", 999)
-    assert run("--text", text, "--steps", 2, "--out", out, *SMALL).status == 0     # saved once
+    assert run(*args, "--steps", 2).status == 0                # saved once
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_was_saved(text, saved, tmp_path):
