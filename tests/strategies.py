@@ -3,9 +3,9 @@
 Sizes and ids are drawn one by one, so that a failure shrinks to few positions and few tokens.
 The floats come from a drawn seed: which numbers they are explains nothing, and there are many.
 """
-from dataclasses import dataclass, is_dataclass
-from math import prod
+from dataclasses import dataclass, is_dataclass, replace
 from fractions import Fraction
+from math import prod
 
 import numpy as np
 from hypothesis import settings
@@ -97,21 +97,26 @@ class Case:
         drops = c.embd_pdrop or c.attn_pdrop or c.resid_pdrop
         return np.random.default_rng(self.seed) if drops else None
 
-    def loss(self):
-        return self.model.forward(self.ids, self.targets, self.generator())[1]
+    def forward(self):
+        """logits, loss, cache."""
+        return self.model.forward(self.ids, self.targets, self.generator())
 
-    def cache(self):
-        return self.model.forward(self.ids, self.targets, self.generator())[2]
+    def loss(self):
+        return self.forward()[1]
 
     def gradient(self):
         """Parameters."""
-        return self.model.backward(self.cache())
+        return self.model.backward(self.forward()[2])
 
     def of(self, dtype):
         """The same with weights of another dtype."""
         model = GPT(self.model.config, dtype=dtype)
         model.params.flat[...] = self.model.params.flat
-        return Case(model, self.ids, self.targets, self.seed)
+        return replace(self, model=model)
+
+    def untied(self):
+        """The same with a head of its own, a copy of E."""
+        return replace(self, model=self.model.untied())
 
     def __repr__(self):
         ids, targets = (np.asarray(array).tolist() for array in (self.ids, self.targets))

@@ -1,6 +1,7 @@
 """Bad input raises ValueError naming the argument, what was given and what was expected."""
 import re
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -42,9 +43,8 @@ def test_ids(ids, given, expected):
     ([np.array([0, 1]), np.array([2])], "rows of lengths [1, 2] given"),
     ([[0, [1]]], "[[0, [1]]] given")])
 def test_prompts_of_unequal_length(ids, given):
-    for use in (MODEL.forward, lambda ids: MODEL.generate(ids, 1)):
-        with refused("ids", given, "rows of one length"):
-            use(ids)
+    with refused("ids", given, "rows of one length"):
+        MODEL.generate(ids, 1)
 
 
 @pytest.mark.parametrize("ids", [np.ma.array([[0, 1]]), [np.ma.array([0, 1], mask=[0, 1])]])
@@ -94,10 +94,6 @@ def test_targets(targets, given, expected):
 
 # ---- arguments that do not go together -----------------------------------------------------------
 
-OTHERS = [dict(vocab_size=6), dict(block_size=2), dict(n_layer=2), dict(n_embd=4),
-          dict(norm="post")]
-
-
 def test_backward_of_a_pass_without_targets():
     for cache in (MODEL.forward([[0]])[2], MODEL.forward([[0]], kv_cache=room_for(1, 1))[2]):
         with refused("cache", "model.Cache", "a forward pass with targets"):
@@ -114,8 +110,7 @@ def test_backward_into_what_is_no_gradient_of_this_model(grads, given):
     assert_bits(MODEL.params.flat, before)
 
 
-@pytest.mark.parametrize("change", [*OTHERS, dict(n_head=2), dict(activation="gelu_exact"),
-                                    dict(tie_embeddings=False), dict(layer_norm_eps=1.0)])
+@pytest.mark.parametrize("change", [dict(n_layer=2), dict(n_head=2), dict(activation="gelu_exact")])
 def test_backward_of_a_pass_through_another_model(change):
     other, ids = GPT(replace(MODEL.config, **change)), np.zeros((1, 4), int)
     grads = Parameters(other.config)
@@ -162,22 +157,18 @@ def test_refusal_comes_before_anything_is_written():
 
 # ---- config --------------------------------------------------------------------------------------
 
-def rows(names, values, expected):
-    return [(name, value, expected) for name in names for value in values]
-
-
-@pytest.mark.parametrize("name, value, expected", [
-    *rows(["vocab_size", "block_size", "n_head", "n_embd"], [0, -1, 1.5, True, "3", None],
-          "whole number of at least 1"),
-    *rows(["n_layer"], [-1, 1.5], "whole number of at least 0"),
-    *rows(["embd_pdrop", "attn_pdrop", "resid_pdrop"], [-0.1, 1, np.nan, "0.5", True], "[0, 1)"),
-    *rows(["layer_norm_eps"], [0, -1e-5, np.inf, None], "positive number"),
-    *rows(["norm"], ["middle", None], "one of pre, post"),
-    *rows(["activation"], ["relu"], "one of gelu_tanh, gelu_exact"),
-    *rows(["tie_embeddings"], [1, None], "True or False")])
-def test_config(name, value, expected):
-    with refused(name, repr(value), expected):
-        GPTConfig(**{name: value})
+@pytest.mark.parametrize("names, values, expected", [
+    ("vocab_size block_size n_head n_embd", [0, 1.5, True, "3"], "whole number of at least 1"),
+    ("n_layer", [-1, 1.5], "whole number of at least 0"),
+    ("embd_pdrop attn_pdrop resid_pdrop", [-0.1, 1, np.nan, "0.5", True], "[0, 1)"),
+    ("layer_norm_eps", [0, -1e-5, np.inf, None], "positive number"),
+    ("norm", ["middle", None], "one of pre, post"),
+    ("activation", ["relu"], "one of gelu_tanh, gelu_exact"),
+    ("tie_embeddings", [1, None], "True or False")])
+def test_config(names, values, expected):
+    for name, value in product(names.split(), values):
+        with refused(name, repr(value), expected):
+            GPTConfig(**{name: value})
 
 
 @given(H=sizes(9), D=sizes(40))
@@ -189,20 +180,18 @@ def test_width_is_a_multiple_of_heads(H, D):
             GPTConfig(n_head=H, n_embd=D)
 
 
-@pytest.mark.parametrize("name", ["GPT2", None])
-def test_preset(name):
-    with refused("preset", repr(name), ", ".join(PRESETS)):
-        GPTConfig.preset(name)
+def test_preset():
+    with refused("preset", "'GPT2'", ", ".join(PRESETS)):
+        GPTConfig.preset("GPT2")
     with refused("n_layer", "-1", "at least 0"):
         GPTConfig.preset("gpt2", n_layer=-1)
 
 
 # ---- model ---------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("config", ["gpt2", GPTConfig])
-def test_model_config(config):
-    with refused("config", repr(config), "GPTConfig"):
-        GPT(config)
+def test_model_config():
+    with refused("config", "'gpt2'", "GPTConfig"):
+        GPT("gpt2")
 
 
 @pytest.mark.parametrize("dtype", [int, str, np.float16])
@@ -214,7 +203,7 @@ def test_model_dtype(dtype):
             use()
 
 
-@pytest.mark.parametrize("change", OTHERS)
+@pytest.mark.parametrize("change", [dict(vocab_size=6), dict(n_layer=2), dict(norm="post")])
 def test_params_of_another_config_that_were_put_in_place_of_a_model_s(change):
     model = GPT(MODEL.config)
     model.params = Parameters(replace(MODEL.config, **change))

@@ -1,6 +1,7 @@
 """The checker is checked: it must accept what is right, name what is wrong, and touch nothing."""
 
 import itertools
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -106,12 +107,6 @@ def test_a_function_that_turns_faster_than_x_suggests_gets_smaller_steps(width):
     assert np.all(error * width < 1e-9)  # as above: the last h is about width / 2^10
 
 
-def test_a_kink_beside_x_is_stepped_around():
-    x = np.array([1e-4, -1e-4, 1.0, 1.0, 1.0])
-    gradient, error = differences(lambda: np.sum(np.maximum(x, 0.0)), x)
-    assert np.all(np.abs(gradient - [1, 0, 1, 1, 1]) <= error) and np.all(error < 1e-8)
-
-
 @pytest.mark.parametrize("f", [lambda x: float(x > 1), lambda x: abs(x - 1),
                                lambda x: float(np.float32(np.sin(x)))])
 def test_a_jump_a_kink_and_a_shorter_dtype_never_settle(f):
@@ -149,20 +144,15 @@ def test_a_step_out_of_the_domain_counts_for_nothing(outside):
     assert abs(gradient[0] - 2) <= error[0] < 1e-11
 
 
-def test_noise_inside_f_is_measured_and_bounded():
-    """1e4 + sin, less the 1e4: 1e4 times the noise that eps |f| suggests."""
+@pytest.mark.parametrize("derivative, least, most", [
+    (differences, 1e-9, 1e-5), (complex_step, 1e-11, 1e-8)])
+def test_noise_inside_f_is_measured_and_bounded(derivative, least, most):
+    """1e6 x + sin x, less 1e6 x: a million times the noise that eps |f| and eps |f'| suggest."""
     x = np.random.default_rng(0).normal(size=20)
-    gradient, error = differences(lambda: np.sum((1e4 + np.sin(x)) - 1e4), x)
+    moved = x.astype(complex if derivative is complex_step else float)
+    gradient, error = derivative(lambda: np.sum((1e6 * moved + np.sin(moved)) - 1e6 * moved), moved)
     assert np.all(np.abs(gradient - np.cos(x)) <= error)
-    assert np.all(error > 1e-9) and np.all(error < 1e-5)
-
-
-def test_noise_of_a_complex_step_is_measured_and_bounded():
-    """1e6 x + sin x, less 1e6 x: 1e6 times the noise that eps |f'| suggests."""
-    x = np.random.default_rng(0).normal(size=20).astype(complex)
-    gradient, error = complex_step(lambda: np.sum((1e6 * x + np.sin(x)) - 1e6 * x), x)
-    assert np.all(np.abs(gradient - np.cos(x.real)) <= error)
-    assert np.all(error > 1e-11) and np.all(error < 1e-8)
+    assert np.all(error > least) and np.all(error < most)
 
 
 def noise_of(sigma, seed):
@@ -220,11 +210,11 @@ class Stop(Exception):
     pass
 
 
-@given(functions, methods, st.sampled_from([check, directional, "gradient"]),
-       st.none() | st.integers(0, 60), seeds)
+@given(functions, methods, st.sampled_from([check, directional]), st.none() | st.integers(0, 60),
+       seeds)
 def test_arrays_are_restored_bit_for_bit_also_when_f_raises(f, method, ask, stop, seed):
     f.x.flat[0] = -0.0
-    arrays, gradient, rng = f.made(method), {"x": f.gradient().real}, np.random.default_rng(seed)
+    gradients, arrays = {"x": f.gradient()}, f.made(method)
     before, count = f.x.tobytes(), itertools.count()
 
     def g():
@@ -232,31 +222,9 @@ def test_arrays_are_restored_bit_for_bit_also_when_f_raises(f, method, ask, stop
             raise Stop
         return f()
 
-    ran_out = False
-    try:
-        if ask == "gradient":
-            (complex_step if method == "complex" else differences)(g, f.x)
-        else:
-            ask(g, arrays, gradient, method=method, rng=rng)
-        ran_out = True
-    except Stop:
-        pass
+    with suppress(Stop):
+        ask(g, arrays, gradients, method=method, rng=np.random.default_rng(seed))
     assert f.x.tobytes() == before
-    assert ran_out or stop is not None
-
-
-def test_views_are_moved_where_they_live():
-    """Named views into one flat vector, one of them transposed: f reads the vector only."""
-    flat = np.random.default_rng(0).normal(size=10)
-    weights = np.arange(1.0, 11)
-    views = {"E": flat[:6].reshape(2, 3).T, "b": flat[6:9], "s": flat[9:].reshape(())}
-    gradients = {"E": weights[:6].reshape(2, 3).T, "b": weights[6:9], "s": weights[9]}
-
-    def f():
-        return weights @ flat
-
-    assert check(f, views, gradients).ok
-    assert directional(f, views, gradients, np.random.default_rng(1)).ok
 
 
 @given(functions, methods, st.sampled_from([check, directional]), seeds)
@@ -305,11 +273,14 @@ def test_of_extreme_floats_the_right_gradient_is_found_and_a_wrong_one_is_not_ri
 
 
 @METHOD
-def test_an_array_can_be_a_view_of_any_strides(method):
-    flat = array_for(method, np.arange(1.0, 7))
-    for x in (flat[::2], flat[::-1], flat.reshape(2, 3).T, flat.reshape(2, 3)[:, 1:]):
-        for report in ask_both(lambda: np.sum(flat * flat), {"x": x}, {"x": 2 * x.real}, method):
-            report.raise_if_wrong()
+def test_views_of_any_strides_are_moved_where_they_live(method):
+    """As the named views into a model's one flat vector are; f reads the vector only."""
+    flat = array_for(method, np.arange(1.0, 13))
+    views = {"transposed": flat[:6].reshape(2, 3).T, "reversed": flat[8:5:-1],
+             "strided": flat[9::2], "number": flat[10:11].reshape(())}
+    gradients = {name: 2 * x.real for name, x in views.items()}
+    for report in ask_both(lambda: np.sum(flat * flat), views, gradients, method):
+        report.raise_if_wrong()
 
 
 # ---- what is right is accepted -------------------------------------------------------------------
@@ -321,7 +292,6 @@ def test_right_gradients_are_right(f, method, seed):
     along.raise_if_wrong()
     assert report.ok and report.wrong == 0 and report.hint == "" and report.method == method
     assert report.checked == f.x.size
-    assert report.numerical == pytest.approx(report.analytic, abs=report.tolerance)
     assert report.difference == abs(report.numerical - report.analytic) <= report.tolerance
     assert 2 * report.error < report.tolerance
 
@@ -375,13 +345,6 @@ def test_an_error_in_the_ninth_digit_is_seen_all_the_same(name, method, small, o
     with np.errstate(invalid="ignore", divide="ignore"):
         report = check(lambda: f(x), {"x": x}, {"x": wrong}, method)
     assert not report.ok and report.index == (largest,) and report.wrong == 1
-
-
-@METHOD
-def test_a_function_that_turns_faster_than_its_arguments_suggest_is_followed(method):
-    """sin x at a million: a millionth of x is a sixth of a turn, far too much for a polynomial."""
-    x = array_for(method, [1e6, 1.0, 2.0])
-    check(lambda: np.sum(np.sin(x)), {"x": x}, {"x": np.cos(x.real)}, method).raise_if_wrong()
 
 
 # ---- what is wrong is named ----------------------------------------------------------------------
@@ -578,9 +541,7 @@ def raises(match, call, *args, **options):
     (np.ones(1), r"an array of float64 of shape \(1,\) given"), (10**400, "1000.*, expected one"),
     (1j, "1j given, expected a real number")])
 def test_f_must_return_one_real_number(value, said):
-    x = np.ones(2)
-    raises(f"f: {said}", differences, lambda: value, x)
-    raises(f"f: {said}", check, lambda: value, {"x": x}, {"x": x})
+    raises(f"f: {said}", differences, lambda: value, np.ones(2))
 
 
 def test_f_of_complex_arrays_must_return_a_complex_number():

@@ -1,10 +1,7 @@
 """One set of laws for every layer that layer_strategies.py draws, then what each promises alone."""
 import copy
-import re
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from math import erfc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from layer_strategies import LAYERS, Named
-from minigpt_np import GPTConfig, layers
+from minigpt_np import GPTConfig
 from minigpt_np.gradcheck import check, directional
 from minigpt_np.layers import (
     causal, constants, cross_entropy, dropout, gelu, gelu_exact, layernorm, lookup, mlp, softmax)
@@ -44,15 +41,15 @@ def test_backward_is_the_complex_step_derivative(layers, data, seed):
 
 
 @every_layer
-@examples(1 / 3)
+@examples(1 / 2)
 @given(data=st.data(), seed=seeds)
 def test_backward_is_the_extrapolated_difference(layers, data, seed):
     layer = data.draw(layers)
     y, cache = layer.forward(layer.arrays)
     u = weights_like(y, seed)
     gradients, _ = layer.vjp(u, cache)
-    report = check(lambda: np.sum(u * layer.output()), layer.arrays, gradients, limit=2,
-                   rng=np.random.default_rng(seed))
+    report = directional(lambda: np.sum(u * layer.output()), layer.arrays, gradients,
+                         np.random.default_rng(seed))
     report.raise_if_wrong()
     assert report.difference <= 1e-7 * max(1, abs(report.numerical)), report
 
@@ -209,16 +206,9 @@ def test_exponentials_give_softmax_and_the_log_of_the_sum(n, S, seed, by):
     assert 1e-10 < total.min() and total.max() < 1e10
 
 
-@pytest.mark.parametrize("by, is_shifted", [(0, False), (22, False), (-22, False),
-                                            (24, True), (-24, True)])
-def test_logits_are_shifted_only_where_sums_leave_1e_10_to_1e10(by, is_shifted):
-    _, _, shift = softmax.exponentials(np.full((2, 1), float(by)))      # log(1e10) is 23.03
-    assert (np.shape(shift) == (2, 1)) == is_shifted and np.any(shift) == is_shifted
-
-
 @given(n=sizes(4), S=sizes(6), seed=seeds,
        size=st.sampled_from([30.0, 88.5, 89.0, 1e4]),
-       dtype=st.sampled_from([np.float32, np.float64]))
+       dtype=st.sampled_from([np.float32, np.float64, np.complex128]))
 def test_large_logits_give_finite_probabilities_loss_and_gradient(n, S, seed, size, dtype):
     """Up to 1e4, and at 88.5, where float32's exp is finite and a sum of two of them is not."""
     rng = np.random.default_rng(seed)
@@ -226,19 +216,11 @@ def test_large_logits_give_finite_probabilities_loss_and_gradient(n, S, seed, si
     targets = rng.integers(0, S, n)
     loss, cache = cross_entropy.forward(z, targets)
     dlogits = cross_entropy.backward(dtype(1), cache)
-    exact = np.float64(z)
+    exact = np.float64(z.real)
     log_sum = np.log(np.exp(exact - exact.max(-1, keepdims=True)).sum(-1)) + exact.max(-1)
     assert_same(dtype(loss), (log_sum - exact[np.arange(n), targets]).mean(), scale=size, terms=8)
     assert np.isfinite(dlogits).all()
     assert_same(dlogits.sum(-1), np.zeros(n, dtype), scale=1, terms=32)
-
-
-def test_complex_logits_of_ten_thousand_give_a_finite_gradient_too():
-    z = np.array([[1e4, -1e4, 0], [1e4, 1e4, 0]]).astype(complex)
-    loss, cache = cross_entropy.forward(z.real.copy(), np.array([1, 0]))
-    check(lambda: cross_entropy.forward(z, np.array([1, 0]))[0], {"logits": z},
-          {"logits": cross_entropy.backward(1.0, cache)}, "complex").raise_if_wrong()
-    assert_same(loss, (2e4 + np.log(2)) / 2, terms=4)
 
 
 @given(data=st.data(), N=sizes(5), V=sizes(5), seed=seeds)
@@ -395,15 +377,3 @@ def test_layernorm_of_a_row_with_a_large_mean_is_as_exact_as_the_mean_can_be(D, 
     allowed = (0.6 * np.abs(x).max() * inv_std + 8 * D**0.5) * np.finfo(np.float32).eps
     assert (np.abs(layernorm.forward(x, w, 1e-5)[0] - exact * inv_std) <= allowed).all()
 
-
-# ---- what a layer may know -----------------------------------------------------------------------
-
-FILES = sorted(Path(layers.__file__).parent.glob("*.py"))
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_a_layer_imports_numpy_the_standard_library_the_module_of_reprs_and_its_siblings(file):
-    text = file.read_text(encoding="utf-8")
-    for module in re.findall(r"^(?:from|import) (\S+)", text, re.MULTILINE):
-        is_sibling = re.fullmatch(r"\.\w*", module)
-        assert is_sibling or module in {"numpy", "..reprs", *sys.stdlib_module_names}, module

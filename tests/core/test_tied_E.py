@@ -27,35 +27,28 @@ def test_tied_is_one_array_untied_is_two(config, seed):
 
 @given(case=tied_cases)
 def test_tied_gradient_is_the_sum_of_the_untied_two(case):
-    model = case.model
-    apart = model.untied()
-    assert apart.config.tie_embeddings is False and apart.params.head is not apart.params.E
-    assert not np.shares_memory(apart.params.flat, model.params.flat)
-    assert_bits(apart.params.head, model.params.E)
-
-    tied = case.gradient()
-    assert tied.head is tied.E
-    together = model.forward(case.ids, case.targets, case.generator())
-    separate = apart.forward(case.ids, case.targets, case.generator())
-    assert_bits(together[0], separate[0])
-    assert_bits(together[1], separate[1])
-    untied = apart.backward(separate[2])
+    apart = case.untied()
+    for together, separate in zip(case.forward()[:2], apart.forward()):     # logits, loss
+        assert_bits(together, separate)
+    tied, untied = case.gradient(), apart.gradient()
+    assert tied.head is tied.E and untied.head is not untied.E
     assert_same(tied.E, untied.E + untied.head, scale=1 + np.max(np.abs(untied.E)))
     for name in tied.arrays.keys() - {"E"}:
         assert_bits(tied.arrays[name], untied.arrays[name])
 
 
-@given(case=cases(tie_embeddings=False, dropout=True))
-def test_untying_the_untied_copies_it(case):
-    twin = case.model.untied()
-    assert_bits(twin.params.flat, case.model.params.flat)
-    assert not np.shares_memory(twin.params.flat, case.model.params.flat)
+@given(case=cases())
+def test_an_untied_copy_has_the_weights_in_memory_of_its_own_and_a_head_equal_to_the_head(case):
+    params, apart = case.model.params, case.model.untied().params
+    assert apart.head is not apart.E and not np.shares_memory(apart.flat, params.flat)
+    for name, array in params.arrays.items():
+        assert_bits(apart.arrays[name], array)
+    assert_bits(apart.head, params.head)
 
 
 @given(case=tied_cases)
 def test_rows_never_read_get_a_gradient_from_the_logits_alone(case):
-    tied, apart = case.gradient(), case.model.untied()
-    untied = apart.backward(apart.forward(case.ids, case.targets, case.generator())[2])
+    tied, untied = case.gradient(), case.untied().gradient()
     for v in set(range(case.model.config.vocab_size)) - set(case.ids.ravel()):
         assert not untied.E[v].any()
         assert_bits(tied.E[v], untied.head[v])
@@ -66,10 +59,10 @@ def test_the_two_lines_are_the_products_they_are_derived_from(case):
     """dE is one_hotᵀ dx by the lookup and dlogitsᵀ h by the logits. In a batch of one sequence dx
     can be read off P, of which position t alone reads row t: dP[t] = dx[t]."""
     case.ids, case.targets = case.ids[:1], np.maximum(case.targets[:1], 0)
-    apart = case.model.untied()
-    _, _, cache = apart.forward(case.ids, case.targets, case.generator())
-    grads = apart.backward(cache)
-    one_hot = np.eye(apart.config.vocab_size)[case.ids[0]]
+    apart = case.untied()
+    _, _, cache = apart.forward()
+    grads = apart.model.backward(cache)
+    one_hot = np.eye(apart.model.config.vocab_size)[case.ids[0]]
     assert_same(grads.E, one_hot.T @ grads.P[:case.ids.shape[1]], scale=1 + np.max(np.abs(grads.P)))
     assert_same(grads.head, cross_entropy.backward(1.0, cache.loss).T @ cache.logits.h)
 
@@ -103,12 +96,9 @@ def test_the_heads_gradient_adds_up_to_nothing_over_the_vocabulary(case):
 
 @given(case=tied_cases)
 def test_untied_gradients_of_a_tied_model_are_its_two_contributions(case):
-    _, _, cache = case.model.forward(case.ids, case.targets, case.generator())
     apart = Parameters(replace(case.model.config, tie_embeddings=False), np.float64)
-    case.model.backward(cache, apart)
-    untied = case.model.untied()
-    expected = untied.backward(untied.forward(case.ids, case.targets, case.generator())[2])
-    assert_bits(apart.flat, expected.flat)
+    case.model.backward(case.forward()[2], apart)
+    assert_bits(apart.flat, case.untied().gradient().flat)
 
 
 @pytest.mark.parametrize("threads, tied", [(1, True), (2, False), (3, True)])
