@@ -168,9 +168,9 @@ def show(result):
     print(f"{result['shape']}: {result['ms_per_step']:.1f} ms a step, "
           f"{result['tokens_per_s']:,.0f} tokens/s, "
           f"{terminal.plural(result['threads'], 'thread')}")
-    print(f"  its matrix products alone {result['gemm_ms']:.1f} ms: ratio {result['ratio']:.2f}")
+    print(f"Its matrix products alone take {result['gemm_ms']:.1f} ms: ratio {result['ratio']:.2f}")
     parts = ", ".join(f"{part} {share:.0%}" for part, share in result["shares"].items())
-    print(f"  on one thread: {parts}", flush=True)
+    terminal.show(f"On one thread: {parts}.")
 
 
 if __name__ == "__main__":

@@ -66,11 +66,11 @@ def sizes(models):
 
 def shares(models):
     """E's share of small models and of large ones, tied and untied: rows of a table."""
-    yield "", "E", "of all", "as much as", "untied, E and head"
+    yield "", "E", "of all", "as many as", "untied, E and head"
     for name, c in models.items():
         E, (one, two) = size_of_E(c), both(c)
-        blocks = f"{E / size_of_block(c):.1f} of {c.n_layer} blocks"
-        yield name, f"{E:,}", f"{E / one:.1%}", blocks, f"{2 * E / two:.1%}"
+        blocks = E / size_of_block(c)
+        yield name, f"{E:,}", f"{E / one:.1%}", f"{blocks:.1f} blocks", f"{2 * E / two:.1%}"
 
 
 if __name__ == "__main__":

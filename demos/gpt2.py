@@ -23,12 +23,14 @@ from lib import terminal, texts
 from lib.terminal import show
 from minigpt_np import GPT
 from minigpt_np.files import safetensors
+from minigpt_np.generation import check_options
 from minigpt_np.layers.softmax import softmax
 from minigpt_np.text import open_tokenizer
 
 
 def main(argv=None):
     args = parse(argv)
+    check_options(args.tokens, args.temperature, not args.greedy, args.top_k, args.top_p)
     if not Path(args.model).is_dir():
         raise ValueError(f"--model: {args.model} given, expected an existing folder")
     tokenizer = open_tokenizer(args.model)

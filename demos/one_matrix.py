@@ -28,7 +28,7 @@ from findings.figures import figures
 from findings.report import dumped, render, rounded, with_block
 from findings.runs import Laboratory
 from findings.subject import Subject
-from findings.tables import TABLES
+from findings.tables import PARTS, TABLES
 from lib import instruments, terminal
 from minigpt_np.files.atomic import write_text
 from minigpt_np.parameters import count
@@ -90,6 +90,9 @@ def measure(args):
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))["rates"]
     sections = {name: one for name, one in ledger.SECTIONS.items() if args.full or not one.full}
     if args.quick:
+        terminal.show("Quick: D = {width}, T = {block}, {steps} steps and 2 seeds, whatever a "
+                      "table's title says: this shows what there is to see, not what is found. The "
+                      "losses by E's rate are those of the committed search.".format(**QUICK))
         sections = {name: replace(sections[name], seeds=2,
                                   settings=replace(sections[name].settings, **QUICK))
                     for name in ("pieces", "two blocks")}
@@ -170,13 +173,11 @@ def examine(folder, text):
 # ---- telling -------------------------------------------------------------------------------------
 
 def show(numbers):
-    """Print every table that the numbers are enough for."""
-    for table in TABLES.values():
-        try:
-            rows = table(numbers)
-        except KeyError:
-            continue
-        terminal.show(terminal.table(*rows))
+    """Print the tables of those parts that were measured."""
+    for part, tables in PARTS.items():
+        if part in numbers:
+            for table in tables:
+                terminal.show(terminal.table(*table(numbers)))
 
 
 def write(numbers):

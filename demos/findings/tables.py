@@ -204,6 +204,9 @@ def by_frequency(numbers):
     return lines
 
 
-TABLES = {table.__name__: table for table in (
-    ledger, with_b, fit, ratios, losses, rows, no_block, ladder, silenced, likelihood, length,
-    lengthened, shares, alignment, contributions, counts, by_frequency)}
+# Part of the numbers -> the tables of it.
+PARTS = {"ledger": (ledger, with_b, fit, ratios, losses), "rows": (rows,), "no block": (no_block,),
+         "ladder": (ladder, silenced), "likelihood": (likelihood,), "length": (length, lengthened),
+         "movers": (shares, alignment), "contributions": (contributions,),
+         "when": (counts, by_frequency)}
+TABLES = {table.__name__: table for tables in PARTS.values() for table in tables}

@@ -85,6 +85,8 @@ def parse(parser, argv, **least):
     """The options, checked to be at least `least`; otherwise a message and status 2."""
     args = parser.parse_args(argv)
     check_least(parser, args, seed=0, steps=1, batch=1, threads=1, **least)
+    if not 0 < args.lr < np.inf:
+        parser.error(f"--lr: {args.lr} given, expected a positive number")
     return args
 
 
@@ -108,7 +110,8 @@ def solve(problem, args):
         rows.append((name, *(f"{right:,} of {of:,} ({right / of:.2%})" for right, of in scores)))
         cases = problem.cases[problem.held_out]
         some = cases[np.linspace(0, len(cases) - 1, 5).astype(int)[1:-1]]
-        show([f"   {problem.read(row)}" for row in problem.answers(model, some)])
+        show(["Three of those held out:",
+              *(f"   {problem.read(row)}" for row in problem.answers(model, some))])
     show(table(*rows))
 
 

@@ -58,9 +58,10 @@ class Progress:
         self.write(text + "\n")
 
     def clear(self):
-        """Wipe the line that renews itself."""
+        """Wipe the line that renews itself, and the ^C that a terminal shows behind it."""
         if self.columns:
-            self.write("\r" + " " * self.columns + "\r")
+            columns = min(self.columns + 2, shutil.get_terminal_size().columns - 1)
+            self.write("\r" + " " * columns + "\r")
             self.columns = 0
 
     def write(self, text):

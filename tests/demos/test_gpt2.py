@@ -117,6 +117,7 @@ def test_a_narrow_terminal_holds_all_of_it(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("arguments, complaint", [
     ((), "the tokenizer has 260 tokens, but E has only 259 rows"),
     (("--temperature", "0"), "temperature: 0.0 given"),
+    (("--top-p", "2"), "top_p: 2.0 given"),
     (("--tokens", "0"), "--tokens: 0 given, expected at least 1"),
     (("--prompt", ""), "--prompt: '' given, of which this tokenizer leaves nothing"),
     (("--model", "no-such-folder"), "--model: no-such-folder given"),
@@ -125,7 +126,8 @@ def test_bad_input(tmp_path, capsys, arguments, complaint):
     checkpoint(tmp_path, rows=260 if arguments else 259)
     with pytest.raises((ValueError, SystemExit)) as caught:
         output(capsys, tmp_path, *arguments)
-    assert complaint in str(caught.value) + capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert complaint in str(caught.value) + printed.err and printed.out == ""
 
 
 REFERENCE = json.loads(Path(__file__).parents[1].joinpath("reference", "gpt1.json").read_bytes())

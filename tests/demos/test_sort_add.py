@@ -125,11 +125,12 @@ def test_adding_shows_three_answers(capsys):
     (sort, ["--length", "0"], "--length: 0 given, expected at least 1"),
     (sort, ["--length", "13", "--kinds", "3"], "--length: 13 given"),
     (add, ["--digits", "4"], "--digits: 4 given, expected 1 to 3"),
-    (sort, ["--lr", "0"], "sort.py: error: lr: 0.0 given"),
+    (sort, ["--lr", "0"], "--lr: 0.0 given, expected a positive number"),
+    (add, ["--lr", "nan"], "--lr: nan given, expected a positive number"),
 ])
 def test_bad_options_are_one_message_and_status_2(capsys, monkeypatch, demo, arguments, message):
     monkeypatch.setattr(sys, "argv", [f"{demo.__name__}.py"])
     with pytest.raises(SystemExit) as stopped:
         terminal.run(lambda: demo.main(arguments))
-    assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert stopped.value.code == 2 and message in printed.err and printed.out == ""

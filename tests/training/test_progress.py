@@ -45,7 +45,7 @@ def test_a_renewed_line_covers_the_last_and_stays_within_the_terminal(clocks, mo
         bar.update(done, text)
     bar.clear()
     assert bar.stream.getvalue() == (
-        "\r1/4  long long long" "\r2/4  x  0:00 left  " "\r3/4    0:00 left " "\r" + 16 * " " + "\r")
+        "\r1/4  long long long" "\r2/4  x  0:00 left  " "\r3/4    0:00 left " "\r" + 18 * " " + "\r")
 
 
 def test_on_a_dumb_terminal_no_line_renews_itself(clocks, monkeypatch):
@@ -107,7 +107,7 @@ def test_after_a_with_block_the_line_is_wiped_whatever_ended_it():
     with pytest.raises(KeyboardInterrupt), bar:
         bar.update(1, "x")
         raise KeyboardInterrupt
-    assert bar.stream.getvalue() == "\r1/2  x  0:00 left\r" + 17 * " " + "\r"
+    assert bar.stream.getvalue() == "\r1/2  x  0:00 left\r" + 19 * " " + "\r"
 
 
 def test_a_line_that_stays_takes_the_place_of_the_one_that_renews_itself():
@@ -116,7 +116,7 @@ def test_a_line_that_stays_takes_the_place_of_the_one_that_renews_itself():
         bar.update(1, "x")
         bar.line("done")
         bar.clear()
-    assert terminal.stream.getvalue() == "\r1/1  x  0:00 left\r" + 17 * " " + "\rdone\n"
+    assert terminal.stream.getvalue() == "\r1/1  x  0:00 left\r" + 19 * " " + "\rdone\n"
     assert pipe.stream.getvalue() == "1/1  x  0:00 left\ndone\n"
     assert Progress(1).stream is sys.stdout
 
