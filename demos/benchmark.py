@@ -74,7 +74,7 @@ def measure(name, steps, threads, with_shares):
     threads = trainer.threads
     tokens = np.random.default_rng(0).integers(0, V, (B, T + 1))
     ids, targets = tokens[:, :-1], tokens[:, 1:]
-    shards = parallel.even_slices(B, threads)
+    shards = parallel.even_slices(B, min(threads, B))
     limit = parallel.team([Products(config, shard.stop - shard.start) for shard in shards])
 
     trainer.step(ids, targets)

@@ -36,8 +36,8 @@ def snapshot(trainer, generators=None):
     arrays = [trainer.model.params.flat, *trainer.optimizer.arrays().values()]
     states = [str(rng.bit_generator.state) for rng in (trainer.rng, *(generators or {}).values())
               if rng is not None]
-    return ([array.tobytes() for array in arrays], trainer.settings(), trainer.schedule,
-            trainer.half_updated, trainer.optimizer.settings(), states)
+    return ([array.tobytes() for array in arrays], trainer.check(), trainer.schedule,
+            trainer.half_updated, trainer.optimizer.check(), states)
 
 
 def in_child(work):

@@ -1,6 +1,5 @@
 """How many threads NumPy's BLAS uses: one, while several workers share the cores."""
 import ctypes
-import functools
 import os
 from pathlib import Path
 from threading import Lock
@@ -23,29 +22,24 @@ class blas_threads:
         self.n = n
 
     def __enter__(self):
-        get_threads, set_threads = openblas()
-        if set_threads:
-            with self.lock:
-                if not self.running:
-                    blas_threads.before = get_threads()
-                self.running.append(self)
-                set_threads(self.n)
+        with self.lock:
+            if not self.running:
+                blas_threads.before = get_threads()
+            self.running.append(self)
+            set_threads(self.n)
 
     def __exit__(self, *_):
-        _, set_threads = openblas()
-        if set_threads:
-            with self.lock:
-                self.running.remove(self)
-                set_threads(self.running[-1].n if self.running else self.before)
+        with self.lock:
+            self.running.remove(self)
+            set_threads(self.running[-1].n if self.running else self.before)
 
 
 if hasattr(os, "register_at_fork"):     # a forked process has no other thread to release the lock
     os.register_at_fork(after_in_child=lambda: setattr(blas_threads, "lock", Lock()))
 
 
-@functools.cache
-def openblas():
-    """OpenBLAS's functions (get, set) for its number of threads, or None, None for another BLAS.
+def find_openblas():
+    """OpenBLAS's functions (get, set) for its number of threads; for another BLAS, of no effect.
 
     They are looked for in one of NumPy's own libraries, which searches what it is linked to, and,
     for Windows, where that is not so, in the files that NumPy's wheel carries.
@@ -55,10 +49,13 @@ def openblas():
         library = ctypes.CDLL(str(path))
         for prefix in ("scipy_openblas", "openblas"):
             for suffix in ("64_", "_64", ""):
-                get_threads = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
-                set_threads = getattr(library, f"{prefix}_set_num_threads{suffix}", None)
-                if get_threads and set_threads:
-                    get_threads.argtypes, get_threads.restype = [], ctypes.c_int
-                    set_threads.argtypes, set_threads.restype = [ctypes.c_int], None
-                    return get_threads, set_threads
-    return None, None
+                get = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
+                put = getattr(library, f"{prefix}_set_num_threads{suffix}", None)
+                if get and put:
+                    get.argtypes, get.restype = [], ctypes.c_int
+                    put.argtypes, put.restype = [ctypes.c_int], None
+                    return get, put
+    return lambda: None, lambda n: None
+
+
+get_threads, set_threads = find_openblas()

@@ -1,14 +1,16 @@
 """A run on disk: everything that its next step depends on, in one .npz file, written atomically."""
 import json
+import os
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..checks import check_each, check_generator, show
+from ..checks import check_each, check_generator, raise_value_error, show
 from ..config import GPTConfig
 from ..files.atomic import atomic_write
 from ..files.pretrained import is_finite
 from .optim import WarmupCosine
+from .trainer import Trainer
 
 FORMAT = "minigpt_np run 1"
 FIELDS = ("config", "steps", "clip", "micro_batches", "schedule", "optimizer", "dropout",
@@ -31,7 +33,7 @@ class Run:
         """What was given to `save` as notes."""
         return self.state["notes"]
 
-    def restore(self, trainer, generators=()):
+    def restore(self, trainer, generators=None):
         """Restore `trainer` and `generators`: the next step gives the same bits.
 
         trainer      of a model of the same config and an optimizer of the same kind, with a
@@ -39,20 +41,19 @@ class Run:
         generators   dict of name -> Generator, the same names and kinds as were saved
         Raises ValueError, changing nothing, if they do not fit what was saved.
         """
+        check_trainer(trainer)
+        generators = every_generator(trainer, generators)
         state, saved, ours = self.state, asdict(self.config), asdict(trainer.model.config)
         for name in ours:
             self._expect(f"config: {name}", saved[name], ours[name])
         self._expect("optimizer", state["optimizer"]["kind"], type(trainer.optimizer).__name__)
 
-        saved, generators = dict(state["generators"]), dict(generators)
+        saved = dict(state["generators"])
         if state["dropout"] is not None:
             saved["trainer.rng"] = state["dropout"]
-        if trainer.rng is not None:
-            generators["trainer.rng"] = trainer.rng
         self._expect("generators", sorted(saved), sorted(generators))
-        for name, generator in generators.items():
-            get_state(name, generator)
-            self._check(lambda: setattr(np.random.PCG64(), "state", saved[name]))
+        for generator_state in saved.values():
+            self._check(lambda: setattr(np.random.PCG64(), "state", generator_state))
 
         arrays = _arrays(trainer)
         self._expect("arrays", sorted(self.arrays), sorted(arrays))
@@ -83,7 +84,7 @@ class Run:
             raise ValueError(f"{self.path}: not a saved run that fits ({error})") from error
 
 
-def save(path, trainer, generators=(), notes=None):
+def save(path, trainer, generators=None, notes=None):
     """Write the run to `path`, which at any moment is the old file or the new one.
 
     trainer      with a schedule that is None or a WarmupCosine
@@ -92,20 +93,23 @@ def save(path, trainer, generators=(), notes=None):
     notes        anything JSON can hold: what the caller needs to go on (the tokenizer, the options)
     Raises ValueError for what cannot be saved, RuntimeError after half an update.
     """
+    check_path(path)
+    settings = check_trainer(trainer)
     trainer.refuse_half_updated()
-    settings = trainer.check()
     if trainer.schedule is not None and not isinstance(trainer.schedule, WarmupCosine):
         raise ValueError(f"trainer.schedule: {trainer.schedule!r} given, "
                          "expected a WarmupCosine or None")
     optimizer = trainer.optimizer
+    states = {name: generator.bit_generator.state
+              for name, generator in every_generator(trainer, generators).items()}
     state = {
         "format": FORMAT,
         "config": asdict(trainer.model.config),
         **settings,
         "schedule": asdict(trainer.schedule) if trainer.schedule else None,
-        "optimizer": {"kind": type(optimizer).__name__, "settings": optimizer.settings()},
-        "dropout": None if trainer.rng is None else get_state("trainer.rng", trainer.rng),
-        "generators": {name: get_state(name, rng) for name, rng in dict(generators).items()},
+        "optimizer": {"kind": type(optimizer).__name__, "settings": optimizer.check()},
+        "dropout": states.pop("trainer.rng", None),
+        "generators": states,
         "notes": notes,
     }
     try:
@@ -120,7 +124,7 @@ def load(path):
     """The Run in the file. Raises OSError if it cannot be opened, ValueError if it is not a saved
     run, or has numbers that no run can have: not finite, or second moments (AdamW's v) below 0.
     """
-    with open(path, "rb") as file:
+    with open(check_path(path), "rb") as file:
         try:
             with np.load(file) as archive:
                 arrays = dict(archive)
@@ -143,12 +147,33 @@ def load(path):
     return run
 
 
-def get_state(name, generator):
-    """The state of a Generator of default_rng, plain data; ValueError for one of another kind."""
-    kind = type(check_generator(name, generator).bit_generator).__name__
-    if kind != "PCG64":
-        raise ValueError(f"{name}: a Generator of {kind} given, expected default_rng's, of PCG64")
-    return generator.bit_generator.state
+def check_path(path):
+    """A str or a Path."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise_value_error("path", path, "a str or a Path")
+    return path
+
+
+def check_trainer(trainer):
+    """The Trainer's settings, plain numbers."""
+    if not isinstance(trainer, Trainer):
+        raise_value_error("trainer", trainer, "a Trainer")
+    return trainer.check()
+
+
+def every_generator(trainer, generators):
+    """Name -> Generator of default_rng, "trainer.rng" among them, or ValueError."""
+    generators = {} if generators is None else generators
+    if not isinstance(generators, dict) or not all(isinstance(name, str) for name in generators):
+        raise_value_error("generators", generators, "a dict of name -> Generator, or None")
+    if trainer.rng is not None:
+        generators = generators | {"trainer.rng": trainer.rng}
+    for name, generator in generators.items():
+        kind = type(check_generator(name, generator).bit_generator).__name__
+        if kind != "PCG64":
+            raise ValueError(
+                f"{name}: a Generator of {kind} given, expected default_rng's, of PCG64")
+    return generators
 
 
 def _arrays(trainer):

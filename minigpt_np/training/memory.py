@@ -1,8 +1,8 @@
 """Shared memory for workers, and the allocator's settings.
 
 Weights, gradient and moments are ordinary memory. While a team of workers lives, their pages are
-shared ones (`share`), replaced where they are, so that every view of them stays a view; then they
-are private again (`unshare`). What only the team needs is shared from the start (`zeros`).
+shared ones (`shared`), replaced where they are, so that every view of them stays a view; then they
+are private again. What only the team needs is shared from the start (`zeros`).
 """
 import ctypes
 import functools
@@ -10,6 +10,7 @@ import mmap
 import os
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from threading import RLock
 
 import numpy as np
@@ -24,34 +25,33 @@ FAILED = ctypes.c_void_p(-1).value
 def zeros(n, dtype):
     """(n,) zeros, in memory shared with processes that are forked later.
 
-    An ordinary array where processes are not forked. Only what is touched takes memory.
+    Only what is touched takes memory.
     """
-    if not FORKS:
-        return np.zeros(n, dtype)
     return np.ndarray(n, dtype, mmap.mmap(-1, n * np.dtype(dtype).itemsize))
 
 
-def share(array):
-    """Share the memory of the array, a Parameters' flat, with processes that are forked later.
+@contextmanager
+def shared(array):
+    """A `with` block: processes forked in it share the memory of the array, a Parameters' flat.
 
-    It stays shared until `unshare` has been called as often as `share`. The array's pages are
-    replaced: what another thread writes into it just then can be lost.
+    Blocks may overlap: the array is private again when the last one has ended. As the first begins
+    and the last ends, pages are replaced: what another thread writes just then can be lost.
     """
+    address = array.ctypes.data
     with _lock:
-        if not _users[array.ctypes.data]:
+        if not _users[address]:
             replace_pages(array, mmap.MAP_SHARED)
-        _users[array.ctypes.data] += 1
+        _users[address] += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users[address] -= 1
+            if not _users[address]:
+                replace_pages(array, mmap.MAP_PRIVATE)
 
 
-def unshare(array):
-    """End one `share` of the array."""
-    with _lock:
-        _users[array.ctypes.data] -= 1
-        if not _users[array.ctypes.data]:
-            replace_pages(array, mmap.MAP_PRIVATE)
-
-
-_users = Counter()          # address -> how many times it is shared
+_users = Counter()          # address -> how many blocks share it
 _lock = RLock()             # a team can end, collected as garbage, while another begins
 
 if FORKS:                   # a forked process has no other thread that could release the lock
@@ -61,9 +61,11 @@ if FORKS:                   # a forked process has no other thread that could re
 def replace_pages(array, kind):
     """Put pages of the kind (MAP_SHARED or MAP_PRIVATE) in place of the array's, with its contents.
 
-    They are filled elsewhere and then moved: at every moment the array reads the same.
+    They are filled elsewhere and then moved: at every moment the array reads the same. No other
+    array has numbers in these pages: parameters.MARGIN sees to that.
     """
-    start, size = pages(array)
+    start = array.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
+    size = -(-(array.ctypes.data + array.nbytes - start) // mmap.PAGESIZE) * mmap.PAGESIZE
     access, kind = mmap.PROT_READ | mmap.PROT_WRITE, kind | mmap.MAP_ANONYMOUS
     new = moved = libc().mmap(None, size, access, kind, -1, 0)
     if new != FAILED:
@@ -72,15 +74,6 @@ def replace_pages(array, kind):
     if moved != start:
         raise OSError(ctypes.get_errno(),
                       f"cannot share {array.nbytes:,} bytes of memory with workers")
-
-
-def pages(array):
-    """Where the first of the array's pages of memory begins, and how many bytes they all are.
-
-    No other array has numbers in them: parameters.MARGIN sees to that.
-    """
-    start = array.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
-    return start, -(-(array.ctypes.data + array.nbytes - start) // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 @functools.cache

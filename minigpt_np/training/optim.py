@@ -33,29 +33,24 @@ class Optimizer:
 
     def __init__(self, params):
         self.params, self.steps = check_shapes("params", params), 0
-        vars(self).update(self.settings())          # NumPy's numbers become Python's
+        for name in self.MOMENTS:
+            setattr(self, name, Parameters(params.config, params.flat.dtype))
+        vars(self).update(self.check())             # NumPy's numbers become Python's
 
     def __repr__(self):
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.SETTINGS)
         return f"{type(self).__name__}[{self.params.flat.size:,} numbers]({settings})"
 
-    def settings(self):
-        """Attribute name -> plain number (or tuple of them), or ValueError.
-
-        Together with `arrays` they are the whole state of the optimizer.
-        """
-        return check_each(self.SETTINGS, vars(self))
-
-    def arrays(self):
-        """Attribute name -> the flat array of each of MOMENTS."""
-        return {name: getattr(self, name).flat for name in self.MOMENTS}
-
     def check(self):
-        """settings(), or ValueError unless all attributes are as described."""
+        """SETTINGS as plain numbers, or ValueError unless all attributes are as described."""
         check_shapes("params", self.params)
         for name in self.MOMENTS:
             check_shapes(name, getattr(self, name), self.params.config)
-        return self.settings()
+        return check_each(self.SETTINGS, vars(self))
+
+    def arrays(self):
+        """Name -> the flat array of each of MOMENTS: with SETTINGS the optimizer's whole state."""
+        return {name: getattr(self, name).flat for name in self.MOMENTS}
 
     def step(self, grads, lr=None, scale=1.0):
         """One step along scale · grads (Parameters), at this learning rate, in place."""
@@ -91,8 +86,6 @@ class AdamW(Optimizer):
     def __init__(self, params, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1):
         self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
         super().__init__(params)
-        self.m = Parameters(params.config, params.flat.dtype)
-        self.v = Parameters(params.config, params.flat.dtype)
 
     def _update(self, chunk, g, lr, scale):
         """m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  p = p - lr (m̂ / (sqrt(v̂) + eps) + decay p)
@@ -133,7 +126,6 @@ class SGD(Optimizer):
     def __init__(self, params, lr=0.1, momentum=0.0):
         self.lr, self.momentum = lr, momentum
         super().__init__(params)
-        self.velocity = Parameters(params.config, params.flat.dtype)
 
     def _update(self, chunk, g, lr, scale):
         velocity = self.velocity.flat[chunk]

@@ -6,7 +6,6 @@ lock (the GIL) more than they work. While workers run, the BLAS uses one thread 
 """
 import functools
 import os
-import select
 import signal
 import sys
 import threading
@@ -14,7 +13,7 @@ import traceback
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor, wait as wait_for
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from time import perf_counter
 
@@ -52,13 +51,12 @@ def say_once(text):
 
 
 def even_slices(n, parts):
-    """range(n) in at most `parts` slices of (nearly) equal length, none of them empty."""
-    m = min(n, parts)
-    return [slice(i * n // m, (i + 1) * n // m) for i in range(m)]
+    """range(n) in slices of (nearly) equal length, some of them empty if n < parts."""
+    return [slice(i * n // parts, (i + 1) * n // parts) for i in range(parts)]
 
 
 def team(members, arrays=()):
-    """Processes that share the memory of the arrays; Threads without fork, or for one member."""
+    """Processes that share the memory of the arrays; Threads for one member, or without fork."""
     if len(members) == 1 or not memory.FORKS:
         return Threads(members)
     return Processes(members, arrays)
@@ -83,7 +81,7 @@ class Threads:
         return [result, *(other.result() for other in running)]
 
 
-class Processes(Threads):
+class Processes:
     """The same, but the first member works here, and every other in a process forked for it.
 
     A member's objects are as they were at the fork, except arrays in shared memory. Arguments and
@@ -93,18 +91,19 @@ class Processes(Threads):
     """
 
     def __init__(self, members, arrays=()):
-        super().__init__(members)
-        self.connections, self.pids, self.busy, shared = [], [], False, []
-        self.close = weakref.finalize(self, close, os.getpid(), self.connections, self.pids, shared)
+        self.members, self.connections, self.pids, self.busy = members, [], [], True
+        ending = ExitStack()
+        self.close = weakref.finalize(self, ending.close)
         for array in arrays:
-            memory.share(array)
-            shared.append(array)
+            ending.enter_context(memory.shared(array))
         if arrays:
             _sharing.add(self)
         for member in members[1:]:
             connection, pid = fork(member)
+            ending.callback(end, connection, pid, os.getpid())
             self.connections.append(connection)
             self.pids.append(pid)
+        self.busy = False
 
     @property
     def alive(self):
@@ -119,7 +118,7 @@ class Processes(Threads):
             for connection in self.connections:
                 connection.send((method, arguments))
             result = getattr(self.members[0], method)(*arguments)
-            return [result, *(receive(connection) for connection in self.connections)]
+            return [result, *(answer(connection) for connection in self.connections)]
         except BaseException as error:
             self.close()
             if isinstance(error, (EOFError, ConnectionError)):
@@ -181,9 +180,8 @@ def serve(member, connection):
     """Call the methods asked for through the connection, and answer, until it is closed."""
     with blas_threads(1):
         while True:
-            wait(connection)
             try:
-                method, arguments = connection.recv()
+                method, arguments = receive(connection)
             except (EOFError, ConnectionError):
                 return
             try:
@@ -192,33 +190,26 @@ def serve(member, connection):
                 connection.send((None, error, traceback.format_exc()))
 
 
-def receive(connection):
+def answer(connection):
     """A worker's result; raises what it has raised, its traceback as the cause."""
-    wait(connection)
-    result, error, trace = connection.recv()
+    result, error, trace = receive(connection)
     if error is not None:
         raise error from RuntimeError("in a worker process:\n" + trace)
     return result
 
 
-def wait(connection):
-    """Spin until there is something to read, SPIN_SECONDS at most: waking up takes longer."""
-    poller = select.poll()
-    poller.register(connection, select.POLLIN)
+def receive(connection):
+    """The next message. Spin for it first, SPIN_SECONDS at most: waking up takes longer."""
     end = perf_counter() + SPIN_SECONDS
-    while not poller.poll(0) and perf_counter() < end:
+    while not connection.poll() and perf_counter() < end:
         os.sched_yield()
+    return connection.recv()
 
 
-def close(parent, connections, pids, shared):
-    """End the processes of a team and what they share, in the process that has forked them."""
-    if os.getpid() != parent:
-        return
-    for connection in connections:
-        connection.close()
-    for pid in pids:
+def end(connection, pid, parent):
+    """End a worker process; in a fork of its parent, only close the connection."""
+    connection.close()
+    if os.getpid() == parent:
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-    for array in shared:
-        memory.unshare(array)

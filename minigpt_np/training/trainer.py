@@ -2,6 +2,7 @@
 from copy import deepcopy
 from functools import partial
 from math import isfinite, sqrt
+from operator import is_
 from threading import Lock
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..checks import (
 from ..model import GPT
 from ..parameters import Parameters, check_shapes
 from . import memory, parallel
-from .blas import blas_threads, openblas
+from .blas import blas_threads
 from .data import consecutive_batches
 from .optim import Optimizer, clip_factor
 from .worker import Worker
@@ -60,10 +61,9 @@ class Trainer:
         vars(self).update(self.check())             # NumPy's numbers become Python's
         self.grads = Parameters(model.config, model.params.flat.dtype)
         memory.keep_freed_memory()
-        openblas()                  # it is found here, and not while one steps through training
 
     def check(self):
-        """settings(), or ValueError unless all attributes are as described and fit together."""
+        """SETTINGS as plain numbers, or ValueError unless all attributes fit together."""
         model, optimizer = self.model, self.optimizer
         if not isinstance(model, GPT):
             raise_value_error("model", model, "a GPT")
@@ -83,10 +83,6 @@ class Trainer:
         if self.rng is not None:
             check_generator("rng", self.rng)
         check_size("threads", self.threads)
-        return self.settings()
-
-    def settings(self):
-        """Attribute name -> plain number, or ValueError for an attribute set to anything else."""
         return check_each(self.SETTINGS, vars(self))
 
     def __repr__(self):
@@ -152,7 +148,7 @@ class Trainer:
     def update(self, norm, lr):
         """The optimizer's step along self.grads, of this norm, clipped."""
         scale = 1.0 if self.clip is None else clip_factor(norm, self.clip)
-        settings = self.optimizer.settings()
+        settings = self.optimizer.check()
         settings["steps"] += 1
         team = self.team()
         self.half_updated = True
@@ -163,19 +159,18 @@ class Trainer:
     def team(self):
         """The workers, made at the first call, and again when attributes have been set since."""
         arrays = [self.model.params.flat, self.grads.flat, *self.optimizer.arrays().values()]
-        members = [self.model, self.optimizer, self.threads, *arrays]
-        if (self._team is None or not self._team.alive
-                or any(a is not b for a, b in zip(members, self._members))):
+        made_of = [self.model, self.optimizer, self.threads, *arrays]
+        if not (self._team and self._team.alive and all(map(is_, made_of, self._made_of))):
             gradients = [self.grads]
             for _ in range(1, self.threads):
                 gradients.append(Parameters(self.model.config, self.grads.flat.dtype, memory.zeros))
             workers = [Worker(self.model, self.optimizer, gradients, i)
                        for i in range(self.threads)]
-            self._team, self._members = parallel.team(workers, arrays), members
+            self._team, self._made_of = parallel.team(workers, arrays), made_of
         return self._team
 
     def __getstate__(self):
-        own = "_team", "_members", "_lock"
+        own = "_team", "_made_of", "_lock"
         return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state):
@@ -194,16 +189,14 @@ def evaluate(model, tokens, B, T, threads=None):
     threads = parallel.worker_count(threads)
     memory.keep_freed_memory()
     batches = list(consecutive_batches(tokens, B, T))
-    parts = parallel.even_slices(len(batches), threads)
-    evaluators = [partial(losses_of, model, batches[part]) for part in parts]
+    parts = parallel.even_slices(len(batches), min(threads, len(batches)))
     with blas_threads(1):
-        results = parallel.team(evaluators).call("__call__")
-    losses, sizes = zip(*[pair for result in results for pair in result])
-    return float(sum(losses) / sum(sizes))
+        team = parallel.team([partial(sum_of_losses, model, batches[part]) for part in parts])
+        total = sum(team.call("__call__"))
+    return float(total / sum(targets.size for _, targets in batches))
 
 
-def losses_of(model, batches):
-    """(sum of losses, how many) of each batch."""
+def sum_of_losses(model, batches):
+    """The sum over all targets of the batches."""
     with np.errstate(all="ignore"):         # as in training: what is not finite makes the loss so
-        return [(model.forward(ids, targets)[1] * targets.size, targets.size)
-                for ids, targets in batches]
+        return sum(model.forward(ids, targets)[1] * targets.size for ids, targets in batches)

@@ -19,11 +19,10 @@ class Worker:
     def __init__(self, model, optimizer, gradients, index):
         self.model, self.optimizer = model, optimizer
         self.gradients, self.index = gradients, index
-        size, n = model.params.flat.size, len(gradients)
-        self.part = slice(index * size // n, (index + 1) * size // n)       # of flat
+        self.part = even_slices(model.params.flat.size, len(gradients))[index]      # of flat
 
     def accumulate(self, ids, targets, n_scored, seeds, from_zero):
-        """Forward and backward on its shard of ids, targets (B, T) -> that shard's part of the loss.
+        """Forward and backward on its shard of ids, targets (B, T) -> its part of the loss.
 
         The loss is a mean over all n_scored scored positions of the batch. So a shard's loss is
         weighted by its share of them, and gradients weighted alike simply add up.
@@ -33,8 +32,7 @@ class Worker:
         own = self.gradients[self.index]
         if from_zero:
             own.flat[:] = 0
-        shards = even_slices(len(ids), len(self.gradients))
-        shard = shards[self.index] if self.index < len(shards) else slice(0, 0)
+        shard = even_slices(len(ids), len(self.gradients))[self.index]
         ids, targets = ids[shard], targets[shard]
         weight = float(np.count_nonzero(targets >= 0) / n_scored)
         if weight == 0:

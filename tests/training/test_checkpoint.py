@@ -66,6 +66,24 @@ def test_what_cannot_be_saved_is_named_and_the_old_file_stays(tmp_path, options,
     assert path.read_bytes() == old and os.listdir(tmp_path) == ["run.npz"]
 
 
+@pytest.mark.parametrize("name, wrong", [
+    ("path", None), ("path", 3), ("trainer", None), ("trainer", "x"),
+    ("generators", 3), ("generators", [1]), ("generators", {1: np.random.default_rng(0)})])
+def test_arguments_of_another_kind_are_named(tmp_path, name, wrong):
+    path = tmp_path / "run.npz"
+    checkpoint.save(path, make_trainer())
+    old, run, given = path.read_bytes(), checkpoint.load(path), {name: wrong}
+    uses = [lambda: checkpoint.save(**{"path": path, "trainer": make_trainer()} | given)]
+    if name == "path":
+        uses.append(lambda: checkpoint.load(wrong))
+    else:
+        uses.append(lambda: run.restore(**{"trainer": make_trainer()} | given))
+    for use in uses:
+        with pytest.raises(ValueError, match=f"^{name}: .* given, expected"):
+            use()
+    assert path.read_bytes() == old and os.listdir(tmp_path) == ["run.npz"]
+
+
 def test_a_save_that_is_stopped_leaves_the_run_there_was(tmp_path, monkeypatch):
     """By Ctrl-C in the middle of writing; test_atomic kills a process there."""
     def stops(file, **arrays):

@@ -46,14 +46,17 @@ def test_an_array_and_its_views_survive_sharing_bit_for_bit(n, dtype, seed):
     array.view("u1")[:] = rng.integers(0, 256, array.nbytes)
     start = int(rng.integers(n))
     view, expected, address = array[start:], array.copy(), array.ctypes.data
-    for change in (memory.share, memory.share, memory.unshare, memory.unshare):
-        change(array)
+    def check():
+        assert array.ctypes.data == address
         assert_bits(array, expected)
         assert_bits(view, expected[start:])
         for kept in (view, expected[start:]):
             kept.view("u1")[0] ^= 255
+
+    with memory.shared(array):
+        check()
+    check()
     assert_bits(array, expected)
-    assert array.ctypes.data == address
 
 
 def test_only_the_array_s_own_pages_are_shared():
@@ -68,13 +71,12 @@ def test_only_the_array_s_own_pages_are_shared():
 @given(lengths)
 def test_a_child_writes_into_the_parent_while_shared_and_not_before_nor_after(n):
     array = zeros(n)
+    one, other = memory.shared(array), memory.shared(array)
     assert not is_written_by_a_child(array)
-    memory.share(array)
-    memory.share(array)
-    assert is_written_by_a_child(array)
-    memory.unshare(array)
-    assert is_written_by_a_child(array)
-    memory.unshare(array)
+    one.__enter__()
+    with other:
+        one.__exit__(None, None, None)
+        assert is_written_by_a_child(array)
     assert not is_written_by_a_child(array)
 
 
@@ -100,8 +102,8 @@ def test_another_thread_always_reads_the_same():
     reader = threading.Thread(target=read)
     reader.start()
     for _ in range(examples_of(50, 5000)):
-        memory.share(array)
-        memory.unshare(array)
+        with memory.shared(array):
+            pass
     done.set()
     reader.join()
     assert wrong == []
@@ -113,7 +115,8 @@ def test_where_the_system_has_no_more_memory_nothing_changes():
         array[:] = 1
         resource.setrlimit(more, (1, resource.getrlimit(more)[1]))
         with pytest.raises(OSError, match="cannot share 67,108,864 bytes of memory"):
-            memory.share(array)
+            with memory.shared(array):
+                pass
         assert array.min() == 1 and not memory._users[array.ctypes.data]
 
     assert in_child(refused)
@@ -129,8 +132,7 @@ def test_locks_that_another_thread_holds_are_free_in_a_fork():
 
     def use():
         signal.alarm(10)                # it would wait for ever
-        memory.share(zeros(1))
-        with blas.blas_threads(1):
+        with memory.shared(zeros(1)), blas.blas_threads(1):
             pass
 
     holder = threading.Thread(target=hold)
