@@ -88,10 +88,13 @@ class AdamW(Optimizer):
         super().__init__(params)
 
     def _update(self, chunk, g, lr, scale):
-        """m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  p = p - lr (m̂ / (sqrt(v̂) + eps) + decay p)
+        """m = β1 m + (1-β1) g
+        v = β2 v + (1-β2) g²
+        p = p - lr (m̂ / (sqrt(v̂) + eps) + decay p)
 
         with m̂ = m / (1 - β1^t), v̂ = v / (1 - β2^t), both divisions taken out of the arrays:
-        m̂ / (sqrt(v̂) + eps) = rate m / (sqrt(v) + eps c), c = sqrt(1 - β2^t), rate = c / (1 - β1^t)
+        m̂ / (sqrt(v̂) + eps) = rate m / (sqrt(v) + eps c),
+        c = sqrt(1 - β2^t), rate = c / (1 - β1^t)
         self.params.names_in(chunk) tells which arrays the chunk's numbers belong to.
         """
         params, m, v = self.params.flat[chunk], self.m.flat[chunk], self.v.flat[chunk]

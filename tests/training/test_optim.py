@@ -1,4 +1,4 @@
-"""The optimizers against their equations, written out for one number at a time; clipping; schedule."""
+"""The optimizers against their equations, number by number; clipping; the schedule."""
 import math
 
 import numpy as np
@@ -65,9 +65,11 @@ def test_weight_decay_is_for_product_weights_and_never_E():
 
 def test_adamw_defaults_are_mingpts():
     optimizer = AdamW(Parameters(TINY))
-    assert (optimizer.lr, optimizer.betas, optimizer.eps, optimizer.weight_decay) == (3e-4, (0.9, 0.95), 1e-8, 0.1)
-    optimizer.step(random_like(TINY, 0))
-    np.testing.assert_allclose(optimizer.m.flat, 0.1 * random_like(TINY, 0).flat, rtol=1e-6)      # scale 1
+    assert optimizer.check() == dict(steps=0, lr=3e-4, betas=(0.9, 0.95), eps=1e-8,
+                                     weight_decay=0.1)
+    grads = random_like(TINY, 0)
+    optimizer.step(grads)
+    np.testing.assert_allclose(optimizer.m.flat, 0.1 * grads.flat, rtol=1e-6)       # scale 1
     # the first step of Adam is the sign of the gradient, at the learning rate
     np.testing.assert_allclose(np.abs(optimizer.params.flat), 3e-4, rtol=1e-5)
 

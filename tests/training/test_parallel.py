@@ -1,9 +1,10 @@
 """Workers, as processes and as threads: the same results, whatever happens to one of them."""
 import gc
+import json
 import os
+import pdb
 import resource
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,9 +18,8 @@ from minigpt_np.training import blas, memory, parallel
 from minigpt_np.training.optim import SGD, AdamW
 from minigpt_np.training.trainer import Trainer
 from strategies import examples
-from trainers import IDS, forks, make_trainer
+from trainers import IDS, forks, in_child, make_trainer
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(parallel.__file__).parents[2])}
 KINDS = [parallel.Threads, pytest.param(parallel.Processes, marks=forks)]
 
 
@@ -115,91 +115,92 @@ def test_of_threads_all_have_finished_when_one_s_error_is_raised():
     assert [member.done for member in members] == [False, True, True]
 
 
-BREAKPOINTS = """if True:
-    import os, pdb, sys
-    from minigpt_np.training import parallel
-
-    class Member:
-        def __init__(self, name):
-            self.name = name
-
+@forks
+def test_a_breakpoint_in_a_process_is_an_error_and_takes_nothing_from_the_keyboard(monkeypatch):
+    class Stops:
         def stop(self, how):
-            if self.name:
-                breakpoint() if how == "breakpoint" else pdb.set_trace()
+            return how() if os.getpid() != parent else None
 
-        def read(self, who):
-            return (os.read(0, 9), sys.stdin.read()) if who == self.name else None
+    def stop_with(how):
+        return parallel.Processes([Stops(), Stops()]).call("stop", how)
 
-    for how, hook in ("breakpoint", "builtins.print"), ("set_trace", ""):
-        os.environ["PYTHONBREAKPOINT"] = hook       # the debugger that breakpoint() calls
-        try:
-            parallel.Processes([Member(0), Member(1)]).call("stop", how)
-        except RuntimeError as error:
-            print(error)
-    team = parallel.Processes([Member(0), Member(1)])
-    print(team.call("read", 1)[1], team.call("read", 0)[0])
-    os.environ["PYTHONBREAKPOINT"] = "0"        # by which breakpoint() does nothing
-    print(parallel.Processes([Member(0), Member(1)]).call("stop", "breakpoint"))
-"""
+    def child():
+        nonlocal parent
+        parent = os.getpid()
+        os.dup2(keyboard, 0)
+        for how in (breakpoint, set_trace):
+            with pytest.raises(RuntimeError, match="a breakpoint was reached in a.*threads=1"):
+                stop_with(how)
+        assert stop_with(read) == [None, (b"", "")] and os.read(0, 9) == b"for the p"
+        os.environ["PYTHONBREAKPOINT"] = "0"            # by which breakpoint() does nothing
+        assert stop_with(breakpoint) == [None, None]
 
-
-@forks
-def test_a_breakpoint_in_a_process_is_an_error_and_takes_nothing_from_the_keyboard():
-    done = subprocess.run([sys.executable, "-c", BREAKPOINTS], input="for the parent\n",
-                          capture_output=True, text=True, env=ENVIRONMENT)
-    assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
-    one, other, read, nothing = done.stdout.splitlines()
-    assert one == other
-    assert "a breakpoint was reached in a worker process" in one and "threads=1" in one
-    assert read == "(b'', '') (b'for the p', 'arent\\n')" and nothing == "[None, None]"
+    parent, (keyboard, writer) = None, os.pipe()
+    os.write(writer, b"for the parent")
+    monkeypatch.setattr(sys, "breakpointhook", sys.__breakpointhook__)          # it was pytest's
+    monkeypatch.setenv("PYTHONBREAKPOINT", "builtins.print")    # a debugger that does not stop
+    assert in_child(child)
 
 
-@forks
-def test_no_line_is_traced_in_a_process():
-    class Traced:
-        def tracer(self):
-            return sys.gettrace()
-
-    def tracer(*_):
-        return tracer
-
-    before = sys.gettrace()
-    sys.settrace(tracer)
-    try:
-        here, there = parallel.Processes([Traced(), Traced()]).call("tracer")
-    finally:
-        sys.settrace(before)
-    assert here is tracer and there is None
+def set_trace():
+    pdb.Pdb().set_trace()           # as pdb.set_trace() does, which pytest replaces
 
 
-@forks
-@pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="Python 3.12+")
-def test_no_line_is_monitored_in_a_process():
-    """Neither of all functions, nor of one with a breakpoint of its own."""
-    monitoring, lines = sys.monitoring, []
+def read():
+    return os.read(0, 9), sys.stdin.read()
 
-    class Monitored:
-        def lines(self):
-            before = len(lines)
-            also_watched()
-            return len(lines) > before
 
-    def also_watched():
+class Watched:
+    def __init__(self, lines):
+        self.lines = lines
+
+    def run(self):
+        """Whether a debugger adds to `lines` when a function runs."""
+        before = len(self.lines)
+        self.step()
+        return len(self.lines) > before
+
+    def step(self):
         return 1
 
-    tool, LINE = monitoring.DEBUGGER_ID, monitoring.events.LINE
-    monitoring.use_tool_id(tool, "test")
-    monitoring.register_callback(tool, LINE, lambda *where: lines.append(where))
-    try:
-        for watch in (lambda on: monitoring.set_local_events(tool, also_watched.__code__, on),
-                      lambda on: monitoring.set_events(tool, on)):
-            watch(LINE)
-            team = parallel.Processes([Monitored(), Monitored()])
-            assert team.call("lines") == [True, False]
-            watch(0)
-    finally:
-        monitoring.register_callback(tool, LINE, None)
+
+def traced(lines):
+    """Attach a debugger as pdb does -> a function that detaches it."""
+    def tracer(*event):
+        lines.append(event)
+        return tracer
+
+    sys.settrace(tracer)
+    return lambda: sys.settrace(None)
+
+
+def monitored(lines):
+    """Attach one as Python 3.12's editors do, with a breakpoint in one function."""
+    monitoring, tool = sys.monitoring, sys.monitoring.DEBUGGER_ID
+
+    def detach():
+        monitoring.set_local_events(tool, Watched.step.__code__, 0)
         monitoring.free_tool_id(tool)
+
+    monitoring.use_tool_id(tool, "a debugger")
+    monitoring.register_callback(tool, monitoring.events.LINE, lambda *line: lines.append(line))
+    monitoring.set_local_events(tool, Watched.step.__code__, monitoring.events.LINE)
+    return detach
+
+
+DEBUGGERS = [traced, monitored] if hasattr(sys, "monitoring") else [traced]
+
+
+@forks
+@pytest.mark.parametrize("attach", DEBUGGERS)
+def test_no_line_is_traced_in_a_process(attach):
+    lines = []
+    detach = attach(lines)
+    try:
+        found = parallel.Processes([Watched(lines), Watched(lines)]).call("run")
+    finally:
+        detach()
+    assert found == [True, False]
 
 
 @forks
@@ -262,14 +263,16 @@ def test_processes_end_with_their_team_and_with_their_parent():
             os.waitpid(pid, os.WNOHANG)
     assert [r[0] for r in other.call("write")] == [0, 1]
 
-    program = ("import time; from minigpt_np.training.parallel import Processes; "
-               "teams = Processes([1, 2, 3]), Processes([4, 5]); "
-               "print(*teams[0].pids, *teams[1].pids, flush=True); time.sleep(60)")
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE,
-                          env=ENVIRONMENT) as parent:
-        pids = [int(pid) for pid in parent.stdout.readline().split()]
-        parent.kill()
-        assert len(pids) == 3 and all(map(gone, pids))
+    reader, writer = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        teams = team_of(parallel.Processes, 3)[0], team_of(parallel.Processes, 2)[0]
+        os.write(writer, bytes(str([*teams[0].pids, *teams[1].pids]), "ascii"))
+        time.sleep(60)
+    pids = json.loads(os.read(reader, 99))
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    assert len(pids) == 3 and all(map(gone, pids))
 
 
 # ---- a trainer's ---------------------------------------------------------------------------------
@@ -296,15 +299,19 @@ def test_workers_take_the_step_that_one_takes(threads, micro_batches, processes,
 
 
 def test_a_step_sees_what_was_changed_since_the_last():
+    """Settings that are NumPy's numbers become Python's, for workers and files."""
     one, two = (make_trainer(threads=threads, lr=0.01, dtype=np.float64) for threads in (1, 2))
-    for change in ({}, {"lr": 0.1}, {"weight_decay": 0.5}, {"betas": (0.5, 0.6)}, {"eps": 0.1},
-                   {"steps": 50}):
-        for trainer in (one, two):
-            vars(trainer.optimizer).update(change)
+    for name, plain, numpys in [
+            ("lr", 0.25, np.float32(0.25)), ("weight_decay", 0.125, np.float64(0.125)),
+            ("betas", (0.5, 0.75), (np.float32(0.5), np.float64(0.75))),
+            ("eps", 0.5, np.float16(0.5)), ("steps", 50, np.uint8(50))]:
+        for trainer, value in ((one, plain), (two, numpys)):
+            setattr(trainer.optimizer, name, value)
             trainer.model.params.E[0] += 0.25
             trainer.step(IDS, IDS)
         np.testing.assert_allclose(two.model.params.flat, one.model.params.flat,
                                    rtol=1e-9, atol=1e-9)
+    assert repr(two.optimizer.check()) == repr(one.optimizer.check())
 
 
 def test_another_model_or_optimizer_gets_workers_of_its_own():
@@ -348,9 +355,9 @@ def test_a_step_takes_no_new_memory_from_the_system():
 
 # ---- how many ------------------------------------------------------------------------------------
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="another system")
 def test_without_a_debugger_there_is_a_thread_for_each_core_that_may_be_used(capsys, monkeypatch):
-    assert parallel.cores() == len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        assert parallel.cores() == len(os.sched_getaffinity(0))
     for cores in (1, 32, 64):
         monkeypatch.setattr(parallel, "cores", lambda: cores)
         assert parallel.worker_count(None) == min(cores, 32)
@@ -358,21 +365,11 @@ def test_without_a_debugger_there_is_a_thread_for_each_core_that_may_be_used(cap
     assert capsys.readouterr().err == ""
 
 
-def traced():
-    sys.settrace(lambda *_: None)
-    return lambda: sys.settrace(None)
-
-
-def monitored():
-    sys.monitoring.use_tool_id(sys.monitoring.DEBUGGER_ID, "a debugger")
-    return lambda: sys.monitoring.free_tool_id(sys.monitoring.DEBUGGER_ID)
-
-
-@pytest.mark.parametrize("attach", [traced, monitored] if hasattr(sys, "monitoring") else [traced])
+@pytest.mark.parametrize("attach", DEBUGGERS)
 def test_under_a_debugger_there_is_one_unless_more_are_asked_for_and_it_says_so_once(
         attach, capsys):
     parallel.say_once.cache_clear()
-    detach = attach()
+    detach = attach([])
     try:
         found = [parallel.worker_count(threads) for threads in (None, None, 3)]
     finally:

@@ -1,4 +1,4 @@
-"""Progress: a line that renews itself on a terminal, lines now and then in a pipe. Ctrl-C: asked first."""
+"""Progress: one line on a terminal, lines now and then in a pipe. Ctrl-C asks first."""
 import io
 import signal
 import sys
@@ -34,7 +34,8 @@ def shown(clocks, bar, *seconds):
 def test_on_a_terminal_a_line_renews_itself_ten_times_a_second(clocks):
     assert shown(clocks, Progress(4, Terminal()), 0.0625, 0.125, 0.1875, 60) == (
         "\r2/4  x  0:00 left\r4/4  x  0:00 left")         # the last is always shown
-    assert shown(clocks, Progress(3, Terminal()), 0.105, 0.3) == "\r1/3  x  0:00 left\r2/3  x  0:00 left"
+    assert shown(clocks, Progress(3, Terminal()), 0.105, 0.3) == (
+        "\r1/3  x  0:00 left\r2/3  x  0:00 left")
 
 
 def test_a_renewed_line_covers_the_last_and_stays_within_the_terminal(clocks, monkeypatch):
@@ -45,7 +46,7 @@ def test_a_renewed_line_covers_the_last_and_stays_within_the_terminal(clocks, mo
         bar.update(done, text)
     bar.clear()
     assert bar.stream.getvalue() == (
-        "\r1/4  long long long" "\r2/4  x  0:00 left  " "\r3/4    0:00 left " "\r" + 18 * " " + "\r")
+        "\r1/4  long long long\r2/4  x  0:00 left  \r3/4    0:00 left \r" + 18 * " " + "\r")
 
 
 def test_on_a_dumb_terminal_no_line_renews_itself(clocks, monkeypatch):
@@ -82,9 +83,11 @@ def test_without_any_stream_nothing_is_shown(monkeypatch):
 
 
 def test_in_a_pipe_there_is_a_line_every_ten_seconds(clocks):
-    assert shown(clocks, Progress(9, io.StringIO()), 9.75, 10, 19.75, 20.5) == "2/9  x  0:35 left\n4/9  x  0:26 left\n"
+    assert shown(clocks, Progress(9, io.StringIO()), 9.75, 10, 19.75, 20.5) == (
+        "2/9  x  0:35 left\n4/9  x  0:26 left\n")
     assert shown(clocks, Progress(2, io.StringIO()), 1, 2) == "2/2  x  0:00 left\n"
-    assert shown(clocks, Progress(3, io.StringIO(), every=0), 1, 1) == "1/3  x  0:02 left\n2/3  x  0:00 left\n"
+    assert shown(clocks, Progress(3, io.StringIO(), every=0), 1, 1) == (
+        "1/3  x  0:02 left\n2/3  x  0:00 left\n")
 
 
 def test_work_that_is_done_sooner_than_patience_shows_nothing(clocks):
@@ -92,7 +95,8 @@ def test_work_that_is_done_sooner_than_patience_shows_nothing(clocks):
         assert shown(clocks, Progress(3, stream, patience=5), 1, 2, 4.75) == ""
     assert shown(clocks, Progress(3, Terminal(), patience=5), 1, 5, 7.5) == (
         "\r2/3  x  0:02 left\r3/3  x  0:00 left")
-    assert shown(clocks, Progress(3, io.StringIO(), patience=5), 1, 10, 11) == "2/3  x  0:05 left\n"      # and no last line
+    assert shown(clocks, Progress(3, io.StringIO(), patience=5), 1, 10, 11) == (
+        "2/3  x  0:05 left\n")                             # and no last line
 
 
 def test_the_time_of_steps_that_an_earlier_run_took_does_not_count(clocks):
@@ -122,7 +126,8 @@ def test_a_line_that_stays_takes_the_place_of_the_one_that_renews_itself():
 
 
 def test_clock():
-    assert [clock(s) for s in (0, 59.6, 75, 3600, 7325)] == ["0:00", "1:00", "1:15", "1:00:00", "2:02:05"]
+    assert [clock(s) for s in (0, 59.6, 75, 3600, 7325)] == [
+        "0:00", "1:00", "1:15", "1:00:00", "2:02:05"]
 
 
 @pytest.mark.parametrize("number", Interruptible.SIGNALS)

@@ -50,7 +50,7 @@ def test_shares_cover_everything_once_and_evenly(n, threads):
 def test_while_a_step_runs_the_blas_uses_one_thread(threads, monkeypatch):
     get, put = blas.get_threads, blas.set_threads
     if get() is None:
-        carried = Path(np.__file__).parents[1] / "numpy.libs"       # as the wheels for Linux have it
+        carried = Path(np.__file__).parents[1] / "numpy.libs"       # in the wheels for Linux
         assert not list(carried.glob("*openblas*"))
         pytest.skip("another BLAS")
     before, seen, trainer = get(), [], make_trainer(threads=threads)
