@@ -12,9 +12,6 @@ import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a FIFO",
-         stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-
 
 @contextmanager
 def atomic_write(path):
@@ -59,9 +56,8 @@ def open_beside(path):
 
     Its name is drawn, and mode "x" makes it or fails, so that no link planted there is followed.
     """
-    kind = stat.S_IFMT(os.lstat(path).st_mode) if os.path.lexists(path) else stat.S_IFREG
-    if kind != stat.S_IFREG:
-        raise ValueError(f"{path}: {KINDS[kind]} given, expected a regular file")
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise ValueError(f"{path}: a folder, link or device given, expected a regular file")
     beside = path.with_name(f"{path.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
         file = open(beside, "xb")

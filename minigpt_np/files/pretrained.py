@@ -14,7 +14,6 @@ dropout. Without it a file with biases is taken for minGPT's or transformers': i
 tanh approximation. Sources: transformers' models/gpt2 and models/openai, minGPT's and nanoGPT's
 model.py.
 """
-import hashlib
 import json
 import os
 import re
@@ -51,7 +50,6 @@ ARITHMETIC = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": Fal
 MINGPT = [name for name in PRESETS if name not in NORMS]        # its model_type, always a gpt2
 DROPOUTS = ("embd_pdrop", "attn_pdrop", "resid_pdrop")
 
-STAMP = "minigpt_np"        # in config.json and in the weights' metadata: do they belong together?
 HEAD = "lm_head.weight"
 
 
@@ -62,19 +60,15 @@ def save(params, config, folder):
     dtype = params.flat.dtype
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"model: numbers of {dtype} given, expected float32 or float64")
+    content = json.dumps(config_to_json(config), indent=2) + "\n"
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = state_dict(params)
     if config.tie_embeddings:
         del tensors[HEAD]                   # each number once
-
-    # A program that is stopped between the two files leaves weights beside a config that may be of
-    # another model. The stamp is of the config: where it is the same, the two fit together.
-    fields = config_to_json(config)
-    stamp = hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
-    with atomic_write(folder / "config.json") as file:
-        file.write(json.dumps(fields | {STAMP: stamp}, indent=2).encode() + b"\n")
-        safetensors.write(folder / "model.safetensors", tensors, {"format": "pt", STAMP: stamp})
+    with atomic_write(folder / "config.json") as file:      # moved into place after the weights
+        file.write(content.encode())
+        safetensors.write(folder / "model.safetensors", tensors)
 
 
 def config_to_json(config):
@@ -143,12 +137,6 @@ class ModelFiles:
         self.path, self.config_path = safetensors.find_weights(folder), folder / "config.json"
         tensors = safetensors.read_folder(folder)
         self.fields = read_config(self.config_path) if self.config_path.exists() else {}
-        stamps = tensors.metadata.get(STAMP), self.fields.get(STAMP)
-        if None not in stamps and stamps[0] != stamps[1]:
-            raise ValueError(
-                f"{self.config_path}: is of another model than {self.path}: two programs save to "
-                "this folder, or one was stopped while it did. Expected the two files of one "
-                f"saving: save again (or delete {STAMP!r} from config.json, if they do belong)")
         # "_orig_mod." is put first by torch.compile, "module." by DistributedDataParallel.
         shared = os.path.commonprefix(list(tensors)).rpartition(".")[0] + "."
         names = {name: name.removeprefix(shared).removeprefix("transformer.") for name in tensors}
@@ -199,23 +187,17 @@ class ModelFiles:
                                  f"expected {one_of(values)} (to read {self.path})")
         sizes = dict(vocab_size=V, block_size=len(P), n_layer=L, n_embd=D,
                      n_head=self.n_head(n_head), tie_embeddings=self.is_tied())
+        # nanoGPT's, known by the field `bias` of its model_args or by having none: the exact GELU
+        is_nanogpt = "bias" in self.fields or not self.has_biases
+        default = "gelu" if is_nanogpt or self.model_type == "openai-gpt" else "gelu_new"
         dropouts = {name: self.fields.get(name, 0.0) for name in DROPOUTS}
         try:
             return GPTConfig(
                 **sizes, **dropouts, norm=NORMS[self.model_type],
-                activation=activations[self.fields.get(field, self.default_activation())],
+                activation=activations[self.fields.get(field, default)],
                 layer_norm_eps=self.fields.get("layer_norm_epsilon", 1e-5))
         except ValueError as error:
             raise ValueError(f"{self.config_path if self.fields else self.path}: {error}") from None
-
-    def default_activation(self):
-        """config.json's name for the activation of a file that does not name one.
-
-        nanoGPT's, recognised by the field `bias` of its model_args or by having no biases, is the
-        exact GELU.
-        """
-        is_nanogpt = "bias" in self.fields or not self.has_biases
-        return "gelu" if is_nanogpt or self.model_type == "openai-gpt" else "gelu_new"
 
     def n_head(self, given):
         """H: what config.json says, or else what the caller does."""

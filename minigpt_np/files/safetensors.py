@@ -38,19 +38,6 @@ NAMES = {dtype: name for name, dtype in DTYPES.items()}
 PICKLE = "a pickle, which runs code when opened, and is not read here"
 
 
-class Tensors(dict):
-    """Name -> read-only array, in file order: views of the mapped file, no number read yet.
-
-    metadata    text -> text, from the header
-
-    bfloat16 tensors have the dtype BFLOAT16: see `widened`. The arrays are the file: replace it
-    (as `write` does), but do not change it in place while they live.
-    """
-
-    def __init__(self, metadata):
-        self.metadata = metadata
-
-
 def widened(tensor):
     """The tensor; a BFLOAT16 one as a float32 copy, of whose bits bfloat16 is the upper half."""
     if tensor.dtype != BFLOAT16:
@@ -61,11 +48,12 @@ def widened(tensor):
 # Reading
 
 def read(path):
-    """Map a safetensors file and return its `Tensors`.
+    """Map a safetensors file: name -> read-only array, in file order, no number read yet.
 
-    Only the header is read, and all of it is checked first. Raises ValueError, naming the file and
-    the tensor, for anything but a complete and well-formed file, and the OS's own error for a file
-    that cannot be opened. The numbers themselves are not looked at: NaN and infinity pass.
+    The arrays are views of the file: replace it (as `write` does), but do not change it in place
+    while they live. bfloat16 tensors have the dtype BFLOAT16: see `widened`. NaN and infinity pass.
+    Raises ValueError, naming the file and the tensor, for anything but a complete and well-formed
+    file, and the OS's own error for a file that cannot be opened.
     """
     with open(path, "rb") as file:
         start, size = file.read(9), os.fstat(file.fileno()).st_size
@@ -77,13 +65,12 @@ def read(path):
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     data = np.frombuffer(mapping, np.uint8)[8 + length:]
 
-    tensors, reached = Tensors(header.pop("__metadata__", None) or {}), 0
-    if not is_text_map(tensors.metadata):
-        raise ValueError(f"{path}: __metadata__ is {show(tensors.metadata)}, expected text -> text")
+    header.pop("__metadata__", None)
     for name, info in header.items():
         if not is_entry(info):
             raise ValueError(f"{path}: tensor {show(name)}: {show(info)}, expected a dtype of "
                              f"{', '.join(DTYPES)}, a shape, and data_offsets")
+    tensors, reached = {}, 0
     for name, info in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         dtype, shape, offsets = DTYPES[info["dtype"]], info["shape"], info["data_offsets"]
         begin, reached = reached, reached + math.prod(shape) * dtype.itemsize
@@ -142,10 +129,6 @@ def parse_object(path, raw):
     return value
 
 
-def is_text_map(value):
-    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
-
-
 def is_entry(info):
     """Whether a JSON value has a tensor's dtype, shape and data_offsets."""
     return (isinstance(info, dict) and info.get("dtype") in DTYPES
@@ -176,7 +159,7 @@ def find_weights(folder):
 
 
 def read_folder(folder):
-    """The `Tensors` of a folder, all shards as one.
+    """The tensors of a folder, all shards as one: see `read`.
 
     Raises ValueError as `read` and `find_weights` do, and unless the shards have the tensors that
     their index lists; the OS's own error for a folder or file that is not there.
@@ -185,9 +168,9 @@ def read_folder(folder):
     if path.suffix != ".json":
         return read(path)
     shard_of = parse_object(path, path.read_bytes()).get("weight_map")
-    if not is_text_map(shard_of):
+    if not isinstance(shard_of, dict) or not all(isinstance(s, str) for s in shard_of.values()):
         raise ValueError(f"{path}: weight_map is {show(shard_of)}, expected tensor -> file name")
-    tensors = Tensors({})
+    tensors = {}
     for shard in sorted(set(shard_of.values())):
         if Path(shard).name != shard:
             raise ValueError(f"{path}: {show(shard)}, expected the name of a file in that folder")
@@ -200,12 +183,11 @@ def read_folder(folder):
 
 # Writing
 
-def write(path, tensors, metadata=None):
-    """Write `tensors` (name -> array of a dtype in DTYPES) and `metadata` (text -> text) to `path`.
+def write(path, tensors):
+    """Write `tensors` (name -> array of a dtype in DTYPES) to `path`, atomically.
 
-    The bytes are those that the reference library writes. Whatever happens meanwhile, `path` is the
-    old file or the new one, complete. Raises ValueError for a dtype that the format does not have;
-    then nothing is written.
+    The bytes are those that the reference library writes for PyTorch. Raises ValueError, before
+    anything is written, for a dtype that the format does not have.
     """
     dtypes = {name: NAMES.get(array.dtype.newbyteorder("<")) for name, array in tensors.items()}
     for name, dtype in dtypes.items():
@@ -214,7 +196,7 @@ def write(path, tensors, metadata=None):
                              f"expected one of {', '.join(DTYPES)}")
     rank = {dtype: -i for i, dtype in enumerate(DTYPES)}
     order = sorted(tensors, key=lambda name: (rank[dtypes[name]], name))
-    header, begin = {"__metadata__": metadata} if metadata else {}, 0
+    header, begin = {"__metadata__": {"format": "pt"}}, 0       # transformers asks for it
     for name in order:
         end = begin + tensors[name].nbytes
         header[name] = {"dtype": dtypes[name], "shape": list(tensors[name].shape),

@@ -4,15 +4,12 @@ import os
 import re
 import signal
 import stat
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from minigpt_np.files.atomic import atomic_write, check_writable
-from strategies import examples_of
+from trainers import in_child
 
 pytestmark = pytest.mark.skipif(os.name != "posix",
                                 reason="links, FIFOs and signals as POSIX has them")
@@ -23,24 +20,16 @@ def write(path, raw):
         file.write(raw)
 
 
-@pytest.mark.parametrize("make, given", [
-    (os.mkfifo, "a FIFO"), (os.mkdir, "a folder"),
-    (lambda path: path.symlink_to(path.with_name("nothing")), "a symbolic link")])
-def test_only_a_regular_file_is_replaced(tmp_path, make, given):
+@pytest.mark.parametrize("make", [
+    os.mkfifo, os.mkdir, lambda path: path.symlink_to(path.with_name("nothing"))])
+def test_only_a_regular_file_is_replaced(tmp_path, make):
     path = tmp_path / "run.npz"
     make(path)
     before = os.lstat(path)
     for use in (lambda path: write(path, b"x"), check_writable):
-        with pytest.raises(ValueError, match=f"{re.escape(str(path))}: {given} given, expected"):
+        with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: .*expected a regular file"):
             use(path)
     assert os.listdir(tmp_path) == ["run.npz"] and os.lstat(path) == before
-
-
-def test_a_device_is_not_replaced():
-    before = os.stat(os.devnull)
-    with pytest.raises(ValueError, match=f"{os.devnull}: a device given, expected a regular file"):
-        write(os.devnull, b"x")
-    assert os.stat(os.devnull).st_ino == before.st_ino
 
 
 def test_permissions_are_kept_or_those_of_any_new_file(tmp_path):
@@ -93,7 +82,7 @@ def test_many_writers_leave_one_of_their_files_and_nothing_else(tmp_path):
     path = tmp_path / "run.npz"
 
     def work(letter):
-        for _ in range(20):
+        for _ in range(5):
             write(path, letter * 5000)
             raw = path.read_bytes()
             assert raw == raw[:1] * 5000
@@ -111,28 +100,16 @@ def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
     assert synced == [(3, False)] and path.read_bytes() == b"new"
 
 
-WRITER = """
-import sys
-from minigpt_np.files.atomic import atomic_write
-print("ready", flush=True)
-while True:
-    for letter in (b"a", b"b"):
-        with atomic_write(sys.argv[1]) as file:
-            for _ in range(100):
-                file.write(letter * 1000)
-"""
-
-
-def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path):
+def test_a_killed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "run.npz"
-    write(path, b"a" * 100_000)
-    for n in range(examples_of(1, 100)):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE)
-        writer.stdout.readline()
-        time.sleep(0.003 * (n % 17 + 1))
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
-        writer.stdout.close()
-        assert path.read_bytes() in (b"a" * 100_000, b"b" * 100_000)
-    write(path, b"last")
-    assert path.read_bytes() == b"last"
+    write(path, b"old")
+
+    def work():
+        with atomic_write(path) as file:
+            file.write(b"new" * 100_000)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert not in_child(work)
+    assert path.read_bytes() == b"old"
+    write(path, b"new")
+    assert path.read_bytes() == b"new"

@@ -125,7 +125,6 @@ def test_the_config_written_has_transformers_fields():
         _, fields = saved(GPT(config), folder)
         _, gpt1 = saved(GPT(replace(config, norm="post")), folder)
         _, full = saved(GPT(replace(config, vocab_size=50257, n_embd=2)), folder)
-    assert fields.pop("minigpt_np").isalnum()
     assert fields == {
         "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 5,
         "n_positions": 4, "n_embd": 6, "n_layer": 2, "n_head": 2, "activation_function": "gelu_new",
@@ -320,32 +319,18 @@ def test_minGPTs_and_nanoGPTs_configs_are_never_ignored(tmp_path):
             GPT.from_pretrained(tmp_path)
 
 
-# Two files that belong together
-
-@given(configs(), configs())
-def test_a_save_stopped_between_its_two_files_is_refused_or_right(old, new):
-    """A kill between the two moves: new weights beside an old config."""
-    with temporary_folder() as folder:
-        random_model(old).save_pretrained(folder)
-        before = (folder / "config.json").read_bytes()
-        model = random_model(new)
-        model.params.flat += 1
-        model.save_pretrained(folder)
-        (folder / "config.json").write_bytes(before)
-        if old != new:
-            with pytest.raises(ValueError, match="is of another model"):
-                GPT.from_pretrained(folder)
-        else:
-            assert np.array_equal(GPT.from_pretrained(folder).params.flat, model.params.flat)
-
-
-def test_an_edited_config_and_a_file_without_a_stamp_are_accepted(tmp_path):
-    tensors, fields = saved(random_model(SMALL), tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps(fields | {"resid_pdrop": 0.5}))
-    assert GPT.from_pretrained(tmp_path).config.resid_pdrop == 0.5
-    fields["minigpt_np"] = "another"
-    rewrite(tmp_path, tensors, fields)
-    assert GPT.from_pretrained(tmp_path).config == SMALL
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_where_one_of_the_two_files_cannot_be_written_both_are_the_old_ones(tmp_path, name):
+    model = random_model(SMALL)
+    model.save_pretrained(tmp_path)
+    (tmp_path / name).rename(tmp_path / "kept")
+    (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match=f"{name}: .*expected a regular file"):
+        GPT(NANO).save_pretrained(tmp_path)
+    (tmp_path / name).rmdir()
+    (tmp_path / "kept").rename(tmp_path / name)
+    opened = GPT.from_pretrained(tmp_path)
+    assert opened.config == SMALL and np.array_equal(opened.params.flat, model.params.flat)
 
 
 # Bad input
@@ -379,22 +364,6 @@ def test_configs_refused(tmp_path, no_allocation, change, complaint):
     with pytest.raises(ValueError, match=complaint) as caught:
         GPT.from_pretrained(tmp_path)
     assert str(caught.value).count(f"{tmp_path / 'config.json'}: ") == 1 or "missing" in complaint
-
-
-@pytest.mark.parametrize("fields", [
-    {"model": {"model_type": "gpt-nano"}}, {"model_type": "gpt-nano"},
-    {"n_head": 3, "block_size": 4, "bias": True, "dropout": 0.1}])
-def test_a_config_of_any_json_is_refused_or_right(tmp_path, fields):
-    """minGPT's and nanoGPT's; transformers' is among the corrupted files below."""
-    random_model(NANO).save_pretrained(tmp_path)
-    rng = random.Random(0)
-    for _ in range(examples_of(100, 10_000)):
-        changed = with_another_value(fields, rng)
-        (tmp_path / "config.json").write_text(json.dumps(changed))
-        try:
-            assert GPT.from_pretrained(tmp_path).config.n_embd == NANO.n_embd
-        except ValueError as error:
-            assert "config.json" in str(error), changed
 
 
 def test_a_config_with_a_byte_order_mark(tmp_path):
@@ -493,12 +462,14 @@ def test_hundreds_of_corrupted_folders_are_refused_or_right(tmp_path):
     rng = random.Random(0)
     config = replace(SMALL, tie_embeddings=False)
     model = random_model(config)
-    whole, sharded = tmp_path / "whole", tmp_path / "sharded"
+    whole, sharded, nano = tmp_path / "whole", tmp_path / "sharded", tmp_path / "nano"
     model.save_pretrained(whole)
     lay_out(model, sharded, transposed=True, buffers=True, shards=2)
-    kept = {path: path.read_bytes() for folder in (whole, sharded)
+    GPT(NANO).save_pretrained(nano)
+    (nano / "config.json").write_text('{"model": {"model_type": "gpt-nano", "dropout": 0.1}}')
+    kept = {path: path.read_bytes() for folder in (whole, sharded, nano)
             for path in sorted(folder.iterdir())}
-    accepted, n = 0, examples_of(200, 30_000)
+    accepted, n = 0, examples_of(300, 30_000)
     for _ in range(n):
         path = rng.choice(list(kept))
         raw = kept[path]
