@@ -32,14 +32,9 @@ def check_each(checks, values):
 
 # ---- numbers -------------------------------------------------------------------------------------
 
-def is_whole(value):
-    """Whether it is a Python or NumPy int; True and False are not."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
 def check_int(name, value, least=0):
-    """An int of at least `least`."""
-    if not is_whole(value) or value < least:
+    """An int, Python's or NumPy's, of at least `least`; True and False are none."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise_value_error(name, value, f"a whole number of at least {least}")
     return int(value)
 
@@ -152,10 +147,7 @@ def check_array(name, values):
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        lengths = {len(part) for part in parts
-                   if isinstance(part, (list, tuple)) or getattr(part, "ndim", 0)}
-        given = f"rows of lengths {sorted(lengths)}" if len(lengths) > 1 else show(values)
-        raise ValueError(f"{name}: {given} given, expected rows of one length") from error
+        raise ValueError(f"{name}: {show(values)} given, expected rows of one length") from error
 
 
 def check_integers(name, array, low, high):
@@ -169,12 +161,23 @@ def check_integers(name, array, low, high):
     return array.astype(np.int64)
 
 
-def check_ids(ids, config):
-    """ids as an int64 array (B, T), 1 <= T <= block_size, each in 0..V-1, or ValueError."""
+def check_tokens(ids, V):
+    """ids, a sequence of any length, as an int64 array (N,), each in 0..V-1, or ValueError."""
+    ids = check_array("ids", ids)
+    if ids.ndim != 1:
+        raise ValueError(f"ids: shape {ids.shape} given, expected (N,)")
+    return check_integers("ids", ids, 0, V - 1) if ids.size else ids.astype(np.int64)
+
+
+def check_ids(ids, config, of_any_length=False):
+    """ids as an int64 array (B, T), 1 <= T <= block_size, each in 0..V-1, or ValueError.
+
+    of_any_length   True: T may be more than block_size
+    """
     ids = check_array("ids", ids)
     if ids.ndim != 2 or ids.size == 0:
         raise ValueError(f"ids: shape {ids.shape} given, expected (B, T), neither of them 0")
-    if ids.dtype.kind in "iu" and ids.shape[1] > config.block_size:
+    if ids.shape[1] > config.block_size and not of_any_length:
         raise ValueError(f"ids: T = {ids.shape[1]} positions given, expected at most "
                          f"block_size = {config.block_size}")
     return check_integers("ids", ids, 0, config.vocab_size - 1)

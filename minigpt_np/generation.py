@@ -3,15 +3,14 @@
 Attention looks back and never ahead, so keys and values of earlier positions do not change. They
 are kept, and only new positions go through the blocks.
 """
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from . import layers
 from .checks import (
-    check_array, check_flag, check_ids, check_int, check_number, check_positive, check_seed,
-    check_size, raise_value_error)
+    check_flag, check_ids, check_int, check_number, check_positive, check_seed, check_size,
+    raise_value_error)
 
 
 def generate(model, ids, max_new_tokens, *args, **options):
@@ -44,7 +43,7 @@ def stream(model, ids, max_new_tokens, temperature=1.0, do_sample=False,
     Raises ValueError, before anything is computed, for an argument other than described; and when
     the logits are not finite, as those of a model with NaN in its weights.
     """
-    ids = check_prompt(ids, model.config)
+    ids = check_ids(ids, model.config, of_any_length=True)
     n, temperature, do_sample, top_k, top_p = check_options(
         max_new_tokens, temperature, do_sample, top_k, top_p)
     rng = check_seed("seed", seed)
@@ -151,12 +150,6 @@ def sample(p, rng):
     cumulative = p.cumsum(axis=1)
     u = rng.random((len(p), 1)) * cumulative[:, -1:]
     return (cumulative <= u).sum(axis=1)
-
-
-def check_prompt(ids, config):
-    """ids as an int64 array (B, T), each in 0..V-1, of any length T >= 1, or ValueError."""
-    ids = check_array("ids", ids)
-    return check_ids(ids, replace(config, block_size=max(config.block_size, ids.size)))
 
 
 def check_options(max_new_tokens, temperature, do_sample, top_k, top_p):

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checks import check_text, check_int, is_whole, show
+from ..checks import check_int, check_text, check_tokens
 from ..files.atomic import write_text
 from .tokenizer_files import TokenizerFiles
 
@@ -178,9 +178,7 @@ class MergingTokenizer:
 
         ValueError: `v` is negative, V or more, or not an integer.
         """
-        if not is_whole(v) or not 0 <= v < self.vocab_size:
-            raise ValueError(f"id: {show(v)} given, expected an integer from 0 to V-1 = "
-                             f"{self.vocab_size - 1}")
+        v, = check_tokens([v], self.vocab_size)
         return self.tokens[v]
 
     def decode(self, ids):
@@ -189,9 +187,8 @@ class MergingTokenizer:
 
         ValueError: `ids` is not a sequence, or as for `token`.
         """
-        if not np.iterable(ids):
-            raise ValueError(f"ids: {show(ids)} given, expected a sequence of integers")
-        return b"".join([self.token(v) for v in ids]).decode("utf-8", errors="replace")
+        tokens = [self.tokens[v] for v in check_tokens(ids, self.vocab_size)]
+        return b"".join(tokens).decode("utf-8", errors="replace")
 
     def encode(self, text, special=False):
         """The ids of `text`, int64, 1-D.

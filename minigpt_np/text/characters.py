@@ -1,7 +1,7 @@
 """A tokenizer whose tokens are the characters of a text."""
 import numpy as np
 
-from ..checks import check_text, is_whole, show
+from ..checks import check_text, check_tokens, show
 
 
 class CharacterTokenizer:
@@ -16,7 +16,7 @@ class CharacterTokenizer:
         if not check_text("text", text):
             raise ValueError("text: an empty string given, expected at least one character")
         self.characters = "".join(sorted(set(text)))
-        self._codes = _code_points(self.characters)
+        self._id_of = {char: v for v, char in enumerate(self.characters)}
 
     @property
     def vocab_size(self):
@@ -28,23 +28,14 @@ class CharacterTokenizer:
 
     def encode(self, text):
         """str of length N -> ids, int64 (N,). Raises ValueError for an unknown character."""
-        codes = _code_points(check_text("text", text))
-        ids = np.minimum(np.searchsorted(self._codes, codes), self.vocab_size - 1)
-        unknown = np.flatnonzero(self._codes[ids] != codes)
-        if len(unknown):
-            raise ValueError(f"text: {text[unknown[0]]!r} given at {unknown[0]}, "
-                             f"expected one of {show(self.characters)}")
-        return ids
+        check_text("text", text)
+        try:
+            return np.array([self._id_of[char] for char in text], np.int64)
+        except KeyError as error:
+            char, = error.args
+            raise ValueError(f"text: {char!r} given at {text.index(char)}, "
+                             f"expected one of {show(self.characters)}") from None
 
     def decode(self, ids):
         """ids (N,) -> str of length N. Raises ValueError for an id outside 0..V-1."""
-        if not np.iterable(ids):
-            raise ValueError(f"ids: {show(ids)} given, expected a sequence of integers")
-        for i in ids:
-            if not is_whole(i) or not 0 <= i < self.vocab_size:
-                raise ValueError(f"ids: {show(i)} given, expected 0 to {self.vocab_size - 1}")
-        return "".join(self.characters[i] for i in ids)
-
-
-def _code_points(text):
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        return "".join(self.characters[v] for v in check_tokens(ids, self.vocab_size))

@@ -39,8 +39,8 @@ def test_ids(ids, given, expected):
 
 
 @pytest.mark.parametrize("ids, given", [
-    ([[0, 1], [2]], "rows of lengths [1, 2] given"),
-    ([np.array([0, 1]), np.array([2])], "rows of lengths [1, 2] given"),
+    ([[0, 1], [2]], "[[0, 1], [2]] given"),
+    ([np.array([0, 1]), np.array([2])], "[array([0, 1]), array([2])] given"),
     ([[0, [1]]], "[[0, [1]]] given")])
 def test_prompts_of_unequal_length(ids, given):
     with refused("ids", given, "rows of one length"):
