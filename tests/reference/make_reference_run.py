@@ -21,7 +21,8 @@ SIZES = dict(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8)
 MODELS = {f"{norm}, {tie}": dict(norm=norm, tie_embeddings=tie == "tied")
           for norm in ("pre", "post") for tie in ("tied", "untied")}
 DROPOUT = dict(embd_pdrop=0.2, attn_pdrop=0.3, resid_pdrop=0.1)
-WITH_DROPOUT = [("pre, tied", 1), ("post, untied", 2)]      # threads
+WITH_DROPOUT = [("pre, tied", 1), ("pre, tied", 2), ("pre, tied", 8),       # threads
+                ("post, untied", 1), ("post, untied", 2)]
 FILES = HERE / "files"
 FILE_CONFIG = GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4, embd_pdrop=0.2)
 TEXT = "the other then the other"
