@@ -1,7 +1,10 @@
 """One set of laws for every layer that layer_strategies.py draws, then what each promises alone."""
 import copy
+import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from math import erfc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from layer_strategies import LAYERS, Named
-from minigpt_np import GPTConfig
+from minigpt_np import GPTConfig, layers
 from minigpt_np.gradcheck import check, directional
 from minigpt_np.layers import (
     causal, constants, cross_entropy, dropout, gelu, gelu_exact, layernorm, lookup, mlp, softmax)
@@ -377,3 +380,11 @@ def test_layernorm_of_a_row_with_a_large_mean_is_as_exact_as_the_mean_can_be(D, 
     allowed = (0.6 * np.abs(x).max() * inv_std + 8 * D**0.5) * np.finfo(np.float32).eps
     assert (np.abs(layernorm.forward(x, w, 1e-5)[0] - exact * inv_std) <= allowed).all()
 
+
+# ---- what a layer may know -----------------------------------------------------------------------
+
+def test_a_layer_imports_numpy_the_standard_library_the_module_of_reprs_and_its_siblings():
+    known = {"numpy", "..reprs", *sys.stdlib_module_names}
+    for file in Path(layers.__file__).parent.glob("*.py"):
+        for module in re.findall(r"^(?:from|import) (\S+)", file.read_text(encoding="utf-8"), re.M):
+            assert module in known or re.fullmatch(r"\.\w*", module), f"{file.name}: {module}"
