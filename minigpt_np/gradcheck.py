@@ -69,8 +69,7 @@ def complex_step(f, x):
 
 
 def _gradient(method, f, x):
-    _need_callable(f)
-    _need_array("x", x, method)
+    _need_movable(f, {"x": x}, method)
     gradient, error = np.transpose(_slopes(method, f, x, np.ndindex(x.shape)))
     return gradient.reshape(x.shape), error.reshape(x.shape)
 
@@ -257,13 +256,12 @@ def directional(f, arrays, gradients, rng, method="differences", atol=None):
     v = {name: scale * rng.standard_normal(scale.shape) for name, (_, scale) in sizes.items()}
     largest = max(np.max(np.abs(part)) for part in v.values())
     v = {name: part / largest for name, part in v.items()}
-    with np.errstate(divide="ignore", over="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):     # inf, NaN are wrong
         nearest = min(np.min(size / (scale / largest)) for size, scale in sizes.values())
-    slope = METHODS[method](f, arrays, v, nearest)(arrays, v, largest, nearest)
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported as wrong
         products = np.concatenate([np.ravel(gradients[name] * v[name]) for name in arrays])
         analytic, most = np.sum(products), np.max(np.abs(products))
         length = most * np.sqrt(np.sum((products / (most or 1.0)) ** 2))    # without overflow
+    slope = METHODS[method](f, arrays, v, nearest)(arrays, v, largest, nearest)
     name = "a random direction in " + ", ".join(arrays)
     return _report(method, [_compared(name, None, analytic, slope, length, _eps(arrays), atol)])
 
@@ -392,27 +390,25 @@ def _number(f, method):
     return complex(value) if method == "complex" else float(value)
 
 
-def _need_callable(f):
+def _need_movable(f, arrays, method):
+    """f is a function, and each of the arrays, by its name in messages, one to move in place."""
     if not callable(f):
         raise_value_error("f", f, "a function")
-
-
-def _need_array(name, x, method):
     kind = "complex" if method == "complex" else "float"
-    # in float16 an allowance of 4096 eps is 4 times the gradient: nothing would be wrong
-    if not isinstance(x, np.ndarray) or x.dtype.kind != kind[0] or x.dtype == np.float16:
-        raise_value_error(name, x, f"a {kind} array, not of float16")
-    for fault, given, expected in [
-            (x.size == 0, f"shape {x.shape}", "at least one number"),
-            (not x.flags.writeable, "a read-only array", "one to move in place"),
-            (np.any(x.imag != 0), "imaginary parts", "them to be 0 before the step")]:
-        if fault:
-            raise ValueError(f"{name}: {given} given, expected {expected}")
+    for name, x in arrays.items():
+        # in float16 an allowance of 4096 eps is 4 times the gradient: nothing would be wrong
+        if not isinstance(x, np.ndarray) or x.dtype.kind != kind[0] or x.dtype == np.float16:
+            raise_value_error(name, x, f"a {kind} array, not of float16")
+        if x.size == 0:
+            raise ValueError(f"{name}: shape {x.shape} given, expected at least one number")
+        if not x.flags.writeable:
+            raise ValueError(f"{name}: a read-only array given, expected one to move in place")
+        if np.any(x.imag != 0):
+            raise ValueError(f"{name}: imaginary parts given, expected them to be 0")
 
 
 def _need_pairs(f, arrays, gradients, method, atol):
     """The arrays in a dict of their own, and copies of the gradients, into which f may write."""
-    _need_callable(f)
     check_choice("method", method, tuple(METHODS))
     if not isinstance(arrays, dict) or not arrays:
         raise_value_error("arrays", arrays, "a dict of name -> array, at least one")
@@ -420,9 +416,9 @@ def _need_pairs(f, arrays, gradients, method, atol):
         raise_value_error("gradients", gradients, f"a dict of the names of arrays, {list(arrays)}")
     if atol is not None:
         check_not_negative("atol", atol)
+    _need_movable(f, {f"arrays[{name!r}]": x for name, x in arrays.items()}, method)
     copies = {}
     for name, x in arrays.items():
-        _need_array(f"arrays[{name!r}]", x, method)
         title = f"gradients[{name!r}]"
         copies[name] = np.array(check_array(title, gradients[name]))
         if copies[name].shape != x.shape or copies[name].dtype.kind not in "iuf":
