@@ -51,8 +51,9 @@ def say_once(text):
 
 
 def even_slices(n, parts):
-    """range(n) in slices of (nearly) equal length, some of them empty if n < parts."""
-    return [slice(i * n // parts, (i + 1) * n // parts) for i in range(parts)]
+    """range(n) in slices of (nearly) equal length; if n < parts, the last of them are empty."""
+    m = min(n, parts)
+    return [slice(i * n // m, (i + 1) * n // m) for i in range(m)] + [slice(n, n)] * (parts - m)
 
 
 def team(members, arrays=()):
