@@ -46,6 +46,7 @@ def test_an_array_and_its_views_survive_sharing_bit_for_bit(n, dtype, seed):
     array.view("u1")[:] = rng.integers(0, 256, array.nbytes)
     start = int(rng.integers(n))
     view, expected, address = array[start:], array.copy(), array.ctypes.data
+
     def check():
         assert array.ctypes.data == address
         assert_bits(array, expected)

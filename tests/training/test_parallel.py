@@ -11,13 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
 
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.training import blas, memory, parallel
 from minigpt_np.training.optim import SGD, AdamW
 from minigpt_np.training.trainer import Trainer
-from strategies import examples
 from trainers import IDS, forks, in_child, make_trainer
 
 KINDS = [parallel.Threads, pytest.param(parallel.Processes, marks=forks)]
@@ -276,27 +274,6 @@ def test_processes_end_with_their_team_and_with_their_parent():
 
 
 # ---- a trainer's ---------------------------------------------------------------------------------
-
-@examples(0.6)
-@given(threads=st.integers(2, 4), micro_batches=st.integers(1, 2), processes=st.booleans(),
-       tie=st.booleans(), kind=st.sampled_from([AdamW, SGD]))
-def test_workers_take_the_step_that_one_takes(threads, micro_batches, processes, tie, kind):
-    """Processes or threads: the same to rounding."""
-    options = dict(kind=kind, tie=tie, lr=0.01, dtype=np.float64, micro_batches=micro_batches)
-    alone, before = make_trainer(**options), memory.FORKS
-    memory.FORKS = before and processes
-    try:
-        trainer = make_trainer(threads=threads, **options)
-        found = [trainer.step(IDS, IDS) for _ in range(3)]
-        expected_kind = parallel.Processes if memory.FORKS else parallel.Threads
-        assert type(trainer.team()) is expected_kind
-    finally:
-        memory.FORKS = before
-    np.testing.assert_allclose(found, [alone.step(IDS, IDS) for _ in range(3)], rtol=1e-12)
-    # AdamW divides by sqrt(v), so a gradient near 0 counts as much as a large one
-    np.testing.assert_allclose(trainer.model.params.flat, alone.model.params.flat,
-                               rtol=1e-9, atol=1e-9)
-
 
 def test_a_step_sees_what_was_changed_since_the_last():
     """Settings that are NumPy's numbers become Python's, for workers and files."""
