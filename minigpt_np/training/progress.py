@@ -48,7 +48,7 @@ class Progress:
         line = f"{done}/{self.total}  {text}  {clock(left)} left"
         if not self.terminal:
             return self.write(line + "\n")
-        line = line[:shutil.get_terminal_size().columns - 1]        # a longer one would wrap
+        line = line[:shutil.get_terminal_size().columns - 3]        # and ^C would still not wrap
         self.write("\r" + line.ljust(self.columns))
         self.columns = len(line)
 
@@ -60,8 +60,7 @@ class Progress:
     def clear(self):
         """Wipe the line that renews itself, and the ^C that a terminal shows behind it."""
         if self.columns:
-            columns = min(self.columns + 2, shutil.get_terminal_size().columns - 1)
-            self.write("\r" + " " * columns + "\r")
+            self.write("\r" + " " * (self.columns + 2) + "\r")
             self.columns = 0
 
     def write(self, text):

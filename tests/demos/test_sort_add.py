@@ -88,7 +88,10 @@ def test_sorting_is_learned_tied_and_untied(capsys):
     """Two digits of two kinds are four cases, one of which it never sees."""
     assert sort.main(["--length", "2", "--kinds", "2", "--steps", "80", "--batch", "6",
                       "--threads", "1"]) == 0
-    last = capsys.readouterr().out.splitlines()[-3:-1]
+    printed = capsys.readouterr().out
+    assert "tied: 85,152 parameters, 2 x 48 of them in E, lookup and head in one\n" in printed
+    assert "untied: 85,248 parameters, 2 x 48 of them in E, and as many in head\n" in printed
+    last = printed.splitlines()[-3:-1]
     assert [line.split()[0] for line in last] == ["tied", "untied"]
     assert all(" of 1 (" in line and "3 of 3 (100.00%)" in line for line in last)
 

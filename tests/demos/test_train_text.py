@@ -257,11 +257,11 @@ def test_a_text_has_no_byte_order_mark_and_its_lines_end_alike(tmp_path, end):
 
 
 class Bytes:
-    """A tokenizer: the two bytes of é, an end of text, and a control character."""
-    vocab_size, end_of_text = 4, 2
+    """A tokenizer: the two bytes of é, an end of text, a control character and a line's end."""
+    vocab_size, end_of_text = 5, 2
 
     def token(self, v):
-        return [*("é".encode()[i:i + 1] for i in range(2)), b"", b"\x1b"][v]
+        return [*("é".encode()[i:i + 1] for i in range(2)), b"", b"\x1b", b"\n"][v]
 
 
 class Pieces(io.StringIO):
@@ -287,7 +287,7 @@ def written(ids, seconds, monkeypatch):
 
 @pytest.mark.parametrize("ids, pieces, rest", [
     ([0, 1, 0], ["", "é", ""], "\ufffd\n"), ([0, 1, 2, 0], ["", "é"], "\n"),
-    ([5], ["\ufffd"], "\n"), ([3], ["\\x1b"], "\n")])
+    ([5], ["\ufffd"], "\n"), ([3], ["\\x1b"], "\n"), ([4], ["\n"], "\n")])
 def test_a_token_is_shown_as_it_comes_but_no_part_of_a_character(ids, pieces, rest, monkeypatch):
     new, stream = written(ids, 1.0, monkeypatch)
     assert stream.pieces == ["", "é", *pieces]

@@ -46,7 +46,7 @@ def test_a_renewed_line_covers_the_last_and_stays_within_the_terminal(clocks, mo
         bar.update(done, text)
     bar.clear()
     assert bar.stream.getvalue() == (
-        "\r1/4  long long long\r2/4  x  0:00 left  \r3/4    0:00 left \r" + 18 * " " + "\r")
+        "\r1/4  long long lo\r2/4  x  0:00 left\r3/4    0:00 left \r" + 18 * " " + "\r")
 
 
 def test_on_a_dumb_terminal_no_line_renews_itself(clocks, monkeypatch):
