@@ -17,8 +17,7 @@ import pytest
 import check
 import learners
 from checker import files, show, training, verdict
-from checker.answers import near
-from checker.cases import small_cases
+from checker.cases import near, small_cases
 from checker.exercises import EXERCISES as ALL
 from checker.exercises import TABLE
 from checker.files import NAMES

@@ -5,8 +5,7 @@ import pytest
 
 import learners
 from checker import show, training, verdict
-from checker.answers import near
-from checker.cases import EDGES, float_arrays, large_cases, small_cases
+from checker.cases import EDGES, float_arrays, large_cases, near, small_cases
 from checker.exercises import EXERCISES, TABLE, weights_of_block
 from checker.files import NAMES
 from checker.steps import calls_of_forward, labels
@@ -71,7 +70,7 @@ def test_the_gradients_on_the_way_are_those_of_the_pieces(name):
     """Each piece's right backward, given the step's gradient and arguments, returns what the whole
     has for its parameters."""
     case = next(case for case in small_cases(TABLE[name]) if case.sizes.get("L", 1) == 1)
-    calls, right = calls_of_forward(case), case.expected()
+    calls, right = calls_of_forward(case), case.expected
     assert [piece for piece, _, _ in calls] == (
         ["layernorm", "linear", "causal", "linear", "layernorm", "linear", "gelu", "linear"]
         if name == "block" else ["lookup", "block", "layernorm", "logits", "cross_entropy"])

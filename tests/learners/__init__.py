@@ -43,9 +43,9 @@ def write(folder, **answers):
     return folder
 
 
-def module(name, answer, pieces):
-    """The module of a file with this answer, whose imports find the pieces."""
-    made = ModuleType(name)
+def module(name, answer):
+    """The module of a file with this answer, whose imports find right ones."""
+    made, pieces = ModuleType(name), {piece: right_piece(piece) for piece in TABLE[name].needs}
     with patch.dict(sys.modules, pieces):
         exec(compile(source(name, answer), f"{name}.py", "exec"), vars(made))
     return made
@@ -54,13 +54,11 @@ def module(name, answer, pieces):
 @cache
 def right_piece(name):
     """The module of the plain right answer."""
-    return module(name, plain(name), {piece: right_piece(piece) for piece in TABLE[name].needs})
+    return module(name, plain(name))
 
 
 def verdict_on(name, answer, explain=True):
     """The Verdict on an answer that is examined in this process."""
-    calls = []
-    pieces = {piece: files.noting(right_piece(piece), calls) for piece in TABLE[name].needs}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")             # as in the process of an answer
-        return verdict.verdict_on_module(TABLE[name], module(name, answer, pieces), calls, explain)
+        return verdict.verdict_on_module(TABLE[name], module(name, answer), explain)

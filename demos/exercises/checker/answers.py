@@ -10,14 +10,10 @@ import numpy as np
 
 from lib.terminal import COLUMNS, cut
 
-from .cases import TO_ROUNDING, Case
+from .cases import Case, near
 from .exercises import float_arrays, leaves
 from .files import NAMES
 
-SAME = 1e-9             # of the largest number: for arrays that are taken for the same
-BY_DIFFERENCE = 1e-7    # the same for exercise 0's gradient, which is a difference
-# the same where large numbers cancel: a right answer loses digits there, too
-OF_LARGE_NUMBERS = 1e-9
 PRINTED = 400           # characters of what is printed that are shown
 
 MATMUL = ("A @ B takes as many columns of A as B has rows: which order, and which transpose, give "
@@ -36,7 +32,6 @@ class Verdict:
     text     what is wrong, if it is not the numbers; what is not written yet
     case     the smallest that shows it
     given    label -> array, what the learner's function returned for the case
-    right    label -> array, what it should have returned
     printed  what it printed meanwhile
     texts    known mistakes that it is
     steps    of an exercise made of others: the gradients on the way (steps.Step)
@@ -46,7 +41,6 @@ class Verdict:
     text: str = ""
     case: Case = None
     given: dict = None
-    right: dict = None
     printed: str = ""
     texts: list = field(default_factory=list)
     steps: list = field(default_factory=list)
@@ -58,7 +52,7 @@ class Verdict:
     @property
     def wrong_names(self):
         """Which of the arrays are wrong; all, if none is by itself."""
-        names = [name for name in self.given if not near(self.given[name], self.right[name])]
+        names = [name for name in self.given if not near(self.given[name], self.case.expected[name])]
         return names or list(self.given)
 
     @property
@@ -79,7 +73,7 @@ def judged(case, function):
     """The Verdict on a function's answer to the case: done or wrong."""
     with redirect_stdout(StringIO()) as printed:
         given, text = answered(case, function)
-    done = not text and is_right(case, given)
+    done = not text and case.accepts(given)
     return Verdict("done" if done else "wrong", case.name, text, case, given,
                    printed=printed.getvalue()[:PRINTED])
 
@@ -97,24 +91,6 @@ def answered(case, function):
     except NoAnswer as error:
         return given, str(error)
     return given, ""
-
-
-def is_right(case, given):
-    """Whether these arrays by label are what should have been returned."""
-    if case.exercise.needs:
-        return case.agrees(given)
-    rtol = (BY_DIFFERENCE if case.exercise.out == "gradient"
-            else OF_LARGE_NUMBERS if case.kind in ("huge", "large mean") else TO_ROUNDING)
-    return all(near(given[name], right, rtol) for name, right in case.expected().items())
-
-
-def near(a, b, rtol=SAME):
-    """Whether two arrays are the same but for rounding."""
-    if a.shape != b.shape:
-        return False
-    if b.dtype == bool:
-        return bool((a == b).all())
-    return bool(np.abs(a - b).max(initial=0) <= rtol * max(1, np.abs(b).max(initial=0)))
 
 
 # ---- what is answered ----------------------------------------------------------------------------
@@ -139,7 +115,7 @@ def called(case, function):
 def shaped(case):
     """label -> array of the shape and dtype of each that is to be returned."""
     if case.exercise.value:
-        return case.expected()
+        return case.expected
     return {"d" + label: x for label, x in float_arrays(case.inputs).items()}
 
 

@@ -7,7 +7,6 @@ import sys
 import textwrap
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -30,28 +29,12 @@ def templates():
         return {name: importlib.import_module(name) for name in NAMES}
 
 
-def load(name, folder, pieces=(), calls=()):
-    """The learner's module; what it imports is the learner's, too, or the template if there is
-    none.
-
-    pieces   exercises that this one is made of: where it calls their backward passes itself, they
-             note their arguments in the list `calls`
-    """
+def load(name, folder):
+    """The learner's module; what it imports is the learner's, too, or else the template."""
     sys.dont_write_bytecode = True          # a file saved twice within a second is read twice
     sys.path[:0] = [str(folder), str(TEMPLATES)]
     with np.errstate():                     # what a file sets for NumPy is its own
-        modules = [importlib.import_module(piece) for piece in pieces]
-        sys.modules.update({module.__name__: noting(module, calls) for module in modules})
         return importlib.import_module(name)
-
-
-def noting(piece, calls):
-    """The module, with a backward that notes (piece, arguments)."""
-    def backward(*arguments, **named):
-        calls.append((piece.__name__, [*arguments, *named.values()]))
-        return piece.backward(*arguments, **named)
-
-    return SimpleNamespace(**vars(piece) | dict(backward=backward))
 
 
 def start(folder):

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .answers import answered, near
-from .cases import EDGES, small_cases
+from .answers import answered
+from .cases import EDGES, near, small_cases
 
 DISTINCT = 3            # on so many inputs, at least, a mistake differs from what is right
 # of the largest number: an error so small is one of rounding, of a step, of a constant
@@ -236,11 +236,11 @@ def diagnosis(found, function):
     if found.case.kind in EDGES:        # it is right for decimals: they were tried first
         return [EDGES[found.case.kind][1]]
     if found.steps:
-        right = {step.name: step.right for step in found.steps if not step.note} | found.right
+        right = {step.name: step.right for step in found.steps if not step.note} | found.case.expected
         given = {step.name: step.given for step in found.steps if step.given is not None}
         return named(exercise, [(found.case, right, given | found.given)], [])
-    tried = [(found.case, found.right, found.given)]
-    tried += [(case, case.expected(), answered(case, function)[0])
+    tried = [(found.case, found.case.expected, found.given)]
+    tried += [(case, case.expected, answered(case, function)[0])
               for case in small_cases(exercise, "many digits")]     # nothing cancels by accident
     answers = [each for each in tried if each[2]]
     usual = [] if exercise.value else general(exercise.axes)

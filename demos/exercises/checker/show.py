@@ -66,7 +66,7 @@ def gradient_lines(verdict):
     if not verdict.given:
         return []
     rows = [row for name in verdict.wrong_names[:3]
-            for row in both(name, verdict.right[name], verdict.given[name])]
+            for row in both(name, verdict.case.expected[name], verdict.given[name])]
     return ["", *aligned(rows)]
 
 

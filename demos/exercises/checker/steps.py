@@ -1,8 +1,10 @@
 """Inside an exercise that is made of others: each gradient on the way back, with a mark."""
+import sys
 from dataclasses import dataclass
 from functools import cache
 from inspect import signature
 from itertools import repeat
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -10,7 +12,8 @@ import numpy as np
 
 from minigpt_np.gradcheck import complex_step
 
-from .answers import near
+from .answers import answered
+from .cases import near
 from .exercises import leaves
 from .files import templates
 
@@ -28,23 +31,21 @@ BLOCK = [("da1", "norm1's output", ("gain1", "bias1")), ("dqkv", "q, k and v", (
 class Step:
     """A gradient on the way back.
 
-    mark          "✓", "✗", or "·" where it was not seen: the learner does not call that piece
-    name, about   what it is called, and what it is the gradient of
-    right, given  arrays
-    note          a sentence, where it is another argument of a piece's backward that is wrong
+    name, about    what it is called, and what it is the gradient of
+    right, given   arrays; given is None where it was not seen: the learner does not call that piece
+    note           a sentence, where it is another argument of a piece's backward that is wrong
     """
-    mark: str
     name: str
     about: str = ""
     right: object = None
     given: object = None
     note: str = ""
 
-
-def compared(name, about, right, given):
-    """The Step of a gradient that was seen."""
-    mark = "✓" if alike(given, right) else "✗"
-    return Step(mark, name, about, np.asarray(right), np.asarray(given))
+    @property
+    def mark(self):
+        if self.given is None and not self.note:
+            return "·"
+        return "✗" if self.note or not alike(self.given, self.right) else "✓"
 
 
 def alike(a, b):
@@ -97,31 +98,43 @@ def calls_of_forward(case):
     return [(*call, gradient) for call, gradient in zip(calls, gradients)]
 
 
-def way_back(case, calls, given):
-    """A list of Steps in backward order.
+def calls_of_backward(case, function):
+    """(piece, arguments) of each backward of a piece that the learner's function calls itself."""
+    calls = []
 
-    calls   what the learner's pieces were given for this case, as noted
-    given   name -> array, what the learner's function returned
-    """
-    forward, right, steps = calls_of_forward(case), case.expected(), []
-    asked = {}
+    def note(frame, event, _):
+        code, caller = frame.f_code, frame.f_back.f_code
+        piece = Path(code.co_filename).stem
+        if (event, code.co_name, Path(caller.co_filename).stem) == ("call", "backward", case.name):
+            names = code.co_varnames[:code.co_argcount]
+            calls.append((piece, [frame.f_locals[name] for name in names]))
+
+    sys.setprofile(note)
+    try:
+        answered(case, function)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def way_back(found, function):
+    """A list of Steps in backward order, from the Verdict on a wrong answer."""
+    case, given, right, steps = found.case, found.given, found.case.expected, []
+    forward, backward, asked = calls_of_forward(case), calls_of_backward(case, function), {}
     for piece in case.exercise.needs:
-        seen = [arguments for name, arguments in calls if name == piece]
+        seen = [arguments for name, arguments in backward if name == piece]
         same = [name for name, *_ in forward if name == piece]
         # of more calls or fewer, nobody knows which is which
         asked[piece] = iter(seen) if len(seen) == len(same) else repeat(None)
     for (piece, arguments, gradient), (name, about, beside) in zip(forward[::-1],
                                                                    labels(case)[::-1]):
-        if (call := next(asked[piece])) is None:
-            steps.append(Step("·", name, about, gradient))
-        else:
-            steps.append(compared(name, about, gradient, call[0]))
-            names = signature(templates()[piece].forward).parameters
-            steps += [Step("✗", f"{label} there",
-                           note=f"{piece}.backward was not given the {label} of its forward.")
-                      for label, was, now in zip(names, arguments, call[1:])
-                      if not alike(now, was)]
-        steps += [compared(label, "", right[label], given[label]) for label in beside]
+        dout, *passed = next(asked[piece]) or [None]
+        steps.append(Step(name, about, gradient, None if dout is None else np.asarray(dout)))
+        names = signature(templates()[piece].forward).parameters
+        steps += [Step(f"{label} there",
+                       note=f"{piece}.backward was not given the {label} of its forward.")
+                  for label, was, now in zip(names, arguments, passed) if not alike(now, was)]
+        steps += [Step(label, "", right[label], given[label]) for label in beside]
     if "dx" in right:
-        steps.append(compared("dx", "the block's input", right["dx"], given["dx"]))
+        steps.append(Step("dx", "the block's input", right["dx"], given["dx"]))
     return steps

@@ -31,26 +31,19 @@ UNSTEADY = ("{} does not always give the same answer to the same question:\n"
 
 # ---- one function --------------------------------------------------------------------------------
 
-def examine(exercise, function, calls=(), explain=True):
-    """The Verdict on a learner's function.
-
-    calls     a list in which the pieces that it calls note what they are given
-    explain   whether to look for the smallest input and for the mistake, once it is wrong
-    """
+def examine(exercise, function, explain=True):
+    """The Verdict on a learner's function; if it is wrong, and explain, with the smallest input
+    that shows it and the mistake's name."""
     fixed = [*small_cases(exercise), *large_cases(exercise)]
     failed = next((case for case in fixed if not judged(case, function).done), None)
     if failed is None or not explain:
         return Verdict("wrong" if failed else "done", exercise.name)
     case = smallest(failed, function)
-    again = judged(case, function)
-    if calls:
-        calls.clear()
     found = judged(case, function)
-    if repr(found) != repr(again) or found.done:
+    if found.done or repr(judged(case, function)) != repr(found):
         return Verdict("wrong", exercise.name, UNSTEADY.format(exercise.function))
     if found.given:
-        found.right = case.expected()
-        found.steps = way_back(case, list(calls), found.given) if exercise.needs else []
+        found.steps = way_back(found, function) if exercise.needs else []
         found.texts = diagnosis(found, function)
     return found
 
@@ -81,18 +74,16 @@ def verdict_on_file(name, folder, explain):
     try:
         if not (folder / f"{name}.py").exists():
             return Verdict("not written yet", name, f"{name}.py, which is not in {folder}")
-        calls = []
-        module = files.load(name, folder, exercise.needs, calls)
-        return verdict_on_module(exercise, module, calls, explain)
+        return verdict_on_module(exercise, files.load(name, folder), explain)
     except BaseException as error:          # SyntaxError, SystemExit and KeyboardInterrupt, too
         return Verdict("wrong", name, raised(f"{name}.py", error))
 
 
-def verdict_on_module(exercise, module, calls, explain=True):
+def verdict_on_module(exercise, module, explain=True):
     """The Verdict on a loaded file: on its first function that is not done."""
     for part in exercise.parts or [exercise]:
         try:
-            verdict = examine(part, getattr(module, part.function), calls, explain)
+            verdict = examine(part, getattr(module, part.function), explain)
         except NotImplementedError as error:
             verdict = Verdict("not written yet", part.name, unwritten(error))
         if not verdict.done:
