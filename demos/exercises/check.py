@@ -37,7 +37,7 @@ from checker.cases import small_cases      # noqa: E402
 from checker.exercises import EXERCISES, TABLE      # noqa: E402
 from checker.teaching import LESSONS, typed_number      # noqa: E402
 from checker.training import trained      # noqa: E402
-from checker.verdict import Examination      # noqa: E402
+from checker.verdict import examined      # noqa: E402
 from lib.terminal import run      # noqa: E402
 from minigpt_np.files.atomic import write_text        # noqa: E402
 
@@ -81,18 +81,16 @@ def parsed(arguments):
     add = parser.add_argument
     add("exercises", nargs="*", metavar="exercise", type=named,
         help=f"{names}; or the number, or the file")
-    add("--hint", nargs="?", const=1, type=int, choices=(1, 2, 3),
-        help="the formula for one index; 2: the sum, too; 3: and the shape of the code")
-    add("--watch", action="store_true", help="check again at every save")
-    add("--debug", action="store_true", help="pdb in your function, on the smallest input")
-    add("--reset", action="store_true",
-        help="the file as it was given; yours is kept as NAME.py.old")
+    one_of = parser.add_mutually_exclusive_group().add_argument
+    one_of("--hint", nargs="?", const=1, type=int, choices=(1, 2, 3),
+           help="the formula for one index; 2: the sum, too; 3: and the shape of the code")
+    one_of("--watch", action="store_true", help="check again at every save")
+    one_of("--debug", action="store_true", help="pdb in your function, on the smallest input")
+    one_of("--reset", action="store_true",
+           help="the file as it was given; yours is kept as NAME.py.old")
+    one_of("--report", metavar="FILE", type=Path, help="write what is done to FILE, as JSON")
     add("--folder", metavar="DIR", type=Path, help="the files are there, not here")
-    add("--report", metavar="FILE", type=Path,
-        help="write what is done to FILE, as JSON")
     options = parser.parse_args(arguments)
-    if sum(map(bool, (options.hint, options.watch, options.debug, options.reset))) > 1:
-        parser.error("expected one of --hint, --watch, --debug and --reset at a time")
     if (options.hint or options.debug or options.reset) and not options.exercises:
         parser.error(f"no exercise given, expected some of {names}")
     return options
@@ -111,17 +109,11 @@ def named(text):
 
 # ---- what is answered ----------------------------------------------------------------------------
 
-def examined(exercises, folder, explain=True):
-    """Yields the Verdict on each of the exercises; all of them are begun at once."""
-    for examination in [Examination(exercise.name, folder, explain) for exercise in exercises]:
-        yield examination.verdict()
-
-
 def overview(folder):
     """A line for each exercise; returns the exit status."""
     print("The backward passes of a GPT, one by one, each in the file of that name.\n")
     todo = []
-    for exercise, found in zip(EXERCISES, examined(EXERCISES, folder, explain=False)):
+    for exercise, found in zip(EXERCISES, examined(files.NAMES, folder)):
         todo += [] if found.done else [exercise.name]
         print(f"{exercise.number:3}  {exercise.name:14} {exercise.equation:44} {found.state}",
               flush=True)
@@ -139,11 +131,11 @@ which checks at every save. --hint helps, and --help tells the rest.""")
 
 def one(exercise, folder):
     """All about one exercise; returns whether it is done."""
-    verdict, = examined([exercise], folder)
+    verdict, = examined([exercise.name], folder)
     untouched = verdict.state == "not written yet" and files.is_untouched(exercise.name, folder)
     if untouched and sys.stdin.isatty() and sys.stdout.isatty():
         predict(exercise)
-    lines = show.verdict_lines(exercise, verdict)
+    lines = show.verdict_lines(verdict)
     if verdict.state == "wrong" and (missing := undone(exercise, folder)):
         lines[1:1] = show.wrapped(f"It is made of {', '.join(missing)}: get that right first.")
     if verdict.done:
@@ -158,8 +150,7 @@ def one(exercise, folder):
 
 def undone(exercise, folder):
     """The names of what an exercise is made of, as far as it is not done."""
-    needs = [TABLE[name] for name in exercise.all_needs]
-    return [found.name for found in examined(needs, folder, explain=False) if not found.done]
+    return [found.name for found in examined(exercise.all_needs, folder) if not found.done]
 
 
 def all_together(folder):
@@ -199,11 +190,11 @@ def hints(exercises, count):
 
 def debug(exercise, folder):
     """pdb in the learner's function, on the smallest input that it gets wrong."""
-    verdict, = examined([exercise], folder)
-    print("\n".join(show.verdict_lines(exercise, verdict, unfolded=True)))
+    verdict, = examined([exercise.name], folder)
+    print("\n".join(show.verdict_lines(verdict, unfolded=True)))
     if verdict.state == "wrong" and verdict.case is None:       # there is no function to stop in
         return False
-    part = TABLE[verdict.name] if "." in verdict.name else (exercise.parts or [exercise])[0]
+    part = TABLE[verdict.name].functions[0]
     case = verdict.case or small_cases(part)[0]
     function = getattr(files.load(exercise.name, folder), part.function)
     print("\npdb: n goes to the next line, p NAME prints it, c goes on to the end, q leaves.\n",
@@ -217,9 +208,10 @@ def debug(exercise, folder):
 
 def report(path, exercises, folder):
     """Write what is done as JSON, for a teacher; returns 0 if all is, else 1."""
+    names = [exercise.name for exercise in exercises]
     rows = [dict(number=exercise.number, exercise=exercise.name, passed=found.done,
                  state=found.state, fault=found.fault, diagnosis=found.texts)
-            for exercise, found in zip(exercises, examined(exercises, folder))]
+            for exercise, found in zip(exercises, examined(names, folder))]
     done = sum(row["passed"] for row in rows)
     text = json.dumps(dict(folder=str(folder), done=done, of=len(rows), exercises=rows), indent=2,
                       ensure_ascii=False)

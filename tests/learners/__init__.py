@@ -19,7 +19,7 @@ def source(name, answer):
     """The file of an exercise with the answer in it, in the place of what is to be written."""
     given = (files.TEMPLATES / f"{name}.py").read_text(encoding="utf-8")
     exercise = TABLE[name]
-    first = f"def {(exercise.parts or [exercise])[0].function}"
+    first = f"def {exercise.functions[0].function}"
     return given[:given.index(first)].rstrip() + "\n\n" + answer
 
 
@@ -57,8 +57,8 @@ def right_piece(name):
     return module(name, plain(name))
 
 
-def verdict_on(name, answer, explain=True):
+def verdict_on(name, answer):
     """The Verdict on an answer that is examined in this process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")             # as in the process of an answer
-        return verdict.verdict_on_module(TABLE[name], module(name, answer), explain)
+        return verdict.verdict_on_module(TABLE[name], module(name, answer))

@@ -46,6 +46,11 @@ class Exercise:
         return self.name.split(".")[1] if "." in self.name else "backward"
 
     @property
+    def functions(self):
+        """What the learner writes, each an Exercise: its parts, or itself."""
+        return self.parts or (self,)
+
+    @property
     def number(self):
         return NAMES.index(self.file)
 

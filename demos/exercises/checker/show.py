@@ -7,7 +7,7 @@ import numpy as np
 
 from lib.terminal import COLUMNS
 
-from .exercises import float_arrays, leaves
+from .exercises import TABLE, float_arrays, leaves
 from .files import function_lines
 
 DIFFERS = ("The package's passes find what forward computed in a cache, and they add to gradients "
@@ -16,15 +16,16 @@ DIFFERS = ("The package's passes find what forward computed in a cache, and they
 ROOM = 52               # columns that the numbers of an array take
 
 
-def verdict_lines(exercise, verdict, unfolded=False):
+def verdict_lines(verdict, unfolded=False):
     """Lines about one exercise: what is wrong, the smallest input that shows it, which mistake it
     is."""
-    name = exercise.name
+    exercise = TABLE[verdict.name]
+    name = exercise.file
     if verdict.done:
         return [f"{name}: done, right on every input."]
     if verdict.state == "not written yet":
         return wrapped(f"{name}: not written yet. It is up to you: {verdict.text}.")
-    part = "" if verdict.name == name else f", in `{verdict.name.split('.')[1]}`"
+    part = "" if verdict.name == name else f", in `{exercise.function}`"
     lines = [f"{name}: wrong{part}."]
     if verdict.case:
         folded = exercise.needs and not unfolded

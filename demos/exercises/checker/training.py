@@ -6,6 +6,8 @@ from minigpt_np import GPT, AdamW, CharacterTokenizer, GPTConfig
 from minigpt_np.parameters import Parameters
 from minigpt_np.training.data import random_batch
 
+from .exercises import leaves
+
 STEPS = 100
 # so small that an answer may loop in Python
 SIZES = dict(n_layer=1, n_head=2, n_embd=16, block_size=16)
@@ -28,15 +30,6 @@ def as_w(block):
     return w
 
 
-def add(total, terms):
-    """total += terms, for arrays in the same nested dicts and lists."""
-    for key in total if isinstance(total, dict) else range(len(total)):
-        if isinstance(total[key], np.ndarray):
-            total[key] += terms[key]
-        else:
-            add(total[key], terms[key])
-
-
 def losses(tokens, vocab_size, model_backward=None):
     """Yields the loss of each step of training with the gradient of model_backward, or with the
     package's own; all else is the same."""
@@ -50,8 +43,10 @@ def losses(tokens, vocab_size, model_backward=None):
             grads = model.backward(cache)
         else:
             grads = Parameters(config, np.float64)
-            add(as_exercise(grads), model_backward(1.0, ids, targets, as_exercise(model.params),
-                                                   config.n_head))
+            given = dict(leaves("dp", model_backward(1.0, ids, targets, as_exercise(model.params),
+                                                     config.n_head)))
+            for label, total in leaves("dp", as_exercise(grads)):
+                total += given[label]
         optimizer.step(grads)
         yield loss
 

@@ -1,10 +1,10 @@
-"""The verdict on one exercise: each file is examined in a process of its own."""
+"""The verdict on each exercise: its file is examined in a process of its own."""
 import multiprocessing
-import os
 import sys
 import traceback
 import warnings
 from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from minigpt_np.training.debugger import debugger_attached
@@ -16,28 +16,29 @@ from .exercises import TABLE
 from .mistakes import diagnosis
 from .steps import way_back
 
-try:
-    import resource
-except ImportError:     # on Windows
-    resource = None
-
 EXAMPLES = 60           # inputs that Hypothesis draws, in search of the smallest
-SECONDS = 10            # of computing, for all that is asked of a file
-WAIT_SECONDS = 90       # by the clock: an answer may sleep, or the machine be busy
+SECONDS = 30            # by the clock, for all that is asked of a file
 
 UNSTEADY = ("{} does not always give the same answer to the same question:\n"
             "does it keep something from one call to the next, or draw something at random?")
+TOO_LONG = "It was still running after {} s: a loop that does not end, or does it sleep?"
 
 
 # ---- one function --------------------------------------------------------------------------------
 
-def examine(exercise, function, explain=True):
-    """The Verdict on a learner's function; if it is wrong, and explain, with the smallest input
-    that shows it and the mistake's name."""
-    fixed = [*small_cases(exercise), *large_cases(exercise)]
-    failed = next((case for case in fixed if not judged(case, function).done), None)
-    if failed is None or not explain:
-        return Verdict("wrong" if failed else "done", exercise.name)
+def first_wrong(exercise, function):
+    """The first of the Cases that are the same for everybody that the function gets wrong, or
+    None."""
+    for case in [*small_cases(exercise), *large_cases(exercise)]:
+        if not judged(case, function).done:
+            return case
+
+
+def examine(exercise, function):
+    """The Verdict on a learner's function."""
+    failed = first_wrong(exercise, function)
+    if failed is None:
+        return Verdict("done", exercise.name)
     case = smallest(failed, function)
     found = judged(case, function)
     if found.done or repr(judged(case, function)) != repr(found):
@@ -68,85 +69,69 @@ def smallest(failed, function):
 
 # ---- one file ------------------------------------------------------------------------------------
 
-def verdict_on_file(name, folder, explain):
+def verdict_on_file(name, folder):
     """The Verdict on the exercise's file in the folder, whatever the file does."""
-    exercise = TABLE[name]
+    if not (folder / f"{name}.py").exists():
+        return Verdict("not written yet", name, f"{name}.py, which is not in {folder}")
     try:
-        if not (folder / f"{name}.py").exists():
-            return Verdict("not written yet", name, f"{name}.py, which is not in {folder}")
-        return verdict_on_module(exercise, files.load(name, folder), explain)
+        return verdict_on_module(TABLE[name], files.load(name, folder))
     except BaseException as error:          # SyntaxError, SystemExit and KeyboardInterrupt, too
         return Verdict("wrong", name, raised(f"{name}.py", error))
 
 
-def verdict_on_module(exercise, module, explain=True):
+def verdict_on_module(exercise, module):
     """The Verdict on a loaded file: on its first function that is not done."""
-    for part in exercise.parts or [exercise]:
+    for part in exercise.functions:
         try:
-            verdict = examine(part, getattr(module, part.function), explain)
+            verdict = examine(part, getattr(module, part.function))
         except NotImplementedError as error:
-            verdict = Verdict("not written yet", part.name, unwritten(error))
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            return Verdict("not written yet", part.name,
+                           f"{Path(where.filename).name}, `{where.name}`")
         if not verdict.done:
             return verdict
     return Verdict("done", exercise.name)
 
 
-def unwritten(error):
-    """Which file and function it is that is not written."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(frame.filename).name}, `{frame.name}`"
+# ---- a process for each file ---------------------------------------------------------------------
 
-
-# ---- a process of its own ------------------------------------------------------------------------
-
-class Examination:
-    """verdict_on_file(*arguments) in a process of its own, which begins at once: whatever happens
-    there, the checker goes on."""
-
-    def __init__(self, name, folder, explain=True):
-        forks = sys.platform not in ("win32", "darwin")
-        context = multiprocessing.get_context("fork" if forks else "spawn")
-        self.name, (self.connection, theirs) = name, context.Pipe(duplex=False)
-        self.process = context.Process(target=alone, args=(theirs, name, Path(folder), explain))
-        self.process.daemon = True
-        sys.stdout.flush()
-        # of forking beside BLAS's threads, which nothing here calls
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self.process.start()
-        theirs.close()
-
-    def verdict(self):
-        """The Verdict, once it is there, or one on what became of the process."""
+def examined(names, folder):
+    """Yields the Verdict on each of these exercises, whatever their files do: each has a process
+    of its own. All begin at once, and once it is its turn, each has SECONDS."""
+    for name, process, connection in [begun(name, folder) for name in names]:
+        verdict = Verdict("wrong", name, TOO_LONG.format(SECONDS))
         try:
-            if self.connection.poll(None if debugger_attached() else WAIT_SECONDS):
-                return self.connection.recv()
-            text = (f"It was still running after {WAIT_SECONDS} s: does it sleep, or wait for "
-                    "something?")
+            if connection.poll(None if debugger_attached() else SECONDS):
+                verdict = connection.recv()
         except EOFError:
-            self.process.join()
-            text = ended(self.process.exitcode)
-        finally:
-            self.process.kill()
-            self.process.join()
-            self.connection.close()
-        return Verdict("wrong", self.name, text)
+            process.join()
+            verdict.text = ended(process.exitcode)
+        process.kill()
+        yield verdict
 
 
-def alone(connection, name, folder, explain):
-    """In the new process, where there is no keyboard: so much time and no more, and nothing is
-    printed."""
-    if resource and not debugger_attached():        # elsewhere the clock decides
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
+def begun(name, folder):
+    """The name, a process that examines the file, and the connection by which its Verdict comes."""
+    forks = sys.platform not in ("win32", "darwin")
+    context = multiprocessing.get_context("fork" if forks else "spawn")
+    connection, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=send_verdict, args=(theirs, name, folder), daemon=True)
+    sys.stdout.flush()
+    with warnings.catch_warnings():     # of forking beside BLAS's threads, which nothing here calls
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process.start()
+    theirs.close()
+    return name, process, connection
+
+
+def send_verdict(connection, name, folder):
     warnings.simplefilter("ignore")
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
-        connection.send(verdict_on_file(name, folder, explain))
+    with redirect_stdout(StringIO()):
+        verdict = verdict_on_file(name, folder)
+    connection.send(verdict)
 
 
 def ended(code):
     """A sentence about a process that ended without a verdict."""
-    if code == -24:             # SIGXCPU, which not every system has
-        return (f"It was still computing after {SECONDS} s, and was stopped: a loop that does not "
-                "end?")
     how = f"by signal {-code}" if code < 0 else f"with exit status {code}"
     return f"The program ended in the middle of the question, {how}: os._exit, or a crash?"
