@@ -70,27 +70,20 @@ class NoAnswer(Exception):
 
 
 def judged(case, function):
-    """The Verdict on a function's answer to the case: done or wrong."""
-    with redirect_stdout(StringIO()) as printed:
-        given, text = answered(case, function)
-    done = not text and case.accepts(given)
-    return Verdict("done" if done else "wrong", case.name, text, case, given,
-                   printed=printed.getvalue()[:PRINTED])
-
-
-def answered(case, function):
-    """label -> array, what a function returns for the case, or None; and what is wrong with that
-    before the numbers are looked at.
+    """The Verdict on a function's answer to the case: done or wrong.
 
     Raises NotImplementedError where something is not written yet.
     """
-    given = None
-    try:
-        given = arrays_of(case, called(case, function))
-        need_fitting(case, given)
-    except NoAnswer as error:
-        return given, str(error)
-    return given, ""
+    found = Verdict("wrong", case.name, case=case)
+    with redirect_stdout(StringIO()) as printed:
+        try:
+            found.given = arrays_of(case, called(case, function))
+            need_fitting(case, found.given)
+            found.state = "done" if case.accepts(found.given) else "wrong"
+        except NoAnswer as error:
+            found.text = str(error)
+    found.printed = printed.getvalue()[:PRINTED]
+    return found
 
 
 # ---- what is answered ----------------------------------------------------------------------------
@@ -105,7 +98,7 @@ def called(case, function):
         raise
     except BaseException as error:          # SystemExit and KeyboardInterrupt, too
         raise NoAnswer(raised(what, error)) from None
-    for name, was in case.copies().items():     # every bit is compared, however nested
+    for name, was in case.arguments.items():    # every bit is compared, however nested
         if name != into and pickle.dumps(was) != pickle.dumps(arguments[name]):
             raise NoAnswer(f"{what} changed its argument {name}, which it must leave as it was: "
                            "work on a copy, or keep each number and put it back.")

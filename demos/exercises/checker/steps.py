@@ -12,7 +12,7 @@ import numpy as np
 
 from minigpt_np.gradcheck import complex_step
 
-from .answers import answered
+from .answers import judged
 from .cases import near
 from .exercises import leaves
 from .files import templates
@@ -111,7 +111,7 @@ def calls_of_backward(case, function):
 
     sys.setprofile(note)
     try:
-        answered(case, function)
+        judged(case, function)
     finally:
         sys.setprofile(None)
     return calls
