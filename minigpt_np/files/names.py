@@ -17,17 +17,12 @@ def state_dict(params):
     """
     model_type = MODEL_TYPES[params.config.norm]
     arrays = params.arrays | {"head": params.head}
-    return {full_name(name, model_type): array for name, array in arrays.items()}
-
-
-def full_name(name, model_type):
-    """The name that transformers gives to our array `name`."""
-    short = short_name(name, model_type)
-    return short if name == "head" else f"transformer.{short}"
+    return {("" if name == "head" else "transformer.") + short_name(name, model_type): array
+            for name, array in arrays.items()}
 
 
 def short_name(name, model_type):
-    """The same without the `transformer.` that some files leave out."""
+    """Hugging Face's name for our array `name`, without the `transformer.` that some files omit."""
     if name == "head":
         return "lm_head.weight"
     if name in ("E", "P"):

@@ -173,7 +173,10 @@ class ModelFiles:
     def config(self, n_head):
         """The GPTConfig that the tensors' shapes and config.json, if any, agree on."""
         E, P = self.named("E", "P").values()
-        V, D = E.shape[0], E.shape[-1]
+        if E.ndim != 2 or P.ndim != 2:
+            raise ValueError(f"{self.path}: embeddings of shapes {E.shape} and {P.shape} given, "
+                             "expected (V, D) and (block_size, D)")
+        V, D = E.shape
         L = len({name.split(".")[1] for name in self.tensors if re.match(r"h\.[0-9]+\.", name)})
         field, activations = ACTIVATIONS[self.model_type]
         expected = {
@@ -240,7 +243,7 @@ class ModelFiles:
         The first block's qkv tells: it is (D, 3D) or (3D, D).
         """
         qkv = tensors.get("blocks.0.attention.qkv.W")
-        transposed = qkv is not None and len(qkv) > config.n_embd
+        transposed = qkv is not None and qkv.shape[:1] > (config.n_embd,)
         shape_of = shapes(config)
         for name, tensor in tensors.items():
             shape, dtype = shape_of[name], safetensors.NAMES[tensor.dtype]

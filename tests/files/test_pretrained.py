@@ -197,8 +197,8 @@ def test_a_model_of_given_params_is_saved_with_its_own_config(tmp_path):
     """Parameters of these two configs have the same shapes."""
     config = GPTConfig(5, 4, 1, 1, 4)
     model = GPT(replace(config, n_head=2, layer_norm_eps=0.1), params=random_model(config).params)
-    model.save_pretrained(tmp_path)
-    assert GPT.from_pretrained(tmp_path).config == model.config
+    model.save_pretrained(tmp_path / "new" / "folder")
+    assert GPT.from_pretrained(tmp_path / "new" / "folder").config == model.config
 
 
 @given(configs(), layouts)
@@ -373,22 +373,17 @@ def test_a_config_with_a_byte_order_mark(tmp_path):
     assert GPT.from_pretrained(tmp_path).config == SMALL
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff{}"])
-def test_a_config_that_is_no_object(tmp_path, no_allocation, raw):
-    random_model(SMALL).save_pretrained(tmp_path)
-    (tmp_path / "config.json").write_bytes(raw)
-    with pytest.raises(ValueError, match="config.json: "):
-        GPT.from_pretrained(tmp_path)
-
-
 @pytest.mark.parametrize("name, array, complaint", [
     ("transformer.wte.weight", None, "missing: .'wte.weight'"),
+    ("transformer.wte.weight", np.float32(1), r"embeddings of shapes \(\) and \(4, 6\) given"),
+    ("transformer.wpe.weight", np.zeros(6, "f4"), r"of shapes \(5, 6\) and \(6,\) given"),
     ("transformer.wpe.weight", np.zeros((4, 5), "f4"), r"shape \(4, 5\), expected \(4, 6\)"),
+    ("transformer.h.0.attn.c_attn.weight", np.float32(1), r"shape \(\), expected \(6, 18\)"),
     ("transformer.h.1.ln_2.bias", None, "missing: .'h.1.ln_2.bias'.; besides blocks, .*ln_f.bias"),
     ("transformer.h.1.ln_2.bias", np.zeros(7, "f4"), r"shape \(7,\), expected \(6,\)"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 6), "f4"), r"expected \(6, 24\)"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((24, 6), "f4"), r"expected \(6, 24\)"),
-    ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype I32, expected F64, F32, F16 or BF16"),
+    ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype I32, expected F64, F32,"),
     ("transformer.h.2.ln_1.weight", np.zeros(6, "f4"), "n_layer is 2, expected 3"),
     ("lm_head.bias", np.zeros(5, "f4"), "not expected in a gpt2 of 2 blocks: .'lm_head.bias'"),
     ("lm_head.weight", np.zeros((6, 5), "f4"), r"shape \(6, 5\), expected \(5, 6\)"),

@@ -332,14 +332,10 @@ def test_a_tokenizer_json_is_read_instead_of_the_others(tmp_path, change):
 
 # Bad input
 
-@pytest.mark.parametrize("text, message", [
-    (b"abc", "text: bytes given"),
-    ("ab\ud800c", r"lone surrogate '\\ud800' given at position 2"),
-])
-def test_text_that_cannot_be_encoded_is_refused(text, message):
+def test_a_lone_surrogate_is_refused_with_its_position():
     for use in (TOKENIZER.encode, lambda text: BPETokenizer.train(text, 300)):
-        with pytest.raises(ValueError, match=message):
-            use(text)
+        with pytest.raises(ValueError, match=r"lone surrogate '\\ud800' given at position 2"):
+            use("ab\ud800c")
 
 
 @pytest.mark.parametrize("v, message", [
@@ -354,8 +350,6 @@ def test_ids_outside_the_vocabulary_are_refused(v, message):
 
 
 @pytest.mark.parametrize("vocab, message", [
-    ("", "not JSON"), (b'{"\xff": 1}', "not JSON in UTF-8"),
-    ([], ".* expected an object"),
     (VOCAB | {"he": -1}, "token 'he' has id -1, expected 0"),
     (VOCAB | {END_OF_TEXT: 262}, r"has id 262, expected 261: the ids are 0 to V-1, each once"),
     (VOCAB | {"he": 7}, r"token 'he' has id 7, expected 8"),
@@ -449,14 +443,11 @@ def test_files_of_another_form_are_refused(tmp_path, content):
 
 
 def test_a_config_beside_a_tokenizer_json(tmp_path):
-    """The class does not matter, since the file says what it does; the options do."""
+    """The class does not matter, since the file says what it does."""
     write(tmp_path, tokenizer=tokenizer_json(), tokenizer_config={
         "tokenizer_class": "CodeGenTokenizer", "add_bos_token": False, "pad_token": "<pad>",
         "cls_token": None})
     assert BPETokenizer.from_folder(tmp_path).special == {END_OF_TEXT: 261, "<pad>": 262}
-    write(tmp_path, tokenizer=tokenizer_json(), tokenizer_config={"add_prefix_space": True})
-    with pytest.raises(ValueError, match="tokenizer_config.json: add_prefix_space is True"):
-        BPETokenizer.from_folder(tmp_path)
 
 
 def test_a_folder_without_a_tokenizer(tmp_path):

@@ -102,12 +102,9 @@ def test_a_tokenizer_json_of_other_rules_is_refused_by_name(tmp_path, part, chan
 
 
 @pytest.mark.parametrize("vocab, merges, complaint", [
-    (REFERENCE["vocab"][1:], REFERENCE["merges"],
-     "vocab.json: expected a vocabulary as GPT-1's.*<unk>"),
-    (REFERENCE["vocab"], REFERENCE["merges"][:-1], "made by no merge; are some missing"),
-    (REFERENCE["vocab"], [["a", "zzz"]], "merges.txt, line 2: .'a', 'zzz'. given, expected two"),
-])
+    (REFERENCE["vocab"][1:], REFERENCE["merges"], "expected a vocabulary as GPT-1's.*<unk>"),
+    (REFERENCE["vocab"], REFERENCE["merges"][:-1], ".* made by no merge; are some missing")])
 def test_invalid_files_are_refused(tmp_path, vocab, merges, complaint):
     write(tmp_path, vocab, merges)
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises(ValueError, match=f"vocab.json: {complaint}"):
         GPT1Tokenizer.from_folder(tmp_path)
