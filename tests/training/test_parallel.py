@@ -38,6 +38,9 @@ class Member:
     def blas(self):
         return blas.get_threads()
 
+    def run(self, work):
+        return work() if self.name else None
+
     def cannot_be_sent(self):
         return lambda: self.name if self.name else None
 
@@ -115,25 +118,19 @@ def test_of_threads_all_have_finished_when_one_s_error_is_raised():
 
 @forks
 def test_a_breakpoint_in_a_process_is_an_error_and_takes_nothing_from_the_keyboard(monkeypatch):
-    class Stops:
-        def stop(self, how):
-            return how() if os.getpid() != parent else None
-
-    def stop_with(how):
-        return parallel.Processes([Stops(), Stops()]).call("stop", how)
+    def run(work):
+        return team_of(parallel.Processes, 2)[0].call("run", work)
 
     def child():
-        nonlocal parent
-        parent = os.getpid()
         os.dup2(keyboard, 0)
-        for how in (breakpoint, set_trace):
+        for stop in (breakpoint, set_trace):
             with pytest.raises(RuntimeError, match="a breakpoint was reached in a.*threads=1"):
-                stop_with(how)
-        assert stop_with(read) == [None, (b"", "")] and os.read(0, 9) == b"for the p"
+                run(stop)
+        assert run(read) == [None, (b"", "")] and os.read(0, 9) == b"for the p"
         os.environ["PYTHONBREAKPOINT"] = "0"            # by which breakpoint() does nothing
-        assert stop_with(breakpoint) == [None, None]
+        assert run(breakpoint) == [None, None]
 
-    parent, (keyboard, writer) = None, os.pipe()
+    keyboard, writer = os.pipe()
     os.write(writer, b"for the parent")
     monkeypatch.setattr(sys, "breakpointhook", sys.__breakpointhook__)          # it was pytest's
     monkeypatch.setenv("PYTHONBREAKPOINT", "builtins.print")    # a debugger that does not stop
