@@ -77,9 +77,9 @@ def in_one_file():
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("file", metavar="FILE.html", nargs="?", help="where to write the page as one file, "
-                        "with its style and scripts in it: it opens from disk, from a web server, "
-                        "or in a frame of another page")
+    parser.add_argument("file", metavar="FILE.html", nargs="?",
+                        help="where to write the page as one file, with its style and scripts in "
+                        "it: it opens from disk, from a web server, or in a frame of another page")
     parser.add_argument("--data", action="store_true", help="write live/data.js: one_page.py's "
                         "lines, and the numbers that the page compares its own with")
     args = parser.parse_args(argv)

@@ -30,14 +30,18 @@ def said(numbers, form=".2f"):
 def value(numbers, expression):
     """'a.b - c.d[2]' -> numbers["a"]["b"] minus the third column of the lists numbers["c"]["d"].
 
-    Of two lists of unlike length, for the seeds that both have.
     Raises ValueError, naming the path, for one that is not there.
     """
     first, *others = (at(numbers, path.strip()) for path in expression.split(" - "))
     for other in others:
-        n = min(len(first), len(other))
-        first = first[:n] - other[:n]
+        first = minus(first, other)
     return first
+
+
+def minus(a, b):
+    """The differences of two lists, a number for each seed, for the seeds that both have."""
+    n = min(len(a), len(b))
+    return np.asarray(a[:n]) - b[:n]
 
 
 def at(numbers, path):

@@ -1,7 +1,7 @@
 """The tables of the findings, from the numbers: rows of cells, the first of them the head."""
 import numpy as np
 
-from findings.report import said
+from findings.report import minus, said
 
 COLUMNS = {"pieces": "pieces, 600 steps", "pieces, long": "pieces, 3,000",
            "characters": "characters, 600", "characters, long": "characters, 3,000"}
@@ -10,17 +10,16 @@ SAME, WITH_B = "one row for both roles (tied minus permuted)", ", b given to bot
 FREQUENCY = "frequency: what b takes off the first row"
 
 
-def minus(a, b, what="loss"):
+def difference(a, b, what="loss"):
     """Two kinds -> the differences of their losses, for the seeds that both have."""
-    n = min(len(a[what]), len(b[what]))
-    return np.array(a[what][:n]) - b[what][:n]
+    return minus(a[what], b[what])
 
 
 def terms(kinds):
     """One section, name of kind -> {"loss": ...} -> the ledger's rows, name -> (seeds,)."""
     pairs = {TOTAL: ("tied", "untied"), SHARING: ("permuted", "untied"), SAME: ("tied", "permuted")}
-    found = {name: minus(kinds[a], kinds[b]) for name, (a, b) in pairs.items()}
-    found |= {name + WITH_B: minus(kinds[f"{a}, b"], kinds[f"{b}, b"])
+    found = {name: difference(kinds[a], kinds[b]) for name, (a, b) in pairs.items()}
+    found |= {name + WITH_B: difference(kinds[f"{a}, b"], kinds[f"{b}, b"])
               for name, (a, b) in pairs.items()}
     return found | {FREQUENCY: found[TOTAL] - found[TOTAL + WITH_B]}
 
@@ -40,8 +39,9 @@ def ledger(numbers, names=(TOTAL, SHARING, SAME, TOTAL + WITH_B, FREQUENCY)):
 def with_b(numbers):
     """The ledger with b, and what b takes off each kind."""
     return ledger(numbers, (SHARING + WITH_B, SAME + WITH_B)) + [
-        [f"{name}: with b, minus without", *(said(minus(kinds[f"{name}, b"], kinds[name]), "+.3f")
-                                             for kinds in columns(numbers).values())]
+        [f"{name}: with b, minus without",
+         *(said(difference(kinds[f"{name}, b"], kinds[name]), "+.3f")
+           for kinds in columns(numbers).values())]
         for name in ("tied", "untied", "permuted")]
 
 
@@ -73,7 +73,7 @@ def fit(numbers):
     """Tied minus untied, on text held out and on as much that was trained on."""
     found = {title: kinds for title, kinds in columns(numbers).items() if "fit" in kinds["tied"]}
     return [["tied minus untied", *found]] + [
-        [title, *(said(minus(kinds["tied"], kinds["untied"], what), "+.3f")
+        [title, *(said(difference(kinds["tied"], kinds["untied"], what), "+.3f")
                   for kinds in found.values())]
         for what, title in (("loss", "text held out"), ("fit", "text trained on"))]
 
@@ -82,8 +82,8 @@ def rows(numbers):
     """Each single row beside tied and untied models of the same text and as many steps."""
     pieces = numbers["ledger"]["pieces"]
     return [["600 steps, 1,024 pieces", "loss", "minus tied", "minus untied", "seeds"]] + [
-        [name, said(one["loss"], ".3f"), said(minus(one, pieces["tied"]), "+.3f"),
-         said(minus(one, pieces["untied"]), "+.3f"), str(len(one["loss"]))]
+        [name, said(one["loss"], ".3f"), said(difference(one, pieces["tied"]), "+.3f"),
+         said(difference(one, pieces["untied"]), "+.3f"), str(len(one["loss"]))]
         for name, one in numbers["rows"].items()]
 
 
@@ -92,7 +92,7 @@ def no_block(numbers):
     return [["no block", "loss", "minus untied"],
             ["counts of pairs", f"{found['bigram']:.3f}", ""]] + [
         [name, said(one["loss"], ".3f"),
-         said(minus(one, found["kinds"]["untied"]), "+.3f") if name != "untied" else ""]
+         said(difference(one, found["kinds"]["untied"]), "+.3f") if name != "untied" else ""]
         for name, one in found["kinds"].items()]
 
 

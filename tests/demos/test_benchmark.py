@@ -12,7 +12,8 @@ from minigpt_np import GPTConfig
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(benchmark, "SHAPES", {"one": (1, 2, 8, 5, 7, 3), "two": (2, 1, 4, 70, 3, 1)})
+    shapes = {"one": (1, 2, 8, 5, 7, 3), "two": (2, 1, 4, 70, 3, 1)}
+    monkeypatch.setattr(benchmark, "SHAPES", shapes)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -21,7 +22,8 @@ def test_one_object_a_shape(capsys, threads):
     results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [r["shape"] for r in results] == ["one", "two"]
     for result, tokens in zip(results, (15, 70)):
-        assert list(result) == ["shape", "ms_per_step", "tokens_per_s", "gemm_ms", "ratio", "threads"]
+        assert list(result) == ["shape", "ms_per_step", "tokens_per_s", "gemm_ms", "ratio",
+                                "threads"]
         assert result["threads"] == threads
         assert result["ratio"] == pytest.approx(result["ms_per_step"] / result["gemm_ms"])
         assert result["tokens_per_s"] == pytest.approx(1e3 * tokens / result["ms_per_step"])
@@ -37,12 +39,13 @@ def test_a_shape_for_people(capsys):
 
 
 def test_its_products_are_those_of_the_step():
-    """Counted in multiplications, three products for each of the forward pass: it and its two gradients."""
+    """Counted in multiplications: for each product of the forward pass, it and two gradients."""
     V, T, D, H, B = 7, 5, 8, 2, 4
     config = GPTConfig(vocab_size=V, block_size=T, n_layer=3, n_head=H, n_embd=D)
     products = benchmark.Products(config, B)
     products.run()
-    block, head = ([a.size * b.shape[-1] for a, b, _ in some] for some in (products.block, products.head))
+    block, head = ([a.size * b.shape[-1] for a, b, _ in some]
+                   for some in (products.block, products.head))
     assert sum(block) == 3 * (B * T * 12 * D * D + 2 * B * T * T * D) and products.L == 3
     assert sum(head) == 3 * B * T * D * V
     for a, b, out in products.block + products.head:

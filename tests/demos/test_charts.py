@@ -38,6 +38,7 @@ def test_lines_draw_each_seed_and_their_mean(seeds):
 
 def test_labels_do_not_overlap():
     series = {name: ([0, 1], [[0, end]], "sum", "") for name, end in (("a", 0), ("b", 0.1))}
-    svg = ElementTree.fromstring(charts.lines("t", "x", "y", series, {0: "", 1: ""}, {0: "", 9: ""}))
+    svg = ElementTree.fromstring(
+        charts.lines("t", "x", "y", series, {0: "", 1: ""}, {0: "", 9: ""}))
     a, b = (float(text.get("y")) for text in svg.iter(SVG + "text") if text.text in series)
     assert abs(a - b) >= 15

@@ -2,7 +2,6 @@
 
 What runs JavaScript is skipped without node, but not where MINIGPT_NP_NEED_NODE is set (.ci/run).
 """
-import ast
 import json
 import os
 import re
@@ -19,8 +18,8 @@ from hypothesis import strategies as st
 
 import live
 import one_page
-from minigpt_np import GPT, GPTConfig
-from strategies import examples, ids_arrays, seeds, sizes
+from pages import arrays_of_lines, packages_loss_and_gradients, passes
+from strategies import examples, normal, seeds
 
 LIVE = Path(one_page.__file__).parent / "live"
 needs_node = pytest.mark.skipif(
@@ -42,7 +41,7 @@ def node(code, cases, *scripts):
 
 GRADIENT = """({ids, targets, params, H, head}) => {
   const {loss, grads, dhead} = lossAndGradient(ids, targets, params, H, head || params[0]);
-  return {loss, grads, dhead};
+  return {loss, grads: head ? [...grads, dhead] : grads};
 }"""
 LEARNED = """({text, tied, seed}) => {
   const run = learn(text, tied, seed), [first, last] = [run.saved[0], run.saved.at(-1)];
@@ -79,50 +78,27 @@ def rows(array):
     return np.atleast_2d(array).tolist()
 
 
-@st.composite
-def models(draw, T=8, V=6):
-    """ids, targets, params, H, head (None: tied); gains and biases matter, P may be longer."""
-    T, V, H, L = draw(sizes(T)), draw(sizes(V)), draw(sizes(3)), draw(sizes(2))
-    K = draw(st.integers(-(-4 // H), 4))        # D >= 4: of fewer, LayerNorm makes much of rounding
-    ids, targets = draw(ids_arrays(2, T, V))
-    rng = np.random.default_rng(draw(seeds))
-    params = one_page.new_parameters(V, T + draw(st.integers(0, 2)), H * K, L, rng)
-    for array in params:
-        array += rng.normal(0, 0.5, array.shape)
-    return ids, targets, params, H, draw(st.sampled_from([None, rng.normal(0, 0.7, (V, H * K))]))
-
-
 def assert_close(ours, expected, tolerance, name=""):
     """Within tolerance of the array's largest number, or of 1, the size of what it is a sum of."""
     ours = np.array(ours).reshape(np.shape(expected))
     assert np.max(np.abs(ours - expected)) <= tolerance * (1 + np.max(np.abs(expected))), name
 
 
-def untied_loss_and_gradients(ids, targets, params, H, head):
-    """The package's; dhead is the last of the gradients."""
-    config = GPTConfig(*params[0].shape[:1], len(params[1]), (len(params) - 4) // 12, H,
-                       head.shape[1], tie_embeddings=False)
-    model = GPT(config, dtype=np.float64)
-    for theirs, ours in zip(model.params.arrays.values(), [*params, head], strict=True):
-        theirs[...] = ours
-    _, loss, cache = model.forward(ids[None], targets[None])
-    return loss, [*model.backward(cache).arrays.values()]
-
-
 @needs_node
-@given(batch=st.lists(models(), min_size=8, max_size=16))
+@given(batch=st.lists(st.tuples(passes(), st.booleans(), seeds), min_size=8, max_size=16))
 @examples(0.3)
 def test_loss_and_every_gradient_are_one_pages_and_untied_the_packages(batch):
-    cases = [{"ids": ids.tolist(), "targets": targets.tolist(), "params": [*map(rows, params)],
-              "H": H, "head": None if head is None else rows(head)}
-             for ids, targets, params, H, head in batch]
-    for (*drawn, head), answer in zip(batch, node(GRADIENT, cases, "model.js"), strict=True):
-        loss, grads = (one_page.loss_and_gradient(*drawn) if head is None else
-                       untied_loss_and_gradients(*drawn, head))
+    cases, expected = [], []
+    for (ids, targets, params, H), tied, seed in batch:
+        head = None if tied else normal(seed, *params[0].shape, scale=0.7)
+        cases.append({"ids": ids.tolist(), "targets": targets.tolist(), "H": H,
+                      "params": [*map(rows, params)], "head": None if tied else rows(head)})
+        expected.append(one_page.loss_and_gradient(ids, targets, params, H) if tied else
+                        packages_loss_and_gradients(ids, targets, params, H, head))
+    for answer, (loss, grads) in zip(node(GRADIENT, cases, "model.js"), expected, strict=True):
         assert_close(answer["loss"], loss, 1e-12)
-        ours = answer["grads"] + [answer["dhead"]] * (head is not None)
-        for n, (array, expected) in enumerate(zip(ours, grads, strict=True)):
-            assert_close(array, expected, 1e-12, n)
+        for n, (ours, array) in enumerate(zip(answer["grads"], grads, strict=True)):
+            assert_close(ours, array, 1e-12, n)
 
 
 def same_sentence(words, seed):
@@ -157,35 +133,6 @@ def test_after_200_steps_from_numpys_start_all_parameters_are_one_pages(batch):
             assert_close(ours, expected, 1e-9)
 
 
-def made_by_one_page(ids, targets, params):
-    """[(name, array)] of what loss_and_gradient's lines bind, in their order; it is traced."""
-    lines, made, last = {}, [], None                                        # lines: number -> names
-    for node in ast.walk(ast.parse(Path(one_page.__file__).read_text(encoding="utf-8"))):
-        computes = isinstance(node, ast.Assign) and not isinstance(node.value, (ast.Name, ast.List))
-        if (computes or isinstance(node, ast.AugAssign)) and node.lineno >= live.first_line():
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            target = target.value if isinstance(target, ast.Subscript) else target          # dP[:T]
-            lines[node.lineno] = [name.id for name in getattr(target, "elts", [target])]
-
-    def trace(frame, event, _):
-        nonlocal last
-        if frame.f_code is not one_page.loss_and_gradient.__code__:
-            return None
-        for name in lines.get(last, []):
-            if isinstance(frame.f_locals[name], (np.ndarray, float)):
-                made.append((name, np.array(frame.f_locals[name])))
-        last = frame.f_lineno
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        one_page.loss_and_gradient(ids, targets, params, one_page.H)
-    finally:
-        sys.settrace(before)
-    return made
-
-
 @pytest.fixture(scope="module")
 def opened():
     """What the page shows as it opens."""
@@ -198,7 +145,8 @@ def opened():
 def test_every_array_that_a_line_of_one_page_binds_is_the_pages(opened):
     ids, targets, shapes = same_sentence(one_page.TEXT.split(), one_page.SEED)
     params = [np.reshape(array, like.shape) for array, like in zip(opened["last"], shapes)]
-    expected = made_by_one_page(ids, targets, params)
+    expected = [pair for n, pairs in arrays_of_lines(ids, targets, params, one_page.H)
+                if n >= live.first_line() for pair in pairs]
     assert [name for name, _ in opened["made"]] == [name for name, _ in expected]
     for (name, ours), (_, array) in zip(opened["made"], expected):
         ours = np.array(ours, float).reshape(array.shape)                   # JSON has null for -inf

@@ -9,8 +9,9 @@ TABLE = Path(__file__).parents[2] / "demos" / "findings" / "models.md"
 
 
 def test_shares_follow_from_sizes_and_gpts_are_counted_as_here():
+    lines = TABLE.read_text(encoding="utf-8").splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")]
-            for line in TABLE.read_text(encoding="utf-8").splitlines() if re.match(r"\| .+ \| 2", line)]
+            for line in lines if re.match(r"\| .+ \| 2", line)]
     counted = {}
     for name, _, tied, *sizes, share, scale, source in rows:
         V, D, total = (int(size.replace(",", "")) for size in sizes)
