@@ -44,37 +44,22 @@ def check_size(name, value):
     return check_int(name, value, least=1)
 
 
-def check_number(name, value, fits, expected):
-    """A finite float for which fits(value) holds; `expected` is that in words."""
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
-    if not (isfinite(number) and fits(number)):
-        raise_value_error(name, value, expected)
-    return number
+def number_check(fits, expected):
+    """A check: name, value -> a finite float for which fits(float) holds; `expected` in words."""
+    def check(name, value):
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
+        if not (isfinite(number) and fits(number)):
+            raise_value_error(name, value, expected)
+        return number
+    return check
 
 
-def check_finite_number(name, value):
-    """A finite float."""
-    return check_number(name, value, lambda x: True, "a finite number")
-
-
-def check_positive(name, value):
-    """A finite float above 0."""
-    return check_number(name, value, lambda x: x > 0, "a positive number")
-
-
-def check_not_negative(name, value):
-    """A finite float of at least 0."""
-    return check_number(name, value, lambda x: x >= 0, "a number of at least 0")
-
-
-def check_rate(name, value):
-    """A float in [0, 1): a dropout probability, or a decay rate."""
-    return check_number(name, value, lambda x: 0 <= x < 1, "a number in [0, 1)")
-
-
-def check_fraction(name, value):
-    """A float in (0, 1)."""
-    return check_number(name, value, lambda x: 0 < x < 1, "a number between 0 and 1")
+check_finite_number = number_check(lambda x: True, "a finite number")
+check_positive = number_check(lambda x: x > 0, "a positive number")
+check_not_negative = number_check(lambda x: x >= 0, "a number of at least 0")
+check_rate = number_check(lambda x: 0 <= x < 1, "a number in [0, 1)")
+check_fraction = number_check(lambda x: 0 < x < 1, "a number between 0 and 1")
+check_probability = number_check(lambda x: 0 < x <= 1, "a probability in (0, 1]")
 
 
 # ---- choices, text, generators, dtypes -----------------------------------------------------------

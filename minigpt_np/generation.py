@@ -9,7 +9,7 @@ import numpy as np
 
 from . import layers
 from .checks import (
-    check_flag, check_ids, check_int, check_number, check_positive, check_seed, check_size,
+    check_flag, check_ids, check_int, check_positive, check_probability, check_seed, check_size,
     raise_value_error)
 
 
@@ -157,7 +157,7 @@ def check_options(max_new_tokens, temperature, do_sample, top_k, top_p):
     if top_k is not None:
         top_k = check_size("top_k", top_k)
     if top_p is not None:
-        top_p = check_number("top_p", top_p, lambda p: 0 < p <= 1, "a probability in (0, 1]")
+        top_p = check_probability("top_p", top_p)
     return (check_int("max_new_tokens", max_new_tokens), check_positive("temperature", temperature),
             check_flag("do_sample", do_sample), top_k, top_p)
 

@@ -143,11 +143,12 @@ class MergingTokenizer:
     letters      letter -> id of the tokens that merging begins with
     special      text -> id of the tokens that stand for themselves
     end_of_text  the id of "<|endoftext|>", None where it is not among those
+    vocab_size   V: the ids are 0 to V-1
     """
 
     def __init__(self, tokens, merges, letters, special):
         self.tokens, self.merges, self.letters, self.special = tokens, merges, letters, special
-        self.end_of_text = special.get(END_OF_TEXT)
+        self.end_of_text, self.vocab_size = special.get(END_OF_TEXT), len(tokens)
         longest_first = sorted(special, key=len, reverse=True)
         self._marks = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
         self._rank = {pair: rank for rank, pair in enumerate(merges)}
@@ -166,11 +167,6 @@ class MergingTokenizer:
         other ids than are given here.
         """
         return cls.from_files(TokenizerFiles(folder))
-
-    @property
-    def vocab_size(self):
-        """V: the ids are 0 to V-1."""
-        return len(self.tokens)
 
     def token(self, v):
         """The bytes that id `v` stands for, which can be a part of a character. (To show tokens as

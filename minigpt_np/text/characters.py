@@ -16,11 +16,8 @@ class CharacterTokenizer:
         if not check_text("text", text):
             raise ValueError("text: an empty string given, expected at least one character")
         self.characters = "".join(sorted(set(text)))
+        self.vocab_size = len(self.characters)
         self._id_of = {char: v for v, char in enumerate(self.characters)}
-
-    @property
-    def vocab_size(self):
-        return len(self.characters)
 
     def token(self, v):
         """The bytes of id `v`: its character in UTF-8, "?" for a lone surrogate, which has none."""

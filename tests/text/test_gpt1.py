@@ -52,7 +52,7 @@ def test_tokens_say_where_a_word_ends(tokenizer):
     assert b"".join(map(tokenizer.token, ids)) == b"the model reads "
     assert tokenizer.decode(ids) == "the model reads"
     assert tokenizer.encode("").tolist() == tokenizer.encode(" \n\0").tolist() == []
-    assert split_words("a\u4dbfb") == ["a", "\u4dbf", "b"]     # the last ideograph of a block
+    assert split_words("a\u4dbfb\u3400") == ["a", "\u4dbf", "b", "\u3400"]   # the ends of a block
     assert tokenizer.end_of_text is None and tokenizer.vocab_size == len(REFERENCE["vocab"])
 
 
