@@ -97,8 +97,7 @@ class Processes:
         self.close = weakref.finalize(self, ending.close)
         for array in arrays:
             ending.enter_context(memory.shared(array))
-        if arrays:
-            _sharing.add(self)
+        _teams.add(self)
         for member in members[1:]:
             connection, pid = fork(member)
             ending.callback(end, connection, pid, os.getpid())
@@ -130,7 +129,7 @@ class Processes:
             self.busy = False
 
 
-_sharing = weakref.WeakSet()            # teams that share arrays
+_teams = weakref.WeakSet()
 _this_thread = threading.local()        # .forks_a_worker while it does
 
 
@@ -141,9 +140,9 @@ def end_teams():
     process: there the other thread's lock is never released.
     """
     if not getattr(_this_thread, "forks_a_worker", False):
-        for processes in list(_sharing):
-            if not processes.busy:
-                processes.close()
+        for team in list(_teams):
+            if not team.busy:
+                team.close()
 
 
 if memory.FORKS:

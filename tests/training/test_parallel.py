@@ -126,7 +126,7 @@ def test_a_breakpoint_in_a_process_is_an_error_and_takes_nothing_from_the_keyboa
         for stop in (breakpoint, set_trace):
             with pytest.raises(RuntimeError, match="a breakpoint was reached in a.*threads=1"):
                 run(stop)
-        assert run(read) == [None, (b"", "")] and os.read(0, 9) == b"for the p"
+        assert run(read) == [None, (b"", 0, "")] and os.read(0, 9) == b"for the p"
         os.environ["PYTHONBREAKPOINT"] = "0"            # by which breakpoint() does nothing
         assert run(breakpoint) == [None, None]
 
@@ -142,7 +142,7 @@ def set_trace():
 
 
 def read():
-    return os.read(0, 9), sys.stdin.read()
+    return os.read(0, 9), sys.stdin.fileno(), sys.stdin.read()
 
 
 class Watched:
