@@ -41,8 +41,8 @@ def clock(gain):
     return model
 
 
-def silenced(model):
-    """The model with its MLP's output set to 0, so that E reads what was looked up in E."""
+def silence_mlp(model):
+    """Set the MLP's output to 0, so that E reads what was looked up in E -> the model."""
     model.params.blocks[0].mlp.down.W[...] = 0
     return model
 
@@ -50,7 +50,7 @@ def silenced(model):
 if __name__ == "__main__":
     ids = np.arange(HOURS)[None]                            # (1, T): a position for each hour
     models = {"gain 1": clock(1), "gain 10": clock(10), "gain 100": clock(100),
-              "MLP off": silenced(clock(1))}
+              "MLP off": silence_mlp(clock(1))}
     passes = [model.forward(ids, (ids + 1) % HOURS) for model in models.values()]
 
     print("Each hour is looked up in E. Which hour does the same E then find likeliest?\n")

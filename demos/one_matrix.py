@@ -25,7 +25,7 @@ import numpy as np
 
 from findings import analysis, ledger
 from findings.figures import figures
-from findings.report import dumped, render, rounded, with_block
+from findings.report import as_json, render, rounded, with_block
 from findings.runs import Laboratory
 from findings.subject import Subject
 from findings.tables import PARTS, TABLES
@@ -50,7 +50,7 @@ def main(argv=None):
         numbers = rounded(examine(args.model, args.text) if args.model else measure(args))
         show(numbers)
         if args.out:
-            write_text(args.out, dumped(numbers))
+            write_text(args.out, as_json(numbers))
     print(f"{time.monotonic() - begin:.0f} s in all")
     return 0
 
@@ -161,7 +161,7 @@ def examine(folder, text):
                 for name, matrix in matrices.items()}
         lengths = {name: instruments.length_correlations(matrix, subject.common, log_frequency)
                    for name, matrix in matrices.items()}
-        lengthened = {"model": instruments.lengthened(model, ids, targets, some)}
+        lengthened = {"model": instruments.costs_of_lengthening(model, ids, targets, some)}
         costs = {"model": [instruments.costs_of_silence(model, ids, targets)]}
         direction = instruments.direction(model, ids, targets, counts, subject.common)
         apart = instruments.contributions_of(model, ids, targets)

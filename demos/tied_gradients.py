@@ -304,15 +304,15 @@ def how_one_matrix_does_both(lesson, steps, loss, ladders):
          "of the residual stream is now read as the model reads the last: final LayerNorm, then "
          f"the token whose row of {lesson.head} has the largest product with it.")
     if lesson.tied:
-        show(draw(trained, lesson),
+        show(ladder_lines(trained, lesson),
              "E is one alphabet for both ends. Read with it, the lowest rung spells the token read "
              f"at {matches(trained[0])[0]} of {T} positions, the highest the token to come at "
              f"{matches(trained[-1])[1]} of {T}. Attention and MLP, between them, turn the one "
              "into the other.")
     else:
-        show(draw(ladders["two matrices, by head"], lesson),
+        show(ladder_lines(ladders["two matrices, by head"], lesson),
              "The same stream, read with E:",
-             draw(ladders["two matrices, by E"], lesson))
+             ladder_lines(ladders["two matrices, by E"], lesson))
     rows = []
     for name, found in ladders.items():
         ends = matches(found[0]), matches(found[-1])
@@ -325,7 +325,7 @@ def how_one_matrix_does_both(lesson, steps, loss, ladders):
          "(An E written by hand that does both: python demos/clock.py)")
 
 
-def draw(found, lesson):
+def ladder_lines(found, lesson):
     """A ladder as lines, from its end down; blue the token read, orange the token to come."""
     names = ["E[ids] + P", *(f"after {name}" for name in rungs(lesson.model.params)[1:])]
     if len(lesson.model.params.blocks) == 1:

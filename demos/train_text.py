@@ -139,13 +139,13 @@ def parse(argv):
     args, saved = parser.parse_args(argv), None
     if args.resume:
         saved = checkpoint.load(args.resume)
-        args = resumed(parser, argv, args.resume, saved.notes)
+        args = options_of_run(parser, argv, args.resume, saved.notes)
     terminal.check_least(parser, args, batch=1, steps=1, micro_batches=1, threads=1, seed=0,
                          samples=0)
     return args, saved
 
 
-def resumed(parser, argv, path, notes):
+def options_of_run(parser, argv, path, notes):
     """The options of a saved run, and those of argv, which may change none that it has decided.
 
     A file says nothing of paths, and cannot ask for more workers than there are cores.

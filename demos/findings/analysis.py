@@ -13,9 +13,9 @@ from minigpt_np.training.data import consecutive_batches
 SEQUENCES = 128             # of the text that are looked at
 
 
-def sample(piece, block, sequences=SEQUENCES):
-    """ids, targets (sequences, T): the beginning of a piece of a text."""
-    return next(consecutive_batches(piece, sequences, block))
+def sample(ids, block, sequences=SEQUENCES):
+    """ids, targets (sequences, T): the beginning of a split of a text."""
+    return next(consecutive_batches(ids, sequences, block))
 
 
 def over(runs, measure):
@@ -81,7 +81,7 @@ def length(kinds, text, block):
              "what it tells": information}))
 
     def lengthened(run):
-        return instruments.lengthened(run.model.gpt, ids, targets, some)
+        return instruments.costs_of_lengthening(run.model.gpt, ids, targets, some)
 
     return {"tied E": correlations("tied", "E"), "untied input": correlations("untied", "E"),
             "untied output": correlations("untied", "head"),

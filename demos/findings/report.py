@@ -96,7 +96,7 @@ def rounded(value):
     return int(value) if isinstance(value, np.integer) else value
 
 
-def dumped(numbers):
+def as_json(numbers):
     """JSON with a line for each entry of the outer two levels, which shows where a change is."""
     groups = []
     for name, those in numbers.items():

@@ -36,7 +36,7 @@ SOURCE_LENGTH = 465_000     # characters, about as many as the documentation has
 # ---- texts ---------------------------------------------------------------------------------------
 
 class Text:
-    """A text cut into tokens, in three pieces.
+    """A text cut into tokens, in three splits.
 
     source      None: CPython's documentation; SOURCE_CODE: the standard library's; a file's path;
                 REVERSIBLE: a Markov chain drawn from C + Cᵀ, C the documentation's counts of pairs,
@@ -108,7 +108,7 @@ class Task:
 class Run:
     """A trained task.
 
-    loss        on the piece `choose` for SWEEP_SEED, else on `report`
+    loss        on the split `choose` for SWEEP_SEED, else on `report`
     fit         the loss on as much of the text that was trained on
     sizes       (probes, 3): step, |the lookup's part of dE|, |the logits' part|
     moved       (2, V, D), see Stepper
@@ -147,9 +147,9 @@ def train(task):
             if step + 1 in probes:
                 sizes.append([step + 1, norm(grads.E), norm(grads.head)])
             stepper.step(grads, others, schedule(step))
-        piece = text.choose if task.seed == SWEEP_SEED else text.report
+        split = text.choose if task.seed == SWEEP_SEED else text.report
         loss, fit = (evaluate(model, ids, 32, s.block, threads=1)
-                     for ids in (piece, text.train[:len(piece)]))
+                     for ids in (split, text.train[:len(split)]))
     return Run(task, model, loss, fit, np.array(sizes), stepper.moved.astype(np.float32))
 
 

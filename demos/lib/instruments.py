@@ -147,7 +147,7 @@ def length_correlations(matrix, tokens, properties):
     return found
 
 
-def lengthened(model, ids, targets, tokens):
+def costs_of_lengthening(model, ids, targets, tokens):
     """Input rows of `tokens` doubled, one at a time: the loss it adds where that token is read.
 
     "random": the row moved as far in a random direction instead. Means over tokens.

@@ -24,7 +24,7 @@ def test_one_matrix_says_the_next_hour(gain, loss):
 
 
 def test_without_its_mlp_every_hour_says_itself():
-    logits, _, _ = clock.silenced(clock.clock(1)).forward(IDS)
+    logits, _, _ = clock.silence_mlp(clock.clock(1)).forward(IDS)
     assert (logits.argmax(axis=2) == IDS).all()
 
 

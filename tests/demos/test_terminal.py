@@ -30,6 +30,12 @@ def plain(text):
     return terminal.ESCAPES.sub("", text)
 
 
+def cells(*levels):
+    """What a terminal without colours shows: levels 1 to 5, -1 to -5 of negative numbers, 0."""
+    ramps = {1: terminal.SOLID, -1: terminal.STROKES, 0: " "}
+    return "".join(2 * ramps[np.sign(level)][max(0, abs(level) - 1)] for level in levels)
+
+
 # ---- matrices ------------------------------------------------------------------------------------
 
 def luminance(index):
@@ -77,15 +83,15 @@ def test_shades_grow_with_magnitude_and_zero_is_apart(a, b, colour, cell, use):
 def test_what_is_not_finite_is_shown_as_such(value):
     assert terminal.shades(np.array([[value]])) == ["??"]
     assert terminal.shades(np.array([[value]]), digits=True)[0].strip() == str(value)
-    assert terminal.shades(np.array([[value, 1.0, -0.25]])) == ["??██--"]
+    assert terminal.shades(np.array([[value, 1.0, -0.25]])) == ["??" + cells(5, -2)]
     html = draw(["a"], dE=np.array([[value, 1.0]]), E=np.array([[value]]))._repr_html_()
     assert html.count(">?<") == 2
 
 
 def test_a_matrix_is_drawn_on_its_scale_with_its_heads():
     matrix = np.array([[1.0, 0.0], [-0.25, 0.5]])
-    assert terminal.shades(matrix, heads="01") == [" 0 1", "██  ", "--▒▒"]
-    assert terminal.shades(matrix, scale=4.0) == ["░░  ", "····"]
+    assert terminal.shades(matrix, heads="01") == [" 0 1", cells(5, 0), cells(-2, 3)]
+    assert terminal.shades(matrix, scale=4.0) == [cells(2, 0), cells(-1, 1)]
     assert terminal.shades(matrix, digits=True) == ["  1.0000       ·", " -0.2500  0.5000"]
     assert terminal.shades(np.zeros((1, 2))) == ["    "]
     with in_colour:
@@ -94,15 +100,17 @@ def test_a_matrix_is_drawn_on_its_scale_with_its_heads():
 
 
 @pytest.mark.parametrize("columns, C, digits, drawn", [
-    (80, 28, False, "██" * 28), (80, 29, False, "█" * 29), (80, 57, False, "█" * 57),
-    (80, 58, False, "█" * 56 + "…"), (80, 8, True, "  1.0000" * 7 + "…")])
+    (80, 28, False, cells(5) * 28), (80, 29, False, cells(5)[0] * 29),
+    (80, 57, False, cells(5)[0] * 57), (80, 58, False, cells(5)[0] * 56 + "…"),
+    (80, 8, True, "  1.0000" * 7 + "…")])
 def test_a_row_that_does_not_fit_is_cut(columns, C, digits, drawn, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     assert terminal.shades(np.ones((1, C)), digits=digits) == [drawn]
 
 
 def test_the_legend_runs_from_the_most_negative_to_the_most_positive():
-    assert terminal.legend(0.25) == ["-0.25 ≣≣≡≡==--····░░▒▒▓▓██ +0.25", "exactly 0 is blank"]
+    ramp = cells(-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
+    assert terminal.legend(0.25) == [f"-0.25 {ramp} +0.25", "exactly 0 is blank"]
     with in_colour:
         line, zero = terminal.legend(0.25)
         assert terminal.shade(-1, 1, 2) in line.split()[1] and zero == "exactly 0 is a dot"
