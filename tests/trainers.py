@@ -8,12 +8,11 @@ import pytest
 
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.training import memory
-from minigpt_np.training.optim import SGD, AdamW
+from minigpt_np.training.optim import AdamW
 from minigpt_np.training.trainer import Trainer
 
 CONFIG = GPTConfig(vocab_size=7, block_size=4, n_layer=1, n_head=2, n_embd=4)
 IDS = np.random.default_rng(0).integers(0, 7, (5, 4))
-kinds = pytest.mark.parametrize("kind", [AdamW, SGD])
 forks = pytest.mark.skipif(not memory.FORKS, reason="processes are not forked here")
 
 

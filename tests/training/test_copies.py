@@ -10,7 +10,7 @@ from minigpt_np import GPT, Parameters
 from minigpt_np.training import checkpoint
 from minigpt_np.training.optim import SGD
 from strategies import assert_bits, cases, examples
-from trainers import CONFIG, IDS, kinds, make_trainer
+from trainers import CONFIG, IDS, make_trainer
 
 WAYS = {"deepcopy": copy.deepcopy, "pickle": lambda value: pickle.loads(pickle.dumps(value))}
 ways = st.sampled_from(list(WAYS.values()))
@@ -56,9 +56,8 @@ def test_a_shallow_copy_of_a_model_shares_its_parameters():
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-@kinds
-def test_a_copied_trainer_goes_on_as_the_trainer(way, kind, tmp_path):
-    trainer = make_trainer(kind, threads=2, dropout=0.1)
+def test_a_copied_trainer_goes_on_as_the_trainer(way, tmp_path):
+    trainer = make_trainer(threads=2, dropout=0.1)
     trainer.step(IDS, IDS)
     other, params = way(trainer), trainer.model.params
     assert other.optimizer.params is other.model.params

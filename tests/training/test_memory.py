@@ -15,7 +15,7 @@ from minigpt_np.training import blas, memory, parallel
 from minigpt_np.training.optim import SGD
 from minigpt_np.training.trainer import Trainer
 from strategies import assert_bits, configs, examples, examples_of, seeds
-from trainers import IDS, arrays_of, forks, in_child, kinds, make_trainer
+from trainers import IDS, arrays_of, forks, in_child, make_trainer
 
 pytestmark = forks
 PAGE = mmap.PAGESIZE
@@ -153,9 +153,8 @@ def are_shared(trainer):
     return found
 
 
-@kinds
-def test_arrays_are_shared_while_the_team_lives_only(kind):
-    trainer = make_trainer(kind, threads=2)
+def test_arrays_are_shared_while_the_team_lives_only():
+    trainer = make_trainer(threads=2)
     assert not are_shared(trainer)
     trainer.step(IDS, IDS)
     values = [array.copy() for array in arrays_of(trainer)]
@@ -182,9 +181,8 @@ def test_two_trainers_of_one_model_share_it_until_both_are_gone():
     assert not are_shared(two)
 
 
-@kinds
-def test_a_fork_that_trains_goes_on_from_here_and_changes_nothing_here(kind):
-    trainer, undisturbed = make_trainer(kind, threads=2), make_trainer(kind, threads=2)
+def test_a_fork_that_trains_goes_on_from_here_and_changes_nothing_here():
+    trainer, undisturbed = make_trainer(threads=2), make_trainer(threads=2)
     for t in (trainer, undisturbed):
         t.step(IDS, IDS)
     before = [array.copy() for array in arrays_of(trainer)]
