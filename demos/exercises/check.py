@@ -32,12 +32,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
 from checker import files, show      # noqa: E402
-from checker.answers import raised      # noqa: E402
+from checker.answers import error_text      # noqa: E402
 from checker.cases import small_cases      # noqa: E402
 from checker.exercises import EXERCISES, TABLE      # noqa: E402
-from checker.teaching import LESSONS, typed_number      # noqa: E402
-from checker.training import trained      # noqa: E402
-from checker.verdict import examined      # noqa: E402
+from checker.teaching import LESSONS, parse_number      # noqa: E402
+from checker.training import train_both      # noqa: E402
+from checker.verdict import verdicts      # noqa: E402
 from lib.terminal import run      # noqa: E402
 from minigpt_np.files.atomic import write_text        # noqa: E402
 
@@ -45,7 +45,7 @@ WATCH_SECONDS = 0.2
 
 
 def main(arguments=None):
-    options = parsed(arguments)
+    options = parse(arguments)
     folder, exercises = options.folder or files.HERE, options.exercises
     if options.reset:
         print("\n".join(files.reset(exercise.name, folder) for exercise in exercises))
@@ -58,10 +58,10 @@ def main(arguments=None):
         return hints(exercises, options.hint)
     if options.watch:
         return watch(exercises, folder)
-    return asked(exercises, folder, debug if options.debug else one)
+    return check_all(exercises, folder, debug if options.debug else one)
 
 
-def asked(exercises, folder, about):
+def check_all(exercises, folder, about):
     """The overview, or what there is to say about each exercise; returns the exit status."""
     if not exercises:
         return overview(folder)
@@ -74,12 +74,12 @@ def asked(exercises, folder, about):
 
 # ---- what is asked -------------------------------------------------------------------------------
 
-def parsed(arguments):
+def parse(arguments):
     names = ", ".join(files.NAMES)
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("exercises", nargs="*", metavar="exercise", type=named,
+    add("exercises", nargs="*", metavar="exercise", type=exercise_called,
         help=f"{names}; or the number, or the file")
     one_of = parser.add_mutually_exclusive_group().add_argument
     one_of("--hint", nargs="?", const=1, type=int, choices=(1, 2, 3),
@@ -96,15 +96,13 @@ def parsed(arguments):
     return options
 
 
-def named(text):
-    """The exercise that is meant: by its name, its file or its number."""
-    name = Path(text).name.removesuffix(".py")
-    if name.isdecimal() and int(name) < len(EXERCISES):
-        return EXERCISES[int(name)]
-    if name not in files.NAMES:
-        raise argparse.ArgumentTypeError(f"{text!r} given, expected 0 to {len(EXERCISES) - 1} or "
-                                         f"one of {', '.join(files.NAMES)}")
-    return TABLE[name]
+def exercise_called(text):
+    """The exercise of this name, file or number."""
+    for exercise in EXERCISES:
+        if Path(text).name in (exercise.name, f"{exercise.name}.py", str(exercise.number)):
+            return exercise
+    raise argparse.ArgumentTypeError(f"{text!r} given, expected 0 to {len(EXERCISES) - 1} or one "
+                                     f"of {', '.join(files.NAMES)}")
 
 
 # ---- what is answered ----------------------------------------------------------------------------
@@ -113,10 +111,11 @@ def overview(folder):
     """A line for each exercise; returns the exit status."""
     print("The backward passes of a GPT, one by one, each in the file of that name.\n")
     todo = []
-    for exercise, found in zip(EXERCISES, examined(files.NAMES, folder)):
-        todo += [] if found.done else [exercise.name]
+    for exercise, found in zip(EXERCISES, verdicts(files.NAMES, folder)):
         print(f"{exercise.number:3}  {exercise.name:14} {exercise.equation:44} {found.state}",
               flush=True)
+        if not found.done:
+            todo.append(exercise.name)
     if not todo:
         print("\nAll done: `check.py model` trains with them.")
         return 0
@@ -131,13 +130,13 @@ which checks at every save. --hint helps, and --help tells the rest.""")
 
 def one(exercise, folder):
     """All about one exercise; returns whether it is done."""
-    verdict, = examined([exercise.name], folder)
+    verdict, = verdicts([exercise.name], folder)
     untouched = verdict.state == "not written yet" and files.is_untouched(exercise.name, folder)
     if untouched and sys.stdin.isatty() and sys.stdout.isatty():
         predict(exercise)
     lines = show.verdict_lines(verdict)
-    if verdict.state == "wrong" and (missing := undone(exercise, folder)):
-        lines[1:1] = show.wrapped(f"It is made of {', '.join(missing)}: get that right first.")
+    if verdict.state == "wrong" and (missing := unfinished(exercise, folder)):
+        lines[1:1] = show.wrap(f"It is made of {', '.join(missing)}: get that right first.")
     if verdict.done:
         lines += show.beside_the_package(exercise, folder / f"{exercise.name}.py")
         following = EXERCISES[exercise.number + 1:]
@@ -148,31 +147,31 @@ def one(exercise, folder):
     return verdict.done
 
 
-def undone(exercise, folder):
+def unfinished(exercise, folder):
     """The names of what an exercise is made of, as far as it is not done."""
-    return [found.name for found in examined(exercise.all_needs, folder) if not found.done]
+    return [found.name for found in verdicts(exercise.all_needs, folder) if not found.done]
 
 
 def all_together(folder):
     """The training at the end, if all that is needed for it is done."""
-    if missing := undone(TABLE["model"], folder):
+    if missing := unfinished(TABLE["model"], folder):
         print(f"\nIt would train now, but for {', '.join(missing)}: not right yet.")
         return True
-    return trained(files.load("model", folder).backward)
+    return train_both(files.load("model", folder).backward)
 
 
 def predict(exercise):
     """A question with a number to be typed; Enter skips it."""
     lesson = LESSONS[exercise.name]
-    print("\n".join(["Before you write it:", *show.wrapped(lesson.question)]))
+    print("\n".join(["Before you write it:", *show.wrap(lesson.question)]))
     try:
         text = input("A number, or Enter to skip: ")
     except EOFError:
         text = ""
         print()
     if text.strip():
-        lead = "Yes:" if typed_number(text) == lesson.answer else "It is"
-        print("\n".join(show.wrapped(f"{lead} {lesson.answer:g}. {lesson.why}")))
+        lead = "Yes:" if parse_number(text) == lesson.answer else "It is"
+        print("\n".join(show.wrap(f"{lead} {lesson.answer:g}. {lesson.why}")))
     print()
 
 
@@ -181,7 +180,7 @@ def hints(exercises, count):
         texts = LESSONS[exercise.name].hints
         print(f"{exercise.name}:")
         for i, text in enumerate(texts[:count], 1):
-            first, *others = show.wrapped(text, indent=3)
+            first, *others = show.wrap(text, indent=3)
             print("\n".join(["", f"{i}. {first[3:]}", *others]))
         if count < len(texts):
             print(f"\n(check.py {exercise.name} --hint {count + 1} for more)")
@@ -190,7 +189,7 @@ def hints(exercises, count):
 
 def debug(exercise, folder):
     """pdb in the learner's function, on the smallest input that it gets wrong."""
-    verdict, = examined([exercise.name], folder)
+    verdict, = verdicts([exercise.name], folder)
     print("\n".join(show.verdict_lines(verdict, unfolded=True)))
     if verdict.state == "wrong" and verdict.case is None:       # there is no function to stop in
         return False
@@ -202,7 +201,7 @@ def debug(exercise, folder):
     try:
         pdb.runcall(function, *case.copies().values())
     except Exception as error:
-        print("\n".join(show.wrapped(raised(part.function, error))))
+        print("\n".join(show.wrap(error_text(part.function, error))))
     return verdict.done
 
 
@@ -211,7 +210,7 @@ def report(path, exercises, folder):
     names = [exercise.name for exercise in exercises]
     rows = [dict(number=exercise.number, exercise=exercise.name, passed=found.done,
                  state=found.state, fault=found.fault, diagnosis=found.texts)
-            for exercise, found in zip(exercises, examined(names, folder))]
+            for exercise, found in zip(exercises, verdicts(names, folder))]
     done = sum(row["passed"] for row in rows)
     text = json.dumps(dict(folder=str(folder), done=done, of=len(rows), exercises=rows), indent=2,
                       ensure_ascii=False)
@@ -226,10 +225,10 @@ def watch(exercises, folder):
     while True:
         if sys.stdout.isatty():
             print("\x1b[2J\x1b[H", end="")
-        seen = files.saved(folder)
-        asked(exercises, folder, one)
+        seen = files.save_times(folder)
+        check_all(exercises, folder, one)
         print(f"\nWatching {names}. Ctrl-C ends it.", flush=True)
-        while files.saved(folder) == seen:
+        while files.save_times(folder) == seen:
             time.sleep(WATCH_SECONDS)
 
 

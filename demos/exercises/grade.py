@@ -16,13 +16,13 @@ import pytest
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
 from checker import files, show      # noqa: E402
-from checker.verdict import examined      # noqa: E402
+from checker.verdict import verdicts      # noqa: E402
 
 FOLDER = Path(os.environ.get("EXERCISES_FOLDER", files.HERE))
 
 
 @pytest.mark.parametrize("name", files.NAMES)
 def test_exercise(name):
-    found, = examined([name], FOLDER)
+    found, = verdicts([name], FOLDER)
     if not found.done:
         pytest.fail("\n".join(show.verdict_lines(found)), pytrace=False)

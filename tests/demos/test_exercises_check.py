@@ -21,7 +21,7 @@ from checker.cases import near, small_cases
 from checker.exercises import EXERCISES as ALL
 from checker.exercises import TABLE
 from checker.files import NAMES
-from checker.teaching import LESSONS, typed_number
+from checker.teaching import LESSONS, parse_number
 from learners import changed
 
 EXERCISES = Path(check.__file__).resolve().parent
@@ -86,7 +86,7 @@ def test_all_done_is_exit_status_0(folder, capsys, monkeypatch):
 def test_the_smallest_input_is_printed_by_name_number_or_file(folder, capsys):
     learners.write(folder, **plain("linear"), lookup=LOST)
     for text in ("2", "lookup.py", str(folder / "lookup.py")):
-        assert check.named(text).name == "lookup"
+        assert check.exercise_called(text).name == "lookup"
     status, text = printed(capsys, folder, "linear", "lookup")
     assert status == 1 and "linear: done" in text and "lookup: wrong." in text
     assert re.search(r"ids \(1, 2\) +\[\[0 0\]\]", text) and "loses repeated ids" in text
@@ -118,7 +118,7 @@ def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(monkeypat
                                                                        first):
     cases = [case for case in small_cases(TABLE[name]) if case.sizes["B"] == 2]
     monkeypatch.setattr(verdict, "smallest", lambda failed, function: next(
-        case for case in cases if not verdict.judged(case, function).done))
+        case for case in cases if not verdict.judge(case, function).done))
     text = told(name, old, new)
     assert "--debug prints it" in text and "w[\"W_up\"] (" not in text
     marks = [line.strip() for line in text.splitlines() if line.startswith(("  ✓", "  ✗"))]
@@ -243,7 +243,7 @@ def test_the_question_is_asked_before_the_first_line_is_written_and_not_again(fo
 
 def test_numbers_are_typed_as_one_likes():
     typed = {"0.25": 0.25, "1/4": 0.25, " -3 ": -3.0, "x": None, "1/0": None, "": None}
-    assert {text: typed_number(text) for text in typed} == typed
+    assert {text: parse_number(text) for text in typed} == typed
 
 
 def test_watch_checks_at_every_save(folder, capsys, monkeypatch):
@@ -265,16 +265,19 @@ def test_watch_checks_at_every_save(folder, capsys, monkeypatch):
 
 
 def test_reports_for_a_teacher(folder, capsys):
-    learners.write(folder, **plain("linear"), lookup=LOST)
+    """Of a model, too, that is wrong on the smallest of all, which has no blocks."""
+    learners.write(folder, **plain(*NAMES[1:]) | dict(
+        lookup=LOST, model=changed("model", "targets.ravel()", 'targets.ravel("F")')))
     assert check.main(["--folder", str(folder), "--report", str(folder / "r.json")]) == 1
     report = json.loads((folder / "r.json").read_text(encoding="utf-8"))
     rows = {row["exercise"]: row for row in report["exercises"]}
-    assert report["done"] == 1 and report["of"] == len(rows) == 13
+    assert report["done"] == 10 and report["of"] == len(rows) == 13
+    assert rows["model"]["fault"].startswith('dp["E"]'), rows["model"]
     assert rows["linear"]["passed"] and not rows["lookup"]["passed"]
     assert "loses repeated ids" in rows["lookup"]["diagnosis"][0]
     assert rows["lookup"]["fault"] == "dE is wrong." and rows["linear"]["fault"] == ""
     assert "slope.py, `derivative`" in rows["slope"]["fault"]
-    assert "1 of 13 done" in capsys.readouterr().out
+    assert "10 of 13 done" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -315,24 +318,24 @@ def test_the_learners_backward_passes_train_the_packages_gpt(folder, capsys, mon
     monkeypatch.setattr(training, "STEPS", 5)
     monkeypatch.setattr(training, "documentation", lambda: "the quick brown fox " * 99)
     right = learners.right_piece("model").backward
-    assert training.trained(right)
+    assert training.train_both(right)
     text = capsys.readouterr().out
     rows = [line.split() for line in text.splitlines() if line.strip()[:1].isdigit()]
     assert "D = 16" in text and "One curve" in text
     assert [row[0] for row in rows] == ["0", "4"] and all(row[1] == row[2] for row in rows)
     assert float(rows[1][1]) < float(rows[0][1])
-    assert not training.trained(lambda *arguments: (dp := right(*arguments)) | {"P": -dp["P"]})
+    assert not training.train_both(lambda *arguments: (dp := right(*arguments)) | {"P": -dp["P"]})
     assert "more than rounding" in capsys.readouterr().out
 
 
 def test_it_trains_once_all_is_right(folder, capsys, monkeypatch):
     trained = []
-    monkeypatch.setattr(check, "trained", lambda backward: trained.append(backward) or True)
+    monkeypatch.setattr(check, "train_both", lambda backward: trained.append(backward) or True)
     learners.write(folder, **plain("lookup", "logits"))
     assert check.all_together(folder) and not trained
     assert "It would train now, but for cross_entropy, layernorm, linear," in (
         capsys.readouterr().out)
-    monkeypatch.setattr(check, "undone", lambda exercise, folder: [])
+    monkeypatch.setattr(check, "unfinished", lambda exercise, folder: [])
     learners.write(folder, **plain(*NAMES))
     assert printed(capsys, folder, "12")[0] == 0 and len(trained) == 1
 

@@ -139,4 +139,4 @@ def test_the_question_before_has_the_right_answer(name):
 @pytest.mark.parametrize("array, text",
                          [(-0.0 * np.ones(2), "[0. 0.]"), (np.array([1e-9, -1e-9]), "[0. 0.]")])
 def test_no_zero_is_shown_with_a_minus(array, text):
-    assert show.written(array) == text
+    assert show.array_text(array) == text

@@ -52,7 +52,8 @@ class Verdict:
     @property
     def wrong_names(self):
         """Which of the arrays are wrong; all, if none is by itself."""
-        names = [name for name in self.given if not near(self.given[name], self.case.expected[name])]
+        right = self.case.expected
+        names = [name for name, x in self.given.items() if not near(x, right[name])]
         return names or list(self.given)
 
     @property
@@ -69,7 +70,7 @@ class NoAnswer(Exception):
     """What is wrong with an answer before its numbers are looked at."""
 
 
-def judged(case, function):
+def judge(case, function):
     """The Verdict on a function's answer to the case: done or wrong.
 
     Raises NotImplementedError where something is not written yet.
@@ -77,7 +78,7 @@ def judged(case, function):
     found = Verdict("wrong", case.name, case=case)
     with redirect_stdout(StringIO()) as printed:
         try:
-            found.given = arrays_of(case, called(case, function))
+            found.given = arrays_of(case, call(case, function))
             need_fitting(case, found.given)
             found.state = "done" if case.accepts(found.given) else "wrong"
         except NoAnswer as error:
@@ -88,7 +89,7 @@ def judged(case, function):
 
 # ---- what is answered ----------------------------------------------------------------------------
 
-def called(case, function):
+def call(case, function):
     """What the function returns; of one that adds into an array it is given, that array."""
     what, into, arguments = case.exercise.function, case.exercise.into, case.copies()
     try:
@@ -97,7 +98,7 @@ def called(case, function):
     except NotImplementedError:
         raise
     except BaseException as error:          # SystemExit and KeyboardInterrupt, too
-        raise NoAnswer(raised(what, error)) from None
+        raise NoAnswer(error_text(what, error)) from None
     for name, was in case.arguments.items():    # every bit is compared, however nested
         if name != into and pickle.dumps(was) != pickle.dumps(arguments[name]):
             raise NoAnswer(f"{what} changed its argument {name}, which it must leave as it was: "
@@ -105,7 +106,7 @@ def called(case, function):
     return arguments[into] if into else returned
 
 
-def shaped(case):
+def expected_shapes(case):
     """label -> array of the shape and dtype of each that is to be returned."""
     if case.exercise.value:
         return case.expected
@@ -114,23 +115,23 @@ def shaped(case):
 
 def arrays_of(case, returned):
     """label -> array, of all that are to be returned."""
-    what, expected = case.exercise.function, shaped(case)
+    what, expected = case.exercise.function, expected_shapes(case)
     names = list(dict.fromkeys(label.split("[")[0] for label in expected))      # dp, for all in it
     if len(names) == 1:
         returned = [returned]
     if not isinstance(returned, (tuple, list)) or len(returned) != len(names):
-        raise NoAnswer(f"{what} returned {described(returned)}, expected {', '.join(names)}.")
+        raise NoAnswer(f"{what} returned {describe(returned)}, expected {', '.join(names)}.")
     values = dict(zip(names, returned))
     given = dict(leaf for item in values.items() for leaf in leaves(*item))
     for label, right in expected.items():
         if not isinstance(given.get(label), (np.ndarray, np.generic, int, float)):
             name, kind = label.split("[")[0], "array" if right.ndim else "number"
             raise NoAnswer(f"{what} returned no {kind} {label}: {name} is "
-                           f"{described(values[name])}.")
+                           f"{describe(values[name])}.")
     return {label: np.asarray(given[label]) for label in expected}
 
 
-def described(value):
+def describe(value):
     if isinstance(value, np.ndarray):
         return f"one array of shape {value.shape}"
     if isinstance(value, (dict, tuple, list)):
@@ -141,7 +142,7 @@ def described(value):
 
 def need_fitting(case, given):
     """Raises NoAnswer if an array has not the shape or the kind of numbers that it should have."""
-    for label, right in shaped(case).items():
+    for label, right in expected_shapes(case).items():
         x, like = given[label], "" if case.exercise.value else f", the shape of {label[1:]}"
         if x.shape != right.shape:
             raise NoAnswer(f"{label} has shape {x.shape}, expected {right.shape}{like}.")
@@ -152,7 +153,7 @@ def need_fitting(case, given):
             raise NoAnswer(f"{label} holds NaN or infinity.")
 
 
-def raised(what, error):
+def error_text(what, error):
     """The learner's own line and the message: nothing of what it called."""
     lines = [f"{os.path.basename(f.filename)}, line {f.lineno}: {f.line.strip()}"
              for f in traceback.extract_tb(error.__traceback__)

@@ -7,7 +7,7 @@ import numpy as np
 
 from minigpt_np.gradcheck import COMPLEX_STEP, complex_step
 
-from .exercises import TABLE, float_arrays, rebuilt
+from .exercises import TABLE, float_arrays, map_arrays
 
 SMALL, LARGE = 40, 10       # inputs that every answer has to get right, the same for everybody
 SMALL_OF_MANY = 12          # small ones of an exercise made of others, each of which has its own
@@ -68,7 +68,7 @@ class Case:
     def loss(self):
         """The sum of dout · forward(inputs) as a function of nothing, whose gradient backward
         returns; and its arrays by label, complex."""
-        inputs = rebuilt(self.inputs, lambda x: x.astype(complex) if x.dtype.kind == "f" else x)
+        inputs = map_arrays(self.inputs, lambda x: x.astype(complex) if x.dtype.kind == "f" else x)
         dout = self.arguments["d" + self.exercise.out]
 
         def loss():
@@ -112,7 +112,7 @@ class Case:
 
     def copies(self):
         """Copies of the arguments, for a function that may write into them."""
-        return rebuilt(self.arguments, np.copy)
+        return map_arrays(self.arguments, np.copy)
 
 
 def near(a, b, rtol=SAME):

@@ -89,12 +89,12 @@ def float_arrays(inputs):
     return {name: x for name, x in found if isinstance(x, np.ndarray) and x.dtype.kind in "fc"}
 
 
-def rebuilt(value, convert):
+def map_arrays(value, convert):
     """The same nested dicts and lists, with convert(x) for each array x."""
     if isinstance(value, dict):
-        return {key: rebuilt(item, convert) for key, item in value.items()}
+        return {key: map_arrays(item, convert) for key, item in value.items()}
     if isinstance(value, list):
-        return [rebuilt(item, convert) for item in value]
+        return [map_arrays(item, convert) for item in value]
     return convert(value) if isinstance(value, np.ndarray) else value
 
 

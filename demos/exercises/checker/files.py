@@ -45,7 +45,7 @@ def start(folder):
     return missing
 
 
-def saved(folder):
+def save_times(folder):
     """When each file was written last."""
     paths = [folder / f"{name}.py" for name in NAMES]
     return {path.name: path.stat().st_mtime_ns for path in paths if path.exists()}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .answers import judged
+from .answers import judge
 from .cases import EDGES, near, small_cases
 from .files import templates
 
@@ -23,25 +23,25 @@ PATHS = "x + f(x) gives dy + what f sends back."
 
 # ---- what the formulas are made of ---------------------------------------------------------------
 
-def stored(total, ids, rows):
+def assign_rows(total, ids, rows):
     """total with total[ids] = rows."""
     total = total.copy()
     total[ids] = rows
     return total
 
 
-def looked_up(dx, a):
+def sum_by_id(dx, a):
     """The sum of dx over the positions of each id, (V, D)."""
     V, D = a.E.shape
     return np.eye(V)[a.ids.ravel()].T @ dx.reshape(-1, D)
 
 
-def through_tanh(a):
+def lookup_gradient(a):
     """What each lookup of `tied` gets, (N, D)."""
     return a.dlogits @ a.E * (1 - np.tanh(a.E[a.ids]) ** 2)
 
 
-def of_head(a):
+def head_gradient(a):
     """What the head of `tied` gets, (V, D)."""
     return a.dlogits.T @ np.tanh(a.E[a.ids])
 
@@ -107,7 +107,7 @@ MISTAKES = {
         ("db", lambda a: a.dy,
          "db is dy, not summed: b[j] is added in every row n, and each counts.")],
     "lookup": [
-        ("dE", lambda a: stored(0 * a.E, a.ids, a.dx), LOST),
+        ("dE", lambda a: assign_rows(0 * a.E, a.ids, a.dx), LOST),
         ("dE", lambda a: a.right + a.E,
          "dE is not all zeros to begin with: what is added to is E itself, or a copy of it."),
         ("dP", lambda a: a.right[:a.T],
@@ -118,16 +118,16 @@ MISTAKES = {
          "given alone; `dE += ...` adds to it."),
         ("dE", lambda a: a.right - a.dE,
          "What was in dE is lost: `=` where `+=` accumulates. This batch's part is right."),
-        ("dE", lambda a: a.dE + of_head(a),
+        ("dE", lambda a: a.dE + head_gradient(a),
          "Only the head's use of E is in it; the lookup's, dE[id] += dx, is missing."),
-        ("dE", lambda a: a.right - of_head(a),
+        ("dE", lambda a: a.right - head_gradient(a),
          "Only the lookup's use of E is in it; the head's, dlogitsᵀ h, is missing."),
-        ("dE", lambda a: a.right - of_head(a) - a.dE,
+        ("dE", lambda a: a.right - head_gradient(a) - a.dE,
          "The second use overwrote the first: `=` where `+=` accumulates. Only the lookup's "
          "gradient is left."),
-        ("dE", lambda a: stored(a.dE + of_head(a), a.ids,
-                                (a.dE + of_head(a))[a.ids] + through_tanh(a)), LOST),
-        ("dE", lambda a: a.dE + of_head(a) + looked_up(a.dlogits @ a.E, a),
+        ("dE", lambda a: assign_rows(a.dE + head_gradient(a), a.ids,
+                                     (a.dE + head_gradient(a))[a.ids] + lookup_gradient(a)), LOST),
+        ("dE", lambda a: a.dE + head_gradient(a) + sum_by_id(a.dlogits @ a.E, a),
          "On its way to the lookup the gradient was not multiplied with tanh' = 1 - tanh².")],
     "cross_entropy": [
         ("dlogits", lambda a: a.dloss / a.N * softmax(a.logits),
@@ -195,9 +195,9 @@ MISTAKES = {
            "dq, dk and dv are put together in the wrong order: qkv has q first, then k, then v.")
           for order in permutations(range(3)) if order != (0, 1, 2)]],
     "model": [
-        ('dp["E"]', lambda a: a.right - looked_up(a.dx0, a),
+        ('dp["E"]', lambda a: a.right - sum_by_id(a.dx0, a),
          "Only the head's use of E is in dE: the lookup's has to be added to the same array."),
-        ('dp["E"]', lambda a: looked_up(a.dx0, a),
+        ('dp["E"]', lambda a: sum_by_id(a.dx0, a),
          "Only the lookup's use of E is in dE: the head's has to be added to the same array. (Did "
          "the second `=` overwrite the first?)"),
         ('dp["blocks"][0]["b_up"]', lambda a: vars(a)[f'dp["blocks"][{a.L - 1}]["b_up"]'],
@@ -234,19 +234,19 @@ def diagnosis(found, function):
     if found.case.kind in EDGES:        # it is right for decimals: they were tried first
         return [EDGES[found.case.kind][1]]
     if found.steps:
-        right = {step.name: step.right for step in found.steps if not step.note} | found.case.expected
+        right = {step.name: step.right for step in found.steps} | found.case.expected
         given = {step.name: step.given for step in found.steps if step.given is not None}
-        return named(exercise, [(found.case, right, given | found.given)], [])
+        return known_mistakes(exercise, [(found.case, right, given | found.given)], [])
     tried = [(found.case, found.case.expected, found.given)]
-    tried += [(case, case.expected, judged(case, function).given)
+    tried += [(case, case.expected, judge(case, function).given)
               for case in small_cases(exercise, "many digits")]     # nothing cancels by accident
     answers = [each for each in tried if each[2]]
     usual = [] if exercise.value else general(exercise.axes)
-    return (in_another_order(answers) or named(exercise, answers, usual)
+    return (in_another_order(answers) or known_mistakes(exercise, answers, usual)
             or only_where(exercise, tried) or nearly_right(answers, found.wrong_names))
 
 
-def named(exercise, answers, usual):
+def known_mistakes(exercise, answers, usual):
     """What is said of the mistakes that the answers are, each (case, right, given), at most three.
 
     usual   rows to be tried for any gradient
@@ -257,17 +257,17 @@ def named(exercise, answers, usual):
         known = [row[1:] for row in MISTAKES.get(exercise.name, []) if row[0] == name]
         known += [(formula, f"{name}: {text}") for formula, text in usual]
         texts += [text.format(name=name) for formula, text in known
-                  if is_it(formula, name, answers)][:1]
+                  if matches(formula, name, answers)][:1]
     return list(dict.fromkeys(texts))[:3]
 
 
-def is_it(formula, name, answers):
+def matches(formula, name, answers):
     """Whether the gradients called `name` are all the formula's, and not by being right."""
     distinct = 0
     for case, right, given in answers:
         try:
             with np.errstate(all="ignore"):
-                wrong = np.asarray(formula(all_of(case, right, name)))
+                wrong = np.asarray(formula(formula_inputs(case, right, name)))
         except (ValueError, IndexError):        # shapes for which the mistake is an error as well
             return False
         if not near(given[name], wrong):
@@ -276,7 +276,7 @@ def is_it(formula, name, answers):
     return distinct >= min(DISTINCT, len(answers))
 
 
-def all_of(case, right, name):
+def formula_inputs(case, right, name):
     """What a formula may use, as attributes."""
     p = case.inputs.get("p", {})        # of a model
     return SimpleNamespace(**right | case.sizes | p | case.arguments | {"right": right[name]})

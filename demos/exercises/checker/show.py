@@ -24,23 +24,23 @@ def verdict_lines(verdict, unfolded=False):
     if verdict.done:
         return [f"{name}: done, right on every input."]
     if verdict.state == "not written yet":
-        return wrapped(f"{name}: not written yet. It is up to you: {verdict.text}.")
+        return wrap(f"{name}: not written yet. It is up to you: {verdict.text}.")
     part = "" if verdict.name == name else f", in `{exercise.function}`"
     lines = [f"{name}: wrong{part}."]
     if verdict.case:
         folded = exercise.needs and not unfolded
         lines += folded_input(verdict.case) if folded else input_lines(verdict.case)
-    lines += ["", *wrapped(verdict.fault)]
+    lines += ["", *wrap(verdict.fault)]
     lines += step_lines(verdict.steps) if verdict.steps else gradient_lines(verdict)
     for text in verdict.texts:
-        lines += ["", *wrapped(text)]
+        lines += ["", *wrap(text)]
     if verdict.printed:
         lines += ["", f"{verdict.name.split('.')[-1]} printed on this input:"]
         lines += [f"  {line[:COLUMNS - 2]}" for line in verdict.printed.splitlines()[:8]]
     return lines
 
 
-def wrapped(text, indent=0):
+def wrap(text, indent=0):
     blanks = " " * indent
     return [part for line in text.splitlines() for part in textwrap.wrap(
         line, COLUMNS, initial_indent=blanks, subsequent_indent=blanks)]
@@ -52,8 +52,8 @@ def input_lines(case):
     rows = []
     for name, x in (leaf for item in case.arguments.items() for leaf in leaves(*item)):
         label = f"{name} {np.shape(x)}" if np.ndim(x) else name
-        rows += labelled(label, repr(x) if callable(x) else written(np.asarray(x)))
-    return ["The smallest input that shows it:", "", *aligned(rows)]
+        rows += label_lines(label, repr(x) if callable(x) else array_text(np.asarray(x)))
+    return ["The smallest input that shows it:", "", *align(rows)]
 
 
 def folded_input(case):
@@ -67,8 +67,8 @@ def gradient_lines(verdict):
     if not verdict.given:
         return []
     rows = [row for name in verdict.wrong_names[:3]
-            for row in both(name, verdict.case.expected[name], verdict.given[name])]
-    return ["", *aligned(rows)]
+            for row in expected_and_given(name, verdict.case.expected[name], verdict.given[name])]
+    return ["", *align(rows)]
 
 
 def step_lines(steps):
@@ -78,7 +78,7 @@ def step_lines(steps):
     for step in steps:
         about = step.about and f"  gradient of {step.about}"
         lines.append(f"  {step.mark} {step.name:{names}}{about}".rstrip())
-        lines += wrapped(step.note, indent=4)
+        lines += wrap(step.note, indent=4)
     if any(step.mark == "·" for step in steps):
         lines.append("  (· not seen: that piece's backward was not called for it)")
     first = next((step for step in steps if step.mark == "✗"), None)
@@ -88,30 +88,30 @@ def step_lines(steps):
                   f"{first.name}{first.about and f', the gradient of {first.about}'}."]
     if np.shape(first.right) != np.shape(first.given):
         return lines + [f"It has shape {np.shape(first.given)}, expected {np.shape(first.right)}."]
-    return lines + ["", *aligned(both(first.name, first.right, first.given))]
+    return lines + ["", *align(expected_and_given(first.name, first.right, first.given))]
 
 
-def both(name, right, given):
+def expected_and_given(name, right, given):
     """Rows to be aligned, with as many digits as it takes to tell the two apart."""
     for digits in (4, 8, 16):
-        texts = [written(x, digits) for x in (right, given)]
+        texts = [array_text(x, digits) for x in (right, given)]
         if texts[0] != texts[1]:
             break
-    return labelled(f"{name} expected", texts[0]) + labelled(f"{name} given", texts[1])
+    return label_lines(f"{name} expected", texts[0]) + label_lines(f"{name} given", texts[1])
 
 
-def aligned(rows):
+def align(rows):
     names = max(len(label) for label, _ in rows)
     return [f"  {label:{names}}  {line}" for label, line in rows]
 
 
-def labelled(label, text):
+def label_lines(label, text):
     """Rows to be aligned: the lines of the text, the first with a label."""
     first, *others = text.splitlines()
     return [(label, first), *(("", line) for line in others)]
 
 
-def written(x, digits=4):
+def array_text(x, digits=4):
     """An array as text, on one line if it fits and is no matrix; no zero has a minus."""
     x = np.round(x, digits) + 0.0 if x.dtype.kind == "f" else x
     text = np.array2string(x, precision=digits, suppress_small=digits < 16, max_line_width=ROOM,
@@ -136,4 +136,4 @@ def beside_the_package(exercise, path):
     for title, source in [(f"yours, {path.name}:", yours),
                           (f"the package's, minigpt_np/{module.replace('.', '/')}.py:", theirs)]:
         lines += ["", title, "", *(f"  {line}".rstrip() for line in source)]
-    return lines if exercise.parts else [*lines, "", *wrapped(DIFFERS)]
+    return lines if exercise.parts else [*lines, "", *wrap(DIFFERS)]

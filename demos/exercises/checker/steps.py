@@ -12,7 +12,7 @@ import numpy as np
 
 from minigpt_np.gradcheck import complex_step
 
-from .answers import judged
+from .answers import judge
 from .cases import near
 from .exercises import leaves
 from .files import templates
@@ -45,10 +45,10 @@ class Step:
     def mark(self):
         if self.given is None and not self.note:
             return "·"
-        return "✗" if self.note or not alike(self.given, self.right) else "✓"
+        return "✗" if self.note or not same_numbers(self.given, self.right) else "✓"
 
 
-def alike(a, b):
+def same_numbers(a, b):
     """Whether these are the same numbers, in the same nested dicts and lists."""
     a, b = dict(leaves("", a)), dict(leaves("", b))
     try:
@@ -111,7 +111,7 @@ def calls_of_backward(case, function):
 
     sys.setprofile(note)
     try:
-        judged(case, function)
+        judge(case, function)
     finally:
         sys.setprofile(None)
     return calls
@@ -133,7 +133,8 @@ def way_back(found, function):
         names = signature(templates()[piece].forward).parameters
         steps += [Step(f"{label} there",
                        note=f"{piece}.backward was not given the {label} of its forward.")
-                  for label, was, now in zip(names, arguments, passed) if not alike(now, was)]
+                  for label, was, is_now in zip(names, arguments, passed)
+                  if not same_numbers(is_now, was)]
         steps += [Step(label, "", right[label], given[label]) for label in beside]
     if "dx" in right:
         steps.append(Step("dx", "the block's input", right["dx"], given["dx"]))

@@ -16,7 +16,7 @@ class Lesson:
     hints: tuple
 
 
-def typed_number(text):
+def parse_number(text):
     """A number as one types it, 0.25 or 1/4; None for what is none."""
     try:
         return float(Fraction(text.replace(" ", "")))

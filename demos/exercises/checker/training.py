@@ -51,7 +51,7 @@ def losses(tokens, vocab_size, model_backward=None):
         yield loss
 
 
-def trained(model_backward):
+def train_both(model_backward):
     """Train with the learner's backward and with the package's, and print both losses as they go;
     returns whether they are the same to rounding."""
     tokenizer = CharacterTokenizer(text := documentation())

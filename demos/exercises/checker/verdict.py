@@ -10,14 +10,14 @@ from pathlib import Path
 from minigpt_np.training.debugger import debugger_attached
 
 from . import files
-from .answers import Verdict, judged, raised
+from .answers import Verdict, error_text, judge
 from .cases import cases, large_cases, small_cases
 from .exercises import TABLE
 from .mistakes import diagnosis
 from .steps import way_back
 
 EXAMPLES = 60           # inputs that Hypothesis draws, in search of the smallest
-SECONDS = 30            # by the clock, for all that is asked of a file
+SECONDS = 20            # by the clock, for all that is asked of a file
 
 UNSTEADY = ("{} does not always give the same answer to the same question:\n"
             "does it keep something from one call to the next, or draw something at random?")
@@ -30,7 +30,7 @@ def first_wrong(exercise, function):
     """The first of the Cases that are the same for everybody that the function gets wrong, or
     None."""
     for case in [*small_cases(exercise), *large_cases(exercise)]:
-        if not judged(case, function).done:
+        if not judge(case, function).done:
             return case
 
 
@@ -40,8 +40,8 @@ def examine(exercise, function):
     if failed is None:
         return Verdict("done", exercise.name)
     case = smallest(failed, function)
-    found = judged(case, function)
-    if found.done or repr(judged(case, function)) != repr(found):
+    found = judge(case, function)
+    if found.done or repr(judge(case, function)) != repr(found):
         return Verdict("wrong", exercise.name, UNSTEADY.format(exercise.function))
     if found.given:
         found.steps = way_back(found, function) if exercise.needs else []
@@ -61,7 +61,7 @@ def smallest(failed, function):
     for kind, large in (("decimals", False), (failed.kind, True)):
         try:
             return find(cases(failed.exercise, kind, large),
-                        lambda case: not judged(case, function).done, settings=thrifty)
+                        lambda case: not judge(case, function).done, settings=thrifty)
         except HypothesisException:         # it finds none, or the function is unsteady
             pass
     return failed
@@ -76,7 +76,7 @@ def verdict_on_file(name, folder):
     try:
         return verdict_on_module(TABLE[name], files.load(name, folder))
     except BaseException as error:          # SyntaxError, SystemExit and KeyboardInterrupt, too
-        return Verdict("wrong", name, raised(f"{name}.py", error))
+        return Verdict("wrong", name, error_text(f"{name}.py", error))
 
 
 def verdict_on_module(exercise, module):
@@ -95,22 +95,22 @@ def verdict_on_module(exercise, module):
 
 # ---- a process for each file ---------------------------------------------------------------------
 
-def examined(names, folder):
+def verdicts(names, folder):
     """Yields the Verdict on each of these exercises, whatever their files do: each has a process
     of its own. All begin at once, and once it is its turn, each has SECONDS."""
-    for name, process, connection in [begun(name, folder) for name in names]:
+    for name, process, connection in [start_process(name, folder) for name in names]:
         verdict = Verdict("wrong", name, TOO_LONG.format(SECONDS))
         try:
             if connection.poll(None if debugger_attached() else SECONDS):
                 verdict = connection.recv()
         except EOFError:
             process.join()
-            verdict.text = ended(process.exitcode)
+            verdict.text = exit_text(process.exitcode)
         process.kill()
         yield verdict
 
 
-def begun(name, folder):
+def start_process(name, folder):
     """The name, a process that examines the file, and the connection by which its Verdict comes."""
     forks = sys.platform not in ("win32", "darwin")
     context = multiprocessing.get_context("fork" if forks else "spawn")
@@ -131,7 +131,7 @@ def send_verdict(connection, name, folder):
     connection.send(verdict)
 
 
-def ended(code):
+def exit_text(code):
     """A sentence about a process that ended without a verdict."""
     how = f"by signal {-code}" if code < 0 else f"with exit status {code}"
     return f"The program ended in the middle of the question, {how}: os._exit, or a crash?"
