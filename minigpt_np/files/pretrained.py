@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from . import safetensors
-from ..checks import check_dtype, check_flag, show
+from ..checks import check_choice, check_dtype, check_flag, show
 from ..config import PRESETS, GPTConfig
 from ..parameters import Parameters, shapes
 from .atomic import atomic_write
@@ -75,9 +75,7 @@ def config_to_json(config):
     """config.json's object, with transformers' names for our fields."""
     model_type = MODEL_TYPES[config.norm]
     field, names = ACTIVATIONS[model_type]
-    if config.activation not in names.values():
-        raise ValueError(f"activation: {config.activation!r} given, expected "
-                         f"{one_of(names.values())}, as files of a {model_type} have it")
+    check_choice(f"activation in files of {model_type}", config.activation, names.values())
     fields = {
         "architectures": [ARCHITECTURES[model_type]],
         "model_type": model_type,
@@ -186,8 +184,9 @@ class ModelFiles:
             expected |= {name: [value] for name, value in ARITHMETIC.items()}
         for name, values in expected.items():
             if self.fields.get(name, values[0]) not in values:
+                choices = " or ".join(map(repr, values))
                 raise ValueError(f"{self.config_path}: {name} is {show(self.fields[name])}, "
-                                 f"expected {one_of(values)} (to read {self.path})")
+                                 f"expected {choices} (to read {self.path})")
         sizes = dict(vocab_size=V, block_size=len(P), n_layer=L, n_embd=D,
                      n_head=self.n_head(n_head), tie_embeddings=self.is_tied())
         # nanoGPT's, known by the field `bias` of its model_args or by having none: the exact GELU
@@ -254,10 +253,6 @@ class ModelFiles:
                 raise ValueError(f"{self.where(name)}: dtype {dtype}, expected "
                                  "F64, F32, F16 or BF16")
         return transposed
-
-
-def one_of(values):
-    return " or ".join(map(repr, values))
 
 
 def read_config(path):

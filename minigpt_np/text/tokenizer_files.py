@@ -3,7 +3,7 @@
     tokenizer.json           everything: {"model": {"type": "BPE", "vocab": ..., "merges": ...},
                              "added_tokens": [...], and how text becomes words: "normalizer", ...}
     vocab.json, merges.txt   where there is no tokenizer.json: {token: id, ...}; "#version: 0.2" and
-                             a line "left right" for each merge (OpenAI: encoder.json, vocab.bpe)
+                             a line "left right" for each merge
     added_tokens.json        beside those two: {token: id, ...}
     tokenizer_config.json, special_tokens_map.json      beside either: more special tokens, options
 
@@ -17,7 +17,6 @@ from pathlib import Path
 from ..checks import show
 from ..files.safetensors import parse_object
 
-PAIRS = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]
 BRACKETED = re.compile(r"<.+>|\[.+\]", re.DOTALL)
 END_OF_WORD, UNKNOWN = "</w>", "<unk>"          # as GPT-1's files write them
 
@@ -59,18 +58,17 @@ class TokenizerFiles:
     """
 
     def __init__(self, folder):
-        folder = Path(folder)
-        self.path, self.special = folder / "tokenizer.json", {}
-        pairs = [(folder / vocab, folder / merges) for vocab, merges in PAIRS]
-        pair = next((pair for pair in pairs if pair[0].exists() and pair[1].exists()), None)
-        if not self.path.exists() and not pair:
-            raise FileNotFoundError(f"{folder}: no tokenizer here, expected tokenizer.json, or "
-                                    "vocab.json and merges.txt, or encoder.json and vocab.bpe")
+        folder, self.special = Path(folder), {}
+        whole = folder / "tokenizer.json"
+        vocab, merges = folder / "vocab.json", folder / "merges.txt"
         try:
-            if self.path.exists():
-                self._read_tokenizer_json()
+            if whole.exists():
+                self._read_tokenizer_json(whole)
+            elif vocab.exists() and merges.exists():
+                self._read_pair(vocab, merges)
             else:
-                self._read_pair(*pair)
+                raise FileNotFoundError(f"{folder}: no tokenizer here, expected tokenizer.json, or "
+                                        "vocab.json and merges.txt")
             for name in ("tokenizer_config.json", "special_tokens_map.json"):
                 if (folder / name).exists():
                     self._read_config(folder / name)
@@ -83,15 +81,15 @@ class TokenizerFiles:
                 raise ValueError(f"{self.path}: token {show(token)} has id {self.id_of[token]}, "
                                  f"expected {v}: the ids are 0 to V-1, each once")
 
-    def _read_tokenizer_json(self):
-        content = read_object(self.path)
+    def _read_tokenizer_json(self, path):
+        self.path, content = path, read_object(path)
         model = content["model"]
         self._set_vocabulary(dict(model["vocab"]))
-        check_recipe(self.path, content, self.kind)
+        check_recipe(path, content, self.kind)
         for token in content.get("added_tokens") or []:
-            self._add(self.path, token, token["id"])
+            self._add(path, token, token["id"])
         pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
-        self.merges = [(f"{self.path}, merge {n}", pair) for n, pair in enumerate(pairs, start=1)]
+        self.merges = [(f"{path}, merge {n}", pair) for n, pair in enumerate(pairs, start=1)]
 
     def _read_pair(self, vocab, merges):
         self.path = vocab

@@ -113,7 +113,7 @@ def test_config_json_says_which_gelu(tmp_path, name, activation):
     assert fields["activation_function"] == (name or "gelu_new")
     rewrite(tmp_path, tensors, fields | {"activation_function": name})
     assert GPT.from_pretrained(tmp_path).config.activation == activation
-    with pytest.raises(ValueError, match="^activation: 'gelu_exact' given, expected 'gelu_tanh'"):
+    with pytest.raises(ValueError, match="^activation .*openai-gpt: 'gelu_exact' given"):
         random_model(replace(SMALL, norm="post", activation="gelu_exact")).save_pretrained(tmp_path)
 
 
