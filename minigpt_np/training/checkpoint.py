@@ -41,8 +41,7 @@ class Run:
         generators   dict of name -> Generator, the same names and kinds as were saved
         Raises ValueError, changing nothing, if they do not fit what was saved.
         """
-        check_trainer(trainer)
-        generators = every_generator(trainer, generators)
+        _, generators = check_run(trainer, generators)
         state, saved, ours = self.state, asdict(self.config), asdict(trainer.model.config)
         for name in ours:
             self._expect(f"config: {name}", saved[name], ours[name])
@@ -94,14 +93,13 @@ def save(path, trainer, generators=None, notes=None):
     Raises ValueError for what cannot be saved, RuntimeError after half an update.
     """
     check_path(path)
-    settings = check_trainer(trainer)
+    settings, generators = check_run(trainer, generators)
     trainer.refuse_half_updated()
     if trainer.schedule is not None and not isinstance(trainer.schedule, WarmupCosine):
         raise ValueError(f"trainer.schedule: {trainer.schedule!r} given, "
                          "expected a WarmupCosine or None")
     optimizer = trainer.optimizer
-    states = {name: generator.bit_generator.state
-              for name, generator in every_generator(trainer, generators).items()}
+    states = {name: generator.bit_generator.state for name, generator in generators.items()}
     state = {
         "format": FORMAT,
         "config": asdict(trainer.model.config),
@@ -154,16 +152,11 @@ def check_path(path):
     return path
 
 
-def check_trainer(trainer):
-    """The Trainer's settings, plain numbers."""
+def check_run(trainer, generators):
+    """The trainer's settings; name -> Generator of default_rng, "trainer.rng" too. Or ValueError."""
     if not isinstance(trainer, Trainer):
         raise_value_error("trainer", trainer, "a Trainer")
-    return trainer.check()
-
-
-def every_generator(trainer, generators):
-    """Name -> Generator of default_rng, "trainer.rng" among them, or ValueError."""
-    generators = {} if generators is None else generators
+    settings, generators = trainer.check(), {} if generators is None else generators
     if not isinstance(generators, dict) or not all(isinstance(name, str) for name in generators):
         raise_value_error("generators", generators, "a dict of name -> Generator, or None")
     if trainer.rng is not None:
@@ -173,7 +166,7 @@ def every_generator(trainer, generators):
         if kind != "PCG64":
             raise ValueError(
                 f"{name}: a Generator of {kind} given, expected default_rng's, of PCG64")
-    return generators
+    return settings, generators
 
 
 def _arrays(trainer):
