@@ -248,10 +248,10 @@ def two_contributions(lesson, digits):
     below = ("  one_hotᵀ dx", "  dlogitsᵀ h", "  dE") if lesson.tied else (
         "  dE", "  dhead", "  the tied dE")
     scale, never = largest(*parts.values()), np.flatnonzero(lesson.lookups == 0)
-    rows = []
+    total, rows = below[2].strip(), []
     for v in [np.argmax(lesson.lookups), *never[-1:]]:
         token = label(lesson.tokens[v], 6)
-        names = f"{pad(token, 6)}  from lookup", "      + from logits", f"      = dE[{token}]"
+        names = f"{pad(token, 6)}  from lookup", "      + from logits", f"      = {total}[{token}]"
         rows += [(name, *shades(part[[v]], scale, use, digits=True))
                  for name, (use, part) in zip(names, parts.items())]
     show([bold("3. Two contributions, " + ("one dE" if lesson.tied else "one to each matrix"))],

@@ -61,7 +61,7 @@ def run(main):
         pass
     except KeyboardInterrupt:
         if sys.stdout.isatty():
-            print()                     # below the line of progress
+            print()                     # the prompt begins a line, not behind ^C
         status = 130
     except bdb.BdbQuit:                                 # q at a breakpoint() of the reader's
         if debugged:
