@@ -172,8 +172,11 @@ def alignment(numbers):
 
 
 def contributions(numbers):
+    titles = {"lookup": "norm of the lookup's", "logits": "norm of the logits'",
+              "rows looked up": "share of rows in the lookup's",
+              "rows of logits": "share of rows in the logits'", "cosine": "cosine of the two"}
     return [["both contributions to dE", ""]] + [
-        [name, f"{value:.4g}"] for name, value in numbers["contributions"].items()]
+        [title, f"{numbers['contributions'][name]:.4g}"] for name, title in titles.items()]
 
 
 # ---- what counts say -----------------------------------------------------------------------------
