@@ -124,7 +124,7 @@ def test_the_config_written_has_transformers_fields():
     with temporary_folder() as folder:
         _, fields = saved(GPT(config), folder)
         _, gpt1 = saved(GPT(replace(config, norm="post")), folder)
-        _, full = saved(GPT(replace(config, vocab_size=50257, n_embd=2)), folder)
+        full = pretrained.config_to_json(replace(config, vocab_size=50257))
     assert fields == {
         "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 5,
         "n_positions": 4, "n_embd": 6, "n_layer": 2, "n_head": 2, "activation_function": "gelu_new",
@@ -464,7 +464,7 @@ def test_hundreds_of_corrupted_folders_are_refused_or_right(tmp_path):
     (nano / "config.json").write_text('{"model": {"model_type": "gpt-nano", "dropout": 0.1}}')
     kept = {path: path.read_bytes() for folder in (whole, sharded, nano)
             for path in sorted(folder.iterdir())}
-    accepted, n = 0, examples_of(300, 30_000)
+    accepted, n = 0, examples_of(200, 30_000)
     for _ in range(n):
         path = rng.choice(list(kept))
         raw = kept[path]
