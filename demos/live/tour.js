@@ -36,7 +36,7 @@ const STOPS = [
       `A block adds to a position's vector and never replaces it: first what attention takes from
        the positions so far, then what the MLP makes of this position alone.`,
       `LayerNorm stands before attention, before the MLP and after the block. It takes away a
-       row's mean and divides by its standard deviation: h keeps its direction, not its length.`],
+       row's mean and divides by its standard deviation: then all rows are about equally long.`],
       shows: [byPosition("x", x0), byPosition("attention", minus(x1, x0), {sign: "+"}),
               byPosition("MLP", minus(x2, x1), {sign: "+"}),
               byPosition("h", made("h"), {sign: "→"})]};
@@ -52,7 +52,7 @@ const STOPS = [
   () => ({title: "The loss, and where the way back begins", line: "dlogits =",
     equation: "dlogits = (p − one_hot) / T", text: [
     `p = softmax(logits) makes scores into probabilities; outlined: the tokens that came next. The
-     loss is the mean of their −log p, ${full(now.loss)}; a blind guess costs
+     loss is the mean of their −log p, ${full(now.loss)}; a uniform guess has loss
      log ${tokens().length} = ${full(Math.log(tokens().length))}.`,
     `A name that begins with d is a gradient: here of the logits. It is the probability given
      minus the one wanted: only the target's score should grow (negative, hatched).`],
@@ -115,7 +115,7 @@ const STOPS = [
     const scale = largest([...lookup, ...logits, ...dE]);
     return {title: "The sum, checked, and a step",
       equation: `dE = one_hotᵀ dx + dlogitsᵀ h,  E −= ${DATA.rate} dE`, text: [
-      `Is it right? Ask the loss: move one number of E a little up, and down, run the model both
+      `Checked by differences: move one number of E a little up, and down, run the model both
        times, and divide; no backpropagation. All ${dE.flat().length} agree to
        ${full(largest(minus(dE, numerical)), 2)}.`,
       `Training steps against the gradient: a number whose slope is positive gets smaller, and the
@@ -129,7 +129,7 @@ const STOPS = [
   () => ({title: "How one matrix does both",
     equation: "E is one alphabet, and the block turns one letter into the next", text: [
     `After training, read every vector with E. Just looked up, it spells the token read; after the
-     block, the token to come: one alphabet at both ends, so neither use has to give way.`,
+     block, the token to come: one alphabet at both ends.`,
     `Try to refute it. Step 0 spells little. Silence the block: every rung repeats the token read.
      Take two matrices: no logit trains E, so E spells little; but a separate head still pairs
      some tokens with the block silenced.`,
