@@ -77,7 +77,7 @@ def _gradient(method, f, x):
 def _slopes(method, f, x, indices):
     """The derivative of f with respect to each of these numbers of x, and its error: pairs."""
     sizes, scales = _sizes(x)
-    slope = METHODS[method](f, {"x": x}, {"x": _signs(x.shape)}, np.min(sizes))
+    slope = METHODS[method](f, {"x": x}, _directions({"x": x}), np.min(sizes))
     return [slope({"x": x[(*i, ...)]}, {"x": 1.0}, scales[i], sizes[i])     # x[(*i, ...)] is a view
             for i in indices]
 
@@ -313,7 +313,8 @@ def _noise(value, arrays):
     at the very point, or computes in a shorter dtype than the arrays'.
     """
     eps, smooth = _eps(arrays), 1.0
-    directions = {name: _sizes(x)[0] * _signs(x.shape) for name, x in arrays.items()}
+    directions = {name: _sizes(arrays[name])[0] * part
+                  for name, part in _directions(arrays).items()}
     noise, magnitude = _residual(value, arrays, directions, eps**0.4)
     while noise > FEW_EPS * eps * magnitude and smooth / 8 > eps**0.4:
         nearer, _ = _residual(value, arrays, directions, smooth / 8 * eps**0.4)
@@ -366,8 +367,12 @@ def _sizes(x):
     return np.where(size > 0, size, scale), scale
 
 
-def _signs(shape):
-    return np.random.default_rng(0).choice([-1.0, 1.0], shape)
+def _directions(arrays):
+    """A direction for each array, in which no two numbers are moved alike: what subtracts a mean,
+    as LayerNorm does, would see no move."""
+    rng = np.random.default_rng(0)
+    return {name: rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.75, 1, x.shape)
+            for name, x in arrays.items()}
 
 
 def _eps(arrays):

@@ -51,8 +51,11 @@ def test_backward_is_the_extrapolated_difference(layers, data, seed):
     y, cache = layer.forward(layer.arrays)
     u = weights_like(y, seed)
     gradients, _ = layer.vjp(u, cache)
+    # Where 1 + tanh(u) is next to 0 it is a staircase of eps, smooth on each stair. Steps are at
+    # least eps^(1/2) x: what differences miss of x (1 + tanh(u)) is at most eps x / (eps^(1/2) x).
+    atol = np.finfo(float).eps**0.5 if layer.name == "gelu" else rounding(cache)
     report = directional(lambda: np.sum(u * layer.output()), layer.arrays, gradients,
-                         np.random.default_rng(seed))
+                         np.random.default_rng(seed), atol=atol)
     report.raise_if_wrong()
     assert report.difference <= 1e-7 * max(1, abs(report.numerical)), report
 
