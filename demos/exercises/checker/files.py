@@ -67,13 +67,13 @@ def reset(name, folder):
     return f"{path.name} is as it was given" + (f"; yours is now {kept.name}." if own else ".")
 
 
-def function_lines(source, name):
-    """The lines of one function of a source, without its docstring; [] if there is none."""
-    lines = source.splitlines()
+def function_lines(path, name):
+    """The lines of one function of a file, without its docstring; [] if there is none."""
+    source = path.read_text(encoding="utf-8")
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
-            kept = lines[node.lineno - 1:node.body[0].lineno - 1]
-            kept += lines[first.lineno - 1:node.end_lineno]
+            lines, (first, *others) = source.splitlines()[:node.end_lineno], node.body
+            after = others[0] if ast.get_docstring(node) and others else first
+            kept = lines[node.lineno - 1:first.lineno - 1] + lines[after.lineno - 1:]
             return textwrap.dedent("\n".join(kept)).splitlines()
     return []

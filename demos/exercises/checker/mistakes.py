@@ -237,10 +237,10 @@ def diagnosis(found, function):
         right = {step.name: step.right for step in found.steps} | found.case.expected
         given = {step.name: step.given for step in found.steps if step.given is not None}
         return known_mistakes(exercise, [(found.case, right, given | found.given)], [])
-    tried = [(found.case, found.case.expected, found.given)]
-    tried += [(case, case.expected, judge(case, function).given)
-              for case in small_cases(exercise, "many digits")]     # nothing cancels by accident
-    answers = [each for each in tried if each[2]]
+    tried = [found]
+    for case in small_cases(exercise, "many digits"):       # where nothing cancels by accident
+        tried.append(judge(case, function))
+    answers = [(each.case, each.case.expected, each.given) for each in tried if each.given]
     usual = [] if exercise.value else general(exercise.axes)
     return (in_another_order(answers) or known_mistakes(exercise, answers, usual)
             or only_where(exercise, tried) or nearly_right(answers, found.wrong_names))
@@ -295,11 +295,9 @@ def in_another_order(answers):
 
 def only_where(exercise, tried):
     """Sentences about the sizes of which it takes two to go wrong."""
-    rights = [bool(given) and all(near(given[name], right[name]) for name in right)
-              for _, right, given in tried]
     return [f"It is right wherever {axis} = 1, and wrong where {axis} > 1."
             for axis in exercise.axes if exercise.sizes[axis][0] == 1
-            and rights == [case.sizes[axis] == 1 for case, _, _ in tried]]
+            and all(verdict.done == (verdict.case.sizes[axis] == 1) for verdict in tried)]
 
 
 def nearly_right(answers, names):

@@ -1,10 +1,10 @@
 """Verdicts as lines of text."""
-import inspect
 import textwrap
-from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 
+import minigpt_np
 from lib.terminal import COLUMNS
 
 from .exercises import TABLE, float_arrays, leaves
@@ -13,6 +13,7 @@ from .files import function_lines
 DIFFERS = ("The package's passes find what forward computed in a cache, and they add to gradients "
            "they are given where yours return new ones: several batches, or two uses of one E, "
            "then add up by themselves.")
+PACKAGE = Path(minigpt_np.__file__).parent
 ROOM = 52               # columns that the numbers of an array take
 
 
@@ -125,15 +126,11 @@ def array_text(x, digits=4):
 
 def beside_the_package(exercise, path):
     """The learner's lines beside the package's, and what is different."""
-    module, qualified = exercise.answer.split(":")
-    function = import_module(f"minigpt_np.{module}")
-    for attribute in qualified.split("."):
-        function = getattr(function, attribute)
-    theirs = function_lines(textwrap.dedent(inspect.getsource(function)), qualified.split(".")[-1])
-    yours = function_lines(path.read_text(encoding="utf-8"),
-                           "difference" if exercise.parts else exercise.function)
+    file, theirs = exercise.answer.split(":")
+    yours = "difference" if exercise.parts else exercise.function
     lines = []
-    for title, source in [(f"yours, {path.name}:", yours),
-                          (f"the package's, minigpt_np/{module.replace('.', '/')}.py:", theirs)]:
+    for title, source in [
+            (f"yours, {path.name}:", function_lines(path, yours)),
+            (f"the package's, minigpt_np/{file}:", function_lines(PACKAGE / file, theirs))]:
         lines += ["", title, "", *(f"  {line}".rstrip() for line in source)]
     return lines if exercise.parts else [*lines, "", *wrap(DIFFERS)]

@@ -1,9 +1,9 @@
 """Inside an exercise that is made of others: each gradient on the way back, with a mark."""
 import sys
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cache
 from inspect import signature
-from itertools import repeat
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -99,15 +99,16 @@ def calls_of_forward(case):
 
 
 def calls_of_backward(case, function):
-    """(piece, arguments) of each backward of a piece that the learner's function calls itself."""
-    calls = []
+    """piece -> list of the arguments of each call of its backward, as far as the learner's function
+    makes it itself."""
+    calls = defaultdict(list)
 
     def note(frame, event, _):
         code, caller = frame.f_code, frame.f_back.f_code
         piece = Path(code.co_filename).stem
         if (event, code.co_name, Path(caller.co_filename).stem) == ("call", "backward", case.name):
             names = code.co_varnames[:code.co_argcount]
-            calls.append((piece, [frame.f_locals[name] for name in names]))
+            calls[piece].append([frame.f_locals[name] for name in names])
 
     sys.setprofile(note)
     try:
@@ -120,15 +121,13 @@ def calls_of_backward(case, function):
 def way_back(found, function):
     """A list of Steps in backward order, from the Verdict on a wrong answer."""
     case, given, right, steps = found.case, found.given, found.case.expected, []
-    forward, backward, asked = calls_of_forward(case), calls_of_backward(case, function), {}
-    for piece in case.exercise.needs:
-        seen = [arguments for name, arguments in backward if name == piece]
-        same = [name for name, *_ in forward if name == piece]
-        # of more calls or fewer, nobody knows which is which
-        asked[piece] = iter(seen) if len(seen) == len(same) else repeat(None)
+    forward, backward = calls_of_forward(case), calls_of_backward(case, function)
+    for piece, n in Counter(piece for piece, *_ in forward).items():
+        if len(backward[piece]) != n:       # of more calls or fewer, nobody knows which is which
+            backward[piece] = [[None]] * n
     for (piece, arguments, gradient), (name, about, beside) in zip(forward[::-1],
                                                                    labels(case)[::-1]):
-        dout, *passed = next(asked[piece]) or [None]
+        dout, *passed = backward[piece].pop(0)
         steps.append(Step(name, about, gradient, None if dout is None else np.asarray(dout)))
         names = signature(templates()[piece].forward).parameters
         steps += [Step(f"{label} there",
