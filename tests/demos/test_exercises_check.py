@@ -147,7 +147,7 @@ def test_what_it_is_made_of_comes_first(folder, capsys):
 # ---- whatever an answer does ---------------------------------------------------------------------
 
 @pytest.mark.parametrize("old, new, sentence", [
-    ("return dy", "while True:\n        pass\n    return dy", "was still running after 1 s"),
+    ("return dy", "while True:\n        pass\n    return dy", "was still running after 0.3 s"),
     ("return dy", "import os\n    os._exit(3)\n    return dy",
      "ended in the middle of the question, with exit status 3"),
     ("return dy", "breakpoint()\n    return dy", "There is no keyboard here"),
@@ -156,7 +156,7 @@ def test_what_it_is_made_of_comes_first(folder, capsys):
 ])
 def test_whatever_an_answer_does_is_told_in_a_sentence(folder, capsys, monkeypatch, old, new,
                                                        sentence):
-    monkeypatch.setattr(verdict, "SECONDS", 1 if "while" in new else 60)
+    monkeypatch.setattr(verdict, "SECONDS", 0.3 if "while" in new else 60)
     learners.write(folder, gelu=changed("gelu", old, new))
     status, text = printed(capsys, folder, "gelu")
     assert status == 1 and sentence in " ".join(text.split())

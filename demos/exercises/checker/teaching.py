@@ -1,19 +1,10 @@
 """What an exercise says besides its verdict: a question before it, and hints."""
-from dataclasses import dataclass
+from collections import namedtuple
 from fractions import Fraction
 
-
-@dataclass
-class Lesson:
-    """question   asks for a number before anything is written
-    answer     the number
-    why        a sentence, once the number is known
-    hints      three: the formula for one index, the sum, the shape of the code
-    """
-    question: str
-    answer: float
-    why: str
-    hints: tuple
+# a question for a number, asked before anything is written; the number; a sentence once it is
+# known; three hints: the formula for one index, the sum, the shape of the code
+Lesson = namedtuple("Lesson", "question answer why hints")
 
 
 def parse_number(text):

@@ -17,7 +17,7 @@ from .mistakes import diagnosis
 from .steps import way_back
 
 EXAMPLES = 60           # inputs that Hypothesis draws, in search of the smallest
-SECONDS = 20            # by the clock, for all that is asked of a file
+SECONDS = 30            # by the clock, for all that is asked of a file
 
 UNSTEADY = ("{} does not always give the same answer to the same question:\n"
             "does it keep something from one call to the next, or draw something at random?")
