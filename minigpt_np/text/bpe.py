@@ -231,8 +231,7 @@ class BPETokenizer(MergingTokenizer):
     Made by `train` or `from_folder`. Its fields are MergingTokenizer's.
     """
 
-    def _words(self, text):
-        return split_words(text)
+    _words = staticmethod(split_words)
 
     def _letters(self, word):
         return [self.letters[byte] for byte in word.encode()]

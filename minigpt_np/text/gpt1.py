@@ -65,8 +65,7 @@ class GPT1Tokenizer(MergingTokenizer):
     token <unk> stands for any letter that is not in the vocabulary.
     """
 
-    def _words(self, text):
-        return split_words(text)
+    _words = staticmethod(split_words)
 
     def _letters(self, word):
         unknown = self.special[UNKNOWN]
