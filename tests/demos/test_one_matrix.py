@@ -1,5 +1,7 @@
 """demos/one_matrix.py: kinds of tie and instruments are what they say; the text is its numbers'."""
 import json
+import re
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -135,6 +137,10 @@ def test_a_step_is_adamws_and_a_ratio_multiplies_that_of_E(case):
     assert_same(fast.params.head - start, 3 * (once.params.head - start),
                 scale=1 + np.abs(start).max())
     assert_bits(fast.params.P, once.params.P)
+    both = Kind("", lookup="matrix", bias="learned")
+    slow, fast = (stepped(case, both, ratio)[0] for ratio in (1, 3))
+    assert_same(fast.bias, 3 * slow.bias, scale=1)                  # as E's and head's; not M's
+    assert_bits(fast.M, slow.M)
 
     gradient = case.model.backward(case.model.forward(case.ids, case.targets)[2])
     norm = float(np.sqrt(np.sum(gradient.flat ** 2)))
@@ -326,15 +332,40 @@ def test_the_ledgers_terms_add_up():
                                    atol=1e-12)
 
 
-def test_the_findings_their_figures_and_the_readmes_table_are_the_committed_numbers():
-    template = (demo.FINDINGS / "template.md").read_text(encoding="utf-8")
-    text = report.render(template, COMMITTED, TABLES)
-    assert text == (demo.FINDINGS / "README.md").read_text(encoding="utf-8")
-    readme = demo.README.read_text(encoding="utf-8")
-    assert report.with_block(readme, text) == readme
-    for name, svg in figures(COMMITTED).items():
-        assert svg == (demo.FINDINGS / name).read_text(encoding="utf-8")
-        assert f"({name})" in text
+def test_the_findings_their_figures_and_the_readmes_table_are_rendered(monkeypatch, tmp_path):
+    found, readme = tmp_path / "findings", tmp_path / "README.md"
+    found.mkdir()
+    shutil.copy(demo.FINDINGS / "template.md", found)
+    shutil.copy(demo.README, readme)
+    expected = {readme: demo.README, **{found / name: demo.FINDINGS / name
+                                        for name in ("README.md", *figures(COMMITTED))}}
+    monkeypatch.setattr(demo, "FINDINGS", found)
+    monkeypatch.setattr(demo, "README", readme)
+    readme.write_text(re.sub(r"(?m)^\| tied .*$", "old", readme.read_text("utf-8")), "utf-8")
+    assert demo.main(["--render"]) == 0
+    for written, committed in expected.items():
+        assert written.read_text("utf-8") == committed.read_text("utf-8"), committed
+    for name in figures(COMMITTED):
+        assert f"({name})" in (found / "README.md").read_text("utf-8")
+
+
+def test_a_field_of_the_template_that_is_no_number_is_named():
+    with pytest.raises(ValueError, match="ledger.x: not among the numbers"):
+        report.render("{{ledger.pieces.tied.loss - ledger.x}}", COMMITTED, TABLES)
+
+
+def test_what_each_option_trains_and_at_which_rates(monkeypatch):
+    def asked(*options):
+        return demo.measure(demo.parse([*options, "--threads", "1"]))
+
+    monkeypatch.setattr(ledger, "measure", lambda lab, section, found, rates: (section, rates))
+    monkeypatch.setattr(demo, "numbers_of", lambda found: found)
+    rates, sections = COMMITTED["rates"], ledger.SECTIONS
+    assert asked() == {name: (one, rates[name]) for name, one in sections.items() if not one.full}
+    assert asked("--full") == {name: (one, None) for name, one in sections.items()}
+    quick = asked("--quick")
+    assert quick.keys() == {"pieces", "two blocks"} and quick["pieces"][1] == rates["pieces"]
+    assert all((one.seeds, one.settings.steps) == (2, 100) for one, _ in quick.values())
 
 
 def test_the_committed_rates_are_the_best_of_those_tried():
@@ -361,24 +392,28 @@ def test_quick_measures_and_tells(capsys, monkeypatch, settings, tmp_path):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model's folder with a tokenizer, as GPT-2's is."""
+    """A model's folder with a tokenizer, as GPT-2's is; in its folder "untied" the same untied."""
     path = tmp_path_factory.mktemp("gpt")
     tokenizer = BPETokenizer.train("she sells sea shells by the sea shore " * 9, 270)
-    tokenizer.save(path)
-    with_large_weights(GPTConfig(tokenizer.vocab_size, 8, 2, 2, 8), 3, np.float32).save_pretrained(
-        path)
-    fields = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    fields |= {"bos_token_id": 5, "eos_token_id": 97}
-    (path / "config.json").write_text(json.dumps(fields))
+    model = with_large_weights(GPTConfig(tokenizer.vocab_size, 8, 2, 2, 8), 3, np.float32)
+    for folder, saved in ((path, model), (path / "untied", model.untied())):
+        saved.save_pretrained(folder)
+        tokenizer.save(folder)
+        fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        fields |= {"bos_token_id": 5, "eos_token_id": 97}
+        (folder / "config.json").write_text(json.dumps(fields))
     return path
 
 
-@pytest.mark.parametrize("given_text", [True, False])
-def test_any_model_is_looked_at(capsys, folder, file, given_text):
-    assert demo.main(["--model", str(folder), *(["--text", file] if given_text else [])]) == 0
-    printed = capsys.readouterr().out
-    for words in ("MLP 2", "silenced", "E·h̄", "correlation of a row's length", "both contrib"):
+@pytest.mark.parametrize("tied", [True, False])
+def test_any_model_is_looked_at(capsys, folder, file, tied):
+    text = [] if tied else ["--text", file]                         # without, the model generates
+    assert demo.main(["--model", str(folder if tied else folder / "untied"), *text]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for words in ("MLP 2", "silenced", "E·h̄", "correlation of a row's length", "both contrib",
+                  "one matrix E," if tied else "E and head apart,"):
         assert words in printed
+    assert tied != ("head: token read ahead" in printed)
 
 
 def test_generated_sequences_are_cut_at_their_end(folder):
