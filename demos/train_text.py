@@ -3,7 +3,7 @@
     python demos/train_text.py                       # nanoGPT's CPU model
     python demos/train_text.py --text FILE --untied  # your text, two matrices
     python demos/train_text.py --out out/run.npz     # saves; so does Ctrl-C
-    python demos/train_text.py --resume out/run.npz  # continues it, bit for bit
+    python demos/train_text.py --resume out/run.npz  # continues it
     python demos/train_text.py --export out/model    # for transformers, too
 
 The line of progress shows how much the lookup and the logits each add to the

@@ -34,7 +34,7 @@ class Run:
         return self.state["notes"]
 
     def restore(self, trainer, generators=None):
-        """Restore `trainer` and `generators`: the next step gives the same bits.
+        """Restore `trainer` and `generators`: with as many threads, the next step gives the same bits.
 
         trainer      of a model of the same config and an optimizer of the same kind, with a
                      generator of dropout if the run had one
@@ -95,7 +95,7 @@ def save(path, trainer, generators=None, notes=None):
     check_path(path)
     settings, generators = check_run(trainer, generators)
     trainer.refuse_half_updated()
-    if trainer.schedule is not None and not isinstance(trainer.schedule, WarmupCosine):
+    if trainer.schedule is not None and type(trainer.schedule) is not WarmupCosine:
         raise ValueError(f"trainer.schedule: {trainer.schedule!r} given, "
                          "expected a WarmupCosine or None")
     optimizer = trainer.optimizer
@@ -159,6 +159,8 @@ def check_run(trainer, generators):
     settings, generators = trainer.check(), {} if generators is None else generators
     if not isinstance(generators, dict) or not all(isinstance(name, str) for name in generators):
         raise_value_error("generators", generators, "a dict of name -> Generator, or None")
+    if "trainer.rng" in generators:
+        raise_value_error("generators", generators, "another name than the trainer's own rng has")
     if trainer.rng is not None:
         generators = generators | {"trainer.rng": trainer.rng}
     for name, generator in generators.items():

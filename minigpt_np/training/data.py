@@ -29,8 +29,13 @@ def consecutive_batches(tokens, B, T):
 
 
 def split(tokens, held_out=0.1):
-    """(training tokens, validation tokens): the last fraction `held_out` is for validation."""
-    cut = len(tokens) - int(len(tokens) * check_fraction("held_out", held_out))
+    """(training tokens, validation tokens): the last fraction `held_out` is for validation.
+
+    tokens (N,) integers, N > 1; held_out between 0 and 1. Raises ValueError for anything else.
+    """
+    held_out = check_fraction("held_out", held_out)
+    tokens = check_tokens(tokens, 1)
+    cut = len(tokens) - int(len(tokens) * held_out)
     return tokens[:cut], tokens[cut:]
 
 

@@ -170,6 +170,7 @@ class WarmupCosine:
             raise_value_error("warmup", self.warmup, f"a whole number in 0..total = {self.total}")
 
     def __call__(self, step):
+        step = check_not_negative("step", step)
         if step < self.warmup:
             return self.lr * (step + 1) / (self.warmup + 1)
         if step >= self.total:

@@ -138,6 +138,8 @@ class Trainer:
         rng   Generator for dropout; None: no dropout
         """
         ids = check_ids(ids, self.model.config)
+        if targets is None:
+            raise_value_error("targets", targets, f"integers of ids' shape, {ids.shape}")
         targets = check_targets(targets, ids.shape, self.model.config.vocab_size)
         team, n_scored, loss = self.team(), np.count_nonzero(targets >= 0), 0.0
         for i, part in enumerate(parallel.even_slices(len(ids), self.micro_batches)):
@@ -159,7 +161,7 @@ class Trainer:
     def team(self):
         """The workers, made at the first call, and again when attributes have been set since."""
         arrays = [self.model.params.flat, self.grads.flat, *self.optimizer.arrays().values()]
-        made_of = [self.model, self.optimizer, self.threads, *arrays]
+        made_of = [self.model, self.model.config, self.optimizer, self.threads, *arrays]
         if not (self._team and self._team.alive and all(map(is_, made_of, self._made_of))):
             gradients = [self.grads]
             for _ in range(1, self.threads):

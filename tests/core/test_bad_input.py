@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from minigpt_np import PRESETS, GPT, BPETokenizer, CharacterTokenizer, GPTConfig, Parameters
 from minigpt_np.generation import KVCache
 from minigpt_np.training.data import consecutive_batches, random_batch, split
+from minigpt_np.training.optim import WarmupCosine
 from strategies import ODD, VIEWS, assert_bits, cases, sizes
+from trainers import make_trainer
 
 MODEL = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=2))
 
@@ -217,6 +219,7 @@ def test_params_of_another_config_that_were_put_in_place_of_a_model_s(change):
 
 TOKENS = np.arange(20)
 BPE = BPETokenizer.train("the other then the other", 260)
+TRAINER = make_trainer()
 CALLS = {
     "config": (GPTConfig, vars(MODEL.config)),
     "preset": (lambda preset: GPTConfig.preset(preset), dict(preset="gpt-nano")),
@@ -228,7 +231,10 @@ CALLS = {
                                       top_k=1, top_p=0.5, seed=0)),
     "random_batch": (random_batch, dict(tokens=TOKENS, B=2, T=3, rng=np.random.default_rng(0))),
     "consecutive_batches": (consecutive_batches, dict(tokens=TOKENS, B=2, T=3)),
-    "split": (lambda held_out: split(TOKENS, held_out), dict(held_out=0.1)),
+    "split": (split, dict(tokens=TOKENS, held_out=0.1)),
+    "schedule": (lambda step: WarmupCosine(1, 1, 2, 0)(step), dict(step=1)),
+    "training step": (lambda ids, targets: TRAINER.step(ids, targets),
+                      dict(ids=[[1]], targets=[[1]])),
     "train": (BPETokenizer.train, dict(text="aa aa", vocab_size=257)),
     "encode": (lambda text: BPE.encode(text), dict(text="aa")),
     "decode": (lambda ids: BPE.decode(ids), dict(ids=[1])),

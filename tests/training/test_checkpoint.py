@@ -51,10 +51,18 @@ def test_a_resumed_run_is_the_run(tmp_path_factory, kind, n, drawn, clip, consta
 OTHER_KIND = np.random.Generator(np.random.MT19937(0))
 
 
+class Halved(WarmupCosine):
+    """A schedule that a file would not tell from its base class."""
+
+    def __call__(self, step):
+        return super().__call__(step) / 2
+
+
 @pytest.mark.parametrize("options, name, given", [
     ({}, "notes", {"notes": {1j}}), ({}, "notes", {"notes": {"a": b"bytes"}}),
     ({"rng": OTHER_KIND}, "trainer.rng: a Generator of MT19937", {}),
-    ({"schedule": lambda step: 0.1}, "trainer.schedule: ", {})])
+    ({"schedule": lambda step: 0.1}, "trainer.schedule: ", {}),
+    ({"schedule": Halved(1, 1, 2, 0)}, "trainer.schedule: ", {})])
 def test_what_cannot_be_saved_is_named_and_the_old_file_stays(tmp_path, options, name, given):
     path = tmp_path / "run.npz"
     checkpoint.save(path, make_trainer())
@@ -69,6 +77,7 @@ def test_what_cannot_be_saved_is_named_and_the_old_file_stays(tmp_path, options,
     ("trainer", None, "trainer"), ("trainer", "x", "trainer"),
     ("generators", 3, "generators"), ("generators", [1], "generators"),
     ("generators", {1: np.random.default_rng(0)}, "generators"),
+    ("generators", {"trainer.rng": np.random.default_rng(0)}, "generators"),
     ("generators", {"batches": OTHER_KIND}, "batches"), ("generators", {"batches": 3}, "batches")])
 def test_arguments_of_another_kind_are_named_and_change_nothing(tmp_path, argument, wrong, name):
     path = tmp_path / "run.npz"

@@ -126,6 +126,7 @@ def test_schedule_goes_up_a_line_and_down_half_a_cosine():
     (lambda: WarmupCosine(1, 1, 2, -0.1), "minimum"),
     (lambda: WarmupCosine(1, 3, 2, 0), "warmup"),
     (lambda: WarmupCosine(1, -1, 2, 0), "warmup"),
+    (lambda: WarmupCosine(1, 1, 2, 0)(-1), "step"), (lambda: WarmupCosine(1, 1, 2, 0)("a"), "step"),
 ])
 def test_bad_numbers_are_named(make, name):
     with pytest.raises(ValueError, match=f"^{name}: .* given, expected"):

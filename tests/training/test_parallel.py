@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -286,6 +287,10 @@ def test_a_step_sees_what_was_changed_since_the_last():
         np.testing.assert_allclose(two.model.params.flat, one.model.params.flat,
                                    rtol=1e-9, atol=1e-9)
     assert repr(two.optimizer.check()) == repr(one.optimizer.check())
+    for change in [{"layer_norm_eps": 1.0}, {"n_head": 1}]:
+        for trainer in one, two:
+            trainer.model.config = replace(trainer.model.config, **change)
+        assert two.step(IDS, IDS) == pytest.approx(one.step(IDS, IDS), rel=1e-9)
 
 
 def test_another_model_or_optimizer_gets_workers_of_its_own():
