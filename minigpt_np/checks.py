@@ -5,6 +5,7 @@ or raises a ValueError of one line: the argument's name, what was given, what wa
 """
 import reprlib
 import sys
+from functools import partial
 from math import isfinite, nan
 from numbers import Integral, Real
 
@@ -39,11 +40,6 @@ def check_int(name, value, least=0):
     return int(value)
 
 
-def check_size(name, value):
-    """An int of at least 1."""
-    return check_int(name, value, least=1)
-
-
 def number_check(fits, expected):
     """A check: name, value -> a finite float for which fits(float) holds; `expected` in words."""
     def check(name, value):
@@ -54,6 +50,7 @@ def number_check(fits, expected):
     return check
 
 
+check_size = partial(check_int, least=1)
 check_finite_number = number_check(lambda x: True, "a finite number")
 check_positive = number_check(lambda x: x > 0, "a positive number")
 check_not_negative = number_check(lambda x: x >= 0, "a number of at least 0")

@@ -68,7 +68,11 @@ def decode(model, ids, n, choose):
         if kv_cache.length == config.block_size:        # the window slides: every position is new
             kv_cache.length = 0
         logits = next_logits(model, ids[:, kv_cache.length:], kv_cache)
-        new = choose(check_finite(logits))
+        largest = logits.max(axis=1)
+        if not np.isfinite(largest).all():
+            raise ValueError(f"logits: {largest.tolist()} are the largest, expected finite "
+                             "numbers; look for NaN or infinity in the model's params")
+        new = choose(logits)
         yield new
         ids = np.concatenate([ids, new[:, None]], axis=1)[:, -config.block_size:]
 
@@ -160,12 +164,3 @@ def check_options(max_new_tokens, temperature, do_sample, top_k, top_p):
         top_p = check_probability("top_p", top_p)
     return (check_int("max_new_tokens", max_new_tokens), check_positive("temperature", temperature),
             check_flag("do_sample", do_sample), top_k, top_p)
-
-
-def check_finite(logits):
-    """logits (B, V) as they are, or ValueError if a row's largest is NaN or infinite."""
-    largest = logits.max(axis=1)
-    if not np.isfinite(largest).all():
-        raise ValueError(f"logits: {largest.tolist()} are the largest, expected finite numbers; "
-                         "look for NaN or infinity in the model's params")
-    return logits

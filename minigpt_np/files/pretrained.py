@@ -259,7 +259,7 @@ def read_config(path):
     """config.json's object: nulls left out, other programs' names resolved, dropouts 0.1 by default
     as transformers has it.
     """
-    fields = safetensors.parse_object(path, path.read_bytes())
+    fields = safetensors.read_object(path)
     if isinstance(fields.get("model"), dict):
         fields = fields["model"]                                # minGPT's, of a complete run
     fields = {field: value for field, value in fields.items() if value is not None}

@@ -61,7 +61,7 @@ def read(path):
         if length > size - 8 or start[8:] != b"{":
             raise ValueError(f"{path}: {what_is_wrong(path, start, length, size)}")
         file.seek(8)
-        header = parse_object(path, file.read(length))
+        header = read_object(path, file.read(length))
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     data = np.frombuffer(mapping, np.uint8)[8 + length:]
 
@@ -104,22 +104,23 @@ def how_to_convert(pickles):
     It also takes nanoGPT's ckpt.pt, which has the weights under "model" and, under "model_args",
     the sizes, of which it makes the config.json.
     """
-    folder = Path(pickles[0]).parent
-    names, weights, config = (json.dumps(value, ensure_ascii=False) for value in (
-        list(map(str, pickles)), str(folder / "model.safetensors"), str(folder / "config.json")))
     program = (
-        "import json, torch, safetensors.torch; "
-        f"parts = [torch.load(name, map_location=\"cpu\", weights_only=True) for name in {names}]; "
+        "import json, sys, torch, safetensors.torch; weights, config, *names = sys.argv[1:]; "
+        "parts = [torch.load(name, map_location=\"cpu\", weights_only=True) for name in names]; "
         "tensors = {k: v.clone().contiguous() for part in parts "
         "for k, v in part.get(\"model\", part).items()}; "
-        f"safetensors.torch.save_file(tensors, {weights}, {{\"format\": \"pt\"}}); "
-        f"[json.dump(part[\"model_args\"], open({config}, \"w\")) "
+        "safetensors.torch.save_file(tensors, weights, {\"format\": \"pt\"}); "
+        "[json.dump(part[\"model_args\"], open(config, \"w\")) "
         "for part in parts if \"model_args\" in part]")
-    return f"if you trust it, convert it with PyTorch: python -c {shlex.quote(program)}"
+    folder = Path(pickles[0]).parent
+    files = folder / "model.safetensors", folder / "config.json", *pickles
+    command = shlex.join(["python", "-c", program, *map(str, files)])
+    return f"if you trust it, convert it with PyTorch: {command}"
 
 
-def parse_object(path, raw):
-    """The JSON object in the bytes `raw` of a file."""
+def read_object(path, raw=None):
+    """The JSON object in a file, or in `raw`, a part of its bytes."""
+    raw = path.read_bytes() if raw is None else raw
     try:
         value = json.loads(raw.decode("utf-8-sig"))         # some editors put a mark first
     except (ValueError, RecursionError) as error:
@@ -131,7 +132,7 @@ def parse_object(path, raw):
 
 def is_entry(info):
     """Whether a JSON value has a tensor's dtype, shape and data_offsets."""
-    return (isinstance(info, dict) and info.get("dtype") in DTYPES
+    return (isinstance(info, dict) and info.get("dtype") in list(DTYPES)
             and is_sizes(info.get("shape")) and is_sizes(info.get("data_offsets")))
 
 
@@ -167,7 +168,7 @@ def read_folder(folder):
     path = find_weights(Path(folder))
     if path.suffix != ".json":
         return read(path)
-    shard_of = parse_object(path, path.read_bytes()).get("weight_map")
+    shard_of = read_object(path).get("weight_map")
     if not isinstance(shard_of, dict) or not all(isinstance(s, str) for s in shard_of.values()):
         raise ValueError(f"{path}: weight_map is {show(shard_of)}, expected tensor -> file name")
     tensors = {}
@@ -194,8 +195,7 @@ def write(path, tensors):
         if dtype is None:
             raise ValueError(f"{path}: tensor {show(name)}: dtype {tensors[name].dtype}, "
                              f"expected one of {', '.join(DTYPES)}")
-    rank = {dtype: -i for i, dtype in enumerate(DTYPES)}
-    order = sorted(tensors, key=lambda name: (rank[dtypes[name]], name))
+    order = sorted(tensors, key=lambda name: (-list(DTYPES).index(dtypes[name]), name))
     header, begin = {"__metadata__": {"format": "pt"}}, 0       # transformers asks for it
     for name in order:
         end = begin + tensors[name].nbytes

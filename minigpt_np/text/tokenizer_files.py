@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 
 from ..checks import show
-from ..files.safetensors import parse_object
+from ..files.safetensors import read_object
 
 BRACKETED = re.compile(r"<.+>|\[.+\]", re.DOTALL)
 END_OF_WORD, UNKNOWN = "</w>", "<unk>"          # as GPT-1's files write them
@@ -179,7 +179,3 @@ def check_recipe(path, content, kind):
             expected = " or ".join(map(json.dumps, values))
             raise ValueError(f"{path}: {name} is {show(given)}, expected {expected}, "
                              f"as {kind} BPE has it")
-
-
-def read_object(path):
-    return parse_object(path, path.read_bytes())
