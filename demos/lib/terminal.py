@@ -154,12 +154,11 @@ def label(token, columns=LABEL):
 
 
 def cut(text, columns):
-    """The text, or what fits of it and an ellipsis."""
-    if width(text) <= columns:
+    """The text, which has no escape sequences, or what fits of it and an ellipsis."""
+    ends = np.cumsum([character_width(c) for c in text])
+    if not text or ends[-1] <= columns:
         return text
-    while text and width(text) > columns - 1:
-        text = text[:-1]
-    return text + "…"
+    return text[:np.searchsorted(ends, columns - 1, side="right")] + "…"
 
 
 def pad(text, columns, right=False):

@@ -161,6 +161,17 @@ def test_labels(token, shown):
     assert terminal.width(shown) <= 12
 
 
+@given(st.text("a漢\u0301"), st.integers(1, 9))
+def test_a_text_is_cut_at_the_last_character_that_fits_and_each_is_looked_at_once(text, columns):
+    with mock.patch.object(terminal, "character_width", wraps=terminal.character_width) as looked:
+        shown = terminal.cut(text, columns)
+    assert looked.call_count == len(text)
+    if shown != text:
+        fits = [n for n in range(len(text)) if terminal.width(text[:n]) < columns]
+        assert shown == text[:fits[-1]] + "…"
+    assert (shown == text) == (terminal.width(text) <= columns)
+
+
 @pytest.mark.parametrize("tty, environment, wanted", [
     (True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False),
     (True, {"NO_COLOR": ""}, True), (True, {"TERM": "dumb"}, False)])
