@@ -86,6 +86,12 @@ def test_one_worker_a_core_and_the_batch_in_one_piece_unless_asked():
     assert trainer.clip == 1.0 and trainer.schedule is None and trainer.rng is None
 
 
+def test_a_trainer_shows_what_is_set():
+    trainer = make_trainer(SGD, threads=2, clip=None)
+    for text in ("threads=2", "clip=None", "schedule=None", "0 steps", "SGD", "momentum=0.0"):
+        assert text in repr(trainer)
+
+
 def test_an_unknown_blas_is_left_alone(monkeypatch):
     monkeypatch.setattr(blas.ctypes, "CDLL", lambda path: None)
     get, put = blas.find_openblas()
