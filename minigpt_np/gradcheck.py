@@ -2,7 +2,7 @@
 
 Everywhere here `f` takes no arguments and returns one number, computed from arrays that it reads
 afresh at each call. A check moves those same arrays in place, calls f(), and puts every number
-back exactly, even if f raises:
+back exactly, even if f raises or changes them itself, which is refused:
 
     W, x = rng.normal(size=(3, 4)), rng.normal(size=4)
     dW = np.outer(1 - np.tanh(W @ x) ** 2, x)               # yours, by hand
@@ -341,13 +341,21 @@ def _residual(value, arrays, directions, step):
 
 
 def _moved(value, arrays, direction, distance):
-    """value() with the arrays moved to arrays + distance * direction, and then restored."""
+    """value() with the arrays moved to arrays + distance * direction, and then restored.
+
+    ValueError if value() changes any of them, because then the next call is at another point.
+    """
     start = {name: x.copy() for name, x in arrays.items()}
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # beyond a dtype's largest is inf
             for name, x in arrays.items():
                 x[...] = start[name] + distance * direction[name]
-        return value()
+        moved, number = {name: x.tobytes() for name, x in arrays.items()}, value()
+        for name, x in arrays.items():
+            if x.tobytes() != moved[name]:
+                raise ValueError(f"f: one that changes {name!r} given, expected one that only "
+                                 "reads its arrays")
+        return number
     finally:
         for name, x in arrays.items():
             x[...] = start[name]
@@ -439,7 +447,8 @@ def _need_separate(arrays):
 
 
 def _need_deterministic(f, arrays, method):
-    first, second = _number(f, method), _number(f, method)
+    first, second = (_moved(lambda: _number(f, method), arrays, dict.fromkeys(arrays, 0.0), 0.0)
+                     for _ in range(2))
     apart, size = (max(abs(z.real), abs(z.imag)) for z in (first - second, first))
     if apart > _eps(arrays) ** 0.5 * size:
         raise ValueError(f"f: {first} given, then {second}, expected the same number at every "

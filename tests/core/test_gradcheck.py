@@ -241,6 +241,25 @@ def test_f_may_write_into_the_very_gradients_under_test(f, method, ask, seed):
     ask(g, arrays, gradients, method=method, rng=np.random.default_rng(seed)).raise_if_wrong()
 
 
+@METHOD
+@pytest.mark.parametrize("work", [
+    lambda x: np.maximum(x, 0, out=x), lambda x: np.multiply(x, 2, out=x),
+    lambda x: np.round(x, out=x)])      # which changes x only once it is moved
+def test_an_f_that_works_in_place_is_refused_and_undone(work, method):
+    x, y = array_for(method, [1.0, -2.0, 3.0]), array_for(method, [1.0])
+    arrays, gradients = {"y": y, "x": x}, {"y": [1], "x": 2 * x.real}
+    derivative = complex_step if method == "complex" else differences
+
+    def f():
+        work(x)
+        return np.sum(x * x) + y[0]
+
+    for use in (lambda: check(f, arrays, gradients, method), lambda: derivative(f, x),
+                lambda: directional(f, arrays, gradients, np.random.default_rng(0), method)):
+        raises("f: one that changes 'x' given, expected one that only reads", use)
+        assert x.tolist() == [1, -2, 3]
+
+
 # ---- any floats, anywhere in memory --------------------------------------------------------------
 
 @given(st.lists(st.floats(), min_size=1, max_size=4), methods, seeds)
