@@ -70,6 +70,7 @@ def complex_step(f, x):
 
 def _gradient(method, f, x):
     _need_movable(f, {"x": x}, method)
+    x = np.asarray(x)
     gradient, error = np.transpose(_slopes(method, f, x, np.ndindex(x.shape)))
     return gradient.reshape(x.shape), error.reshape(x.shape)
 
@@ -262,7 +263,7 @@ def directional(f, arrays, gradients, rng, method="differences", atol=None):
         analytic, most = np.sum(products), np.max(np.abs(products))
         length = most * np.sqrt(np.sum((products / (most or 1.0)) ** 2))    # without overflow
     slope = METHODS[method](f, arrays, v, nearest)(arrays, v, largest, nearest)
-    name = "a random direction in " + ", ".join(arrays)
+    name = "a random direction in " + ", ".join(map(str, arrays))
     return _report(method, [_compared(name, None, analytic, slope, length, _eps(arrays), atol)])
 
 
@@ -410,7 +411,7 @@ def _need_movable(f, arrays, method):
     kind = "complex" if method == "complex" else "float"
     for name, x in arrays.items():
         # in float16 an allowance of 4096 eps is 4 times the gradient: nothing would be wrong
-        if not isinstance(x, np.ndarray) or x.dtype.kind != kind[0] or x.dtype == np.float16:
+        if not isinstance(x, np.ndarray) or x.dtype.kind != kind[0] or x.itemsize < 4:
             raise_value_error(name, x, f"a {kind} array, not of float16")
         if x.size == 0:
             raise ValueError(f"{name}: shape {x.shape} given, expected at least one number")
@@ -421,7 +422,9 @@ def _need_movable(f, arrays, method):
 
 
 def _need_pairs(f, arrays, gradients, method, atol):
-    """The arrays in a dict of their own, and copies of the gradients, into which f may write."""
+    """The arrays in a dict of their own, as plain ones (an np.matrix has no 1-D parts), and copies
+    of the gradients, into which f may write.
+    """
     check_choice("method", method, tuple(METHODS))
     if not isinstance(arrays, dict) or not arrays:
         raise_value_error("arrays", arrays, "a dict of name -> array, at least one")
@@ -436,7 +439,7 @@ def _need_pairs(f, arrays, gradients, method, atol):
         copies[name] = np.array(check_array(title, gradients[name]))
         if copies[name].shape != x.shape or copies[name].dtype.kind not in "iuf":
             raise_value_error(title, copies[name], f"real numbers of shape {x.shape}")
-    return dict(arrays), copies
+    return {name: np.asarray(x) for name, x in arrays.items()}, copies
 
 
 def _need_separate(arrays):

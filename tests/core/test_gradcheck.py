@@ -587,6 +587,7 @@ def read_only():
     ("differences", np.ones(2, int), "int64 .*given, expected a float array"),
     ("differences", np.ones(2, complex), "complex128 .*given, expected a float array"),
     ("differences", np.ones(2, np.float16), "float16 .*given, expected a float array, not of"),
+    ("differences", np.ones(2, ">f2"), ">f2 .*given, expected a float array, not of"),
     ("differences", [1.0], r"\[1.0\] given, expected a float array"),
     ("differences", np.ones((2, 0)), r"shape \(2, 0\) given, expected at least one number"),
     ("differences", read_only(), "read-only"),
@@ -645,6 +646,15 @@ def test_any_value_is_taken_or_refused_in_one_line_that_names_the_argument(name,
             named = (argument, "gradients") if argument == "arrays" else argument
             assert str(error).startswith(named), str(error)
             assert "expected" in str(error) and "\n" not in str(error) and len(str(error)) < 1000
+
+
+@METHOD
+def test_an_array_may_be_a_matrix_and_a_name_a_number(method):
+    x = array_for(method, [[1, -2], [3, 4]]).view(np.matrix)
+    for report in ask_both(lambda: np.sum(np.asarray(x) ** 2), {3: x}, {3: 2 * x.real}, method):
+        report.raise_if_wrong()
+    derivative = complex_step if method == "complex" else differences
+    assert np.allclose(derivative(lambda: np.sum(np.asarray(x) ** 2), x)[0], 2 * x.real)
 
 
 def test_a_gradient_may_be_nested_lists_or_integers():
