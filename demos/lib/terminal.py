@@ -67,7 +67,7 @@ def run(main):
         if debugged:
             raise
         status = 1
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, FloatingPointError) as error:
         if not is_of_input(error):
             raise
         if not status:
@@ -88,10 +88,11 @@ def replace_missing_streams():
 
 
 def is_of_input(error):
-    """Whether the input is to blame: a file, memory, no UTF-8, or a ValueError that a check raises.
+    """Whether the input is to blame: a file, memory, no UTF-8, or what a check raises: ValueError,
+    and FloatingPointError where training diverges.
 
-    Any other ValueError, such as NumPy's where two shapes do not fit, is a mistake in the code, and
-    keeps its traceback: no `raise` statement of the package or the demos raised it.
+    Any other, such as NumPy's where two shapes do not fit, is a mistake in the code, and keeps its
+    traceback: no `raise` statement of the package or the demos raised it.
     """
     if isinstance(error, (OSError, MemoryError, UnicodeError)):
         return True

@@ -123,6 +123,15 @@ def test_adding_shows_three_answers(capsys):
     assert lines[-2].startswith("untied ") and " of 20 (" in lines[-2] and " of 80 (" in lines[-2]
 
 
+def test_training_that_diverges_is_one_message_and_status_2(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        terminal.run(lambda: sort.main(["--lr", "1e9", "--steps", "5", "--length", "2",
+                                        "--threads", "1"]))
+    message = capsys.readouterr().err
+    assert stopped.value.code == 2 and message.count("\n") == 1
+    assert "expected finite numbers" in message and "a smaller learning rate" in message
+
+
 @pytest.mark.parametrize("demo, arguments, message", [
     (sort, ["--kinds", "11"], "--kinds: 11 given, expected 2 to 10"),
     (sort, ["--length", "0"], "--length: 0 given, expected at least 1"),
