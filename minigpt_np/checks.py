@@ -113,18 +113,14 @@ def check_dtype(name, value):
 
 # ---- arrays --------------------------------------------------------------------------------------
 
-def is_masked(array):
-    """numpy.ma is slow to import; until something imports it, no array is masked."""
-    return "numpy.ma" in sys.modules and isinstance(array, np.ma.MaskedArray)
-
-
 def check_array(name, values):
     """values, nested lists or an array of any memory layout, as an array; an array is not copied.
 
     Raises ValueError for a masked array, whose mask would be lost, and for unequal lengths.
     """
     parts = values if isinstance(values, (list, tuple)) else [values]
-    if any(map(is_masked, parts)):
+    # numpy.ma is slow to import; until something imports it, no array is masked
+    if "numpy.ma" in sys.modules and any(isinstance(part, np.ma.MaskedArray) for part in parts):
         raise ValueError(f"{name}: a masked array given, expected one without a mask")
     try:
         return np.asarray(values)

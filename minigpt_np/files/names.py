@@ -1,7 +1,7 @@
 """Hugging Face's names for our arrays. In a tied model wte and lm_head are one array."""
 
-EMBEDDINGS = {"gpt2": {"E": "wte", "P": "wpe"},
-              "openai-gpt": {"E": "tokens_embed", "P": "positions_embed"}}
+EMBEDDINGS = {"gpt2": {"E": "wte", "P": "wpe", "head": "lm_head"},
+              "openai-gpt": {"E": "tokens_embed", "P": "positions_embed", "head": "lm_head"}}
 MODULES = {"norm1": "ln_1", "attention.qkv": "attn.c_attn", "attention.out": "attn.c_proj",
            "norm2": "ln_2", "mlp.up": "mlp.c_fc", "mlp.down": "mlp.c_proj"}
 LEAVES = {"W": "weight", "b": "bias", "gain": "weight", "bias": "bias"}
@@ -23,9 +23,7 @@ def state_dict(params):
 
 def short_name(name, model_type):
     """Hugging Face's name for our array `name`, without the `transformer.` that some files omit."""
-    if name == "head":
-        return "lm_head.weight"
-    if name in ("E", "P"):
+    if name in EMBEDDINGS[model_type]:
         return f"{EMBEDDINGS[model_type][name]}.weight"
     module, _, leaf = name.rpartition(".")
     if module == "norm":
