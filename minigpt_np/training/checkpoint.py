@@ -8,7 +8,6 @@ import numpy as np
 from ..checks import check_each, check_generator, raise_value_error, show
 from ..config import GPTConfig
 from ..files.atomic import atomic_write
-from ..files.pretrained import is_finite
 from .optim import WarmupCosine
 from .trainer import Trainer
 
@@ -136,7 +135,7 @@ def load(path):
     run._check(lambda: (run.config, [state[field] for field in FIELDS], state["generators"].items(),
                         state["optimizer"]["kind"], state["optimizer"]["settings"].items()))
     for name, array in arrays.items():
-        if array.dtype.kind != "f" or not is_finite(array):
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError(f"{path}: {name}: {show(array)} given, expected real numbers, none "
                              "of them NaN or infinite")
         if name == "v" and (array < 0).any():
