@@ -101,7 +101,7 @@ class Lesson:
 def measure(words, layers=1, heads=2, n_embd=6, untied=False, seed=0):
     """The Lesson of a list of words. ValueError: fewer than two, or sizes GPTConfig refuses."""
     if len(words) < 2:
-        raise ValueError(f"sentence: {plural(len(words), 'word')} given, expected at least 2: "
+        raise ValueError(f"--sentence: {plural(len(words), 'word')} given, expected at least 2: "
                          "to look up and to predict")
     tokens = list(dict.fromkeys([*words, one_page.NEVER]))
     text = np.array([[tokens.index(word) for word in words]])

@@ -29,7 +29,7 @@ from minigpt_np.files.atomic import check_writable
 from minigpt_np.parameters import count
 from minigpt_np.training import checkpoint
 from minigpt_np.training.blas import blas_threads
-from minigpt_np.training.data import check_length, random_batch, split
+from minigpt_np.training.data import random_batch, split
 from minigpt_np.training.parallel import cores, worker_count
 from minigpt_np.training.progress import Interruptible, Progress
 
@@ -46,11 +46,14 @@ def main(argv=None):
     text = texts.read_text(args.text)
     tokenizer = (CharacterTokenizer(text) if args.tokenizer == "characters"
                  else BPETokenizer.train(text, args.vocab_size))
-    prompt = tokenizer.encode(args.prompt or text[:1])
-    tokens = tokenizer.encode(text)
+    prompt = args.prompt or text[:1]
+    if args.tokenizer == "characters" and not set(prompt) <= set(text):
+        raise ValueError(f"--prompt: {prompt!r} given, expected characters of the text")
+    prompt, tokens = tokenizer.encode(prompt), tokenizer.encode(text)
+    if len(tokens) < (needed := 10 * (args.block + 1)):
+        raise ValueError(f"--text: {terminal.plural(len(tokens), 'token')} given, expected at least"
+                         f" {needed:,}, as a tenth, for validation, exceeds --block-size")
     training, validation = split(tokens)
-    for part in (training, validation):
-        check_length(part, args.block)
     config = GPTConfig(tokenizer.vocab_size, args.block, args.layers, args.heads, args.width,
                        tie_embeddings=args.tie, embd_pdrop=args.dropout, attn_pdrop=args.dropout,
                        resid_pdrop=args.dropout)

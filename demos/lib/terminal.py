@@ -17,6 +17,12 @@ from minigpt_np.training.debugger import debugger_attached
 OURS = Path(minigpt_np.__file__).resolve().parent, Path(__file__).resolve().parents[1]
 LAYERS = OURS[0] / "layers"             # no layer raises an error: one that does is being edited
 
+# name of an argument of the package -> the option that sets it
+OPTIONS = {"n_layer": "--layers", "n_head": "--heads", "n_embd": "--width",
+           "block_size": "--block-size", "vocab_size": "--vocab-size", "embd_pdrop": "--dropout",
+           "lr": "--lr", "weight_decay": "--weight-decay", "temperature": "--temperature",
+           "top_k": "--top-k", "top_p": "--top-p"}
+
 COLUMNS = 80            # columns of prose, at most, and of everything where there is no terminal
 NARROWEST = 40          # columns that anything is fitted into, at least
 LABEL = 12              # columns of a row's label, at most
@@ -71,7 +77,8 @@ def run(main):
         if not is_of_input(error):
             raise
         if not status:
-            print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
+            program, message = os.path.basename(sys.argv[0]), in_options(str(error))
+            print(f"{program}: error: {message}", file=sys.stderr)
             status = 2
     try:
         sys.stdout.flush()
@@ -100,6 +107,13 @@ def is_of_input(error):
     file = Path(last.filename).resolve()
     ours = any(map(file.is_relative_to, OURS)) and not file.is_relative_to(LAYERS)
     return ours and re.match(r"raise \w+\(", last.line or "") is not None
+
+
+def in_options(message):
+    """The message of a check, an option's name in place of that of the argument that it sets."""
+    if message.partition(":")[0] not in OPTIONS:
+        return message
+    return re.sub(r"\w+", lambda word: OPTIONS.get(word[0], word[0]), message)
 
 
 def check_least(parser, args, **least):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lib import terminal
 from minigpt_np import GPT, GPTConfig
 from minigpt_np.files import safetensors
 from minigpt_np.files.names import state_dict
@@ -116,18 +117,18 @@ def test_a_narrow_terminal_holds_all_of_it(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("arguments, complaint", [
     ((), "the tokenizer has 260 tokens, but E has only 259 rows"),
-    (("--temperature", "0"), "temperature: 0.0 given"),
-    (("--top-p", "2"), "top_p: 2.0 given"),
+    (("--temperature", "0"), "--temperature: 0.0 given"),
+    (("--top-p", "2"), "--top-p: 2.0 given"), (("--top-k", "0"), "--top-k: 0 given"),
     (("--tokens", "0"), "--tokens: 0 given, expected at least 1"),
     (("--prompt", ""), "--prompt: '' given, of which this tokenizer leaves nothing"),
     (("--model", "no-such-folder"), "--model: no-such-folder given"),
 ])
 def test_bad_input(tmp_path, capsys, arguments, complaint):
     checkpoint(tmp_path, rows=260 if arguments else 259)
-    with pytest.raises((ValueError, SystemExit)) as caught:
-        output(capsys, tmp_path, *arguments)
+    with pytest.raises(SystemExit) as stopped:
+        terminal.run(lambda: output(capsys, tmp_path, *arguments))
     printed = capsys.readouterr()
-    assert complaint in str(caught.value) + printed.err and printed.out == ""
+    assert stopped.value.code == 2 and complaint in printed.err and printed.out == ""
 
 
 REFERENCE = json.loads(Path(__file__).parents[1].joinpath("reference", "gpt1.json").read_bytes())

@@ -195,13 +195,13 @@ def test_the_ladder_is_blue_for_the_token_read_and_orange_for_the_next(lesson):
 # ---- bad input -----------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("options, message", [
-    (["--width", "9"], "n_embd: 9 given, expected a multiple of n_head = 2"),
+    (["--width", "9"], "--width: 9 given, expected a multiple of --heads = 2"),
     (["--layers", "0"], "--layers: 0 given, expected at least 1"),
-    (["--heads", "0"], "n_head: 0 given"),
+    (["--heads", "0"], "--heads: 0 given"),
     (["--seed", "-1"], "--seed: -1 given, expected at least 0"),
     (["--steps", "-1"], "--steps: -1 given, expected at least 0"),
-    (["--sentence", ""], "sentence: 0 words given, expected at least 2"),
-    (["--sentence", "one"], "sentence: 1 word given, expected at least 2"),
+    (["--sentence", ""], "--sentence: 0 words given, expected at least 2"),
+    (["--sentence", "one"], "--sentence: 1 word given, expected at least 2"),
 ])
 def test_bad_options_are_named_before_anything_is_printed(options, message, capsys):
     with pytest.raises(SystemExit) as left:
