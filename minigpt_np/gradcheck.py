@@ -26,7 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .checks import (
-    check_array, check_choice, check_generator, check_not_negative, check_size, raise_value_error)
+    check_array, check_choice, check_generator, check_not_negative, check_size, raise_value_error,
+    show)
 
 COMPLEX_STEP = 1e-20  # its square, the truncation error, is far below any eps
 NOISE_POINTS = 14     # calls of f that measure its rounding noise, once for each array
@@ -180,7 +181,7 @@ class Report(Comparison):
     method: str         # "differences" or "complex"
     wrong: int          # how many of the numbers that were checked are out of tolerance
     checked: int        # how many numbers were checked
-    hint: str           # a sentence, when the numbers themselves suggest what is wrong; else ""
+    hint: str           # what the numbers themselves suggest is wrong, or leave undecided; else ""
 
     @property
     def ok(self):
@@ -221,7 +222,8 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, atol
     error is the method's own, twice because the gradient under test was computed from the same
     rounded numbers. 4096 eps is its further rounding: what a sum of 4096 terms may lose at worst,
     and one of 16 million by a random walk; 9e-13 in float64. atol, 16 eps unless given, is for
-    derivatives that are zero because numbers of order 1 cancel.
+    derivatives that are zero because numbers of order 1 cancel. Of an array whose derivatives are
+    all within it the report says that a gradient of 0 would pass as well.
     Raises ValueError for arrays that are read-only, empty, or of the wrong kind, for names or
     shapes that do not match, for an f whose value is not one number or changes from call to call.
     """
@@ -285,7 +287,7 @@ def _drawn(x, limit, rng):
 def _report(method, compared):
     worst = max(compared, key=lambda one: one.excess)
     wrong = sum(one.excess > 1 for one in compared)
-    hint = _hint(worst, compared) if wrong else ""
+    hint = _hint(worst, compared) if wrong else _doubt(compared)
     return Report(**vars(worst), method=method, wrong=wrong, checked=len(compared), hint=hint)
 
 
@@ -298,6 +300,16 @@ def _hint(worst, compared):
     if not any(one.numerical for one in compared if one.name == worst.name):
         return "f does not change with these numbers: does it read a copy of the array?"
     return ""
+
+
+def _doubt(compared):
+    """A sentence that names the arrays whose gradient is right, but were it 0, it would be, too."""
+    decided = {one.name for one in compared
+               if max(abs(one.analytic), abs(one.numerical)) > one.tolerance}
+    names = list(dict.fromkeys(one.name for one in compared if one.name not in decided))
+    return ("A gradient of 0 would pass as well: no derivative is above its tolerance in "
+            f"{show(names)}.\n  If some should be, scale f up, compute it in float64, or lower atol."
+            if names else "")
 
 
 # ---- steps and noise -----------------------------------------------------------------------------
