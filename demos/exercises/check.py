@@ -111,7 +111,8 @@ def overview(folder):
     """A line for each exercise; returns the exit status."""
     print("The backward passes of a GPT, one by one, each in the file of that name.\n")
     todo = []
-    for exercise, found in zip(EXERCISES, verdicts(files.NAMES, folder)):
+    names = [exercise.name for exercise in EXERCISES]
+    for exercise, found in zip(EXERCISES, verdicts(names, folder)):
         print(f"{exercise.number:3}  {exercise.name:14} {exercise.equation:44} {found.state}",
               flush=True)
         if not found.done:

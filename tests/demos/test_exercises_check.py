@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
 
@@ -370,11 +371,11 @@ def test_pytest_alone_grades_a_folder(folder):
     assert "Traceback" not in found.stdout
 
 
-def test_debug_stops_in_the_learners_function_on_the_smallest_input(folder):
+def test_debug_stops_in_the_learners_function_on_the_smallest_input(folder, capsys, monkeypatch):
     learners.write(folder, lookup=LOST)
-    found = program(EXERCISES / "check.py", "lookup", "--debug", "--folder", folder,
-                    input="p ids.tolist()\nq\n")
-    assert "[[0, 0]]" in found.stdout and "T = ids.shape[1]" in found.stdout
+    monkeypatch.setattr(sys, "stdin", StringIO("p ids.tolist()\nq\n"))
+    status, text = printed(capsys, folder, "lookup", "--debug")
+    assert status == 1 and "[[0, 0]]" in text and "T = ids.shape[1]" in text
 
 
 def test_what_is_raised_while_debugging_is_the_learners_own_line(folder, capsys, monkeypatch):

@@ -65,16 +65,21 @@ class Case:
     def exercise(self):
         return TABLE[self.name]
 
+    def split(self, flat):
+        """label -> a view of its part of flat, for each of the inputs that has a gradient."""
+        arrays = float_arrays(self.inputs)
+        ends = np.cumsum([x.size for x in arrays.values()])[:-1]
+        return {label: part.reshape(x.shape)
+                for (label, x), part in zip(arrays.items(), np.split(flat, ends))}
+
     def loss(self):
         """The sum of dout · forward(inputs) as a function of nothing, whose gradient backward
-        returns; and its arrays by label, complex."""
-        inputs = map_arrays(self.inputs, lambda x: x.astype(complex) if x.dtype.kind == "f" else x)
+        returns; and the numbers that it depends on, a flat complex array."""
+        flat = np.concatenate([x.ravel() for x in float_arrays(self.inputs).values()], dtype=complex)
+        views = iter(self.split(flat).values())
+        inputs = map_arrays(self.inputs, lambda x: next(views) if x.dtype.kind == "f" else x)
         dout = self.arguments["d" + self.exercise.out]
-
-        def loss():
-            return np.sum(dout * self.exercise.forward(*inputs.values()))
-
-        return loss, float_arrays(inputs)
+        return lambda: np.sum(dout * self.exercise.forward(*inputs.values())), flat
 
     @property
     def before(self):
@@ -86,17 +91,16 @@ class Case:
         """label -> what is right, a gradient by complex steps."""
         if self.exercise.value:
             return {self.exercise.out: np.asarray(self.exercise.value(*self.inputs.values()))}
-        f, arrays = self.loss()
-        return {"d" + name: complex_step(f, x)[0] + self.before for name, x in arrays.items()}
+        gradient, _ = complex_step(*self.loss())
+        return {f"d{label}": x + self.before for label, x in self.split(gradient).items()}
 
     @cached_property
     def slope(self):
-        """A random direction, as label -> array, and the loss's slope along it: one complex step,
-        where `expected` takes one for each number."""
-        rng, (loss, arrays) = np.random.default_rng(0), self.loss()
-        direction = {label: rng.standard_normal(x.shape) for label, x in arrays.items()}
-        for label, x in arrays.items():
-            x += 1j * COMPLEX_STEP * direction[label]
+        """A random direction and the loss's slope along it: one complex step, where `expected`
+        takes one for each number."""
+        loss, flat = self.loss()
+        direction = np.random.default_rng(0).standard_normal(flat.size)
+        flat += 1j * COMPLEX_STEP * direction
         return direction, loss().imag / COMPLEX_STEP
 
     def accepts(self, given):
@@ -106,8 +110,7 @@ class Case:
         if self.exercise.value:
             return all(near(given[label], right, rtol) for label, right in self.expected.items())
         direction, slope = self.slope
-        terms = np.concatenate([np.ravel((given["d" + label] - self.before) * v)
-                                for label, v in direction.items()])
+        terms = direction * np.concatenate([(x - self.before).ravel() for x in given.values()])
         return bool(abs(terms.sum() - slope) <= rtol * max(1, np.linalg.norm(terms)))
 
     def copies(self):
