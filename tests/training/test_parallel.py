@@ -247,6 +247,7 @@ def test_processes_end_where_the_system_waits_for_them():
 
 
 @forks
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")       # a fork while there are threads
 def test_processes_end_with_their_team_and_with_their_parent():
     team, other = team_of(parallel.Processes, 3)[0], team_of(parallel.Processes, 2)[0]
     pids = list(team.pids)
