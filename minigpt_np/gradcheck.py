@@ -48,7 +48,8 @@ def differences(f, x):
     f: no arguments -> one real number, a function of x. x: float array of any shape.
     Returns (gradient, error), float64 of x's shape. |gradient - the true one| is expected to be
     below error, which is inf where no step settles: f jumps or bends there, or computes in a
-    shorter dtype. The gradient is NaN where f is not finite.
+    shorter dtype. (Not on a stair of a staircase, as 1 + tanh(u) is next to 0: that seems smooth.)
+    The gradient is NaN where f is not finite.
     Raises ValueError if x is not a writable float array or f() not one real number.
     """
     return _gradient("differences", f, x)
