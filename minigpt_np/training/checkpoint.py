@@ -33,7 +33,7 @@ class Run:
         return self.state["notes"]
 
     def restore(self, trainer, generators=None):
-        """Restore `trainer` and `generators`: with as many threads, the next step gives the same bits.
+        """Restore `trainer` and `generators`: with as many threads the next step is the same.
 
         trainer      of a model of the same config and an optimizer of the same kind, with a
                      generator of dropout if the run had one
