@@ -152,7 +152,7 @@ def check_path(path):
 
 
 def check_run(trainer, generators):
-    """The trainer's settings; name -> Generator of default_rng, "trainer.rng" too. Or ValueError."""
+    """The trainer's settings; name -> Generator of default_rng, trainer.rng too. Or ValueError."""
     if not isinstance(trainer, Trainer):
         raise_value_error("trainer", trainer, "a Trainer")
     settings, generators = trainer.check(), {} if generators is None else generators

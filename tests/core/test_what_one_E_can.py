@@ -62,8 +62,8 @@ def test_without_layernorm_repeating_beats_swapping_by_a_squared_distance(drawn)
 
 @given(without_blocks(norm="pre"), st.sampled_from([-9, -1, 0.1, 1, 9]))
 def test_with_layernorm_of_equal_positive_gains_repeating_still_beats_swapping(drawn, gain):
-    """The log is (h_u - h_v) · (E_u - E_v), for any gains, bias and P. If all gains are equal it has
-    their sign: E_u - E_v = x_u - x_v, and LayerNorm is then their multiple of the gradient of a
+    """The log is (h_u - h_v) · (E_u - E_v), for any gains, bias and P. Gains that are all equal give
+    it their sign: E_u - E_v = x_u - x_v, and LayerNorm is then their multiple of the gradient of a
     convex function of x, so that (h_u - h_v) / gain never points against x_u - x_v."""
     model, t = drawn
     E, (S, h) = model.params.E, scores(*drawn)
