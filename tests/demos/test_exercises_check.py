@@ -129,12 +129,17 @@ def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(monkeypat
     assert marks[wrong].startswith(first.strip())
 
 
-def test_a_piece_that_is_not_called_has_no_mark(monkeypatch):
+@pytest.mark.parametrize("answer, dots", [
+    ([*learners.RIGHT["block"].values()][-1].replace("return d + da", "return da"), 8),
+    (changed("block", 'linear.backward(dhidden, a2, w["W_up"], w["b_up"])',
+             '(dhidden @ w["W_up"].T, a2.T @ dhidden, dhidden.sum(axis=0))',
+             "dx = dx2 + dattention", "dx = dattention"), 4),
+], ids=["none is called", "linear is called three times of four"])
+def test_a_piece_that_is_not_called_has_no_mark(monkeypatch, answer, dots):
     monkeypatch.setattr(verdict, "smallest", lambda failed, function: failed)
-    written_out = [*learners.RIGHT["block"].values()][-1].replace("return d + da", "return da")
-    found = learners.verdict_on("block", written_out)
+    found = learners.verdict_on("block", answer)
     text = "\n".join(show.verdict_lines(found, unfolded=True))
-    assert 'w["W_up"] (' in text and "· dqkv" in text
+    assert 'w["W_up"] (' in text and "· dqkv" in text and text.count("  · ") == dots
     assert '✓ dw["W_qkv"]' in text and "✗ dx " in text
 
 

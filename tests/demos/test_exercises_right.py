@@ -44,6 +44,7 @@ def test_the_package_has_an_answer_to_be_shown(name, tmp_path):
     learners.write(tmp_path, **{name: learners.plain(name)})
     text = "\n".join(show.beside_the_package(TABLE[name], tmp_path / f"{name}.py"))
     assert "yours, " in text and "the package's, minigpt_np/" in text and text.count("def ") >= 2
+    assert '"""' not in text
 
 
 # ---- what the checker knows ----------------------------------------------------------------------
