@@ -118,10 +118,15 @@ def measure(words, layers=1, heads=2, n_embd=6, untied=False, seed=0):
 
 
 def start(config, seed):
-    """The model that one_page.py starts with: all matrices N(0, 0.2), gains 1, biases 0."""
+    """The model that one_page.py starts with: all matrices N(0, 0.2), gains 1, biases 0.
+
+    A head of its own is drawn last, as in live/experiment.js.
+    """
     model, rng = GPT(config, dtype=np.float64), np.random.default_rng(seed)
     arrays = one_page.new_parameters(config.vocab_size, config.block_size, config.n_embd,
                                      config.n_layer, rng)
+    if not config.tie_embeddings:
+        arrays.append(rng.normal(0, 0.2, arrays[0].shape))
     for theirs, ours in zip(model.params.arrays.values(), arrays, strict=True):
         theirs[...] = ours
     return model
@@ -145,14 +150,13 @@ def check_gradients(lesson):
 def train_and_read(lesson, seed, steps):
     """Train one E and its controls on the sentence -> the lesson's loss, and ladders by name."""
     ids, config = lesson.ids, replace(lesson.model.config, tie_embeddings=True)
-    one, two = start(config, seed), start(config, seed).untied()
+    one, two = (start(replace(config, tie_embeddings=tied), seed) for tied in (True, False))
     no_block, as_gpt2 = start(replace(config, n_layer=0), seed), GPT(config, seed, np.float64)
     loss_of_one, loss_of_two, _, _ = [train(model, lesson, steps)
                                       for model in (one, two, no_block, as_gpt2)]
     return loss_of_one if lesson.tied else loss_of_two, {
         "untrained": ladder(start(config, seed), ids),
         "one E": ladder(one, ids),
-        "one E, block silenced": ladder(one, ids)[:1],
         "two matrices, by head": ladder(two, ids),
         "two matrices, by E": ladder(two, ids, "E"),
         "one E, no block": ladder(no_block, ids),
@@ -171,7 +175,7 @@ def train(model, lesson, steps):
 
 
 def ladder(model, ids, matrix="head"):
-    """The (T,) tokens that each vector of the residual stream spells, from the lookup to the end.
+    """The (T,) tokens that each vector of the residual stream is read as, from the lookup on.
 
     A vector is read as the model reads the last one: by the final LayerNorm, and then the token
     whose row of the matrix, "head" or "E", has the largest product with it. The stream after a
@@ -293,20 +297,22 @@ def checked_against_differences(reports):
 
 
 def how_one_matrix_does_both(lesson, steps, loss, ladders):
-    """What each vector of the residual stream spells after training, and the controls."""
+    """What each vector of the residual stream is read as after training, and the controls."""
     T, trained = len(lesson.ids), ladders["one E"]
 
     def matches(tokens):        # positions at which they are the token read; at which the next
         return np.sum(tokens == lesson.ids), np.sum(tokens == lesson.targets)
 
     show([bold("6. How one matrix does both")],
-         f"After {plural(steps, 'step')} of gradient descent the loss is {loss:.3f}. Each vector "
-         "of the residual stream is now read as the model reads the last: final LayerNorm, then "
-         f"the token whose row of {lesson.head} has the largest product with it.")
+         f"After {plural(steps, 'step')} of gradient descent"
+         f"{'' if lesson.tied else ', head drawn anew,'} the loss is {loss:.3f}. Each rung of "
+         "this ladder, the lookup lowest, shows what the model says if attention and MLPs above it "
+         "add nothing: its vectors go through the final LayerNorm, then the token whose row of "
+         f"{lesson.head} has the largest product is shown.")
     if lesson.tied:
         show(ladder_lines(trained, lesson),
-             "E is one alphabet for both ends. Read with it, the lowest rung spells the token read "
-             f"at {matches(trained[0])[0]} of {T} positions, the highest the token to come at "
+             "E names tokens at both ends: the lowest rung shows the token read at "
+             f"{matches(trained[0])[0]} of {T} positions, the highest the token to come at "
              f"{matches(trained[-1])[1]} of {T}. Attention and MLP, between them, turn the one "
              "into the other.")
     else:
@@ -317,10 +323,10 @@ def how_one_matrix_does_both(lesson, steps, loss, ladders):
     for name, found in ladders.items():
         ends = matches(found[0]), matches(found[-1])
         rows.append((name, *(f"{read:2} read, {come:2} next" for read, come in ends)))
-    show(f"Controls: at how many of {T} positions a rung spells the token read, and the next",
+    show(f"Controls: at how many of {T} positions a rung shows the token read, and the next",
          table(("", "lowest rung", "highest rung"), *rows),
          "Without a block, or from GPT-2's start, N(0, 0.02), where P is as large as E, one "
-         "sentence can be memorised through P: E[ids] + P then spells the next token already. And "
+         "sentence can be memorised through P: E[ids] + P then shows the next token already. And "
          "one memorised sentence proves nothing about text: demos/findings has the ladder on text. "
          "(An E written by hand that does both: python demos/clock.py)")
 

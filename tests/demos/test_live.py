@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import live
 import one_page
+import tied_gradients
 from pages import arrays_of_lines, packages_loss_and_gradients, passes
 from strategies import examples, normal, seeds
 
@@ -155,10 +156,15 @@ def test_every_array_that_a_line_of_one_page_binds_is_the_pages(opened):
 
 
 @needs_node
-def test_the_ladder_of_the_page_as_it_opens_reads_tokens_below_and_predicts_them_above(opened):
-    T = len(one_page.TEXT.split()) - 1
-    (looked_up,), _, (after_mlp,) = opened["said"]              # tied: one reading of each rung
-    assert looked_up == [T, 0] and after_mlp == [0, T]
+def test_the_ladders_of_the_page_are_those_of_tied_gradients(opened):
+    apart, = node(LEARNED, [{"text": one_page.TEXT, "tied": False, "seed": 0}], *SCRIPTS)
+    lesson = tied_gradients.measure(one_page.TEXT.split())
+    _, ladders = tied_gradients.train_and_read(lesson, 0, one_page.STEPS)
+    for page, *names in ((opened, "one E"),
+                         (apart, "two matrices, by E", "two matrices, by head")):
+        assert page["said"] == [
+            [[np.sum(said == ids) for ids in (lesson.ids, lesson.targets)] for said in readings]
+            for readings in zip(*(ladders[name] for name in names), strict=True)]
 
 
 @needs_node

@@ -105,7 +105,7 @@ def test_a_rung_is_the_stream_read_as_the_model_reads_its_end(n_layer, seed, unt
 @pytest.mark.parametrize("untied", [False, True])
 def test_the_loss_it_tells_is_that_of_the_model_asked_for(untied):
     lesson = demo.measure(ROSE, n_embd=4, untied=untied)
-    expected = demo.train(lesson.model, lesson, 2)
+    expected = demo.train(demo.start(lesson.model.config, 0), lesson, 2)
     assert demo.train_and_read(lesson, 0, 2)[0] == pytest.approx(expected, rel=1e-12)
 
 
@@ -155,7 +155,6 @@ def test_the_lesson_and_the_block_of_it_in_the_README(final_loss):
     read_and_come = {name: (int(read), int(come)) for name, read, come in re.findall(
         r"^(.+?)  +(\d+) read, .+ (\d+) next$", output, re.MULTILINE)}    # lowest, highest rung
     assert read_and_come["untrained"][0] <= 6 and read_and_come["one E"] == (11, 11)
-    assert read_and_come["one E, block silenced"] == (11, 0)
     assert read_and_come["two matrices, by head"][0] < 5.5 > read_and_come["one E, no block"][0]
     assert read_and_come["two matrices, by head"][1] == read_and_come["one E, no block"][1] == 11
     assert max(read_and_come["two matrices, by E"]) < 11
@@ -170,7 +169,8 @@ def test_the_lesson_and_the_block_of_it_in_the_README(final_loss):
 def test_untied_with_two_layers_and_numbers():
     said = " ".join(printed("--untied", "--sentence", "so it is so", "--steps", "3", "--numbers",
                             "--width", "4", "--layers", "2", "--heads", "4").split())
-    for what in ("params.head is params.E False", "After 3 steps", "2 layers, 4 heads",
+    for what in ("params.head is params.E False", "2 layers, 4 heads",
+                 "After 3 steps of gradient descent, head drawn anew, the loss",
                  "1. E is looked up, head predicts", "one to each matrix", "= the tied dE[so]",
                  "another array", "such a row, that of head.",
                  "logits = h @ head.T", "The same stream, read with E:", "after MLP 2",
