@@ -75,7 +75,8 @@ class Case:
     def loss(self):
         """The sum of dout · forward(inputs) as a function of nothing, whose gradient backward
         returns; and the numbers that it depends on, a flat complex array."""
-        flat = np.concatenate([x.ravel() for x in float_arrays(self.inputs).values()], dtype=complex)
+        numbers = [x.ravel() for x in float_arrays(self.inputs).values()]
+        flat = np.concatenate(numbers, dtype=complex)
         views = iter(self.split(flat).values())
         inputs = map_arrays(self.inputs, lambda x: next(views) if x.dtype.kind == "f" else x)
         dout = self.arguments["d" + self.exercise.out]
