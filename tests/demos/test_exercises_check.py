@@ -159,6 +159,7 @@ def test_what_it_is_made_of_comes_first(folder, capsys):
      "ended in the middle of the question, with exit status 3"),
     ("return dy", "breakpoint()\n    return dy", "There is no keyboard here"),
     ("    return dy", "    return dy +", "SyntaxError: invalid syntax (gelu.py,"),
+    ("def backward", "def backwards", "gelu.py has no function backward."),
     ("def backward", "1 / 0\n\n\ndef backward", "gelu.py raised an error. gelu.py, line 20: 1 / 0"),
 ])
 def test_whatever_an_answer_does_is_told_in_a_sentence(folder, capsys, monkeypatch, old, new,

@@ -82,6 +82,8 @@ def verdict_on_file(name, folder):
 def verdict_on_module(exercise, module):
     """The Verdict on a loaded file: on its first function that is not done."""
     for part in exercise.functions:
+        if not hasattr(module, part.function):
+            return Verdict("wrong", part.name, f"{part.file}.py has no function {part.function}.")
         try:
             verdict = examine(part, getattr(module, part.function))
         except NotImplementedError as error:
