@@ -308,8 +308,8 @@ def _doubt(compared):
     decided = {one.name for one in compared
                if max(abs(one.analytic), abs(one.numerical)) > one.tolerance}
     names = list(dict.fromkeys(one.name for one in compared if one.name not in decided))
-    return ("A gradient of 0 would pass as well: no derivative is above its tolerance in "
-            f"{show(names)}.\n  If some should be, scale f up, compute it in float64, or lower atol."
+    return ("A gradient of 0 would pass as well: no derivative is above its tolerance "
+            f"in {show(names)}.\n  If one should be, scale f up, use float64, or lower atol."
             if names else "")
 
 
