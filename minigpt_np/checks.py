@@ -3,11 +3,13 @@
 Each check returns its value as plain data (an int, a float, an array in the machine's byte order),
 or raises a ValueError of one line: the argument's name, what was given, what was expected.
 """
+import os
 import reprlib
 import sys
 from functools import partial
 from math import isfinite, nan
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 
@@ -80,6 +82,26 @@ def check_text(name, value):
     if not isinstance(value, str):
         raise ValueError(f"{name}: {type(value).__name__} given, expected a str")
     return value
+
+
+def check_utf8(name, value):
+    """A str that can be written in UTF-8."""
+    try:
+        check_text(name, value).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name}: lone surrogate {value[error.start]!a} given at position "
+                         f"{error.start}, expected text that UTF-8 can write") from None
+    return value
+
+
+def check_path(name, value):
+    """A str or an os.PathLike, as a Path."""
+    try:
+        path = Path(value)
+        os.fsencode(path)           # a lone surrogate has no bytes
+        return path
+    except (TypeError, UnicodeEncodeError):
+        raise_value_error(name, value, "a str or a Path")
 
 
 def check_generator(name, value):

@@ -35,8 +35,6 @@ class GPT:
     """
 
     def __init__(self, config, seed=0, dtype=np.float32, params=None):
-        if not isinstance(config, GPTConfig):
-            raise ValueError(f"config: {config!r} given, expected a GPTConfig")
         if params is None:
             params = Parameters(config, dtype)
             initialize(params, check_seed("seed", seed))

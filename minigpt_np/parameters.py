@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 
 from .checks import check_dtype, raise_value_error
+from .config import GPTConfig
 from .reprs import ShapeRepr, Verbatim, layout
 
 
@@ -81,8 +82,10 @@ class Block(Sealed):
 def shapes(config):
     """Name -> shape of every array that a model of this config holds, in the order they are used.
 
-    A tied model has no entry "head": its head is E.
+    A tied model has no entry "head": its head is E. Raises ValueError unless it is a GPTConfig.
     """
+    if not isinstance(config, GPTConfig):
+        raise_value_error("config", config, "a GPTConfig")
     V, D, L = config.vocab_size, config.n_embd, config.n_layer
     by_name = {"E": (V, D), "P": (config.block_size, D)}
     for i in range(L):

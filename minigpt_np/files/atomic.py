@@ -10,7 +10,8 @@ import os
 import secrets
 import stat
 from contextlib import contextmanager, suppress
-from pathlib import Path
+
+from ..checks import check_path
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def atomic_write(path):
     Raises ValueError, before anything is written, where `path` is not a regular file (a folder, a
     device, a symbolic link), and the OS's error, naming `path`, where it cannot be written.
     """
-    file = open_beside(Path(path))
+    file = open_beside(check_path("path", path))
     try:
         yield file
         file.flush()
@@ -46,7 +47,7 @@ def write_text(path, text):
 
 def check_writable(path):
     """Raise as atomic_write would where it cannot write `path`; nothing is left behind."""
-    file = open_beside(Path(path))
+    file = open_beside(check_path("path", path))
     file.close()
     os.unlink(file.name)
 

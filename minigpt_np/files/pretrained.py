@@ -18,12 +18,11 @@ import json
 import os
 import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 
 from . import safetensors
-from ..checks import check_choice, check_dtype, check_flag, show
+from ..checks import check_choice, check_dtype, check_flag, check_path, check_size, show
 from ..config import PRESETS, GPTConfig
 from ..parameters import Parameters, shapes
 from .atomic import atomic_write
@@ -57,11 +56,10 @@ HEAD = "lm_head.weight"
 
 def save(params, config, folder):
     """Write a model to `folder`, created if needed: see GPT.save_pretrained."""
-    dtype = params.flat.dtype
+    folder, dtype = check_path("folder", folder), params.flat.dtype
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"model: numbers of {dtype} given, expected float32 or float64")
     content = json.dumps(config_to_json(config), indent=2) + "\n"
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = state_dict(params)
     if config.tie_embeddings:
@@ -99,7 +97,9 @@ def config_to_json(config):
 def load(folder, n_head=None, dtype=np.float32):
     """The Parameters in `folder`: see GPT.from_pretrained."""
     dtype = check_dtype("dtype", dtype)
-    files = ModelFiles(Path(folder))
+    if n_head is not None:
+        n_head = check_size("n_head", n_head)
+    files = ModelFiles(check_path("folder", folder))
     config = files.config(n_head)
     tensors = files.tensors_of(config)
     transposed = files.is_transposed(tensors, config)

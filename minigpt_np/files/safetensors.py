@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checks import show
+from ..checks import check_array, check_path, check_utf8, show
 from .atomic import atomic_write
 
 # NumPy has no bfloat16. To NumPy these are two bytes without a meaning, so it refuses to compute
@@ -34,6 +34,8 @@ DTYPES = {
     "F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "U64": np.dtype("<u8"),
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+METADATA = "__metadata__"
 
 PICKLE = "a pickle, which runs code when opened, and is not read here"
 
@@ -55,7 +57,7 @@ def read(path):
     Raises ValueError, naming the file and the tensor, for anything but a complete and well-formed
     file, and the OS's own error for a file that cannot be opened.
     """
-    with open(path, "rb") as file:
+    with open(check_path("path", path), "rb") as file:
         start, size = file.read(9), os.fstat(file.fileno()).st_size
         length = int.from_bytes(start[:8], "little")
         if length > size - 8 or start[8:] != b"{":
@@ -65,7 +67,7 @@ def read(path):
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     data = np.frombuffer(mapping, np.uint8)[8 + length:]
 
-    header.pop("__metadata__", None)
+    header.pop(METADATA, None)
     for name, info in header.items():
         if not is_entry(info):
             raise ValueError(f"{path}: tensor {show(name)}: {show(info)}, expected a dtype of "
@@ -165,7 +167,7 @@ def read_folder(folder):
     Raises ValueError as `read` and `find_weights` do, and unless the shards have the tensors that
     their index lists; the OS's own error for a folder or file that is not there.
     """
-    path = find_weights(Path(folder))
+    path = find_weights(check_path("folder", folder))
     if path.suffix != ".json":
         return read(path)
     shard_of = read_object(path).get("weight_map")
@@ -188,15 +190,20 @@ def write(path, tensors):
     """Write `tensors` (name -> array of a dtype in DTYPES) to `path`, atomically.
 
     The bytes are those that the reference library writes for PyTorch. Raises ValueError, before
-    anything is written, for a dtype that the format does not have.
+    anything is written, for a name that is not text or is the header's own, a masked array, or a
+    dtype that the format does not have.
     """
-    dtypes = {name: NAMES.get(array.dtype.newbyteorder("<")) for name, array in tensors.items()}
-    for name, dtype in dtypes.items():
-        if dtype is None:
-            raise ValueError(f"{path}: tensor {show(name)}: dtype {tensors[name].dtype}, "
-                             f"expected one of {', '.join(DTYPES)}")
+    tensors, dtypes = dict(tensors), {}
+    for name, values in tensors.items():
+        where = f"{path}: tensor {show(name)}"
+        if check_utf8(where, name) == METADATA:
+            raise ValueError(f"{where}: given, expected any other name")
+        tensors[name] = array = check_array(where, values)
+        dtypes[name] = NAMES.get(array.dtype.newbyteorder("<"))
+        if dtypes[name] is None:
+            raise ValueError(f"{where}: dtype {array.dtype}, expected one of {', '.join(DTYPES)}")
     order = sorted(tensors, key=lambda name: (-list(DTYPES).index(dtypes[name]), name))
-    header, begin = {"__metadata__": {"format": "pt"}}, 0       # transformers asks for it
+    header, begin = {METADATA: {"format": "pt"}}, 0       # transformers asks for it
     for name in order:
         end = begin + tensors[name].nbytes
         header[name] = {"dtype": dtypes[name], "shape": list(tensors[name].shape),

@@ -20,11 +20,10 @@ import re
 import unicodedata
 import warnings
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import numpy as np
 
-from ..checks import check_int, check_text, check_tokens
+from ..checks import check_flag, check_int, check_path, check_tokens, check_utf8
 from ..files.atomic import write_text
 from .tokenizer_files import TokenizerFiles
 
@@ -193,11 +192,11 @@ class MergingTokenizer:
         ends a document by quoting the mark. `special=True` makes each one the single id
         `end_of_text`, and each other special token its own, as transformers does.
 
-        ValueError: `text` is not a str or holds a lone surrogate, which has no UTF-8; special=True
-        and the vocabulary has no special token.
+        ValueError: `text` is not a str or holds a lone surrogate, which has no UTF-8; `special` is
+        not a bool, or True and the vocabulary has no special token.
         """
-        check_utf8(text)
-        if special and not self.special:
+        check_utf8("text", text)
+        if check_flag("special", special) and not self.special:
             raise ValueError("special: True given, but this vocabulary has no special token")
         ids = []
         pieces = self._marks.split(text) if special else [text]     # text, mark, text, ..., text
@@ -248,7 +247,7 @@ class BPETokenizer(MergingTokenizer):
         ValueError: `text` is not a str or holds a lone surrogate; `vocab_size` is below 257
         or not an integer.
         """
-        check_utf8(text)
+        check_utf8("text", text)
         check_int("vocab_size", vocab_size, least=257)          # 256 bytes and the mark
 
         tokens = [bytes([byte]) for byte in CHAR_OF_BYTE]
@@ -277,7 +276,7 @@ class BPETokenizer(MergingTokenizer):
             "pre_tokenizer": BYTE_LEVEL, "decoder": BYTE_LEVEL,
             "model": {"type": "BPE", "vocab": {token: v for v, token in enumerate(written)},
                       "merges": [[written[left], written[right]] for left, right in self.merges]}}
-        folder = Path(folder)
+        folder = check_path("folder", folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "tokenizer.json", json.dumps(content, ensure_ascii=False, indent=0))
 
@@ -297,13 +296,3 @@ class BPETokenizer(MergingTokenizer):
         tokens = [bytes(BYTE_OF_CHAR[char] for char in token) if v in made else token.encode()
                   for v, token in enumerate(files.tokens)]
         return cls(tokens, merges, letters, files.special)
-
-
-def check_utf8(text):
-    """Raise ValueError unless `text` is a str that can be written in UTF-8."""
-    check_text("text", text)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"text: lone surrogate {text[error.start]!a} given at position "
-                         f"{error.start}, expected text that UTF-8 can write") from None

@@ -12,9 +12,8 @@ naming it.
 """
 import json
 import re
-from pathlib import Path
 
-from ..checks import show
+from ..checks import check_path, show
 from ..files.safetensors import read_object
 
 BRACKETED = re.compile(r"<.+>|\[.+\]", re.DOTALL)
@@ -58,7 +57,7 @@ class TokenizerFiles:
     """
 
     def __init__(self, folder):
-        folder, self.special = Path(folder), {}
+        folder, self.special = check_path("folder", folder), {}
         whole = folder / "tokenizer.json"
         vocab, merges = folder / "vocab.json", folder / "merges.txt"
         try:

@@ -337,10 +337,15 @@ def test_shards_that_disagree_with_their_index(tmp_path, weight_map, message):
 
 # Writing
 
-@pytest.mark.parametrize("dtype", ["c16", object, "V3"])
-def test_a_dtype_that_the_format_does_not_have(tmp_path, dtype):
+@pytest.mark.parametrize("name, array, message", [
+    *[("y", np.zeros(1, dtype), "dtype .*, expected one of BOOL")
+      for dtype in ("c16", object, "V3")],
+    ("y", [[1], [2, 3]], "expected rows of one length"), ("y", np.ma.array([1]), "a masked array"),
+    ("__metadata__", np.zeros(1), "expected any other name"), (1, np.zeros(1), "expected a str"),
+    ("\ud800", np.zeros(1), "lone surrogate")])
+def test_what_the_format_does_not_have_is_not_written(tmp_path, name, array, message):
     path = tmp_path / "model.safetensors"
-    with pytest.raises(ValueError,
-                       match=f"{re.escape(str(path))}: tensor 'y': dtype .*, expected one of BOOL"):
-        write(path, {"x": np.zeros(1), "y": np.zeros(1, dtype)})
+    where = re.escape(f"{path}: tensor {name!r}: ")
+    with pytest.raises(ValueError, match=f"^{where}.*{message}"):
+        write(path, {"x": np.zeros(1), name: array})
     assert os.listdir(tmp_path) == []
