@@ -78,6 +78,11 @@ def test_an_interrupted_write_leaves_only_the_old_file(tmp_path, monkeypatch, st
         assert caught.value.filename == str(path)
 
 
+def test_an_error_about_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="other'$"), atomic_write(tmp_path / "run.npz"):
+        open(tmp_path / "other")
+
+
 def test_many_writers_leave_one_of_their_files_and_nothing_else(tmp_path):
     path = tmp_path / "run.npz"
 

@@ -312,7 +312,7 @@ def test_one_file_goes_before_an_index_and_that_before_pickles(tmp_path):
 
 @pytest.mark.parametrize("names, taken", [
     (["optimizer.pt", "pytorch_model.bin"], "pytorch_model.bin"), (["ckpt.pt"], "ckpt.pt"),
-    (["model.pth"], "model.pth")])
+    (["model.pth", "other.pth"], "model.pth")])
 def test_pickles_alone_are_refused_with_a_way_out(tmp_path, names, taken):
     for name in names:
         (tmp_path / name).write_bytes(b"")
