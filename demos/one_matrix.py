@@ -90,9 +90,9 @@ def measure(args):
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))["rates"]
     sections = {name: one for name, one in ledger.SECTIONS.items() if args.full or not one.full}
     if args.quick:
-        terminal.show("Quick: D = {width}, T = {block}, {steps} steps and 2 seeds, whatever a "
-                      "table's title says: this shows what there is to see, not what is found. The "
-                      "losses by E's rate are those of the committed search.".format(**QUICK))
+        terminal.show("Quick: D = {width}, T = {block}, {steps} steps and 2 seeds: this shows "
+                      "what there is to see, not what is found. The losses by E's rate are those "
+                      "of the committed search.".format(**QUICK))
         sections = {name: replace(sections[name], seeds=2,
                                   settings=replace(sections[name].settings, **QUICK))
                     for name in ("pieces", "two blocks")}

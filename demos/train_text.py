@@ -52,7 +52,7 @@ def main(argv=None):
     prompt, tokens = tokenizer.encode(prompt), tokenizer.encode(text)
     if len(tokens) < (needed := 10 * (args.block + 1)):
         raise ValueError(f"--text: {terminal.plural(len(tokens), 'token')} given, expected at least"
-                         f" {needed:,}: a tenth, for validation, is more than a block")
+                         f" {needed:,}, so that the tenth for validation is longer than a block")
     training, validation = split(tokens)
     config = GPTConfig(tokenizer.vocab_size, args.block, args.layers, args.heads, args.width,
                        tie_embeddings=args.tie, embd_pdrop=args.dropout, attn_pdrop=args.dropout,

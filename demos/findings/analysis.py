@@ -143,7 +143,7 @@ def alignments(tied, untied, log_p, tokens):
     An alignment is the rank correlation of the cosines of all pairs of rows, with what is linear in
     log frequency regressed out of the rows before. A ceiling is the alignment of two runs of one
     kind: this seed's and the next one's (so that the five are not independent). "corrected" is
-    divided by the root of both kinds' ceilings.
+    divided by the root of both kinds' ceilings; None where two runs of one kind hardly agree.
     """
     def pairs(matrix):
         return pairwise_cosines(residuals(matrix[tokens].astype(float), log_p[tokens]))
@@ -161,8 +161,10 @@ def alignments(tied, untied, log_p, tokens):
              "input with output": of(read, head), "ceiling, tied": ceiling(E),
              "ceiling, input": ceiling(read), "ceiling, output": ceiling(head)}
     for name in ("output", "input"):
-        both = np.multiply(found["ceiling, tied"], found[f"ceiling, {name}"])
-        found[f"with {name}, corrected"] = list(found[f"with {name}"] / np.sqrt(both))
+        ceilings = np.array([found["ceiling, tied"], found[f"ceiling, {name}"]])
+        found[f"with {name}, corrected"] = (
+            list(found[f"with {name}"] / np.sqrt(ceilings.prod(axis=0)))
+            if ceilings.min() > counts.RELIABLE else None)
     return found
 
 

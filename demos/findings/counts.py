@@ -4,6 +4,7 @@ import numpy as np
 from lib.statistics import correlation, pairwise_cosines
 
 MIN_COUNT = 10              # occurrences that a token needs for a statement about its row
+RELIABLE = 0.1              # agreement that a correction for noise needs, at least
 SHUFFLES = 5
 
 
@@ -88,7 +89,7 @@ def likeness(ids, V):
         before.append(pairwise_cosines(R.T[common]))
     raw = (correlation(after[0], before[1]) + correlation(after[1], before[0])) / 2
     reliable = correlation(*after), correlation(*before)
-    corrected = raw / np.sqrt(np.prod(reliable)) if min(reliable) > 0.1 else None
+    corrected = raw / np.sqrt(np.prod(reliable)) if min(reliable) > RELIABLE else None
     return {"raw": raw, "corrected": corrected}
 
 

@@ -16,7 +16,12 @@ BLOCK = re.compile(r"(?s)<!-- one_matrix: .*? -->\n.*?<!-- one_matrix: end -->")
 
 
 def said(numbers, form=".2f"):
-    """A number, or a list of one for each seed, in this format: '0.20 ± 0.05', or '39 ± 2%'."""
+    """A number, or a list of one for each seed, in this format: '0.20 ± 0.05', or '39 ± 2%'.
+
+    '-' for None, a number that could not be measured.
+    """
+    if numbers is None:
+        return "-"
     numbers = np.atleast_1d(np.asarray(numbers, float))
     if numbers.ndim != 1:
         raise ValueError(f"numbers: of shape {numbers.shape} given, expected one for each seed")

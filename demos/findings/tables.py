@@ -24,10 +24,15 @@ def terms(kinds):
     return found | {FREQUENCY: found[TOTAL] - found[TOTAL + WITH_B]}
 
 
+def steps(numbers):
+    """The steps of a short run: fewer than 600 in --quick."""
+    return f"{numbers['movers']['step'][-1]:.0f} steps"
+
+
 def columns(numbers):
     """Title -> kinds, of the ledger's sections that were trained."""
-    return {title: numbers["ledger"][name] for name, title in COLUMNS.items()
-            if name in numbers["ledger"]}
+    return {title.replace("600 steps", steps(numbers)): numbers["ledger"][name]
+            for name, title in COLUMNS.items() if name in numbers["ledger"]}
 
 
 def ledger(numbers, names=(TOTAL, SHARING, SAME, TOTAL + WITH_B, FREQUENCY)):
@@ -48,7 +53,7 @@ def with_b(numbers):
 def losses(numbers):
     """The six kinds: losses and rates. * marks a rate at the end of those that were searched."""
     sections = [name for name in COLUMNS if name in numbers["ledger"]]
-    lines = [["", *(cell for name in sections for cell in (COLUMNS[name], "rate"))]]
+    lines = [["", *(cell for title in columns(numbers) for cell in (title, "rate"))]]
     for kind in numbers["ledger"]["pieces"]:
         line = [kind]
         for name in sections:
@@ -156,7 +161,8 @@ def lengthened(numbers):
 
 def shares(numbers):
     found = numbers["movers"]["shares"]
-    lines = [["E's displacement in 600 steps", *(f"{name}: lookup's share" for name in found),
+    lines = [[f"E's displacement in {steps(numbers)}",
+              *(f"{name}: lookup's share" for name in found),
               *(f"{name}: lookup, logits; whole" for name in found)]]
     for name in ("whole", "shift out", "frequency out"):
         lengths = [[np.mean(one[f"{name}, {key}"]) for key in ("lookup", "logits", "way")]
@@ -186,12 +192,11 @@ def counts(numbers):
     for which, title in (("text", "{}, V = {}"), ("shuffled", "{}, shuffled")):
         for name, one in numbers["when"].items():
             found[title.format(name, one["V"])] = one["counts"][which]
-    corrected = [one["likeness"]["corrected"] for one in found.values()]
     return [["", *found],
             ["like successors, like predecessors: correlation",
              *(said(one["likeness"]["raw"]) for one in found.values())],
             ["the same, corrected by the halves' reliability",
-             *("-" if one is None else said(one) for one in corrected)]]
+             *(said(one["likeness"]["corrected"]) for one in found.values())]]
 
 
 def by_frequency(numbers):
