@@ -191,7 +191,8 @@ def test_the_dtype_of_x_sets_the_step(dtype, bound):
 
 
 @pytest.mark.parametrize("derivative, x, f, calls", [
-    (differences, np.ones(5), lambda x: np.sum(x * x), 14 + 6 * 5),
+    (differences, np.ones(5), lambda x: np.sum(np.sin(x)), 14 + 6 * 5),
+    (differences, np.full(5, 1e-6), lambda x: np.sum(np.sin(1e6 * x)), 14 + 6 * 5),
     (complex_step, np.ones(5, complex), lambda x: np.sum(x * x), 14 + 5),
     # nowhere defined but at 1: steps of 2^-10 to 2^-25 are tried, and eps^(1/2) is 2^-26
     (differences, np.ones(1), lambda x: 1.0 if x[0] == 1 else np.nan, 14 + 2 * 16)])
