@@ -65,13 +65,15 @@ def parse(argv):
     add("--prompt", metavar="TEXT", default="The object is", help="default: %(default)r")
     add("--tokens", type=int, default=40, help="how many to write (default: %(default)s)")
     add("--greedy", action="store_true", help="write the likeliest token each time, draw none")
-    add("--temperature", type=float, default=0.8, help="of drawing (default: %(default)s)")
+    add("--temperature", type=float, help="of drawing (default: 0.8)")
     add("--top-k", type=int, help="draw among the k likeliest (default: all)")
     add("--top-p", type=float, help="draw among the likeliest that make up this probability")
     add("--seed", type=int, default=0, help="of drawing (default: %(default)s)")
     add("--nearest", type=int, default=8, help="rows to show at the end (default: %(default)s)")
     args = parser.parse_args(argv)
     terminal.check_least(parser, args, tokens=1, nearest=1, seed=0)
+    if args.temperature is None:
+        args.temperature = 1.0 if args.greedy else 0.8
     return args
 
 

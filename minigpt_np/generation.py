@@ -28,7 +28,8 @@ def stream(model, ids, max_new_tokens, temperature=1.0, do_sample=False,
 
     ids          (B, T) integers, B prompts of equal length; only the last block_size are used
     temperature  > 0: the logits are divided by it
-    do_sample    False: the most probable token; True: one drawn from the probabilities
+    do_sample    False: the most probable token; temperature, top_k and top_p must be the defaults
+                 True: one drawn from the probabilities
     top_k        draw among the k largest logits (and any that tie with the smallest of them); None,
                  or more than V: among all
     top_p        then draw among the fewest tokens, likeliest first, that together have at least
@@ -158,9 +159,15 @@ def sample(p, rng):
 
 def check_options(max_new_tokens, temperature, do_sample, top_k, top_p):
     """The options as plain data, or ValueError, naming the one that `stream` does not accept."""
+    n = check_int("max_new_tokens", max_new_tokens)
+    temperature = check_positive("temperature", temperature)
+    do_sample = check_flag("do_sample", do_sample)
     if top_k is not None:
         top_k = check_size("top_k", top_k)
     if top_p is not None:
         top_p = check_probability("top_p", top_p)
-    return (check_int("max_new_tokens", max_new_tokens), check_positive("temperature", temperature),
-            check_flag("do_sample", do_sample), top_k, top_p)
+    for name, value, default in [
+            ("temperature", temperature, 1.0), ("top_k", top_k, None), ("top_p", top_p, None)]:
+        if not do_sample and value != default:
+            raise_value_error(name, value, f"{default} where no token is drawn (do_sample=False)")
+    return n, temperature, do_sample, top_k, top_p

@@ -267,7 +267,7 @@ def test_any_value_is_taken_or_refused_in_one_line_that_names_the_argument(
             assert {"folder", "path"} & good.keys()
         except ValueError as error:
             also = {"id": "ids", "ids": "id", "n_head": "n_embd", "T": "tokens",
-                    "path": "."}.get(argument)              # the folder itself, for ""
+                    "path": ".", "do_sample": "top_k"}.get(argument)              # the folder itself, for ""
             said = str(error)
             assert re.match(f"({argument}|{also}): .*given(,| at).* expected .*", said), said
             assert "\n" not in said and len(said) < 1000

@@ -31,7 +31,9 @@ def prompts(draw, model):
 @st.composite
 def choices(draw):
     """Keyword arguments of generate."""
-    return dict(temperature=draw(st.sampled_from([0.3, 1.0, 4.0])), do_sample=draw(st.booleans()),
+    if draw(st.booleans()):
+        return dict(do_sample=False, seed=draw(seeds))
+    return dict(temperature=draw(st.sampled_from([0.3, 1.0, 4.0])), do_sample=True,
                 top_k=draw(st.none() | sizes(6)), top_p=draw(st.none() | st.floats(0.01, 1)),
                 seed=draw(seeds))
 
@@ -214,7 +216,8 @@ def test_a_draw_inverts_the_cumulative_sum_and_never_finds_an_improbable_token(u
 
 @pytest.mark.parametrize("name, bad", [
     ("ids", [[0, 7]]), ("ids", [[-1] + [0] * 20]), ("max_new_tokens", -1), ("temperature", 0),
-    ("do_sample", 1), ("top_k", 0), ("top_p", 0), ("top_p", 1.1), ("seed", -1)])
+    ("do_sample", 1), ("top_k", 0), ("top_p", 0), ("top_p", 1.1), ("seed", -1),
+    ("temperature", 0.5), ("top_k", 1), ("top_p", 1.0)])    # of drawing, and no token is drawn
 def test_a_bad_argument_is_named_before_anything_is_computed(name, bad, monkeypatch):
     monkeypatch.setattr(generation, "next_logits", None)
     arguments = dict(ids=[[1, 2]], max_new_tokens=2) | {name: bad}

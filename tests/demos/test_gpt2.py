@@ -119,6 +119,8 @@ def test_a_narrow_terminal_holds_all_of_it(tmp_path, capsys, monkeypatch):
     ((), "the tokenizer has 260 tokens, but E has only 259 rows"),
     (("--temperature", "0"), "--temperature: 0.0 given"),
     (("--top-p", "2"), "--top-p: 2.0 given"), (("--top-k", "0"), "--top-k: 0 given"),
+    (("--greedy", "--top-k", "5"), "--top-k: 5 given, expected None where no token is drawn"),
+    (("--greedy", "--temperature", "0.8"), "--temperature: 0.8 given, expected 1.0 where no token"),
     (("--tokens", "0"), "--tokens: 0 given, expected at least 1"),
     (("--prompt", ""), "--prompt: '' given, of which this tokenizer leaves nothing"),
     (("--model", "no-such-folder"), "--model: no-such-folder given"),
