@@ -16,6 +16,7 @@ many as one of width D. tests/core/test_what_one_E_can.py builds it for any A an
 """
 import numpy as np
 
+from lib.terminal import run
 from minigpt_np import GPT, GPTConfig
 
 HOURS, D = 12, 4
@@ -47,7 +48,7 @@ def silence_mlp(model):
     return model
 
 
-if __name__ == "__main__":
+def main():
     ids = np.arange(HOURS)[None]                            # (1, T): a position for each hour
     models = {"gain 1": clock(1), "gain 10": clock(10), "gain 100": clock(100),
               "MLP off": silence_mlp(clock(1))}
@@ -60,3 +61,7 @@ if __name__ == "__main__":
         said = "".join(f"{logits[0, v].argmax() or HOURS:11}" for logits, _, _ in passes)
         print(f"{v or HOURS:4} {hand}    {said}")
     print(f"{'loss of the next hour':33}" + "".join(f"{loss:11.3f}" for _, loss, _ in passes))
+
+
+if __name__ == "__main__":
+    run(main)
