@@ -14,6 +14,7 @@ dropout. Without it a file with biases is taken for minGPT's or transformers': i
 tanh approximation. Sources: transformers' models/gpt2 and models/openai, minGPT's and nanoGPT's
 model.py.
 """
+import hashlib
 import json
 import os
 import re
@@ -49,6 +50,7 @@ ARITHMETIC = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": Fal
 MINGPT = [name for name in PRESETS if name not in NORMS]        # its model_type, always a gpt2
 DROPOUTS = ("embd_pdrop", "attn_pdrop", "resid_pdrop")
 
+STAMP = "minigpt_np"        # a hash of the config: in config.json and in the weights' metadata
 HEAD = "lm_head.weight"
 
 
@@ -59,14 +61,15 @@ def save(params, config, folder):
     folder, dtype = check_path("folder", folder), params.flat.dtype
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"model: numbers of {dtype} given, expected float32 or float64")
-    content = json.dumps(config_to_json(config), indent=2) + "\n"
+    fields = config_to_json(config)
+    stamp = {STAMP: hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]}
     folder.mkdir(parents=True, exist_ok=True)
     tensors = state_dict(params)
     if config.tie_embeddings:
         del tensors[HEAD]                   # each number once
     with atomic_write(folder / "config.json") as file:      # moved into place after the weights
-        file.write(content.encode())
-        safetensors.write(folder / "model.safetensors", tensors)
+        file.write(json.dumps(fields | stamp, indent=2).encode() + b"\n")
+        safetensors.write(folder / "model.safetensors", tensors, stamp)
 
 
 def config_to_json(config):
@@ -133,8 +136,15 @@ class ModelFiles:
 
     def __init__(self, folder):
         self.path, self.config_path = safetensors.find_weights(folder), folder / "config.json"
-        tensors = safetensors.read_folder(folder)
+        metadata = {}
+        tensors = safetensors.read_folder(folder, metadata)
         self.fields = read_config(self.config_path) if self.config_path.exists() else {}
+        stamps = metadata.get(STAMP), self.fields.get(STAMP)
+        if None not in stamps and stamps[0] != stamps[1]:
+            raise ValueError(
+                f"{self.config_path}: of another model than {self.path}, expected the two of one "
+                "saving: two programs save to this folder, or one was stopped meanwhile. Save "
+                f"again (or delete {STAMP!r} from config.json, if the two do belong together)")
         # "_orig_mod." is put first by torch.compile, "module." by DistributedDataParallel.
         shared = os.path.commonprefix(list(tensors)).rpartition(".")[0] + "."
         names = {name: name.removeprefix(shared).removeprefix("transformer.") for name in tensors}

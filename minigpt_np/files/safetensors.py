@@ -49,9 +49,10 @@ def widened(tensor):
 
 # Reading
 
-def read(path):
+def read(path, metadata=None):
     """Map a safetensors file: name -> read-only array, in file order, no number read yet.
 
+    metadata   a dict to which the file's own, text -> text, is added
     The arrays are views of the file: replace it (as `write` does), but do not change it in place
     while they live. bfloat16 tensors have the dtype BFLOAT16: see `widened`. NaN and infinity pass.
     Raises ValueError, naming the file and the tensor, for anything but a complete and well-formed
@@ -67,7 +68,9 @@ def read(path):
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     data = np.frombuffer(mapping, np.uint8)[8 + length:]
 
-    header.pop(METADATA, None)
+    of_file = header.pop(METADATA, None)
+    if metadata is not None and isinstance(of_file, dict):
+        metadata.update(of_file)
     for name, info in header.items():
         if not is_entry(info):
             raise ValueError(f"{path}: tensor {show(name)}: {show(info)}, expected a dtype of "
@@ -161,15 +164,15 @@ def find_weights(folder):
     return single
 
 
-def read_folder(folder):
-    """The tensors of a folder, all shards as one: see `read`.
+def read_folder(folder, metadata=None):
+    """The tensors of a folder, all shards as one, and the metadata of one file: see `read`.
 
     Raises ValueError as `read` and `find_weights` do, and unless the shards have the tensors that
     their index lists; the OS's own error for a folder or file that is not there.
     """
     path = find_weights(check_path("folder", folder))
     if path.suffix != ".json":
-        return read(path)
+        return read(path, metadata)
     shard_of = read_object(path).get("weight_map")
     if not isinstance(shard_of, dict) or not all(isinstance(s, str) for s in shard_of.values()):
         raise ValueError(f"{path}: weight_map is {show(shard_of)}, expected tensor -> file name")
@@ -186,8 +189,9 @@ def read_folder(folder):
 
 # Writing
 
-def write(path, tensors):
-    """Write `tensors` (name -> array of a dtype in DTYPES) to `path`, atomically.
+def write(path, tensors, metadata=None):
+    """Write `tensors` (name -> array of a dtype in DTYPES) and `metadata` (text -> text) to `path`,
+    atomically.
 
     The bytes are those that the reference library writes for PyTorch. Raises ValueError, before
     anything is written, for a name that is not text or is the header's own, a masked array, or a
@@ -203,7 +207,7 @@ def write(path, tensors):
         if dtypes[name] is None:
             raise ValueError(f"{where}: dtype {array.dtype}, expected one of {', '.join(DTYPES)}")
     order = sorted(tensors, key=lambda name: (-list(DTYPES).index(dtypes[name]), name))
-    header, begin = {METADATA: {"format": "pt"}}, 0       # transformers asks for it
+    header, begin = {METADATA: {"format": "pt"} | (metadata or {})}, 0  # transformers asks for pt
     for name in order:
         end = begin + tensors[name].nbytes
         header[name] = {"dtype": dtypes[name], "shape": list(tensors[name].shape),

@@ -124,6 +124,7 @@ def test_the_config_written_has_transformers_fields():
         _, fields = saved(GPT(config), folder)
         _, gpt1 = saved(GPT(replace(config, norm="post")), folder)
         full = pretrained.config_to_json(replace(config, vocab_size=50257))
+    assert fields.pop("minigpt_np").isalnum()
     assert fields == {
         "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 5,
         "n_positions": 4, "n_embd": 6, "n_layer": 2, "n_head": 2, "activation_function": "gelu_new",
@@ -330,6 +331,31 @@ def test_where_one_of_the_two_files_cannot_be_written_both_are_the_old_ones(tmp_
     (tmp_path / "kept").rename(tmp_path / name)
     opened = GPT.from_pretrained(tmp_path)
     assert opened.config == SMALL and np.array_equal(opened.params.flat, model.params.flat)
+
+
+@given(configs(), configs())
+def test_a_config_beside_the_weights_of_another_saving_is_refused_or_right(old, new):
+    """As a program leaves it that is killed between the moves of its two files."""
+    with temporary_folder() as folder:
+        random_model(old).save_pretrained(folder)
+        config = (folder / "config.json").read_bytes()
+        model = random_model(new)
+        model.params.flat += 1
+        model.save_pretrained(folder)
+        (folder / "config.json").write_bytes(config)
+        if old != new:
+            with pytest.raises(ValueError, match="config.json: of another model than"):
+                GPT.from_pretrained(folder)
+        else:
+            assert np.array_equal(GPT.from_pretrained(folder).params.flat, model.params.flat)
+
+
+def test_an_edited_config_and_a_file_without_a_stamp_are_accepted(tmp_path):
+    tensors, fields = saved(random_model(SMALL), tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(fields | {"resid_pdrop": 0.5}))
+    assert GPT.from_pretrained(tmp_path).config.resid_pdrop == 0.5
+    rewrite(tmp_path, tensors, fields | {"minigpt_np": "another"})
+    assert GPT.from_pretrained(tmp_path).config == SMALL
 
 
 # Bad input

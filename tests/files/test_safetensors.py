@@ -91,7 +91,9 @@ def refused(path, raw, message):
 
 def test_golden_file_is_read(path):
     put(path, GOLDEN)
-    tensors = read(str(path))
+    metadata = {}
+    tensors = read(str(path), metadata)
+    assert metadata == {"format": "pt"}
     assert list(tensors) == ["E", "half", "yes"]
     np.testing.assert_array_equal(tensors["E"], np.array([[1], [-2]], np.float32), strict=True)
     np.testing.assert_array_equal(tensors["yes"], np.array([True]), strict=True)
