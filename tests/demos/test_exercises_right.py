@@ -47,6 +47,20 @@ def test_the_package_has_an_answer_to_be_shown(name, tmp_path):
     assert '"""' not in text
 
 
+@pytest.mark.parametrize("source, encoding, shown", [
+    ("def backward(): 1", "utf-8-sig", "def backward(): 1"),
+    ("# coding: latin-1\ndef backward(): 'é'", "latin-1", "def backward(): 'é'"),
+    ("\f\ndef backward(): 1", "utf-8", "def backward(): 1"),
+    ("def backward(): 1\ndef backward(): 2", "utf-8", "def backward(): 2"),
+    ("class A:\n    def backward(): 1\nbackward = lambda: 1", "utf-8", "")])
+def test_the_lines_shown_are_those_of_the_function_that_was_right(tmp_path, source, encoding, shown):
+    path = tmp_path / "gelu.py"
+    path.write_text(source, encoding=encoding)
+    lines = show.beside_the_package(TABLE["gelu"], path)
+    theirs = lines.index("the package's, minigpt_np/layers/gelu.py:")
+    assert lines[:theirs - 1] == ["", "yours, gelu.py:", "", f"  {shown}"] * bool(shown)
+
+
 # ---- what the checker knows ----------------------------------------------------------------------
 
 @pytest.mark.parametrize("exercise", BACKWARDS, ids=lambda e: e.name)

@@ -209,7 +209,7 @@ EXERCISES = [
              arrays(h="N D", head="V D"), "layers/logits.py:backward"),
     Exercise("tied", "logits = tanh(E[ids]) Eᵀ", "logits",
              dict(N=(1, 3, 9), V=(1, 3, 12), D=(1, 3, 5)),
-             arrays(ids="N < V", E="V D"), "model.py:backward", into="dE"),
+             arrays(ids="N < V", E="V D"), "model.py:GPT.backward", into="dE"),
     Exercise("cross_entropy", "loss = mean of -log softmax(logits)[target]", "loss",
              dict(N=(1, 3, 7), V=(2, 3, 6)),
              arrays(logits="N V", targets="N < V"), "layers/cross_entropy.py:backward", ("huge",)),
@@ -232,7 +232,7 @@ EXERCISES = [
     Exercise("model", "lookup, blocks, norm, logits, loss", "loss",
              dict(L=(0, 2, 3), B=(1, 2, 4), T=(2, 3, 5), V=(2, 3, 21), H=(1, 2, 2), K=(3, 3, 3),
                   extra=(0, 2, 3)),
-             model_inputs, "model.py:backward", ("no blocks",),
+             model_inputs, "model.py:GPT.backward", ("no blocks",),
              needs=("lookup", "logits", "cross_entropy", "layernorm", "block")),
 ]
 TABLE = {exercise.name: exercise for exercise in (*EXERCISES, *PARTS)}

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import textwrap
+import tokenize
 from functools import cache
 from pathlib import Path
 from unittest.mock import patch
@@ -68,12 +69,18 @@ def reset(name, folder):
 
 
 def function_lines(path, name):
-    """The lines of one function of a file, without its docstring; [] if there is none."""
-    source = path.read_text(encoding="utf-8")
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            lines, (first, *others) = source.splitlines()[:node.end_lineno], node.body
-            after = others[0] if ast.get_docstring(node) and others else first
-            kept = lines[node.lineno - 1:first.lineno - 1] + lines[after.lineno - 1:]
-            return textwrap.dedent("\n".join(kept)).splitlines()
-    return []
+    """The lines of a file's last function of this name, without its docstring; [] if there is none.
+
+    A method's name is CLASS.METHOD.
+    """
+    with tokenize.open(path) as file:       # in the encoding that Python reads it in
+        source = file.read()
+    node = ast.parse(source)
+    for part in name.split("."):
+        node = next((one for one in reversed(node.body) if getattr(one, "name", "") == part), None)
+        if node is None:
+            return []
+    lines, (first, *others) = source.split("\n")[:node.end_lineno], node.body
+    after = others[0] if ast.get_docstring(node) and others else first
+    kept = lines[node.lineno - 1:first.lineno - 1] + lines[after.lineno - 1:]
+    return textwrap.dedent("\n".join(kept)).split("\n")
