@@ -87,12 +87,14 @@ def parse(arguments):
     one_of("--watch", action="store_true", help="check again at every save")
     one_of("--debug", action="store_true", help="pdb in your function, on the smallest input")
     one_of("--reset", action="store_true",
-           help="the file as it was given; yours is kept as NAME.py.old")
+           help="the file as it was given; yours is kept as NAME.py.old, or .old1, ...")
     one_of("--report", metavar="FILE", type=Path, help="write what is done to FILE, as JSON")
     add("--folder", metavar="DIR", type=Path, help="the files are there, not here")
     options = parser.parse_args(arguments)
     if (options.hint or options.debug or options.reset) and not options.exercises:
         parser.error(f"no exercise given, expected some of {names}")
+    if options.folder and not options.folder.is_dir():
+        parser.error(f"--folder: {options.folder} given, expected an existing folder")
     return options
 
 

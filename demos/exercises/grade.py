@@ -19,6 +19,8 @@ from checker import files, show      # noqa: E402
 from checker.verdict import verdicts      # noqa: E402
 
 FOLDER = Path(os.environ.get("EXERCISES_FOLDER", files.HERE))
+if not FOLDER.is_dir():
+    pytest.exit(f"EXERCISES_FOLDER: {FOLDER} given, expected an existing folder", returncode=2)
 
 
 @pytest.mark.parametrize("name", files.NAMES)

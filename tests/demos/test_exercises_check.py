@@ -218,6 +218,8 @@ def test_reset_gives_the_file_back_and_keeps_the_learners(folder, capsys):
     assert "yours is now gelu.py.old" in printed(capsys, folder, "--reset", "gelu")[1]
     assert (folder / "gelu.py").read_bytes() == (files.TEMPLATES / "gelu.py").read_bytes()
     printed(capsys, folder, "--reset", "6")
+    learners.write(folder, gelu=LOST)
+    assert "yours is now gelu.py.old1" in printed(capsys, folder, "--reset", "gelu")[1]
     assert (folder / "gelu.py.old").read_text(encoding="utf-8") == mine
     (folder / "model.py").unlink()
     printed(capsys, folder, "--reset", "model")
@@ -292,6 +294,7 @@ def test_reports_for_a_teacher(folder, capsys):
     (["softmaxx"], "argument exercise: 'softmaxx' given, expected 0 to 12 or one of slope, linear"),
     (["13"], "argument exercise: '13' given"), (["--reset"], "no exercise given, expected some of"),
     (["--hint"], "no exercise given"), (["--debug"], "no exercise given"),
+    (["--folder", __file__], f"--folder: {__file__} given, expected an existing folder"),
 ])
 def test_what_makes_no_sense_is_refused(arguments, message, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -375,6 +378,12 @@ def test_pytest_alone_grades_a_folder(folder):
                     cwd=EXERCISES.parents[1], env={"EXERCISES_FOLDER": str(folder)})
     assert "1 failed, 1 passed" in found.stdout and "loses repeated ids" in found.stdout
     assert "Traceback" not in found.stdout
+
+
+def test_a_folder_that_is_not_there_is_not_graded(monkeypatch):
+    monkeypatch.setenv("EXERCISES_FOLDER", __file__)
+    with pytest.raises(pytest.exit.Exception, match="EXERCISES_FOLDER: .* given, expected an exis"):
+        runpy.run_path(str(EXERCISES / "grade.py"))
 
 
 def test_debug_stops_in_the_learners_function_on_the_smallest_input(folder, capsys, monkeypatch):

@@ -53,7 +53,7 @@ def test_the_package_has_an_answer_to_be_shown(name, tmp_path):
     ("\f\ndef backward(): 1", "utf-8", "def backward(): 1"),
     ("def backward(): 1\ndef backward(): 2", "utf-8", "def backward(): 2"),
     ("class A:\n    def backward(): 1\nbackward = lambda: 1", "utf-8", "")])
-def test_the_lines_shown_are_those_of_the_function_that_was_right(tmp_path, source, encoding, shown):
+def test_the_lines_shown_are_those_of_the_function_that_counts(tmp_path, source, encoding, shown):
     path = tmp_path / "gelu.py"
     path.write_text(source, encoding=encoding)
     lines = show.beside_the_package(TABLE["gelu"], path)

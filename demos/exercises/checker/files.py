@@ -7,6 +7,7 @@ import sys
 import textwrap
 import tokenize
 from functools import cache
+from itertools import count
 from pathlib import Path
 from unittest.mock import patch
 
@@ -60,7 +61,8 @@ def is_untouched(name, folder):
 
 def reset(name, folder):
     """Put the template back; the learner's file is kept beside it. Returns a line to be shown."""
-    path, kept = folder / f"{name}.py", folder / f"{name}.py.old"
+    path = folder / f"{name}.py"
+    kept = next(free for n in count() if not (free := folder / f"{name}.py.old{n or ''}").exists())
     own = path.exists() and not is_untouched(name, folder)
     if own:
         os.replace(path, kept)
