@@ -38,7 +38,7 @@ from checker.exercises import EXERCISES, TABLE      # noqa: E402
 from checker.teaching import LESSONS, parse_number      # noqa: E402
 from checker.training import train_both      # noqa: E402
 from checker.verdict import verdicts      # noqa: E402
-from lib.terminal import run      # noqa: E402
+from lib.terminal import cut, room, run      # noqa: E402
 from minigpt_np.files.atomic import write_text        # noqa: E402
 
 WATCH_SECONDS = 0.2
@@ -111,23 +111,22 @@ def exercise_called(text):
 
 def overview(folder):
     """A line for each exercise; returns the exit status."""
-    print("The backward passes of a GPT, one by one, each in the file of that name.\n")
+    print("\n".join(show.wrap("The backward passes of a GPT, one by one, each in the file of that "
+                              "name.")), end="\n\n")
     todo = []
     names = [exercise.name for exercise in EXERCISES]
     for exercise, found in zip(EXERCISES, verdicts(names, folder)):
-        print(f"{exercise.number:3}  {exercise.name:14} {exercise.equation:44} {found.state}",
-              flush=True)
+        line = f"{exercise.number:3}  {exercise.name:14} {found.state:16} {exercise.equation}"
+        print(cut(line, room()), flush=True)
         if not found.done:
             todo.append(exercise.name)
     if not todo:
         print("\nAll done: `check.py model` trains with them.")
         return 0
-    print(f"""
-Next: open {todo[0]}.py in an editor, and beside it a terminal with
-
-    python demos/exercises/check.py {todo[0]} --watch
-
-which checks at every save. --hint helps, and --help tells the rest.""")
+    print("\n".join([
+        "", *show.wrap(f"Next: open {todo[0]}.py in an editor, and beside it a terminal with"),
+        "", f"    python demos/exercises/check.py {todo[0]} --watch",
+        "", *show.wrap("which checks at every save. --hint helps, and --help tells the rest.")]))
     return 1
 
 

@@ -61,19 +61,21 @@ def plain(*names):
 
 def states(text):
     """name -> state, of the lines of an overview."""
-    return {line.split()[1]: line.split("  ")[-1].strip() for line in text.splitlines()
+    return {line.split()[1]: line[20:36].strip() for line in text.splitlines()
             if line[:3].strip().isdigit()}
 
 
 # ---- what is said --------------------------------------------------------------------------------
 
-def test_the_overview_says_which_are_done(folder, capsys):
+def test_the_overview_says_which_are_done_on_any_terminal(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
     learners.write(folder, **plain("linear"), lookup=LOST)
     (folder / "causal.py").unlink()
     status, text = printed(capsys, folder)
     assert status == 1 and "Next: open slope.py" in text and text.count("--watch") == 1
     assert states(text) == dict.fromkeys(NAMES, "not written yet") | dict(linear="done",
                                                                           lookup="wrong")
+    assert all(len(line) <= 40 or "--watch" in line for line in text.splitlines()), text
     assert "causal.py, which is not in" in " ".join(printed(capsys, folder, "causal")[1].split())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 import minigpt_np
-from lib.terminal import COLUMNS
+from lib.terminal import COLUMNS, room
 
 from .exercises import TABLE, float_arrays, leaves
 from .files import function_lines
@@ -42,9 +42,9 @@ def verdict_lines(verdict, unfolded=False):
 
 
 def wrap(text, indent=0):
-    blanks = " " * indent
+    blanks, fits = " " * indent, min(room(), COLUMNS)
     return [part for line in text.splitlines() for part in textwrap.wrap(
-        line, COLUMNS, initial_indent=blanks, subsequent_indent=blanks)]
+        line, fits, initial_indent=blanks, subsequent_indent=blanks)]
 
 
 # ---- arrays --------------------------------------------------------------------------------------
