@@ -50,7 +50,7 @@ def differences(f, x):
     below error, which is inf where no step settles: f jumps or bends there, or computes in a
     shorter dtype. (Not on a stair of a staircase, as 1 + tanh(u) is next to 0: that seems smooth.)
     The gradient is NaN where f is not finite.
-    Raises ValueError if x is not a writable float array or f() not one real number.
+    Raises ValueError if x is not a writable float array, f() not one real number, or f changes x.
     """
     return _gradient("differences", f, x)
 
@@ -65,7 +65,7 @@ def complex_step(f, x):
     f: no arguments -> one complex number, a function of x. x: complex array of any shape with zero
     imaginary part.
     Returns (gradient, error), float64 of x's shape; error is the noise of f's imaginary part.
-    Raises ValueError if x is not such an array or f() not one complex number.
+    Raises ValueError if x is not such an array, f() not one complex number, or f changes x.
     """
     return _gradient("complex", f, x)
 
@@ -223,10 +223,11 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, atol
     error is the method's own, twice because the gradient under test was computed from the same
     rounded numbers. 4096 eps is its further rounding: what a sum of 4096 terms may lose at worst,
     and one of 16 million by a random walk; 9e-13 in float64. atol, 16 eps unless given, is for
-    derivatives that are zero because numbers of order 1 cancel. Of an array whose derivatives are
-    all within it the report says that a gradient of 0 would pass as well.
+    derivatives that are zero because numbers of order 1 cancel. Where no derivative of an array
+    exceeds its tolerance, the report says that a gradient of 0 would pass as well.
     Raises ValueError for arrays that are read-only, empty, or of the wrong kind, for names or
-    shapes that do not match, for an f whose value is not one number or changes from call to call.
+    shapes that do not match, for an f whose value is not one number or changes from call to call,
+    or which changes the arrays.
     """
     arrays, gradients = _need_pairs(f, arrays, gradients, method, atol)
     if limit is not None:
@@ -364,7 +365,8 @@ def _moved(value, arrays, direction, distance):
         with np.errstate(over="ignore", invalid="ignore"):  # beyond a dtype's largest is inf
             for name, x in arrays.items():
                 x[...] = start[name] + distance * direction[name]
-        moved, number = {name: x.tobytes() for name, x in arrays.items()}, value()
+        moved = {name: x.tobytes() for name, x in arrays.items()}
+        number = value()
         for name, x in arrays.items():
             if x.tobytes() != moved[name]:
                 raise ValueError(f"f: one that changes {name!r} given, expected one that only "

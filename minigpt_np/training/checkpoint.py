@@ -1,11 +1,10 @@
 """A run on disk: everything that its next step depends on, in one .npz file, written atomically."""
 import json
-import os
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..checks import check_each, check_generator, raise_value_error, show
+from ..checks import check_each, check_generator, check_path, raise_value_error, show
 from ..config import GPTConfig
 from ..files.atomic import atomic_write
 from .optim import WarmupCosine
@@ -91,7 +90,7 @@ def save(path, trainer, generators=None, notes=None):
     notes        anything JSON can hold: what the caller needs to go on (the tokenizer, the options)
     Raises ValueError for what cannot be saved, RuntimeError after half an update.
     """
-    check_path(path)
+    check_path("path", path)
     settings, generators = check_run(trainer, generators)
     trainer.refuse_half_updated()
     if trainer.schedule is not None and type(trainer.schedule) is not WarmupCosine:
@@ -121,7 +120,7 @@ def load(path):
     """The Run in the file. Raises OSError if it cannot be opened, ValueError if it is not a saved
     run, or has numbers that no run can have: not finite, or second moments (AdamW's v) below 0.
     """
-    with open(check_path(path), "rb") as file:
+    with open(check_path("path", path), "rb") as file:
         try:
             with np.load(file) as archive:
                 arrays = dict(archive)
@@ -142,13 +141,6 @@ def load(path):
             raise ValueError(f"{path}: v: {array.min()} given, expected second moments of at least "
                              "0")
     return run
-
-
-def check_path(path):
-    """A str or a Path."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise_value_error("path", path, "a str or a Path")
-    return path
 
 
 def check_run(trainer, generators):
