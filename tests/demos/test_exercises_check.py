@@ -200,7 +200,9 @@ def test_whatever_an_answer_does_is_told_in_a_sentence(folder, capsys, monkeypat
      "backward changed its argument dlogits"),
     ("slope", "return 3 * x * x - 2", "return 'x'", "derivative returned no number derivative"),
 ])
-def test_invalid_return_values_are_explained(name, old, new, sentence):
+def test_invalid_return_values_are_explained(name, old, new, sentence, tmp_path):
+    learners.write(tmp_path, **plain(name))
+    sys.path.insert(0, str(tmp_path))               # as demos/exercises is: one's own are not read
     text = told(name, old, new)
     assert re.match(rf"{name}: wrong(, in `\w+`)?\.\n", text) and sentence in " ".join(text.split())
     assert "Traceback" not in text and "site-packages" not in text

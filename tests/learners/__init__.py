@@ -44,10 +44,15 @@ def write(folder, **answers):
 
 
 def module(name, answer):
-    """The module of a file with this answer, whose imports find right ones."""
+    """The module of a file with this answer, whose imports find right ones.
+
+    It says that it is a file that is not there: of lookup.py alone, the lines of a learner's in
+    demos/exercises would be shown.
+    """
     made, pieces = ModuleType(name), {piece: right_piece(piece) for piece in TABLE[name].needs}
     with patch.dict(sys.modules, pieces):
-        exec(compile(source(name, answer), f"{name}.py", "exec"), vars(made))
+        file = files.TEMPLATES / "answers" / f"{name}.py"
+        exec(compile(source(name, answer), file, "exec"), vars(made))
     return made
 
 
