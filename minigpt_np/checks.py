@@ -98,10 +98,11 @@ def check_path(name, value):
     """A str or an os.PathLike, as a Path."""
     try:
         path = Path(value)
-        os.fsencode(path)           # a lone surrogate has no bytes
-        return path
-    except (TypeError, UnicodeEncodeError):
-        raise_value_error(name, value, "a str or a Path")
+        if b"\0" not in os.fsencode(path):
+            return path
+    except (TypeError, UnicodeEncodeError):         # a lone surrogate has no bytes
+        pass
+    raise_value_error(name, value, "a str or a Path")
 
 
 def check_generator(name, value):

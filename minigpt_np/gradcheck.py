@@ -224,7 +224,7 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, atol
     rounded numbers. 4096 eps is its further rounding: what a sum of 4096 terms may lose at worst,
     and one of 16 million by a random walk; 9e-13 in float64. atol, 16 eps unless given, is for
     derivatives that are zero because numbers of order 1 cancel. Where no derivative of an array
-    exceeds its tolerance, the report says that a gradient of 0 would pass as well.
+    exceeds its tolerance, the report says that zeros would pass as well.
     Raises ValueError for arrays that are read-only, empty, or of the wrong kind, for names or
     shapes that do not match, for an f whose value is not one number or changes from call to call,
     or which changes the arrays.
@@ -305,13 +305,11 @@ def _hint(worst, compared):
 
 
 def _doubt(compared):
-    """A sentence that names the arrays whose gradient is right, but were it 0, it would be, too."""
-    decided = {one.name for one in compared
-               if max(abs(one.analytic), abs(one.numerical)) > one.tolerance}
+    """A sentence that names the arrays of which zeros would be as right as the numbers compared."""
+    decided = {one.name for one in compared if abs(one.numerical) > one.tolerance}
     names = list(dict.fromkeys(one.name for one in compared if one.name not in decided))
-    return ("A gradient of 0 would pass as well: no derivative is above its tolerance "
-            f"in {show(names)}.\n  If one should be, scale f up, use float64, or lower atol."
-            if names else "")
+    return (f"Zeros would pass as well: no number is above its tolerance in {show(names)}.\n"
+            "  If one should be, scale f up, use float64, or lower atol." if names else "")
 
 
 # ---- steps and noise -----------------------------------------------------------------------------

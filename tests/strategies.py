@@ -161,8 +161,8 @@ repetitive_text = st.lists(st.text("ab", max_size=9), max_size=12).map(" ".join)
 # What nobody means to give.
 ODD = [
     None, True, False, 0, 1, -1, 2**63, 0.5, -0.0, 1.0, np.nan, np.inf, 1e-400, 1j,
-    Fraction(1, 3), "", "a", "1", b"a", "\ud800", "x" * 10**4, [], [1], [[1]], [[1], [2, 3]], {},
-    {1: 2}, set(), range(20), list(range(10**4)), object, object(), len, np.uint64(2**64 - 1),
+    Fraction(1, 3), "", "a", "1", b"a", "\ud800", "\0", "x" * 10**4, [], [1], [[1]], [[1], [2, 3]],
+    {}, {1: 2}, set(), range(20), list(range(10**4)), object, object(), len, np.uint64(2**64 - 1),
     np.float16(0.5), np.float32(np.nan), np.bool_(True), np.str_("a"), np.array(1), np.array([1]),
     np.array([]), np.array([0.5]), np.array([["a"]]), np.array([None]), np.ma.array([1]),
     np.zeros((2, 3, 4), int), np.arange(20), np.arange(20.0), np.random.default_rng(0)]
