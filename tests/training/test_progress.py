@@ -130,8 +130,18 @@ def test_clock():
         "0:00", "1:00", "1:15", "1:00:00", "2:02:05"]
 
 
+@pytest.fixture
+def handled():
+    """All signals have a handler, also where the tests run with one ignored (nohup, &)."""
+    before = {number: signal.signal(number, signal.default_int_handler)
+              for number in Interruptible.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", Interruptible.SIGNALS)
-def test_interruptible_asks_first_and_raises_then(number):
+def test_interruptible_asks_first_and_raises_then(number, handled):
     """But for SIGHUP: a shell that ends sends it again, after the terminal's own."""
     before = signal.getsignal(number)
     with Interruptible() as interrupt:
