@@ -279,7 +279,7 @@ def test_the_head_count_comes_from_the_config_or_the_caller(tmp_path):
     assert GPT.from_pretrained(tmp_path, n_head=3).config.n_head == 3
     for n_head, complaint in [(None, "n_head: not given, and .*config.json does not"),
                               (4, "n_embd: 6 given"),
-                              (0, "n_head: 0 given")]:
+                              (0, "n_head: 0 given"), (np.array([2, 2]), "n_head: an array")]:
         with pytest.raises(ValueError, match=complaint):
             GPT.from_pretrained(tmp_path, n_head)
 

@@ -103,7 +103,7 @@ def test_golden_file_is_read(path):
 
 def test_golden_file_is_written(path):
     half = np.frombuffer(b"\xc0\x3f", BFLOAT16).reshape(())
-    write(path, {"yes": np.array([True]), "half": half, "E": np.array([[1], [-2]], ">f4")})
+    write(path, {"yes": [True], "half": half, "E": np.array([[1], [-2]], ">f4")})
     assert path.read_bytes() == GOLDEN
 
 
@@ -126,11 +126,12 @@ def test_round_trip(path, arrays):
     assert contents(tensors) == contents(read(path))
 
 
-def test_a_header_may_be_unpadded_in_any_order_with_more_fields_and_no_metadata(path):
+@pytest.mark.parametrize("metadata", [{}, {"__metadata__": None}, {"__metadata__": [1]}])
+def test_a_header_may_be_unpadded_in_any_order_with_more_fields_and_no_metadata(path, metadata):
     info = {name: {"dtype": "U8", "shape": [1], "data_offsets": [at, at + 1], "extra": [None]}
             for name, at in [("last", 2), ("first", 0), ("middle", 1)]}
-    put(path, file_of(info, b"abc"))
-    assert {name: bytes(array) for name, array in read(path).items()} == {
+    put(path, file_of(info | metadata, b"abc"))
+    assert {name: bytes(array) for name, array in read(path, {}).items()} == {
         "first": b"a", "middle": b"b", "last": b"c"}
     assert list(read(path)) == ["first", "middle", "last"]
 
