@@ -24,6 +24,7 @@ from checker.exercises import TABLE
 from checker.files import NAMES
 from checker.teaching import LESSONS, parse_number
 from learners import changed
+from learners.right import OTHER_STYLES
 
 EXERCISES = Path(check.__file__).resolve().parent
 LOST = changed("lookup", "np.add.at(dE, ids, dx)", "dE[ids] += dx")
@@ -56,7 +57,7 @@ def told(name, *edits):
 
 
 def plain(*names):
-    return {name: learners.plain(name) for name in names}
+    return {name: learners.PLAIN[name] for name in names}
 
 
 def states(text):
@@ -132,7 +133,7 @@ def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(monkeypat
 
 
 @pytest.mark.parametrize("answer, dots", [
-    ([*learners.RIGHT["block"].values()][-1].replace("return d + da", "return da"), 8),
+    (OTHER_STYLES["block, all written out"].replace("return d + da", "return da"), 8),
     (changed("block", 'linear.backward(dhidden, a2, w["W_up"], w["b_up"])',
              '(dhidden @ w["W_up"].T, a2.T @ dhidden, dhidden.sum(axis=0))',
              "dx = dx2 + dattention", "dx = dattention"), 4),
@@ -210,7 +211,7 @@ def test_invalid_return_values_are_explained(name, old, new, sentence, tmp_path)
 
 def test_what_a_file_sets_for_numpy_is_its_own(folder, capsys):
     learners.write(folder,
-                   cross_entropy="np.seterr(all='raise')\n" + learners.plain("cross_entropy"))
+                   cross_entropy="np.seterr(all='raise')\n" + learners.PLAIN["cross_entropy"])
     assert printed(capsys, folder, "cross_entropy")[0] == 0
 
 

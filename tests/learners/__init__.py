@@ -1,7 +1,7 @@
 """Learners to try the checker of demos/exercises on: their answers as modules of this process, or
 as files.
 
-right.py has right answers, wrong.py what comes of changing them.
+right.py has right answers, wrong.py what comes of changing the plain ones.
 """
 import sys
 import warnings
@@ -12,7 +12,7 @@ from unittest.mock import patch
 from checker import files, verdict
 from checker.exercises import TABLE
 
-from .right import RIGHT
+from .right import PLAIN
 
 
 def source(name, answer):
@@ -23,13 +23,9 @@ def source(name, answer):
     return given[:given.index(first)].rstrip() + "\n\n" + answer
 
 
-def plain(name):
-    return next(iter(RIGHT[name].values()))
-
-
 def changed(name, *edits):
     """The plain answer with every other text of the edits in the place of the one before it."""
-    answer = plain(name)
+    answer = PLAIN[name]
     for old, new in zip(edits[::2], edits[1::2]):
         assert old in answer
         answer = answer.replace(old, new, 1)
@@ -59,7 +55,7 @@ def module(name, answer):
 @cache
 def right_piece(name):
     """The module of the plain right answer."""
-    return module(name, plain(name))
+    return module(name, PLAIN[name])
 
 
 def verdict_on(name, answer):

@@ -1,20 +1,11 @@
-"""Right answers to the exercises, in the styles in which people write them. (So: spoilers.)
+"""Right answers to the exercises. (So: spoilers.)
 
-Each is the source of what a learner adds to the file; the first of an exercise is also what the
-wrong answers of wrong.py are made of.
+Each is the source of what a learner adds to the file.
 """
-from collections import defaultdict
 
-RIGHT = defaultdict(dict)       # exercise -> style -> source
-
-
-def right(exercise, style):
-    def keep(source):
-        RIGHT[exercise][style] = source
-    return keep
-
-
-right("slope", "plain")("""
+# Of each exercise the one that the wrong answers of wrong.py are made of.
+PLAIN = {
+    "slope": """
 def derivative(x):
     return 3 * x * x - 2
 
@@ -48,72 +39,17 @@ def mean_backward(dy, x):
 def agrees(f, x, dx):
     right = gradient(f, x)
     return np.abs(dx - right).max() <= 1e-6 * max(1, np.abs(right).max())
-""")
-right("slope", "in place")("""
-def derivative(x):
-    return 3 * x ** 2 - 2.0
+""",
 
-
-def difference(f, x, h):
-    right, left = f(x + h), f(x - h)
-    return 0.5 * (right - left) / h
-
-
-def gradient(f, x):
-    found = []
-    for i, old in enumerate(x.copy()):
-        x[i] = old + 1e-5
-        right = f(x)
-        x[i] = old - 1e-5
-        left = f(x)
-        x[i] = old
-        found.append((right - left) / 2e-5)
-    return np.array(found)
-
-
-def identity_backward(dy, x):
-    return dy.copy()
-
-
-def sum_backward(dy, x):
-    return np.array([dy] * len(x))
-
-
-def mean_backward(dy, x):
-    return np.full_like(x, dy / x.size)
-
-
-def agrees(f, x, dx):
-    found = gradient(f, x)
-    return bool(np.all(np.abs(found - dx) <= 1e-6 * max(1, max(abs(found)))))
-""")
-
-right("linear", "plain")("""
+    "linear": """
 def backward(dy, x, W, b):
     dx = dy @ W.T
     dW = x.T @ dy
     db = dy.sum(axis=0)
     return dx, dW, db
-""")
-right("linear", "einsum")("""
-def backward(dy, x, W, b):
-    return np.einsum("nj,ij->ni", dy, W), np.einsum("ni,nj->ij", x, dy), np.einsum("nj->j", dy)
-""")
-right("linear", "loops over numbers")("""
-def backward(dy, x, W, b):
-    N, I = x.shape
-    J = len(b)
-    dx, dW, db = np.zeros((N, I)), np.zeros((I, J)), np.zeros(J)
-    for n in range(N):
-        for j in range(J):
-            db[j] += dy[n, j]
-            for i in range(I):
-                dx[n, i] += dy[n, j] * W[i, j]
-                dW[i, j] += dy[n, j] * x[n, i]
-    return dx, dW, db
-""")
+""",
 
-right("lookup", "plain")("""
+    "lookup": """
 def backward(dx, ids, E, P):
     T = ids.shape[1]
     dE = np.zeros_like(E)
@@ -121,115 +57,45 @@ def backward(dx, ids, E, P):
     np.add.at(dE, ids, dx)
     dP[:T] = dx.sum(axis=0)
     return dE, dP
-""")
-right("lookup", "loops")("""
-def backward(dx, ids, E, P):
-    dE, dP = np.zeros(E.shape), np.zeros(P.shape)
-    for b in range(ids.shape[0]):
-        for t in range(ids.shape[1]):
-            dE[ids[b, t]] += dx[b, t]
-            dP[t] += dx[b, t]
-    return dE, dP
-""")
-right("lookup", "one-hot")("""
-def backward(dx, ids, E, P):
-    one_hot = (ids[..., None] == np.arange(len(E))).astype(float)
-    dE = np.tensordot(one_hot, dx, axes=([0, 1], [0, 1]))
-    positions = np.eye(len(P))[:ids.shape[1]]
-    return dE, positions.T @ np.einsum("btd->td", dx)
-""")
-right("lookup", "a mask for each row")("""
-def backward(dx, ids, E, P, axis=0):
-    T = dx.shape[1]
-    dE = np.array([dx[ids == v].sum(axis) for v in range(E.shape[0])])
-    return dE, np.array([dx[:, t].sum(axis) if t < T else 0 * P[t] for t in range(len(P))])
-""")
+""",
 
-right("logits", "plain")("""
+    "logits": """
 def backward(dlogits, h, head):
     dh = dlogits @ head
     dhead = dlogits.T @ h
     return dh, dhead
-""")
-right("logits", "rows")("""
-def backward(dlogits, h, head):
-    dhead = np.zeros(head.shape)
-    for d, row in zip(dlogits, h):
-        dhead += d[:, None] * row[None, :]
-    return np.array([sum(g * w for g, w in zip(d, head)) for d in dlogits]), dhead
-""")
+""",
 
-right("tied", "plain")("""
+    "tied": """
 def backward(dlogits, ids, E, dE):
     h = np.tanh(E[ids])
     dE += dlogits.T @ h
     dx = dlogits @ E * (1 - h * h)
     np.add.at(dE, ids, dx)
-""")
-right("tied", "loop")("""
-def backward(dlogits, ids, E, dE):
-    for n, id in enumerate(ids):
-        h = np.tanh(E[id])
-        dE[id] += (dlogits[n] @ E) / np.cosh(E[id]) ** 2
-        for v in range(len(E)):
-            dE[v] += dlogits[n, v] * h
-""")
-right("tied", "new array, stored")("""
-def backward(dlogits, ids, E, dE):
-    one_hot = np.eye(E.shape[0])[ids]
-    h = np.tanh(one_hot @ E)
-    dE[:] = dE + one_hot.T @ (dlogits @ E * (1 - h ** 2)) + dlogits.T @ h
-    return dE
-""")
+""",
 
-right("cross_entropy", "plain")("""
+    "cross_entropy": """
 def backward(dloss, logits, targets):
     N = len(targets)
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
     p = p / p.sum(axis=1, keepdims=True)
     p[np.arange(N), targets] -= 1
     return p * dloss / N
-""")
-right("cross_entropy", "one-hot")("""
-def backward(dloss, logits, targets):
-    shifted = logits - np.max(logits, 1)[:, None]
-    log_p = shifted - np.log(np.sum(np.exp(shifted), 1))[:, None]
-    return dloss * (np.exp(log_p) - np.eye(logits.shape[1])[targets]) / logits.shape[0]
-""")
+""",
 
-right("gelu", "plain")("""
+    "gelu": """
 def backward(dy, x):
     t = np.tanh(C * (x + A * x * x * x))
     du = C * (1 + 3 * A * x * x)
     return dy * ((1 + t) / 2 + x * (1 - t * t) / 2 * du)
-""")
-right("gelu", "sigmoid")("""
-def backward(dy, x):
-    u = C * (x + A * x ** 3)
-    gate = 1 / (1 + np.exp(-2 * u))
-    return np.multiply(dy, gate + x * gate * (1 - gate) * 2 * (C + 3 * A * C * np.square(x)))
-""")
-right("gelu", "number by number")("""
-def backward(dy, x):
-    dx = np.empty_like(x)
-    for i in np.ndindex(x.shape):
-        z = x[i]
-        t = np.tanh(C * (z + A * z ** 3))
-        dx[i] = dy[i] * 0.5 * (1 + t + z * (1 - t ** 2) * C * (1 + 3 * A * z ** 2))
-    return dx
-""")
+""",
 
-right("centring", "plain")("""
+    "centring": """
 def backward(dy, x):
     return dy - dy.mean(axis=1, keepdims=True)
-""")
-right("centring", "matrix")("""
-def backward(dy, x):
-    D = x.shape[1]
-    return dy @ (np.eye(D) - np.ones((D, D)) / D)
-""")
+""",
 
-right("layernorm", "plain")("""
+    "layernorm": """
 def backward(dy, x, gain, bias):
     centred = x - x.mean(axis=1, keepdims=True)
     std = np.sqrt((centred * centred).mean(axis=1, keepdims=True) + EPS)
@@ -241,52 +107,16 @@ def backward(dy, x, gain, bias):
     dgain = (dy * xhat).sum(axis=0)
     dbias = dy.sum(axis=0)
     return dx, dgain, dbias
-""")
-right("layernorm", "by way of the variance")("""
-def backward(dy, x, gain, bias):
-    D = x.shape[1]
-    mu = x.mean(1, keepdims=True)
-    var = x.var(1, keepdims=True)
-    inv = (var + EPS) ** -0.5
-    dxhat = dy * gain
-    dvar = np.sum(dxhat * (x - mu) * -0.5 * inv ** 3, axis=1, keepdims=True)
-    dmu = np.sum(-dxhat * inv, axis=1, keepdims=True)
-    dmu += dvar * np.mean(-2 * (x - mu), axis=1, keepdims=True)
-    dx = dxhat * inv + dvar * 2 * (x - mu) / D + dmu / D
-    return dx, np.sum(dy * (x - mu) * inv, axis=0), np.sum(dy, axis=0)
-""")
-right("layernorm", "Jacobian of each row")("""
-def backward(dy, x, gain, bias):
-    dx, dgain, dbias = np.zeros_like(x), np.zeros_like(gain), np.zeros_like(bias)
-    D = len(gain)
-    for n in range(len(x)):
-        std = np.sqrt(x[n].var() + EPS)
-        xhat = (x[n] - x[n].mean()) / std
-        J = (np.eye(D) - 1 / D - np.outer(xhat, xhat) / D) / std
-        dx[n] = J @ (dy[n] * gain)
-        dgain += dy[n] * xhat
-        dbias += dy[n]
-    return dx, dgain, dbias
-""")
+""",
 
-right("softmax", "plain")("""
+    "softmax": """
 def backward(dw, z):
     w = forward(z)
     total = (w * dw).sum(axis=1, keepdims=True)
     return w * (dw - total)
-""")
-right("softmax", "Jacobian of each row")("""
-def backward(dw, z):
-    return np.array([(np.diag(w) - np.outer(w, w)) @ d for w, d in zip(forward(z), dw)])
-""")
-right("softmax", "in place, of its own")("""
-def backward(dw, z):
-    dz = (w := forward(z)) * dw
-    dz -= w * dz.sum(1)[:, np.newaxis]
-    return dz
-""")
+""",
 
-right("causal", "plain")("""
+    "causal": """
 def backward(dy, q, k, v):
     K = q.shape[3]
     w = attend(q, k)
@@ -297,26 +127,9 @@ def backward(dy, q, k, v):
     dq = dscores @ k
     dk = dscores.swapaxes(2, 3) @ q
     return dq, dk, dv
-""")
-right("causal", "query by query")("""
-def backward(dy, q, k, v):
-    B, H, T, K = q.shape
-    dq, dk, dv = np.zeros(q.shape), np.zeros(k.shape), np.zeros(v.shape)
-    for b in range(B):
-        for h in range(H):
-            for t in range(T):
-                s = k[b, h, :t + 1] @ q[b, h, t] / K ** 0.5
-                w = np.exp(s - s.max())
-                w /= w.sum()
-                dw = v[b, h, :t + 1] @ dy[b, h, t]
-                ds = w * (dw - w @ dw) / K ** 0.5
-                dv[b, h, :t + 1] += np.outer(w, dy[b, h, t])
-                dq[b, h, t] = ds @ k[b, h, :t + 1]
-                dk[b, h, :t + 1] += np.outer(ds, q[b, h, t])
-    return dq, dk, dv
-""")
+""",
 
-right("block", "plain")("""
+    "block": """
 def backward(dy, x, w, B, H):
     a1 = layernorm.forward(x, w["gain1"], w["bias1"])
     qkv = linear.forward(a1, w["W_qkv"], w["b_qkv"])
@@ -339,43 +152,84 @@ def backward(dy, x, w, B, H):
     dattention, dw["gain1"], dw["bias1"] = layernorm.backward(da1, x, w["gain1"], w["bias1"])
     dx = dx2 + dattention
     return dx, dw
-""")
-right("block", "two functions, pieces imported by name")("""
-from causal import backward as attend_back
-from gelu import backward as gelu_back
-from layernorm import backward as norm_back, forward as norm
-from linear import backward as linear_back, forward as product
+""",
 
+    "model": """
+def backward(dloss, ids, targets, p, H):
+    B, T = ids.shape
+    E, P = p["E"], p["P"]
+    D = E.shape[1]
+    xs = [lookup.forward(ids, E, P).reshape(B * T, D)]
+    for w in p["blocks"]:
+        xs.append(block.forward(xs[-1], w, B, H))
+    h = layernorm.forward(xs[-1], p["gain"], p["bias"])
+    scores = logits.forward(h, E)
+    dp = {"blocks": []}
+    dscores = cross_entropy.backward(dloss, scores, targets.ravel())
+    dh, dhead = logits.backward(dscores, h, E)
+    dx, dp["gain"], dp["bias"] = layernorm.backward(dh, xs[-1], p["gain"], p["bias"])
+    for x, w in zip(reversed(xs[:-1]), reversed(p["blocks"])):
+        dx, dw = block.backward(dx, x, w, B, H)
+        dp["blocks"].insert(0, dw)
+    dE, dp["P"] = lookup.backward(dx.reshape(B, T, D), ids, E, P)
+    dp["E"] = dhead + dE
+    return dp
+""",
+}
 
-def back_through_mlp(dy, x, w, dw):
-    a = norm(x, w["gain2"], w["bias2"])
-    hidden = product(a, w["W_up"], w["b_up"])
-    d, dw["W_down"], dw["b_down"] = linear_back(dy, gelu.forward(hidden), w["W_down"], w["b_down"])
-    d, dw["W_up"], dw["b_up"] = linear_back(gelu_back(d, hidden), a, w["W_up"], w["b_up"])
-    d, dw["gain2"], dw["bias2"] = norm_back(d, x, w["gain2"], w["bias2"])
-    return d
+# And some as other people would write them.
+OTHER_STYLES = {
+    "linear, loops over numbers, in a list": """
+def backward(dy, x, W, b):
+    N, I = x.shape
+    J = len(b)
+    dx, dW, db = np.zeros((N, I)), np.zeros((I, J)), np.zeros(J)
+    for n in range(N):
+        for j in range(J):
+            db[j] += dy[n, j]
+            for i in range(I):
+                dx[n, i] += dy[n, j] * W[i, j]
+                dW[i, j] += dy[n, j] * x[n, i]
+    return [dx, dW, db]
+""",
 
+    "lookup, a mask for each row": """
+def backward(dx, ids, E, P, axis=0):
+    T = dx.shape[1]
+    dE = np.array([dx[ids == v].sum(axis) for v in range(E.shape[0])])
+    return dE, np.array([dx[:, t].sum(axis) if t < T else 0 * P[t] for t in range(len(P))])
+""",
 
-def back_through_attention(dy, x, w, dw, B, H):
-    a = norm(x, w["gain1"], w["bias1"])
-    qkv = product(a, w["W_qkv"], w["b_qkv"])
-    q, k, v = [heads(part, B, H) for part in np.split(qkv, 3, axis=1)]
-    mixed = rows(causal.forward(q, k, v))
-    d, dw["W_out"], dw["b_out"] = linear_back(dy, mixed, w["W_out"], w["b_out"])
-    d = np.hstack([rows(part) for part in attend_back(heads(d, B, H), q, k, v)])
-    d, dw["W_qkv"], dw["b_qkv"] = linear_back(d, a, w["W_qkv"], w["b_qkv"])
-    d, dw["gain1"], dw["bias1"] = norm_back(d, x, w["gain1"], w["bias1"])
-    return d
+    "tied, new array, stored": """
+def backward(dlogits, ids, E, dE):
+    one_hot = np.eye(E.shape[0])[ids]
+    h = np.tanh(one_hot @ E)
+    dE[:] = dE + one_hot.T @ (dlogits @ E * (1 - h ** 2)) + dlogits.T @ h
+    return dE
+""",
 
+    "gelu, sigmoid": """
+def backward(dy, x):
+    u = C * (x + A * x ** 3)
+    gate = 1 / (1 + np.exp(-2 * u))
+    return np.multiply(dy, gate + x * gate * (1 - gate) * 2 * (C + 3 * A * C * np.square(x)))
+""",
 
-def backward(dy, x, w, B, H):
-    dw = dict.fromkeys(w)
-    x2 = x + attention(norm(x, w["gain1"], w["bias1"]), w, B, H)
-    dy = dy + back_through_mlp(dy, x2, w, dw)
-    dy = dy + back_through_attention(dy, x, w, dw, B, H)
-    return dy, dw
-""")
-right("block", "all written out")("""
+    "layernorm, by way of the variance": """
+def backward(dy, x, gain, bias):
+    D = x.shape[1]
+    mu = x.mean(1, keepdims=True)
+    var = x.var(1, keepdims=True)
+    inv = (var + EPS) ** -0.5
+    dxhat = dy * gain
+    dvar = np.sum(dxhat * (x - mu) * -0.5 * inv ** 3, axis=1, keepdims=True)
+    dmu = np.sum(-dxhat * inv, axis=1, keepdims=True)
+    dmu += dvar * np.mean(-2 * (x - mu), axis=1, keepdims=True)
+    dx = dxhat * inv + dvar * 2 * (x - mu) / D + dmu / D
+    return dx, np.sum(dy * (x - mu) * inv, axis=0), np.sum(dy, axis=0)
+""",
+
+    "block, all written out": """
 def norm_back(dy, x, gain):
     centred = x - x.mean(1, keepdims=True)
     std = np.sqrt((centred ** 2).mean(1, keepdims=True) + 1e-5)
@@ -411,30 +265,9 @@ def backward(dy, x, w, B, H):
     dw["W_qkv"], dw["b_qkv"] = a1.T @ dqkv, dqkv.sum(0)
     da, dw["gain1"], dw["bias1"], _ = norm_back(dqkv @ w["W_qkv"].T, x, w["gain1"])
     return d + da, dw
-""")
+""",
 
-right("model", "plain")("""
-def backward(dloss, ids, targets, p, H):
-    B, T = ids.shape
-    E, P = p["E"], p["P"]
-    D = E.shape[1]
-    xs = [lookup.forward(ids, E, P).reshape(B * T, D)]
-    for w in p["blocks"]:
-        xs.append(block.forward(xs[-1], w, B, H))
-    h = layernorm.forward(xs[-1], p["gain"], p["bias"])
-    scores = logits.forward(h, E)
-    dp = {"blocks": []}
-    dscores = cross_entropy.backward(dloss, scores, targets.ravel())
-    dh, dhead = logits.backward(dscores, h, E)
-    dx, dp["gain"], dp["bias"] = layernorm.backward(dh, xs[-1], p["gain"], p["bias"])
-    for x, w in zip(reversed(xs[:-1]), reversed(p["blocks"])):
-        dx, dw = block.backward(dx, x, w, B, H)
-        dp["blocks"].insert(0, dw)
-    dE, dp["P"] = lookup.backward(dx.reshape(B, T, D), ids, E, P)
-    dp["E"] = dhead + dE
-    return dp
-""")
-right("model", "recursive")("""
+    "model, recursive": """
 def through_blocks(x, blocks, p, B, H, then):
     if not blocks:
         return then(x), []
@@ -459,4 +292,5 @@ def backward(dloss, ids, targets, p, H):
     dE, dp["P"] = lookup.backward(dx.reshape(x.shape), ids, p["E"], p["P"])
     dp["E"] += dE
     return dp
-""")
+""",
+}
