@@ -432,6 +432,10 @@ def _need_movable(f, arrays, method):
             raise ValueError(f"{name}: a read-only array given, expected one to move in place")
         if np.any(x.imag != 0):
             raise ValueError(f"{name}: imaginary parts given, expected them to be 0")
+        places = np.ix_(*(step * np.arange(n) for step, n in zip(x.strides, x.shape)))
+        if not x.flags.forc and np.unique(sum(places)).size < x.size:
+            raise ValueError(f"{name}: an array that overlaps itself given, expected each number "
+                             "in one place")
 
 
 def _need_pairs(f, arrays, gradients, method, atol):

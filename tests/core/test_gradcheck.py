@@ -620,6 +620,17 @@ def test_gradients_must_match_the_arrays():
     raises("arrays: {} given, expected .* at least one", check, lambda: 1.0, {}, {})
 
 
+@METHOD
+def test_an_array_that_overlaps_itself_is_refused(method):
+    """check would move one number, directional the same one twice."""
+    flat = array_for(method, np.arange(1.0, 7))
+    for shape, strides in [((2, 3), 2 * flat.strides), ((3,), (0,))]:
+        x = np.lib.stride_tricks.as_strided(flat, shape, strides)
+        for ask in check, directional:
+            raises("x.*: an array that overlaps itself given", ask, lambda: np.sum(flat * flat),
+                   {"x": x}, {"x": 2 * x.real}, method=method, rng=np.random.default_rng(0))
+
+
 def test_a_direction_refuses_arrays_that_share_memory():
     E = np.ones((2, 3))
     for head in (E, E[1:]):
