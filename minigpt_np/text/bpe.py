@@ -158,8 +158,8 @@ class MergingTokenizer:
 
     @classmethod
     def from_folder(cls, folder):
-        """The tokenizer of the folder's tokenizer.json, or of its vocab.json and merges.txt, and of
-        the files beside these.
+        """The tokenizer of the folder's tokenizer.json, or of its vocab.json and merges.txt (or
+        encoder.json and vocab.bpe, OpenAI's names for them), and of the files beside these.
 
         FileNotFoundError where it has none of these; ValueError, naming the file and the token,
         line or field, where they are of another kind of tokenizer, do not fit together, or ask for

@@ -3,7 +3,8 @@
     tokenizer.json           everything: {"model": {"type": "BPE", "vocab": ..., "merges": ...},
                              "added_tokens": [...], and how text becomes words: "normalizer", ...}
     vocab.json, merges.txt   where there is no tokenizer.json: {token: id, ...}; "#version: 0.2" and
-                             a line "left right" for each merge
+                             a line "left right" for each merge. OpenAI, and minGPT with it, call
+                             them encoder.json, vocab.bpe
     added_tokens.json        beside those two: {token: id, ...}
     tokenizer_config.json, special_tokens_map.json      beside either: more special tokens, options
 
@@ -17,6 +18,7 @@ from ..checks import check_path, show
 from ..files.safetensors import read_object
 
 BRACKETED = re.compile(r"<.+>|\[.+\]", re.DOTALL)
+PAIRS = ("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")
 END_OF_WORD, UNKNOWN = "</w>", "<unk>"          # as GPT-1's files write them
 
 # Fields of a tokenizer.json that decide which ids a text gets, with the supported values; a missing
@@ -59,15 +61,16 @@ class TokenizerFiles:
     def __init__(self, folder):
         folder, self.special = check_path("folder", folder), {}
         whole = folder / "tokenizer.json"
-        vocab, merges = folder / "vocab.json", folder / "merges.txt"
+        pairs = [(folder / vocab, folder / merges) for vocab, merges in PAIRS
+                 if (folder / vocab).exists() and (folder / merges).exists()]
         try:
             if whole.exists():
                 self._read_tokenizer_json(whole)
-            elif vocab.exists() and merges.exists():
-                self._read_pair(vocab, merges)
+            elif pairs:
+                self._read_pair(*pairs[0])
             else:
                 raise FileNotFoundError(f"{folder}: no tokenizer here, expected tokenizer.json, or "
-                                        "vocab.json and merges.txt")
+                                        "vocab.json and merges.txt, or encoder.json and vocab.bpe")
             for name in ("tokenizer_config.json", "special_tokens_map.json"):
                 if (folder / name).exists():
                     self._read_config(folder / name)

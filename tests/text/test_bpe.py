@@ -290,6 +290,9 @@ def test_transformers_gives_the_same_ids_beside_these_files(tmp_path, case):
 def test_line_ends_and_a_byte_order_mark_do_not_matter(tmp_path, change):
     write(tmp_path, merges=change(MERGES))
     assert_same_tokenizer(BPETokenizer.from_folder(str(tmp_path)), TRAINED)
+    for ours, openais in [("vocab.json", "encoder.json"), ("merges.txt", "vocab.bpe")]:
+        (tmp_path / ours).rename(tmp_path / openais)
+    assert_same_tokenizer(BPETokenizer.from_folder(tmp_path), TRAINED)
 
 
 def test_ids_may_stand_in_any_order_and_the_mark_be_absent(tmp_path):
