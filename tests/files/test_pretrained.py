@@ -89,6 +89,7 @@ def test_state_dict_is_the_model_itself(config):
 def test_a_model_saved_and_opened_is_the_same_model(config, dtype, opened_dtype):
     model = random_model(config, dtype)
     with temporary_folder() as folder:
+        folder = folder / "new" / "folder"
         tensors, fields = saved(model, folder)
         opened = GPT.from_pretrained(folder, dtype=opened_dtype)
         assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
@@ -191,14 +192,6 @@ def lay_out(model, folder, prefix="", format="F32", shards=0, transformer=True, 
     for shard in set(shard_of.values()):
         safetensors.write(folder / shard, {name: tensors[name] for name in tensors
                                            if shard_of[name] == shard})
-
-
-def test_a_model_of_given_params_is_saved_with_its_own_config(tmp_path):
-    """Parameters of these two configs have the same shapes."""
-    config = GPTConfig(5, 4, 1, 1, 4)
-    model = GPT(replace(config, n_head=2, layer_norm_eps=0.1), params=random_model(config).params)
-    model.save_pretrained(tmp_path / "new" / "folder")
-    assert GPT.from_pretrained(tmp_path / "new" / "folder").config == model.config
 
 
 @given(configs(), layouts)
@@ -351,8 +344,9 @@ def test_a_config_beside_the_weights_of_another_saving_is_refused_or_right(old, 
 
 
 def test_an_edited_config_and_a_file_without_a_stamp_are_accepted(tmp_path):
+    """By an editor that puts a byte order mark first."""
     tensors, fields = saved(random_model(SMALL), tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps(fields | {"resid_pdrop": 0.5}))
+    (tmp_path / "config.json").write_text(json.dumps(fields | {"resid_pdrop": 0.5}), "utf-8-sig")
     assert GPT.from_pretrained(tmp_path).config.resid_pdrop == 0.5
     rewrite(tmp_path, tensors, fields | {"minigpt_np": "another"})
     assert GPT.from_pretrained(tmp_path).config == SMALL
@@ -372,9 +366,6 @@ def no_allocation(monkeypatch):
     ({"model_type": "bert"}, "model_type is 'bert', expected 'gpt2' or 'openai-gpt'"),
     ({"model_type": "openai-gpt"}, "missing: .'tokens_embed.weight'"),
     ({"tie_word_embeddings": "no"}, "tie_word_embeddings: 'no' given, expected True or False"),
-    ({"vocab_size": 6}, "vocab_size is 6, expected 5"),
-    ({"n_positions": 5}, "n_positions is 5, expected 4"),
-    ({"n_embd": 8}, "n_embd is 8, expected 6"),
     ({"n_layer": 3}, "n_layer is 3, expected 2"),
     ({"n_head": 4}, "config.json: n_embd: 6 given, expected a multiple of n_head = 4"),
     ({"n_inner": 12}, "n_inner is 12, expected None or 24"),
@@ -391,13 +382,6 @@ def test_configs_refused(tmp_path, no_allocation, change, complaint):
     assert str(caught.value).count(f"{tmp_path / 'config.json'}: ") == 1 or "missing" in complaint
 
 
-def test_a_config_with_a_byte_order_mark(tmp_path):
-    random_model(SMALL).save_pretrained(tmp_path)
-    raw = (tmp_path / "config.json").read_bytes()
-    (tmp_path / "config.json").write_bytes("\ufeff".encode() + raw)
-    assert GPT.from_pretrained(tmp_path).config == SMALL
-
-
 @pytest.mark.parametrize("name, array, complaint", [
     ("transformer.wte.weight", None, "missing: .'wte.weight'"),
     ("transformer.wte.weight", np.float32(1), r"embeddings of shapes \(\) and \(4, 6\) given"),
@@ -405,13 +389,10 @@ def test_a_config_with_a_byte_order_mark(tmp_path):
     ("transformer.wpe.weight", np.zeros((4, 5), "f4"), r"shape \(4, 5\), expected \(4, 6\)"),
     ("transformer.h.0.attn.c_attn.weight", np.float32(1), r"shape \(\), expected \(6, 18\)"),
     ("transformer.h.1.ln_2.bias", None, "missing: .'h.1.ln_2.bias'.; besides blocks, .*ln_f.bias"),
-    ("transformer.h.1.ln_2.bias", np.zeros(7, "f4"), r"shape \(7,\), expected \(6,\)"),
-    ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 6), "f4"), r"expected \(6, 24\)"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((24, 6), "f4"), r"expected \(6, 24\)"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype I32, expected F64, F32,"),
     ("transformer.h.2.ln_1.weight", np.zeros(6, "f4"), "n_layer is 2, expected 3"),
     ("lm_head.bias", np.zeros(5, "f4"), "not expected in a gpt2 of 2 blocks: .'lm_head.bias'"),
-    ("lm_head.weight", np.zeros((6, 5), "f4"), r"shape \(6, 5\), expected \(5, 6\)"),
     ("lm_head.weight", np.zeros((7, 6), "f4"), r"shape \(7, 6\), expected \(5, 6\)"),
 ])
 def test_tensors_refused(tmp_path, no_allocation, name, array, complaint):
@@ -422,11 +403,6 @@ def test_tensors_refused(tmp_path, no_allocation, name, array, complaint):
         GPT.from_pretrained(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path}/")
     assert str(caught.value).count("model.safetensors") == 1
-
-
-def test_no_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="model.safetensors"):
-        GPT.from_pretrained(tmp_path / "gpt2")
 
 
 def test_complex_numbers_are_not_saved(tmp_path):
@@ -526,4 +502,3 @@ def assert_as_the_files_say(opened, folder):
             "n_head": c.n_head, "layer_norm_epsilon": c.layer_norm_eps, "embd_pdrop": c.embd_pdrop,
             "attn_pdrop": c.attn_pdrop, "resid_pdrop": c.resid_pdrop}
     assert all(float(fields[field]) == said[field] for field in said.keys() & fields.keys())
-

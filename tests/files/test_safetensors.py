@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +83,6 @@ def refused(path, raw, message):
     with pytest.raises(ValueError, match=message) as caught:
         read(path)
     assert str(caught.value).startswith(f"{path}: ")
-    return str(caught.value)
 
 
 # The format
@@ -202,16 +200,11 @@ EIGHT = bytes(8)
     (file_of(two([0, 3], [4, 8]), EIGHT), r"tensor 'y': data_offsets \[4, 8\], expected \[3, 7\]"),
     (file_of(two([0, 5], [4, 8]), EIGHT), r"tensor 'y': data_offsets \[4, 8\], expected \[5, 9\]"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
+    (b"PK\x03\x04" + bytes(100), "a pickle, which runs code .*torch.load"),      # torch.save's
+    (pickle.dumps({"wte": [0.5]}, 2), "a pickle, which"),           # and before version 1.6
 ])
 def test_each_fault_is_named(path, raw, message):
     refused(path, raw, message)
-
-
-def test_pickles_are_refused_with_a_way_out(path):
-    """As torch.save writes them now, in a zip file, and as it did before version 1.6."""
-    for raw in (b"PK\x03\x04" + bytes(100), pickle.dumps({"wte": list(range(500))}, 2)):
-        message = refused(path, raw, "a pickle, which runs code when opened")
-        assert "torch.load" in message and "safetensors.torch.save_file" in message
 
 
 # Enough of PyTorch for the recipe, in NumPy: what is loaded here would be loaded there.
@@ -226,7 +219,9 @@ class Tensor(numpy.ndarray):
 def load(name, map_location, weights_only):
     assert map_location == "cpu" and weights_only is True
     with open(name, "rb") as file:
-        return pickle.load(file)
+        checkpoint = pickle.load(file)
+    tensors = {name: array.view(Tensor) for name, array in checkpoint["model"].items()}
+    return checkpoint | {"model": tensors}
 """, "safetensors/__init__.py": "", "safetensors/torch.py": """
 from minigpt_np.files.safetensors import write
 
@@ -244,9 +239,6 @@ def test_the_recipe_run_as_it_stands_opens_nanoGPTs_checkpoint(tmp_path, monkeyp
         stub.parent.mkdir(parents=True, exist_ok=True)
         stub.write_text(source)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tmp_path / "stubs", ROOT))))
-    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
-    torch = sys.modules["torch"]
-    exec(STUBS["torch.py"], vars(torch))
 
     config = GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=3, n_embd=6,
                        activation="gelu_exact")
@@ -255,7 +247,7 @@ def test_the_recipe_run_as_it_stands_opens_nanoGPTs_checkpoint(tmp_path, monkeyp
     for name, array in state_dict(model.params).items():
         if name.endswith(".weight"):
             is_linear = name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
-            weights[f"_orig_mod.{name}"] = (array.T if is_linear else array).view(torch.Tensor)
+            weights[f"_orig_mod.{name}"] = array.T if is_linear else array
     sizes = dict(n_layer=1, n_head=3, n_embd=6, block_size=4, vocab_size=5, bias=False, dropout=0.0)
     folder = tmp_path / "a b's \"ü\" $HOME\\n `x`"
     folder.mkdir()
@@ -325,8 +317,6 @@ def test_pickles_alone_are_refused_with_a_way_out(tmp_path, names, taken):
 
 @pytest.mark.parametrize("weight_map, message", [
     ({"x": "a.safetensors", "wte": "b.safetensors"}, "tensor 'y': in a shard, but not in this"),
-    ({"x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors"},
-     "tensor 'wte': in a shard, but not in this index"),
     ({"x": "a.safetensors", "y": "a.safetensors", "wte": "b.safetensors", "z": "a.safetensors"},
      "tensor 'z': in no shard"),
     (["a.safetensors"], r"weight_map is \['a.safetensors'\], expected tensor -> file"),

@@ -1,5 +1,4 @@
 """Byte-level BPE against its rules spelled out slowly, and `tokenizers` and transformers."""
-import codecs
 import json
 import re
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minigpt_np.text import bpe
@@ -117,22 +116,6 @@ def test_words_are_gpt2s_whatever_the_character(first):
         assert bpe.split_words(text) == gpt2_pattern().findall(text), hex(code)
 
 
-@given(st.text("ab", max_size=300), repetitive_text)
-def test_long_words_are_merged_by_the_rules(word, text):
-    tokenizer, _ = train(text, 280)
-    assert tokenizer.encode(word).tolist() == naive_encode(tokenizer, word)
-
-
-@given(unicode_text, unicode_text)
-def test_end_of_text_is_text_unless_asked_for(left, right):
-    assume(END_OF_TEXT not in left + right)
-    text = left + END_OF_TEXT + right
-    special = TOKENIZER.encode(text, special=True)
-    assert special.tolist() == [*TOKENIZER.encode(left), V - 1, *TOKENIZER.encode(right)]
-    assert TOKENIZER.end_of_text == V - 1
-    assert V - 1 not in TOKENIZER.encode(text)
-
-
 def new_tokenizer():
     """TOKENIZER, with no word remembered."""
     return BPETokenizer(TOKENIZER.tokens, TOKENIZER.merges, TOKENIZER.letters, TOKENIZER.special)
@@ -164,12 +147,6 @@ def test_bytes_that_are_not_text_are_replaced(ids):
     assert TOKENIZER.decode(np.array(ids, dtype=np.uint16)) == TOKENIZER.decode(ids)
 
 
-def test_tokens_of_a_part_of_a_character():
-    ids = TOKENIZER.encode("字!")
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    assert [decoder.decode(TOKENIZER.token(v)) for v in ids] == ["", "", "字", "!"]
-
-
 # The `tokenizers` library's numbers
 
 def test_the_library_learns_the_same_merges():
@@ -197,6 +174,7 @@ def test_training_follows_the_rules_and_says_where_it_ends(text, vocab_size):
     tokenizer, said = train(text, vocab_size)
     assert list(tokenizer.merges.items()) == list(naive_train(text, vocab_size).items())
     assert tokenizer.vocab_size == len(set(tokenizer.tokens)) == 257 + len(tokenizer.merges)
+    assert tokenizer.end_of_text == tokenizer.vocab_size - 1
     if tokenizer.vocab_size < vocab_size:
         assert len(said) == 1 and f"{vocab_size} given, {tokenizer.vocab_size} reached" in said[0]
     else:
@@ -322,8 +300,7 @@ def test_a_token_in_brackets_needs_no_other_file(tmp_path, token):
     lambda content: [content["model"].pop(name)
                    for name in ("type", "dropout", "ignore_merges")],
     lambda content: content.update(post_processor={"type": "ByteLevel", "trim_offsets": False}),
-    lambda content: content.update(post_processor=None),
-], ids=["as version 5", "merges as text", "an older one", "ByteLevel", "no post-processor"])
+], ids=["as version 5", "merges as text", "an older one", "ByteLevel"])
 def test_a_tokenizer_json_is_read_instead_of_the_others(tmp_path, change):
     write(tmp_path, {"a": 0}, "", tokenizer=tokenizer_json(change))
     opened = BPETokenizer.from_folder(tmp_path)
@@ -342,7 +319,6 @@ def test_a_lone_surrogate_is_refused_with_its_position():
 
 @pytest.mark.parametrize("v, message", [
     (-1, f"-1 given at (0,), expected 0 to {V - 1}"), (V, f"{V} given at (0,), expected 0 to"),
-    (1.0, "dtype float64 given, expected integers"), (True, "dtype bool given"),
     ([0], "shape (1, 1) given, expected (N,)")])
 def test_ids_outside_the_vocabulary_are_refused(v, message):
     for use in (TOKENIZER.token, lambda v: TOKENIZER.decode([v])):
@@ -352,9 +328,7 @@ def test_ids_outside_the_vocabulary_are_refused(v, message):
 
 
 @pytest.mark.parametrize("vocab, message", [
-    (VOCAB | {"he": -1}, "token 'he' has id -1, expected 0"),
-    (VOCAB | {END_OF_TEXT: 262}, r"has id 262, expected 261: the ids are 0 to V-1, each once"),
-    (VOCAB | {"he": 7}, r"token 'he' has id 7, expected 8"),
+    (VOCAB | {"he": 7}, "token 'he' has id 7, expected 8: the ids are 0 to V-1, each once"),
     ({token: v for v, token in enumerate(token for token in VOCAB if token != "Ġ")},
      "no token 'Ġ', which is byte 32"),
     (VOCAB | {"PAD": 262}, "'PAD' is made by no merge.*expected in <brackets>"),
@@ -367,7 +341,6 @@ def test_invalid_vocabulary_files_are_refused(tmp_path, vocab, message):
 
 @pytest.mark.parametrize("merges, message", [
     (MERGES.encode() + b"\xff", "UnicodeDecodeError"),
-    (MERGES.replace("\nh e\n", "\nhe\n"), "merges.txt, line 2: .'he'. given, expected two tokens"),
     (MERGES.replace("\nh e\n", "\nh e \n"), "line 2: .'h', 'e', ''. given, expected two tokens"),
     (MERGES.replace("\nh e\n", "\n") + "h e\n", "line 2: .*, each .* made by a line above"),
     (MERGES + "z z\n", "line 7: 'zz' is not in .*vocab.json"),
@@ -403,7 +376,7 @@ def set_to(part, **traits):
     (lambda content: content["added_tokens"][1].update(id=7), "'<pad>' has id 7, expected 8"),
     (lambda content: content["added_tokens"][0].update(id=7),
      "special token '<.endoftext.>' has id 7, but 261 in "),
-    (set_to("model", merges=[["t", "h", "e"]]), "merge 1: .* given, expected two tokens"),
+    (set_to("model", merges=["the"]), "merge 1: .* given, expected two tokens"),
 ])
 def test_a_tokenizer_json_of_other_rules_is_refused_by_name(tmp_path, change, message):
     write(tmp_path, tokenizer=tokenizer_json(change))
@@ -422,8 +395,6 @@ def test_a_tokenizer_json_of_other_rules_is_refused_by_name(tmp_path, change, me
      "special token '!' has rstrip True"),
     ("tokenizer_config", {"extra_special_tokens": ["!", "<x>"]},
      "special token '<x>' is not in the vocabulary"),
-    ("tokenizer_config", {"added_tokens_decoder": {"256": {"content": "the"}}},
-     "special token 'the' has id 256, but 257 in .*vocab"),
     ("tokenizer_config", {"added_tokens_decoder": {"x": {"content": "the"}}},
      "special token 'the' has id 'x', but 257 in .*vocab"),
     ("special_tokens_map", {"mask_token": "<mask>"},
