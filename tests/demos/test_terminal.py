@@ -108,23 +108,12 @@ def test_a_row_that_does_not_fit_is_cut(columns, C, digits, drawn, monkeypatch):
     assert terminal.shades(np.ones((1, C)), digits=digits) == [drawn]
 
 
-def test_the_legend_runs_from_the_most_negative_to_the_most_positive():
-    ramp = cells(-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
-    assert terminal.legend(0.25) == [f"-0.25 {ramp} +0.25", "exactly 0 is blank"]
-    with in_colour:
-        line, zero = terminal.legend(0.25)
-        assert terminal.shade(-1, 1, 2) in line.split()[1] and zero == "exactly 0 is a dot"
-
-
 def test_a_notebook_shows_the_same_shades_and_every_number():
     a, b = np.array([[1.0, -0.5], [0.0, 0.25]]), np.full((2, 1), 1e-3)
     html = draw(["<a>", "b"], lookup=a, dE=2 * a, E=b)._repr_html_()
     assert "lookup[&lt;a&gt;, 1] = -0.5" in html and "E[b, 0] = 0.001" in html and "<a>" not in html
     assert html.count("gradient") == 2 and html.count(">·<") == 2           # negative; exactly 0
-    levels = {"lookup": (3, 1, 0), "sum": (5, 3, 1), "": (5, 5)}           # one scale for the two
-    expected = [css(terminal.SHADES[use][n]) for use, those in levels.items() for n in those]
-    shades = re.findall("(#......)\"", html)
-    assert [shade for shade in shades if shade != css(terminal.PAPER)] == expected
+    assert html.count("±2<") == 2 and html.count("±0.001<") == 1            # scales
 
 
 # ---- text ----------------------------------------------------------------------------------------
