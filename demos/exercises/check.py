@@ -140,7 +140,7 @@ def one(exercise, folder):
     if verdict.state == "wrong" and (missing := unfinished(exercise, folder)):
         lines[1:1] = show.wrap(f"It is made of {', '.join(missing)}: get that right first.")
     if verdict.done:
-        lines += show.beside_the_package(exercise, folder / f"{exercise.name}.py")
+        lines += show.package_lines(exercise)
         following = EXERCISES[exercise.number + 1:]
         lines += ["", f"The next is {following[0].name}."] if following else []
     print("\n".join(lines), flush=True)

@@ -45,25 +45,9 @@ def test_the_packages_own_backward_passes():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_package_has_an_answer_to_be_shown(name, tmp_path):
-    learners.write(tmp_path, **{name: learners.PLAIN[name]})
-    text = "\n".join(show.beside_the_package(TABLE[name], tmp_path / f"{name}.py"))
-    assert "yours, " in text and "the package's, minigpt_np/" in text and text.count("def ") >= 2
-    assert '"""' not in text
-
-
-@pytest.mark.parametrize("source, encoding, shown", [
-    ("def backward(): 1", "utf-8-sig", "def backward(): 1"),
-    ("# coding: latin-1\ndef backward(): 'é'", "latin-1", "def backward(): 'é'"),
-    ("\f\ndef backward(): 1", "utf-8", "def backward(): 1"),
-    ("def backward(): 1\ndef backward(): 2", "utf-8", "def backward(): 2"),
-    ("class A:\n    def backward(): 1\nbackward = lambda: 1", "utf-8", "")])
-def test_the_lines_shown_are_those_of_the_function_that_counts(tmp_path, source, encoding, shown):
-    path = tmp_path / "gelu.py"
-    path.write_text(source, encoding=encoding)
-    lines = show.beside_the_package(TABLE["gelu"], path)
-    theirs = lines.index("the package's, minigpt_np/layers/gelu.py:")
-    assert lines[:theirs - 1] == ["", "yours, gelu.py:", "", f"  {shown}"] * bool(shown)
+def test_the_package_has_an_answer_to_be_shown(name):
+    text = "\n".join(show.package_lines(TABLE[name]))
+    assert "The package's minigpt_np." in text and "def " in text and "return" in text
 
 
 # ---- what the checker knows ----------------------------------------------------------------------

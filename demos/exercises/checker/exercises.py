@@ -3,6 +3,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigpt_np import GPT, gradcheck, layers
+
 from .files import NAMES, templates
 
 
@@ -16,7 +18,7 @@ class Exercise:
     sizes     letter -> (least, most, large): of the small inputs, and of the large ones
     inputs    (n, ids, floats) -> dict of the forward's arguments. n has the sizes as attributes;
               ids(below, *shape) and floats(*shape) make arrays
-    answer    where the package has it: file:function
+    answer    the function of the package that is shown after success
     edges     kinds of numbers (see cases.EDGES) that its large inputs have, besides the usual
     into      name of an array that backward is given last, and adds to
     needs     exercises that it is made of
@@ -28,7 +30,7 @@ class Exercise:
     out: str = ""
     sizes: dict = None
     inputs: object = None
-    answer: str = ""
+    answer: object = None
     edges: tuple = ()
     into: str = ""
     needs: tuple = ()
@@ -197,42 +199,42 @@ PARTS = (
 # ---- the table -----------------------------------------------------------------------------------
 
 EXERCISES = [
-    Exercise("slope", "f'(x), by hand and by difference", answer="gradcheck.py:_by_differences",
+    Exercise("slope", "f'(x), by hand and by difference", answer=gradcheck.METHODS["differences"],
              parts=PARTS),
     Exercise("linear", "y = x W + b", "y", dict(N=(1, 3, 7), D_in=(1, 3, 6), D_out=(1, 3, 5)),
-             arrays(x="N D_in", W="D_in D_out", b="D_out"), "layers/linear.py:backward"),
+             arrays(x="N D_in", W="D_in D_out", b="D_out"), layers.linear.backward),
     Exercise("lookup", "x = E[ids] + P", "x",
              dict(B=(1, 3, 4), T=(1, 3, 6), V=(1, 3, 30), D=(1, 3, 5), extra=(0, 2, 3)),
-             arrays(ids="B T < V", E="V D", P="S D"), "layers/lookup.py:backward"),
+             arrays(ids="B T < V", E="V D", P="S D"), layers.lookup.backward),
     Exercise("logits", "logits = h headᵀ", "logits",
              dict(N=(1, 3, 6), V=(1, 3, 8), D=(1, 3, 5)),
-             arrays(h="N D", head="V D"), "layers/logits.py:backward"),
+             arrays(h="N D", head="V D"), layers.logits.backward),
     Exercise("tied", "logits = tanh(E[ids]) Eᵀ", "logits",
              dict(N=(1, 3, 9), V=(1, 3, 12), D=(1, 3, 5)),
-             arrays(ids="N < V", E="V D"), "model.py:GPT.backward", into="dE"),
+             arrays(ids="N < V", E="V D"), GPT.backward, into="dE"),
     Exercise("cross_entropy", "loss = mean of -log softmax(logits)[target]", "loss",
              dict(N=(1, 3, 7), V=(2, 3, 6)),
-             arrays(logits="N V", targets="N < V"), "layers/cross_entropy.py:backward", ("huge",)),
+             arrays(logits="N V", targets="N < V"), layers.cross_entropy.backward, ("huge",)),
     Exercise("gelu", "y = x (1 + tanh(C (x + A x³))) / 2", "y", dict(N=(1, 3, 6), D=(1, 3, 5)),
-             arrays(x="N D"), "layers/gelu.py:backward", ("huge",)),
+             arrays(x="N D"), layers.gelu.backward, ("huge",)),
     Exercise("centring", "y = x - mean", "y", dict(N=(1, 3, 6), D=(2, 4, 5)),
-             arrays(x="N D"), "layers/layernorm.py:backward"),
+             arrays(x="N D"), layers.layernorm.backward),
     Exercise("layernorm", "y = gain (x - mean) / deviation + bias", "y",
              dict(N=(1, 3, 7), D=(3, 4, 6)), arrays(x="N D", gain="D", bias="D"),
-             "layers/layernorm.py:backward", ("large mean", "constant rows")),
+             layers.layernorm.backward, ("large mean", "constant rows")),
     Exercise("softmax", "w = exp(z) / sum of exp(z)", "w", dict(N=(1, 3, 6), S=(2, 3, 5)),
-             arrays(z="N S"), "layers/softmax.py:backward", ("huge",)),
+             arrays(z="N S"), layers.softmax.backward, ("huge",)),
     Exercise("causal", "y = softmax(q kᵀ / sqrt(K), s <= t) v", "y",
              dict(B=(1, 2, 3), H=(1, 2, 2), T=(2, 3, 5), K=(1, 3, 4)),
-             arrays(q="B H T K", k="B H T K", v="B H T K"), "layers/causal.py:backward", ("huge",)),
+             arrays(q="B H T K", k="B H T K", v="B H T K"), layers.causal.backward, ("huge",)),
     Exercise("block", "x + attention(norm(x)), x + MLP(norm(x))", "y",
              dict(B=(1, 2, 4), T=(2, 3, 5), H=(1, 2, 2), K=(3, 3, 3)),
-             block_inputs, "layers/block.py:backward_pre",
+             block_inputs, layers.block.backward_pre,
              needs=("linear", "gelu", "layernorm", "causal")),
     Exercise("model", "lookup, blocks, norm, logits, loss", "loss",
              dict(L=(0, 2, 3), B=(1, 2, 4), T=(2, 3, 5), V=(2, 3, 21), H=(1, 2, 2), K=(3, 3, 3),
                   extra=(0, 2, 3)),
-             model_inputs, "model.py:GPT.backward", ("no blocks",),
+             model_inputs, GPT.backward, ("no blocks",),
              needs=("lookup", "logits", "cross_entropy", "layernorm", "block")),
 ]
 TABLE = {exercise.name: exercise for exercise in (*EXERCISES, *PARTS)}

@@ -1,11 +1,8 @@
 """The files of the exercises: the templates, and the learner's own."""
-import ast
 import importlib
 import os
 import shutil
 import sys
-import textwrap
-import tokenize
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -68,21 +65,3 @@ def reset(name, folder):
         os.replace(path, kept)
     shutil.copyfile(TEMPLATES / path.name, path)
     return f"{path.name} is as it was given" + (f"; yours is now {kept.name}." if own else ".")
-
-
-def function_lines(path, name):
-    """The lines of a file's last function of this name, without its docstring; [] if there is none.
-
-    A method's name is CLASS.METHOD.
-    """
-    with tokenize.open(path) as file:       # in the encoding that Python reads it in
-        source = file.read()
-    node = ast.parse(source)
-    for part in name.split("."):
-        node = next((one for one in reversed(node.body) if getattr(one, "name", "") == part), None)
-        if node is None:
-            return []
-    lines, (first, *others) = source.split("\n")[:node.end_lineno], node.body
-    after = others[0] if ast.get_docstring(node) and others else first
-    kept = lines[node.lineno - 1:first.lineno - 1] + lines[after.lineno - 1:]
-    return textwrap.dedent("\n".join(kept)).split("\n")

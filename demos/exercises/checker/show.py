@@ -1,19 +1,16 @@
 """Verdicts as lines of text."""
+import inspect
 import textwrap
-from pathlib import Path
 
 import numpy as np
 
-import minigpt_np
 from lib.terminal import COLUMNS, room
 
 from .exercises import TABLE, float_arrays, leaves
-from .files import function_lines
 
 DIFFERS = ("The package's passes find what forward computed in a cache, and they add to gradients "
            "they are given where yours return new ones: several batches, or two uses of one E, "
            "then add up by themselves.")
-PACKAGE = Path(minigpt_np.__file__).parent
 ROOM = 52               # columns that the numbers of an array take
 
 
@@ -124,14 +121,9 @@ def array_text(x, digits=4):
 
 # ---- after success -------------------------------------------------------------------------------
 
-def beside_the_package(exercise, path):
-    """The learner's lines beside the package's, and what is different."""
-    file, theirs = exercise.answer.split(":")
-    yours = "difference" if exercise.parts else exercise.function
-    lines = []
-    for title, source in [
-            (f"yours, {path.name}:", function_lines(path, yours)),
-            (f"the package's, minigpt_np/{file}:", function_lines(PACKAGE / file, theirs))]:
-        if source:                      # none of `backward = lambda ...`
-            lines += ["", title, "", *(f"  {line}".rstrip() for line in source)]
+def package_lines(exercise):
+    """The package's lines for the same, and what is different in them."""
+    name, source = exercise.answer.__qualname__, inspect.getsource(exercise.answer)
+    lines = ["", f"The package's {exercise.answer.__module__}, {name}:", "",
+             *textwrap.indent(textwrap.dedent(source), "  ").splitlines()]
     return lines if exercise.parts else [*lines, "", *wrap(DIFFERS)]
