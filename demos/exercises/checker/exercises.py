@@ -57,12 +57,6 @@ class Exercise:
         return NAMES.index(self.file)
 
     @property
-    def all_needs(self):
-        """What it is made of, and what that is made of, before it."""
-        needs = [name for piece in self.needs for name in (*TABLE[piece].needs, piece)]
-        return list(dict.fromkeys(needs))
-
-    @property
     def axes(self):
         """The sizes that are axes, whose factors a mistake may have."""
         return [letter for letter in self.sizes if letter[0].isupper()]

@@ -4,11 +4,8 @@ import os
 import shutil
 import sys
 from functools import cache
-from itertools import count
 from pathlib import Path
 from unittest.mock import patch
-
-import numpy as np
 
 # where a learner's files are, unless told otherwise
 HERE = Path(__file__).resolve().parents[1]
@@ -32,8 +29,7 @@ def load(name, folder):
     """The learner's module; what it imports is the learner's, too, or else the template."""
     sys.dont_write_bytecode = True          # a file saved twice within a second is read twice
     sys.path[:0] = [str(folder), str(TEMPLATES)]
-    with np.errstate():                     # what a file sets for NumPy is its own
-        return importlib.import_module(name)
+    return importlib.import_module(name)
 
 
 def start(folder):
@@ -51,17 +47,16 @@ def save_times(folder):
 
 
 def is_untouched(name, folder):
-    """Whether the file is the template, to the letter."""
+    """Whether the file is the template, to the letter, or is not there."""
     path = folder / f"{name}.py"
-    return path.exists() and path.read_bytes() == (TEMPLATES / path.name).read_bytes()
+    return not path.exists() or path.read_bytes() == (TEMPLATES / path.name).read_bytes()
 
 
 def reset(name, folder):
-    """Put the template back; the learner's file is kept beside it. Returns a line to be shown."""
-    path = folder / f"{name}.py"
-    kept = next(free for n in count() if not (free := folder / f"{name}.py.old{n or ''}").exists())
-    own = path.exists() and not is_untouched(name, folder)
-    if own:
-        os.replace(path, kept)
+    """Put the template back; the learner's file becomes NAME.py.old. Returns a line to be shown."""
+    path, said = folder / f"{name}.py", "."
+    if not is_untouched(name, folder):
+        os.replace(path, f"{path}.old")
+        said = f"; yours is now {name}.py.old."
     shutil.copyfile(TEMPLATES / path.name, path)
-    return f"{path.name} is as it was given" + (f"; yours is now {kept.name}." if own else ".")
+    return f"{name}.py is as it was given{said}"

@@ -4,9 +4,10 @@ import textwrap
 
 import numpy as np
 
-from lib.terminal import COLUMNS, room
+from lib.terminal import COLUMNS, paragraph
 
 from .exercises import TABLE, float_arrays, leaves
+from .teaching import LESSONS
 
 DIFFERS = ("The package's passes find what forward computed in a cache, and they add to gradients "
            "they are given where yours return new ones: several batches, or two uses of one E, "
@@ -38,10 +39,16 @@ def verdict_lines(verdict, unfolded=False):
     return lines
 
 
-def wrap(text, indent=0):
-    blanks, fits = " " * indent, min(room(), COLUMNS)
-    return [part for line in text.splitlines() for part in textwrap.wrap(
-        line, fits, initial_indent=blanks, subsequent_indent=blanks)]
+def hint_lines(name, count):
+    """The first few of an exercise's three hints."""
+    lines = []
+    for i, text in enumerate(LESSONS[name].hints[:count], 1):
+        lines += [f"Hint {i} of 3:", "", *wrap(text), ""]
+    return lines
+
+
+def wrap(text):
+    return [part for line in text.splitlines() for part in paragraph(line)]
 
 
 # ---- arrays --------------------------------------------------------------------------------------
@@ -76,11 +83,10 @@ def step_lines(steps):
     for step in steps:
         about = step.about and f"  gradient of {step.about}"
         lines.append(f"  {step.mark} {step.name:{names}}{about}".rstrip())
-        lines += wrap(step.note, indent=4)
     if any(step.mark == "·" for step in steps):
         lines.append("  (· not seen: that piece's backward was not called for it)")
     first = next((step for step in steps if step.mark == "✗"), None)
-    if first is None or first.note:
+    if first is None:
         return lines
     lines += ["", f"The first that is wrong is "
                   f"{first.name}{first.about and f', the gradient of {first.about}'}."]

@@ -3,7 +3,6 @@ import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cache
-from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -14,7 +13,6 @@ from minigpt_np.gradcheck import complex_step
 
 from .answers import judge
 from .cases import near
-from .exercises import leaves
 from .files import templates
 
 # of each call of a piece that block.forward makes, in order: the gradient of its output, what that
@@ -32,30 +30,18 @@ class Step:
     """A gradient on the way back.
 
     name, about    what it is called, and what it is the gradient of
-    right, given   arrays; given is None where it was not seen: the learner does not call that piece
-    note           a sentence, where it is another argument of a piece's backward that is wrong
+    right, given   arrays; given is None where the learner does not call that piece
     """
     name: str
-    about: str = ""
-    right: object = None
-    given: object = None
-    note: str = ""
+    about: str
+    right: object
+    given: object
 
     @property
     def mark(self):
-        if self.given is None and not self.note:
+        if self.given is None:
             return "·"
-        return "✗" if self.note or not same_numbers(self.given, self.right) else "✓"
-
-
-def same_numbers(a, b):
-    """Whether these are the same numbers, in the same nested dicts and lists."""
-    a, b = dict(leaves("", a)), dict(leaves("", b))
-    try:
-        return a.keys() == b.keys() and all(
-            near(np.asarray(a[key], complex), np.asarray(b[key], complex)) for key in b)
-    except (TypeError, ValueError):         # what is no number
-        return False
+        return "✓" if near(self.given, self.right) else "✗"
 
 
 def labels(case):
@@ -71,7 +57,7 @@ def labels(case):
 
 @cache
 def calls_of_forward(case):
-    """(piece, arguments, gradient of the output) of each call of a piece that forward makes.
+    """(piece, gradient of its output) of each call of a piece that forward makes.
 
     The gradient is found by moving that output: a complex step.
     """
@@ -83,7 +69,7 @@ def calls_of_forward(case):
             output = piece.forward(*arguments)
             if len(calls) == len(moved):
                 moved.append(np.zeros(np.shape(output), complex))
-            calls.append((piece.__name__, arguments))
+            calls.append(piece.__name__)
             return output + moved[len(calls) - 1]
         return SimpleNamespace(**vars(piece) | dict(forward=forward))
 
@@ -95,20 +81,18 @@ def calls_of_forward(case):
     with patch.multiple(templates()[case.name], **pieces):
         loss()
         gradients = [complex_step(loss, x)[0] for x in moved]
-    return [(*call, gradient) for call, gradient in zip(calls, gradients)]
+    return list(zip(calls, gradients))
 
 
 def calls_of_backward(case, function):
-    """piece -> list of the arguments of each call of its backward, as far as the learner's function
-    makes it itself."""
+    """piece -> list of what each call of its backward by the learner's function is given first."""
     calls = defaultdict(list)
 
     def note(frame, event, _):
         code, caller = frame.f_code, frame.f_back.f_code
-        piece = Path(code.co_filename).stem
         if (event, code.co_name, Path(caller.co_filename).stem) == ("call", "backward", case.name):
-            names = code.co_varnames[:code.co_argcount]
-            calls[piece].append([frame.f_locals[name] for name in names])
+            dout = frame.f_locals[code.co_varnames[0]]
+            calls[Path(code.co_filename).stem].append(np.asarray(dout))
 
     sys.setprofile(note)
     try:
@@ -119,21 +103,14 @@ def calls_of_backward(case, function):
 
 
 def way_back(found, function):
-    """A list of Steps in backward order, from the Verdict on a wrong answer."""
+    """A list of Steps in backward order, from the Verdict on an answer."""
     case, given, right, steps = found.case, found.given, found.case.expected, []
     forward, backward = calls_of_forward(case), calls_of_backward(case, function)
-    for piece, n in Counter(piece for piece, *_ in forward).items():
+    for piece, n in Counter(piece for piece, _ in forward).items():
         if len(backward[piece]) != n:       # of more calls or fewer, nobody knows which is which
-            backward[piece] = [[None]] * n
-    for (piece, arguments, gradient), (name, about, beside) in zip(forward[::-1],
-                                                                   labels(case)[::-1]):
-        dout, *passed = backward[piece].pop(0)
-        steps.append(Step(name, about, gradient, None if dout is None else np.asarray(dout)))
-        names = signature(templates()[piece].forward).parameters
-        steps += [Step(f"{label} there",
-                       note=f"{piece}.backward was not given the {label} of its forward.")
-                  for label, was, is_now in zip(names, arguments, passed)
-                  if not same_numbers(is_now, was)]
+            backward[piece] = [None] * n
+    for (piece, gradient), (name, about, beside) in zip(forward[::-1], labels(case)[::-1]):
+        steps.append(Step(name, about, gradient, backward[piece].pop(0)))
         steps += [Step(label, "", right[label], given[label]) for label in beside]
     if "dx" in right:
         steps.append(Step("dx", "the block's input", right["dx"], given["dx"]))

@@ -1,18 +1,9 @@
 """What an exercise says besides its verdict: a question before it, and hints."""
 from collections import namedtuple
-from fractions import Fraction
 
 # a question for a number, asked before anything is written; the number; a sentence once it is
 # known; three hints: the formula for one index, the sum, the shape of the code
 Lesson = namedtuple("Lesson", "question answer why hints")
-
-
-def parse_number(text):
-    """A number as one types it, 0.25 or 1/4; None for what is none."""
-    try:
-        return float(Fraction(text.replace(" ", "")))
-    except (ValueError, ZeroDivisionError):
-        return None
 
 
 LESSONS = {

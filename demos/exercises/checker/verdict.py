@@ -22,6 +22,7 @@ SECONDS = 30            # by the clock, for all that is asked of a file
 UNSTEADY = ("{} does not always give the same answer to the same question:\n"
             "does it keep something from one call to the next, or draw something at random?")
 TOO_LONG = "It was still running after {} s: a loop that does not end, or does it sleep?"
+ENDED = "The program ended in the middle of the question, with exit code {}: os._exit, or a crash?"
 
 
 # ---- one function --------------------------------------------------------------------------------
@@ -71,8 +72,6 @@ def smallest(failed, function):
 
 def verdict_on_file(name, folder):
     """The Verdict on the exercise's file in the folder, whatever the file does."""
-    if not (folder / f"{name}.py").exists():
-        return Verdict("not written yet", name, f"{name}.py, which is not in {folder}")
     try:
         return verdict_on_module(TABLE[name], files.load(name, folder))
     except BaseException as error:          # SyntaxError, SystemExit and KeyboardInterrupt, too
@@ -107,7 +106,7 @@ def verdicts(names, folder):
                 verdict = connection.recv()
         except EOFError:
             process.join()
-            verdict.text = exit_text(process.exitcode)
+            verdict.text = ENDED.format(process.exitcode)
         process.kill()
         yield verdict
 
@@ -131,9 +130,3 @@ def send_verdict(connection, name, folder):
     with redirect_stdout(StringIO()):
         verdict = verdict_on_file(name, folder)
     connection.send(verdict)
-
-
-def exit_text(code):
-    """A sentence about a process that ended without a verdict."""
-    how = f"by signal {-code}" if code < 0 else f"with exit status {code}"
-    return f"The program ended in the middle of the question, {how}: os._exit, or a crash?"
