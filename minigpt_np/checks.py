@@ -6,6 +6,7 @@ or raises a ValueError of one line: the argument's name, what was given, what wa
 import os
 import reprlib
 import sys
+from contextlib import suppress
 from functools import partial
 from math import isfinite, nan
 from numbers import Integral, Real
@@ -96,12 +97,10 @@ def check_utf8(name, value):
 
 def check_path(name, value):
     """A str or an os.PathLike, as a Path."""
-    try:
+    with suppress(TypeError, UnicodeEncodeError):       # a lone surrogate has no bytes
         path = Path(value)
         if b"\0" not in os.fsencode(path):
             return path
-    except (TypeError, UnicodeEncodeError):         # a lone surrogate has no bytes
-        pass
     raise_value_error(name, value, "a str or a Path")
 
 
@@ -114,24 +113,20 @@ def check_generator(name, value):
 
 def check_seed(name, value):
     """The Generator of a seed: a whole number of at least 0, a Generator, or None."""
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise ValueError
-        return np.random.default_rng(value)
-    except (TypeError, ValueError):
-        raise_value_error(name, value, "a whole number of at least 0, a numpy Generator, or None")
+    with suppress(TypeError, ValueError):
+        if not isinstance(value, (bool, np.bool_)):
+            return np.random.default_rng(value)
+    raise_value_error(name, value, "a whole number of at least 0, a numpy Generator, or None")
 
 
 def check_dtype(name, value):
     """A floating-point dtype, real or complex, of at least 32 bits, in the machine's byte order."""
-    try:
+    with suppress(TypeError, ValueError):
         dtype = np.dtype(value)
-    except (TypeError, ValueError):
-        dtype = np.dtype(object)
-    if dtype.kind not in "fc" or dtype.itemsize < 4:
-        raise_value_error(name, value, "a floating-point or complex type of at least 32 bits "
-                          "(in float16 exp(12) is infinite)")
-    return dtype.newbyteorder("=")
+        if dtype.kind in "fc" and dtype.itemsize >= 4:
+            return dtype.newbyteorder("=")
+    raise_value_error(name, value, "a floating-point or complex type of at least 32 bits "
+                      "(in float16 exp(12) is infinite)")
 
 
 # ---- arrays --------------------------------------------------------------------------------------

@@ -152,10 +152,7 @@ class ModelFiles:
                         if not BUFFERS.fullmatch(short)}
         is_gpt1 = "positions_embed.weight" in self.tensors
         self.model_type = self.fields.get("model_type", "openai-gpt" if is_gpt1 else "gpt2")
-        if self.model_type not in list(NORMS):
-            raise ValueError(
-                f"{self.config_path}: model_type is {show(self.model_type)}, expected 'gpt2' or "
-                "'openai-gpt', or the name of one of minGPT's presets")
+        check_choice(f"{self.config_path}: model_type", self.model_type, (*NORMS, *MINGPT))
         self.says_tied = self.fields.get("tie_word_embeddings")
         self.has_biases = any(name.endswith(".bias") for name in self.tensors)
         E = self.short_name("E")
@@ -223,11 +220,8 @@ class ModelFiles:
         return says
 
     def is_tied(self):
-        """Whether E is the head: if there is no other head, or one that is E bit for bit; but an
-        explicit false in config.json keeps equal matrices apart.
-        """
+        """Whether E is the head: unless config.json says no, or there is another matrix."""
         if self.says_tied is False:
-            self.named("head")
             return False
         if HEAD not in self.tensors:
             return True
@@ -259,9 +253,7 @@ class ModelFiles:
             expected = shape[::-1] if transposed and name.endswith(".W") else shape
             if tensor.shape != expected:
                 raise ValueError(f"{self.where(name)}: shape {tensor.shape}, expected {expected}")
-            if dtype not in ("F16", "BF16", "F32", "F64"):
-                raise ValueError(f"{self.where(name)}: dtype {dtype}, expected "
-                                 "F64, F32, F16 or BF16")
+            check_choice(f"{self.where(name)}: dtype", dtype, ("F64", "F32", "F16", "BF16"))
         return transposed
 
 

@@ -23,10 +23,7 @@ FAILED = ctypes.c_void_p(-1).value
 
 
 def zeros(n, dtype):
-    """(n,) zeros, in memory shared with processes that are forked later.
-
-    Only what is touched takes memory.
-    """
+    """(n,) zeros, shared with processes that are forked later. Untouched pages take no memory."""
     return np.ndarray(n, dtype, mmap.mmap(-1, n * np.dtype(dtype).itemsize))
 
 
