@@ -4,7 +4,7 @@ Tied minus untied at equal width is taken apart with a third kind, which reads E
 with E: as many numbers as tied, but a row's two uses belong to different tokens.
 
     tied - untied = (permuted - untied) + (tied - permuted)
-                    what sharing numbers costs, and what it is worth that they are the same token's
+                    what sharing parameters costs, and what it is worth that they are the same token's
 
 and each with and without log unigram probabilities as a fixed bias b of the logits.
 """

@@ -5,7 +5,7 @@ from findings.report import minus, said
 
 COLUMNS = {"pieces": "pieces, 600 steps", "pieces, long": "pieces, 3,000",
            "characters": "characters, 600", "characters, long": "characters, 3,000"}
-TOTAL, SHARING = "tied minus untied", "sharing numbers (permuted minus untied)"
+TOTAL, SHARING = "tied minus untied", "sharing parameters (permuted minus untied)"
 SAME, WITH_B = "one row for both roles (tied minus permuted)", ", b given to both"
 FREQUENCY = "frequency: what b takes off the first row"
 
