@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.parameters import Sealed, count, shapes
@@ -51,6 +52,18 @@ def test_every_number_of_flat_is_in_one_named_view(config):
         assert array.shape == shapes(config)[name] and np.shares_memory(array, p.flat)
         array += 1                                              # writing a view writes flat
     assert p.flat.tolist() == list(range(1, p.flat.size + 1))
+
+
+@given(config=configs(), data=st.data())
+def test_names_in_a_part_of_flat(config, data):
+    p = Parameters(config, np.float64)
+    p.flat[...] = np.arange(p.flat.size)
+    edges = st.sampled_from([edge for place in p.slices.values() for edge in
+                             (place.start, place.start + 1, place.stop)])
+    start, stop = sorted(data.draw(st.tuples(edges, edges).filter(lambda two: two[0] != two[1])))
+    inside = [name for name, array in p.arrays.items()
+              if np.any((start <= array) & (array < stop))]
+    assert sorted(p.names_in(slice(start, stop))) == sorted(inside)
 
 
 # ---- nothing is rebound --------------------------------------------------------------------------
