@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 try:
-    import hypothesis       # noqa: F401: here, once; each exercise's process has it from this one
+    import hypothesis       # noqa: F401
 except ImportError:
     sys.exit("check.py finds the smallest input with Hypothesis: python -m pip install hypothesis")
 
@@ -124,7 +124,7 @@ def one(name, folder):
     if verdict.done:
         print("\n".join(show.package_lines(TABLE[name])), flush=True)
     if verdict.done and name == "model":
-        return train_both(files.load("model", folder).backward)
+        train_both(files.load("model", folder).backward)
     return verdict.done
 
 

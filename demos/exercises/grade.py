@@ -10,7 +10,6 @@ import os
 import sys
 from pathlib import Path
 
-import hypothesis       # noqa: F401: here, once; each exercise's process has it from this one
 import pytest
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]

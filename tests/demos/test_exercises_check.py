@@ -207,7 +207,7 @@ def test_invalid_return_values_are_explained(name, old, new, sentence, tmp_path)
 def test_reset_gives_the_file_back_and_keeps_the_learners(folder, capsys):
     learners.write(folder, **plain("gelu"))
     mine = (folder / "gelu.py").read_text(encoding="utf-8")
-    assert "yours is now gelu.py.old" in printed(capsys, folder, "--reset", "gelu")[1]
+    assert "yours, if it was another, is now gelu.py.old" in printed(capsys, folder, "--reset", "gelu")[1]
     assert (folder / "gelu.py").read_bytes() == (files.TEMPLATES / "gelu.py").read_bytes()
     printed(capsys, folder, "--reset", "gelu")      # of a template nothing is kept
     assert (folder / "gelu.py.old").read_text(encoding="utf-8") == mine
@@ -313,19 +313,19 @@ def test_the_learners_backward_passes_train_the_packages_gpt(folder, capsys, mon
     monkeypatch.setattr(training, "STEPS", 5)
     monkeypatch.setattr(training, "documentation", lambda: "the quick brown fox " * 99)
     right = learners.right_piece("model").backward
-    assert training.train_both(right)
+    training.train_both(right)
     text = capsys.readouterr().out
     rows = [line.split() for line in text.splitlines() if line.strip()[:1].isdigit()]
-    assert "D = 16" in text and "One curve" in text
-    assert [row[0] for row in rows] == ["0", "4"] and all(row[1] == row[2] for row in rows)
+    assert "D = 16" in text
+    assert [row[0] for row in rows] == ["0", "4"] and all(float(row[3]) < 1e-9 for row in rows)
     assert float(rows[1][1]) < float(rows[0][1])
-    assert not training.train_both(lambda *arguments: (dp := right(*arguments)) | {"P": -dp["P"]})
-    assert "more than rounding" in capsys.readouterr().out
+    training.train_both(lambda *arguments: (dp := right(*arguments)) | {"P": -dp["P"]})
+    assert float(capsys.readouterr().out.splitlines()[-3].split()[3]) > 1e-3
 
 
 def test_it_trains_once_the_model_is_right(folder, capsys, monkeypatch):
     trained = []
-    monkeypatch.setattr(check, "train_both", lambda backward: trained.append(backward) or True)
+    monkeypatch.setattr(check, "train_both", trained.append)
     learners.write(folder, **plain(*NAMES))
     assert printed(capsys, folder, "model")[0] == 0 and len(trained) == 1
 

@@ -54,9 +54,8 @@ def is_untouched(name, folder):
 
 def reset(name, folder):
     """Put the template back; the learner's file becomes NAME.py.old. Returns a line to be shown."""
-    path, said = folder / f"{name}.py", "."
+    path = folder / f"{name}.py"
     if not is_untouched(name, folder):
         os.replace(path, f"{path}.old")
-        said = f"; yours is now {name}.py.old."
     shutil.copyfile(TEMPLATES / path.name, path)
-    return f"{name}.py is as it was given{said}"
+    return f"{name}.py is as it was given; yours, if it was another, is now {name}.py.old."

@@ -240,9 +240,8 @@ def diagnosis(found, function):
         right = {step.name: step.right for step in found.steps} | found.case.expected
         given = {step.name: step.given for step in found.steps if step.given is not None}
         return known_mistakes(exercise, [(found.case, right, given | found.given)], [])
-    tried = [found]
-    for case in small_cases(exercise, "many digits"):       # where nothing cancels by accident
-        tried.append(judge(case, function))
+    others = small_cases(exercise, "many digits")       # where nothing cancels by accident
+    tried = [found, *(judge(case, function) for case in others)]
     answers = [(each.case, each.case.expected, each.given) for each in tried if each.given]
     usual = [] if exercise.value else general(exercise.axes)
     return (in_another_order(answers) or known_mistakes(exercise, answers, usual)

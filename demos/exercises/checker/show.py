@@ -78,20 +78,16 @@ def gradient_lines(verdict):
 
 def step_lines(steps):
     """✓ and ✗ for each gradient on the way back; the first wrong one in numbers."""
-    lines = ["", "On the way back:"]
+    lines = ["", "On the way back (·: it is not seen, since that backward was not called):"]
     names = max(len(step.name) for step in steps)
     for step in steps:
         about = step.about and f"  gradient of {step.about}"
         lines.append(f"  {step.mark} {step.name:{names}}{about}".rstrip())
-    if any(step.mark == "·" for step in steps):
-        lines.append("  (· not seen: that piece's backward was not called for it)")
     first = next((step for step in steps if step.mark == "✗"), None)
     if first is None:
         return lines
     lines += ["", f"The first that is wrong is "
                   f"{first.name}{first.about and f', the gradient of {first.about}'}."]
-    if np.shape(first.right) != np.shape(first.given):
-        return lines + [f"It has shape {np.shape(first.given)}, expected {np.shape(first.right)}."]
     return lines + ["", *align(expected_and_given(first.name, first.right, first.given))]
 
 
@@ -116,13 +112,10 @@ def label_lines(label, text):
 
 
 def array_text(x, digits=4):
-    """An array as text, on one line if it fits and is no matrix; no zero has a minus."""
+    """An array as text, in which no zero has a minus."""
     x = np.round(x, digits) + 0.0 if x.dtype.kind == "f" else x
-    text = np.array2string(x, precision=digits, suppress_small=digits < 16, max_line_width=ROOM,
+    return np.array2string(x, precision=digits, suppress_small=digits < 16, max_line_width=ROOM,
                            threshold=48, edgeitems=2)
-    line = " ".join(text.split()).replace("[ ", "[").replace(" ]", "]")
-    is_matrix = x.dtype.kind == "f" and x.ndim == 2 and min(x.shape) > 1
-    return text if is_matrix or len(line) > ROOM else line
 
 
 # ---- after success -------------------------------------------------------------------------------

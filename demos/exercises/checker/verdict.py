@@ -7,6 +7,9 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+from hypothesis import HealthCheck, Phase, find, settings
+from hypothesis.errors import HypothesisException
+
 from minigpt_np.training.debugger import debugger_attached
 
 from . import files
@@ -28,11 +31,10 @@ ENDED = "The program ended in the middle of the question, with exit code {}: os.
 # ---- one function --------------------------------------------------------------------------------
 
 def first_wrong(exercise, function):
-    """The first of the Cases that are the same for everybody that the function gets wrong, or
+    """The first Case that the function gets wrong, of those that are the same for everybody; or
     None."""
-    for case in [*small_cases(exercise), *large_cases(exercise)]:
-        if not judge(case, function).done:
-            return case
+    given = [*small_cases(exercise), *large_cases(exercise)]
+    return next((case for case in given if not judge(case, function).done), None)
 
 
 def examine(exercise, function):
@@ -53,9 +55,6 @@ def examine(exercise, function):
 def smallest(failed, function):
     """The smallest Case that Hypothesis finds the function wrong for: of plain small inputs, or of
     such as the Case that failed; else that one."""
-    from hypothesis import HealthCheck, Phase, find, settings
-    from hypothesis.errors import HypothesisException
-
     thrifty = settings(max_examples=EXAMPLES, database=None, derandomize=True, deadline=None,
                        phases=[Phase.generate, Phase.shrink],
                        suppress_health_check=list(HealthCheck))
@@ -113,8 +112,7 @@ def verdicts(names, folder):
 
 def start_process(name, folder):
     """The name, a process that examines the file, and the connection by which its Verdict comes."""
-    forks = sys.platform not in ("win32", "darwin")
-    context = multiprocessing.get_context("fork" if forks else "spawn")
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     connection, theirs = context.Pipe(duplex=False)
     process = context.Process(target=send_verdict, args=(theirs, name, folder), daemon=True)
     sys.stdout.flush()
