@@ -22,21 +22,16 @@ BY_DIFFERENCE = 1e-7            # the same of exercise 0's gradient, which is a 
 # kind of numbers -> (inputs) -> what is another input there, and what is said of an answer that is
 # right for plain decimals and wrong for these
 EDGES = {
-    "many digits": (lambda inputs: {},
-                    "It is right for numbers of one decimal, and wrong for such as these: is "
-                    "something rounded on the way?"),
-    "zeros": (lambda inputs: {},
-              "It is right where no number is 0, and wrong where some are: is something divided "
-              "by, or compared with, what may be 0?"),
+    "many digits": (lambda inputs: {}, "It is right for numbers of one decimal, and wrong for "
+                    "others: is something rounded on the way?"),
+    "zeros": (lambda inputs: {}, "It is right where no number is 0, and wrong where some are: is "
+              "something divided by, or compared with, what may be 0?"),
     "huge": (lambda inputs: {name: x * 1000 for name, x in list(inputs.items())[:1]},
              "It is right for numbers near 1, and wrong for numbers near 1000: does an exp "
-             "overflow, or does a number like 1e3 stand for infinity? tanh does not overflow; in a "
-             "softmax, what all numbers of a row have in common cancels, so take away their "
-             "maximum first."),
+             "overflow? tanh does not; in a softmax, first take away the maximum of each row."),
     "large mean": (lambda inputs: dict(x=inputs["x"] + 1e4),
-                   "It is right for rows near 0, and wrong for rows with a mean of 10,000: "
-                   "mean(x²) - mean² is the variance, but of two numbers near 1e8 few digits are "
-                   "left. Take away the mean first, then square."),
+                   "It is right for rows near 0, and wrong for rows with a mean of 10,000, where "
+                   "mean(x²) - mean² loses its digits: take away the mean first, then square."),
     "constant rows": (lambda inputs: dict(x=inputs["x"] * 0 + inputs["x"][:, :1]),
                       "It is right where a row's numbers differ, and wrong where they are all the "
                       "same: the variance is 0 there, and only EPS is left to divide by."),

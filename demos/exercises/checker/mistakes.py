@@ -15,12 +15,10 @@ DISTINCT = 3            # on so many inputs, at least, a mistake differs from wh
 # of the largest number: an error so small is one of rounding, of a step, of a constant
 NEARLY = 1e-3
 
-LOST = ("{name}[ids] += ... loses repeated ids. NumPy takes {name}[ids] once, adds, and stores it: "
-        "of the gradients of an id that is there twice only the last survives. np.add.at adds all.")
-WRONG_AXIS = "{name} is a sum over the wrong axis: each row n counts, so sum over rows."
-NEARLY_RIGHT = ("It is right to a few digits, and not to all: is something rounded on the way "
-                "(float32, np.round), is a small constant not the one given, or is this a "
-                "difference with a step, where the derivative is asked for?")
+LOST = ("dE[ids] += ... loses repeated ids: of the gradients of an id that is there twice only the "
+        "last survives. np.add.at adds all.")
+NEARLY_RIGHT = ("It is right to a few digits, and not to all: rounded (float32, np.round), another "
+                "constant, or a difference in place of the derivative?")
 PATHS = "x + f(x) gives dy + what f sends back."
 
 
@@ -77,7 +75,7 @@ def dscores_without_sum(a):
     return weights(a) * (a.dy @ a.v.swapaxes(2, 3)) / sqrt(a.K)
 
 
-NO_SUM = "Softmax's sum is forgotten: its weights move one another, dz = w (dw - sum of w dw)."
+NO_SUM = "Softmax's sum is forgotten: dz = w (dw - sum of w dw)."
 SQRT_K = "The 1/sqrt(K) of the scores is missing in their gradient."
 DIVIDED_BY_H = "From x - h to x + h it is 2h, and this is divided by h."
 
@@ -88,8 +86,7 @@ MISTAKES = {
         ("derivative", lambda a: a.x ** 3 - 2 * a.x, "This is f itself; f' is how fast it grows.")],
     "slope.difference": [
         ("difference", lambda a: (a.f(a.x + a.h) - a.f(a.x)) / a.h,
-         "This is one-sided. The other side counts as well: its error then shrinks with h² and not "
-         "with h."),
+         "This is one-sided. The other side counts, too: the error is then in h², not in h."),
         ("difference", lambda a: 2 * a.right, DIVIDED_BY_H)],
     "slope.gradient": [
         ("gradient", lambda a: 2 * a.right, DIVIDED_BY_H),
@@ -106,7 +103,8 @@ MISTAKES = {
          "The 1e-6 has to be that part of the gradient's largest number, where that is above 1."),
         ("agrees", lambda a: np.asarray(True), "This is True for any dx.")],
     "linear": [
-        ("db", lambda a: a.dy.sum(axis=1), WRONG_AXIS),
+        ("db", lambda a: a.dy.sum(axis=1),
+         "db is a sum over the wrong axis: each row n counts, so sum over rows."),
         ("db", lambda a: a.dy,
          "db is dy, not summed: b[j] is added in every row n, and each counts.")],
     "lookup": [
@@ -117,17 +115,14 @@ MISTAKES = {
          "dP lacks the rows of positions that were not used: they are zero, but P has them.")],
     "tied": [
         ("dE", lambda a: a.dE,
-         "dE is as it was before. `dE = dE + ...` makes a new array and leaves the one you were "
-         "given alone; `dE += ...` adds to it."),
-        ("dE", lambda a: a.right - a.dE,
-         "What was in dE is lost: `=` where `+=` accumulates. This batch's part is right."),
+         "dE is as it was before. `dE = dE + ...` makes a new array; `dE += ...` adds to it."),
+        ("dE", lambda a: a.right - a.dE, "What was in dE is lost: `=` where `+=` accumulates."),
         ("dE", lambda a: a.dE + head_gradient(a),
          "Only the head's use of E is in it; the lookup's, dE[id] += dx, is missing."),
         ("dE", lambda a: a.right - head_gradient(a),
          "Only the lookup's use of E is in it; the head's, dlogitsᵀ h, is missing."),
         ("dE", lambda a: a.right - head_gradient(a) - a.dE,
-         "The second use overwrote the first: `=` where `+=` accumulates. Only the lookup's "
-         "gradient is left."),
+         "The second use overwrote the first: `=` where `+=` accumulates."),
         ("dE", lambda a: assign_rows(a.dE + head_gradient(a), a.ids,
                                      (a.dE + head_gradient(a))[a.ids] + lookup_gradient(a)), LOST),
         ("dE", lambda a: a.dE + head_gradient(a) + sum_by_id(a.dlogits @ a.E, a),
@@ -141,23 +136,20 @@ MISTAKES = {
         ("dx", lambda a: a.right / a.dy, "dy is not in it: this is GELU's own derivative."),
         ("dx", lambda a: a.dy, "This is dy alone: GELU's derivative is missing."),
         ("dx", lambda a: a.dy * gelu_slope(a.x, through=0),
-         "x is in two places, and this is the gradient by way of the first alone: tanh depends on "
-         "x as well."),
+         "x is in two places, and this is the gradient by way of the first alone, not of tanh."),
         ("dx", lambda a: a.dy * gelu_slope(a.x, du=lambda C, A, x: 1),
          "The chain rule stops at tanh: the derivative of u, C (1 + 3A x²), is missing."),
         ("dx", lambda a: a.dy * gelu_slope(a.x, du=lambda C, A, x: C * (1 + A * x * x)),
          "The derivative of A x³ is 3A x²; here it is A x².")],
     "centring": [
-        ("dx", lambda a: a.dy,
-         "This is dy alone: the mean moves with x, too, and takes something away from every y."),
+        ("dx", lambda a: a.dy, "This is dy alone: the mean moves with x, and every y with it."),
         ("dx", lambda a: a.dy - a.dy.mean(axis=0),
          "This has the mean over the wrong axis: each row n has its own."),
         ("dx", lambda a: a.dy - a.dy.sum(axis=1, keepdims=True),
          "This takes away the sum over the row where it needs the mean: the mean of x has a 1/D.")],
     "layernorm": [
         ("dx", lambda a: norm_dx(a, mean=0, along=0),
-         "dx takes mean and variance for constants: they move with x. (Two terms, the mean of "
-         "dxhat and xhat times the mean of dxhat · xhat, are missing.)"),
+         "dx takes mean and variance for constants: they move with x."),
         ("dx", lambda a: norm_dx(a, along=0),
          "dx takes the variance for a constant: the term xhat · mean(dxhat · xhat) is missing."),
         ("dx", lambda a: norm_dx(a, mean=0),
@@ -168,43 +160,31 @@ MISTAKES = {
         ("dx", lambda a: norm_dx(a, gain=False),
          "dx leaves out the gain: xhat's gradient is dy · gain."),
         ("dgain", lambda a: a.dy.sum(axis=0),
-         "dgain lacks xhat: y = gain · xhat + bias, so gain's gradient is a sum of dy · xhat.")],
+         "dgain lacks xhat: y = gain · xhat + bias, so dgain is a sum of dy · xhat.")],
     "softmax": [
         ("dz", lambda a: softmax(a.z) * a.dw, NO_SUM),
         ("dz", lambda a: softmax(a.z) * (1 - softmax(a.z)) * a.dw,
-         "This is the Jacobian's diagonal alone, w (1 - w): a score moves the other weights of its "
-         "row, too.")],
+         "This is the Jacobian's diagonal alone: a score moves the row's other weights, too.")],
     "causal": [
         ("dq", lambda a: dscores_without_sum(a) @ a.k, NO_SUM),
         ("dk", lambda a: dscores_without_sum(a).swapaxes(2, 3) @ a.q, NO_SUM),
         ("dq", lambda a: a.right * sqrt(a.K), SQRT_K),
         ("dk", lambda a: a.right * sqrt(a.K), SQRT_K),
         ("dv", lambda a: weights(a) @ a.dy,
-         "dv is weights @ dy: the transpose is missing. Position s gets something from every "
-         "position t that looked at it.")],
+         "dv is weights @ dy: the transpose is missing. v[s] is in y[t] for every t >= s.")],
     "block": [
         ("dx2", lambda a: a.dx2 - a.dy, "The way past the MLP is forgotten: " + PATHS),
         ("dx2", lambda a: a.dy, "What comes back through the MLP is forgotten: " + PATHS),
         ("dx", lambda a: a.right - a.dx2, "The way past attention is forgotten: " + PATHS),
         ("dx", lambda a: a.dx2, "What comes back through attention is forgotten: " + PATHS),
-        ("dx", lambda a: a.right - a.dx2 + a.dy,
-         "dx begins with dy once more, where the gradient has come to be dx2, that of the sum "
-         "after attention."),
-        ("dhidden", lambda a: a.dactive,
-         "GELU is forgotten on the way back: what W_down sends back is the gradient of GELU's "
-         "output."),
-        *[("dqkv", lambda a, order=order: np.hstack(
-            [np.split(a.right, 3, axis=1)[i] for i in order]),
-           "dq, dk and dv are put together in the wrong order: qkv has q first, then k, then v.")
-          for order in permutations(range(3)) if order != (0, 1, 2)]],
+        ("dhidden", lambda a: a.dactive, "GELU is forgotten on the way back.")],
     "model": [
         ('dp["E"]', lambda a: a.right - sum_by_id(a.dx0, a),
          "Only the head's use of E is in dE: the lookup's has to be added to the same array."),
         ('dp["E"]', lambda a: sum_by_id(a.dx0, a),
-         "Only the lookup's use of E is in dE: the head's has to be added to the same array. (Did "
-         "the second `=` overwrite the first?)"),
+         "Only the lookup's use of E is in dE: the head's has to be added to the same array."),
         ('dp["blocks"][0]["b_up"]', lambda a: vars(a)[f'dp["blocks"][{a.L - 1}]["b_up"]'],
-         'dp["blocks"] is in the order of the way back: the first block\'s gradients come first.')],
+         'dp["blocks"] is in the order of the way back: the first block has to come first.')],
 }
 
 
@@ -258,7 +238,7 @@ def known_mistakes(exercise, answers, usual):
     for name in (name for name in given if not near(given[name], right[name])):
         known = [row[1:] for row in MISTAKES.get(exercise.name, []) if row[0] == name]
         known += [(formula, f"{name}: {text}") for formula, text in usual]
-        texts += [text.format(name=name) for formula, text in known
+        texts += [text for formula, text in known
                   if matches(formula, name, answers)][:1]
     return list(dict.fromkeys(texts))[:3]
 
