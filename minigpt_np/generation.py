@@ -162,10 +162,8 @@ def check_options(max_new_tokens, temperature, do_sample, top_k, top_p):
     n = check_int("max_new_tokens", max_new_tokens)
     temperature = check_positive("temperature", temperature)
     do_sample = check_flag("do_sample", do_sample)
-    if top_k is not None:
-        top_k = check_size("top_k", top_k)
-    if top_p is not None:
-        top_p = check_probability("top_p", top_p)
+    top_k = None if top_k is None else check_size("top_k", top_k)
+    top_p = None if top_p is None else check_probability("top_p", top_p)
     for name, value, default in [
             ("temperature", temperature, 1.0), ("top_k", top_k, None), ("top_p", top_p, None)]:
         if not do_sample and value != default:

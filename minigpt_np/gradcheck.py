@@ -10,14 +10,12 @@ back exactly, even if f raises or changes them itself, which is refused:
     print(report)                                           # the worst number, by name and index
     report.raise_if_wrong()
 
-`check` goes number by number; `directional` takes all of them at once for the price of a few calls
-of f, at any size. They compare with one of two methods that know nothing of backpropagation:
-`differences`, for any f, or complex steps, exact to rounding where f is analytic (`complex_step`).
+`check` goes number by number, `directional` takes all at once. They compare with a method that
+knows nothing of backpropagation: `differences`, for any f, or `complex_step`, for an analytic one.
 
 Of a layer, whose output is an array, f is sum(u * output) and the gradients are backward(u), for
 any u. Along a direction v that is the adjoint test, <u, Jv> = <J^T u, v>.
 """
-
 import itertools
 import math
 import sys

@@ -8,7 +8,7 @@ import numpy as np
 from findings.counts import common_tokens
 from lib.texts import read_text
 from minigpt_np import GPT, BPETokenizer
-from minigpt_np.training.data import check_length, consecutive_batches
+from minigpt_np.training.data import consecutive_batches
 from minigpt_np.training.progress import Progress
 
 T = 128                     # positions of a sequence, or block_size if that is less
@@ -64,7 +64,6 @@ def from_text(folder, path, block, V):
     if len(tokens) and tokens.max() >= V:
         raise ValueError(f"{folder}: the tokenizer has a token {tokens.max()}, expected less than "
                          f"the model's V = {V}")
-    check_length(tokens, block)
     return tokens, *next(consecutive_batches(tokens, len(tokens), block))
 
 

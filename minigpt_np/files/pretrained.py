@@ -130,8 +130,6 @@ class ModelFiles:
     model_type    "gpt2" or "openai-gpt"
     says_tied     config.json's tie_word_embeddings: True, False or None
     has_biases    whether any tensor is a bias
-
-    Raises ValueError, naming file and tensor or field, for files that do not belong together.
     """
 
     def __init__(self, folder):

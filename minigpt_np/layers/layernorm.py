@@ -18,7 +18,6 @@ def forward(x, params, eps):
     """x (N, D), params of gain (D,) and bias (D,) -> y (N, D).
 
     xhat = (x - mean) / sqrt(variance + eps),   y = gain xhat + bias   (Ba et al., 2016).
-    Means are products with a column of 1/D.
     """
     to_mean = mean_weights(x.shape[1], x.dtype)
     mean = x @ to_mean

@@ -215,9 +215,7 @@ class MergingTokenizer:
         return [v for word in words for v in known[word]]
 
     def _merge(self, ids):
-        """The list of ids of one word, given as those of its letters: merge the pair of neighbours
-        that was learned first, wherever it stands; again, until no pair was ever learned.
-        """
+        """The list of ids of one word, given as those of its letters, after all merges."""
         while pairs := [pair for pair in zip(ids, ids[1:]) if pair in self._rank]:
             first = min(pairs, key=self._rank.get)
             ids = replace_pair(ids, first, self.merges[first])

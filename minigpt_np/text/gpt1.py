@@ -61,8 +61,7 @@ def parted(char):
 class GPT1Tokenizer(MergingTokenizer):
     """Text to ids, and ids to text in lower case; made by `from_folder`.
 
-    Its fields are MergingTokenizer's. tokens[v] ends in a space where the word ends. The special
-    token <unk> stands for any letter that is not in the vocabulary.
+    tokens[v] ends in a space where the word ends; <unk> is any letter not in the vocabulary.
     """
 
     _words = staticmethod(split_words)

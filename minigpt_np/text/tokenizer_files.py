@@ -54,8 +54,7 @@ class TokenizerFiles:
     merges    list of (where it stands, [left, right])
     special   text -> id of the tokens that stand for themselves; `merged` completes and sorts it
 
-    Raises FileNotFoundError where the folder has no such files, ValueError, naming file and token
-    or field, for files that do not fit together.
+    Raises as MergingTokenizer.from_folder.
     """
 
     def __init__(self, folder):

@@ -40,18 +40,13 @@ def split(tokens, held_out=0.1):
 
 
 def check_tokens(tokens, T):
-    """tokens as an array of integers (N,), or ValueError; T is at least 1 and less than N."""
+    """tokens as an array of integers (N,), or ValueError; 1 <= T < N."""
     tokens = check_array("tokens", tokens)
     if tokens.ndim != 1:
         raise ValueError(f"tokens: shape {tokens.shape} given, expected (N,)")
-    check_length(tokens, T)
-    if tokens.dtype.kind not in "iu":
-        raise ValueError(f"tokens: dtype {tokens.dtype} given, expected integers")
-    return tokens
-
-
-def check_length(tokens, T):
-    """Raise ValueError unless there is one chunk of T >= 1 tokens and the one that follows it."""
     if len(tokens) <= check_size("T", T):
         raise ValueError(
             f"tokens: {len(tokens)} given, expected more than the block of T = {show(T)}")
+    if tokens.dtype.kind not in "iu":
+        raise ValueError(f"tokens: dtype {tokens.dtype} given, expected integers")
+    return tokens

@@ -107,7 +107,6 @@ class Processes:
 
     @property
     def alive(self):
-        """Whether it can be called: it has not ended."""
         return self.close.alive
 
     def call(self, method, *arguments):

@@ -390,7 +390,7 @@ def test_configs_refused(tmp_path, no_allocation, change, complaint):
     ("transformer.h.0.attn.c_attn.weight", np.float32(1), r"shape \(\), expected \(6, 18\)"),
     ("transformer.h.1.ln_2.bias", None, "missing: .'h.1.ln_2.bias'.; besides blocks, .*ln_f.bias"),
     ("transformer.h.0.mlp.c_fc.weight", np.zeros((24, 6), "f4"), r"expected \(6, 24\)"),
-    ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype: 'I32' given, expected one of"),
+    ("transformer.h.0.mlp.c_fc.weight", np.zeros((6, 24), "i4"), "dtype: 'I32' given, expected"),
     ("transformer.h.2.ln_1.weight", np.zeros(6, "f4"), "n_layer is 2, expected 3"),
     ("lm_head.bias", np.zeros(5, "f4"), "not expected in a gpt2 of 2 blocks: .'lm_head.bias'"),
     ("lm_head.weight", np.zeros((7, 6), "f4"), r"shape \(7, 6\), expected \(5, 6\)"),
