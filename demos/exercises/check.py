@@ -100,8 +100,8 @@ def overview(folder):
     print("\n".join(show.wrap("The backward passes of a GPT, one by one, each in the file of that "
                               "name.")), end="\n\n")
     todo = []
-    for exercise, found in zip(EXERCISES, verdicts(files.NAMES, folder)):
-        line = f"{exercise.number:3}  {exercise.name:14} {found.state:16} {exercise.equation}"
+    for i, (exercise, found) in enumerate(zip(EXERCISES, verdicts(files.NAMES, folder))):
+        line = f"{i:3}  {exercise.name:14} {found.state:16} {exercise.equation}"
         print(cut(line, room()), flush=True)
         if not found.done:
             todo.append(exercise.name)
@@ -109,7 +109,7 @@ def overview(folder):
         print("\n".join([
             "", *show.wrap(f"Next: open {todo[0]}.py in an editor, and beside it a terminal with"),
             "", f"    python demos/exercises/check.py {todo[0]} --watch",
-            "", *show.wrap("which checks at every save. --hint helps, and --help tells the rest.")]))
+            "", *show.wrap("which checks at every save. --hint helps; --help tells the rest.")]))
     else:
         print("\nAll done: `check.py model` trains with them.")
     return not todo

@@ -53,10 +53,6 @@ class Exercise:
         return self.parts or (self,)
 
     @property
-    def number(self):
-        return NAMES.index(self.file)
-
-    @property
     def axes(self):
         """The sizes that are axes, whose factors a mistake may have."""
         return [letter for letter in self.sizes if letter[0].isupper()]
