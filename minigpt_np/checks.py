@@ -166,9 +166,8 @@ def check_tokens(ids, V):
 
 
 def check_ids(ids, config, of_any_length=False):
-    """ids as an int64 array (B, T), 1 <= T <= block_size, each in 0..V-1, or ValueError.
-
-    of_any_length   True: T may be more than block_size
+    """ids as an int64 array (B, T), each in 0..V-1, or ValueError; T at least 1 and, but for
+    of_any_length, at most block_size.
     """
     ids = check_array("ids", ids)
     if ids.ndim != 2 or ids.size == 0:

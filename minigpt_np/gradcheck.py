@@ -29,10 +29,7 @@ from .checks import (
 
 COMPLEX_STEP = 1e-20  # its square, the truncation error, is far below any eps
 NOISE_POINTS = 14     # calls of f that measure its rounding noise, once for each array
-FEW_EPS = 64          # noise of so many eps is a sum's ordinary rounding: not measured again
-FALLS = 32            # a smooth f's residual falls up to 8^6 times when moved 1/8 as far; noise not
 SIGMAS = 3            # a rounding error is taken to be at most so many standard deviations
-RTOL_EPS, ATOL_EPS = 4096, 16  # how many eps the gradient under test is allowed; see `check`
 
 
 # ---- derivatives ---------------------------------------------------------------------------------
@@ -253,7 +250,10 @@ def directional(f, arrays, gradients, rng, method="differences", atol=None):
     """
     arrays, gradients = _need_pairs(f, arrays, gradients, method, atol)
     check_generator("rng", rng)
-    _need_separate(arrays)
+    for a, b in itertools.combinations(arrays, 2):
+        if np.shares_memory(arrays[a], arrays[b]):
+            raise ValueError(f"arrays: {a!r} and {b!r} share memory, expected each number once: "
+                             "give a tied matrix under one name")
     _need_deterministic(f, arrays, method)
     sizes = {name: _sizes(x) for name, x in arrays.items()}
     v = {name: scale * rng.standard_normal(scale.shape) for name, (_, scale) in sizes.items()}
@@ -272,7 +272,7 @@ def directional(f, arrays, gradients, rng, method="differences", atol=None):
 def _compared(name, index, analytic, slope, size, eps, atol):
     """The Comparison of a gradient whose numbers are of this size; `check` has its tolerance."""
     numerical, error = slope
-    tolerance = 2 * error + RTOL_EPS * eps * size + (ATOL_EPS * eps if atol is None else atol)
+    tolerance = 2 * error + 4096 * eps * size + (16 * eps if atol is None else atol)
     return Comparison(name, index, *map(float, (analytic, numerical, error, tolerance)))
 
 
@@ -327,9 +327,9 @@ def _noise(value, arrays):
     directions = {name: _sizes(arrays[name])[0] * part
                   for name, part in _directions(arrays).items()}
     noise, magnitude = _residual(value, arrays, directions, eps**0.4)
-    while noise > FEW_EPS * eps * magnitude and smooth / 8 > eps**0.4:
+    while noise > 64 * eps * magnitude and smooth / 8 > eps**0.4:  # more than a sum's rounding
         nearer, _ = _residual(value, arrays, directions, smooth / 8 * eps**0.4)
-        if not nearer < noise / FALLS:
+        if not nearer < noise / 32:         # a smooth function's rest falls up to 8^6 times
             break                           # it is noise, and was before
         noise, smooth = nearer, smooth / 8
     half_the_digits = eps**0.5 * max(1.0, magnitude)
@@ -455,13 +455,6 @@ def _need_pairs(f, arrays, gradients, method, atol):
         if copies[name].shape != x.shape or copies[name].dtype.kind not in "iuf":
             raise_value_error(title, copies[name], f"real numbers of shape {x.shape}")
     return {name: np.asarray(x) for name, x in arrays.items()}, copies
-
-
-def _need_separate(arrays):
-    for a, b in itertools.combinations(arrays, 2):
-        if np.shares_memory(arrays[a], arrays[b]):
-            raise ValueError(f"arrays: {a!r} and {b!r} share memory, expected each number once: "
-                             "give a tied matrix under one name")
 
 
 def _need_deterministic(f, arrays, method):

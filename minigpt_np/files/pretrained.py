@@ -43,8 +43,7 @@ ACTIVATIONS = {
     "openai-gpt": ("afn", {"gelu": "gelu_tanh"}),
 }
 
-# Fields of a gpt2 that change the arithmetic, and the value that this package computes, which is
-# also the default.
+# Fields of a gpt2 that change the arithmetic, with their defaults, which this package computes.
 ARITHMETIC = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False,
               "reorder_and_upcast_attn": False, "add_cross_attention": False}
 MINGPT = [name for name in PRESETS if name not in NORMS]        # its model_type, always a gpt2
@@ -100,8 +99,7 @@ def config_to_json(config):
 def load(folder, n_head=None, dtype=np.float32):
     """The Parameters in `folder`: see GPT.from_pretrained."""
     dtype = check_dtype("dtype", dtype)
-    if n_head is not None:
-        n_head = check_size("n_head", n_head)
+    n_head = None if n_head is None else check_size("n_head", n_head)
     files = ModelFiles(check_path("folder", folder))
     config = files.config(n_head)
     tensors = files.tensors_of(config)
@@ -256,9 +254,7 @@ class ModelFiles:
 
 
 def read_config(path):
-    """config.json's object: nulls left out, other programs' names resolved, dropouts 0.1 by default
-    as transformers has it.
-    """
+    """config.json's object, without nulls, in transformers' names and with its defaults."""
     fields = safetensors.read_object(path)
     if isinstance(fields.get("model"), dict):
         fields = fields["model"]                                # minGPT's, of a complete run

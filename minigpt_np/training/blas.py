@@ -13,8 +13,7 @@ class blas_threads:
 
     Blocks may nest, and overlap in several threads. The BLAS has one number for the whole process:
     the latest block's, and the number before them all when the last has ended. Only OpenBLAS is
-    known (NumPy's own wheels carry it). With any other, nothing happens: the results are the same,
-    but the threads of two levels get in each other's way.
+    known (NumPy's own wheels carry it). With any other nothing happens, which is only slower.
     """
     lock, running, before = Lock(), [], None        # of the process: blocks that have not ended
 

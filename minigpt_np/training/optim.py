@@ -73,8 +73,7 @@ class AdamW(Optimizer):
 
     lr            learning rate, > 0; `step` can be given another
     betas         decay rates of the two moments, each in [0, 1)
-    weight_decay  per unit of learning rate, on the weights of matrix products only, as in minGPT;
-                  see parameters.decays (a tied E: none)
+    weight_decay  per unit of learning rate, on the arrays that parameters.decays names
     m, v          the moments, Parameters: m.E is the first moment of E
     Raises ValueError for numbers outside these ranges.
     """

@@ -29,8 +29,7 @@ class Trainer:
 
     step:   gradients -> Worker.accumulate for each micro-batch, then Worker.add_up
             update    -> Worker.update
-    Each of these is called on all workers at once. The first worker's runs in this process and this
-    thread, every other's in a process of its own (in a thread, where the system cannot fork).
+    Each of these is called on all workers at once, the first worker's in this process and thread.
 
     model, optimizer   its params are model.params
     schedule           step number -> learning rate; None: the optimizer's own
@@ -45,8 +44,7 @@ class Trainer:
 
     All may be set to something else between steps. Several workers are processes forked at the
     first step, and run the code as it was then: after a layer has been edited and loaded again (an
-    editor's autoreload), make a new Trainer. When you fork a process yourself, the workers end (the
-    next step has new ones) and the new process has its own weights.
+    editor's autoreload), make a new Trainer.
 
     Raises ValueError for an optimizer of other parameters, and for arguments of another kind.
     """
@@ -135,7 +133,6 @@ class Trainer:
         """ids, targets (B, T) -> loss, norm of its gradient; self.grads then holds that gradient.
 
         The batch goes through the model in micro-batches, of which each worker takes its shard.
-        rng   Generator for dropout; None: no dropout
         """
         ids = check_ids(ids, self.model.config)
         if targets is None:
