@@ -48,7 +48,7 @@ def test_the_packages_own_backward_passes():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_package_has_an_answer_to_be_shown(name):
     text = "\n".join(show.package_lines(TABLE[name]))
-    assert "The package's minigpt_np." in text and "def " in text and "return" in text
+    assert "The package's minigpt_np." in text and "def " in text
 
 
 # ---- what the checker knows ----------------------------------------------------------------------

@@ -96,8 +96,8 @@ def call(case, function):
         raise NoAnswer(error_text(what, error)) from None
     for name, was in case.arguments.items():    # every bit is compared, however nested
         if name != into and pickle.dumps(was) != pickle.dumps(arguments[name]):
-            raise NoAnswer(f"{what} changed its argument {name}, which it must leave as it was: "
-                           "work on a copy, or keep each number and put it back.")
+            raise NoAnswer(f"{what} changed its argument {name}: work on a copy, or keep each "
+                           "number and put it back.")
     return arguments[into] if into else returned
 
 
@@ -138,8 +138,7 @@ def need_fitting(case, given):
         if x.shape != right.shape:
             raise NoAnswer(f"{label} has shape {x.shape}, expected {right.shape}{like}.")
         if x.dtype != right.dtype and (x.ndim or x.dtype.kind not in "iu"):
-            raise NoAnswer(f"{label} holds {x.dtype}, expected {right.dtype}. (np.zeros_like makes "
-                           "an array of the dtype of what it is given.)")
+            raise NoAnswer(f"{label} holds {x.dtype}, expected {right.dtype}.")
         if not np.isfinite(x).all():
             raise NoAnswer(f"{label} holds NaN or infinity.")
 

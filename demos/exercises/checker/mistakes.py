@@ -1,6 +1,4 @@
-"""Known mistakes, a row each: a formula for a wrong gradient. One is only named where the learner's
-function gives the same wrong numbers, input after input. (So: spoilers below.)
-"""
+"""Known mistakes, a row each: a formula for a wrong gradient. (So: spoilers below.)"""
 from itertools import permutations
 from math import sqrt
 from types import SimpleNamespace
@@ -79,8 +77,8 @@ NO_SUM = "Softmax's sum is forgotten: dz = w (dw - sum of w dw)."
 SQRT_K = "The 1/sqrt(K) of the scores is missing in their gradient."
 DIVIDED_BY_H = "From x - h to x + h it is 2h, and this is divided by h."
 
-# exercise -> (name of the gradient, formula for the wrong one, what is said). The formula takes one
-# argument that has all inputs, gradients and sizes as attributes, and `right`, what is right.
+# exercise -> (name of the gradient, formula for the wrong one, what is said). A formula's argument
+# has all inputs, right gradients and sizes as attributes, and `right`, the one of this name.
 MISTAKES = {
     "slope.derivative": [
         ("derivative", lambda a: a.x ** 3 - 2 * a.x, "This is f itself; f' is how fast it grows.")],
@@ -92,12 +90,6 @@ MISTAKES = {
         ("gradient", lambda a: 2 * a.right, DIVIDED_BY_H),
         ("gradient", lambda a: np.full(a.D, a.right.sum()),
          "This is the slope with all numbers of x moved at once; move one, the others stay.")],
-    "slope.sum_backward": [
-        ("dx", lambda a: a.right / a.D,
-         "This is dy / D, the mean's: in a sum each x counts in full.")],
-    "slope.mean_backward": [
-        ("dx", lambda a: a.right * a.D,
-         "This is dy for each, the sum's: in a mean each x counts for 1/D.")],
     "slope.agrees": [
         ("agrees", lambda a: np.all(np.abs(a.dx - a.f.gradient(a.x)) <= 1e-6),
          "The 1e-6 has to be that part of the gradient's largest number, where that is above 1."),
@@ -193,15 +185,13 @@ def general(axes):
     rows = [(lambda a: a.right.swapaxes(-1, -2) if a.right.ndim > 1 else a.right,
              "It is the right gradient transposed: a transpose is missing, or one too many."),
             (lambda a: -a.right, "It is the right gradient with the wrong sign."),
-            (lambda a: 0 * a.right,
-             "It is all zeros: was it made, and then nothing added to it?"),
+            (lambda a: 0 * a.right, "It is all zeros: was nothing added to it?"),
             (lambda a: 2 * a.right, "It is twice the right gradient: was it added two times?")]
     for axis in axes:
         rows += [(lambda a, axis=axis: a.right * vars(a)[axis],
                   f"It is {axis} times the right gradient: a 1/{axis} is missing."),
                  (lambda a, axis=axis: a.right / vars(a)[axis],
-                  f"It is 1/{axis} of the right gradient: a mean where there should be a sum, or a "
-                  f"1/{axis} too many.")]
+                  f"It is 1/{axis} of the right gradient: a mean where a sum should be?")]
     return rows
 
 
@@ -210,8 +200,7 @@ def general(axes):
 def diagnosis(found, function):
     """Sentences about the mistakes that an answer's numbers are; empty if none is known.
 
-    found   the Verdict on the smallest case: its steps decide, where it has any; else what the
-            function answers to all the small cases
+    found   the Verdict on the smallest case
     """
     exercise = found.case.exercise
     if found.case.kind in EDGES:        # it is right for decimals: they were tried first
@@ -223,7 +212,7 @@ def diagnosis(found, function):
     others = small_cases(exercise, "many digits")       # where nothing cancels by accident
     tried = [found, *(judge(case, function) for case in others)]
     answers = [(each.case, each.case.expected, each.given) for each in tried if each.given]
-    usual = [] if exercise.value else general(exercise.axes)
+    usual = [] if exercise.out == "agrees" else general(exercise.axes)
     return (in_another_order(answers) or known_mistakes(exercise, answers, usual)
             or only_where(exercise, tried) or nearly_right(answers, found.wrong_names))
 
@@ -238,8 +227,7 @@ def known_mistakes(exercise, answers, usual):
     for name in (name for name in given if not near(given[name], right[name])):
         known = [row[1:] for row in MISTAKES.get(exercise.name, []) if row[0] == name]
         known += [(formula, f"{name}: {text}") for formula, text in usual]
-        texts += [text for formula, text in known
-                  if matches(formula, name, answers)][:1]
+        texts += [text for formula, text in known if matches(formula, name, answers)][:1]
     return list(dict.fromkeys(texts))[:3]
 
 
@@ -270,8 +258,7 @@ def in_another_order(answers):
     for order in permutations(names):
         if list(order) != names and all(near(given[a], right[b]) for _, right, given in answers
                                         for a, b in zip(names, order)):
-            return [f"Each is right, but not in its place: backward returned {', '.join(order)}; "
-                    f"expected {', '.join(names)}."]
+            return [f"Each is right, but not in its place: {', '.join(order)} are returned."]
     return []
 
 

@@ -9,9 +9,8 @@ from lib.terminal import COLUMNS, paragraph
 from .exercises import TABLE, float_arrays, leaves
 from .teaching import LESSONS
 
-DIFFERS = ("The package's passes find what forward computed in a cache, and they add to gradients "
-           "they are given where yours return new ones: several batches, or two uses of one E, "
-           "then add up by themselves.")
+DIFFERS = ("The package's passes find what forward computed in a cache, and add to gradients that "
+           "they are given: several batches, or two uses of one E, then add up by themselves.")
 ROOM = 52               # columns that the numbers of an array take
 
 

@@ -22,10 +22,9 @@ from .steps import way_back
 EXAMPLES = 60           # inputs that Hypothesis draws, in search of the smallest
 SECONDS = 30            # by the clock, for all that is asked of a file
 
-UNSTEADY = ("{} does not always give the same answer to the same question:\n"
-            "does it keep something from one call to the next, or draw something at random?")
+UNSTEADY = "{} does not always give the same answer: does it use a global, or random numbers?"
 TOO_LONG = "It was still running after {} s: a loop that does not end, or does it sleep?"
-ENDED = "The program ended in the middle of the question, with exit code {}: os._exit, or a crash?"
+ENDED = "The program ended, with exit code {}: os._exit, or a crash?"
 
 
 # ---- one function --------------------------------------------------------------------------------
