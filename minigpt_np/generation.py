@@ -3,8 +3,6 @@
 Attention looks back and never ahead, so keys and values of earlier positions do not change. They
 are kept, and only new positions go through the blocks.
 """
-from functools import partial
-
 import numpy as np
 
 from . import layers
@@ -97,10 +95,6 @@ class KVCache:
     def __init__(self, config, B, size, dtype):
         shape = config.n_layer, B, config.n_head, size, config.head_size
         self.keys, self.values, self.length = np.zeros(shape, dtype), np.zeros(shape, dtype), 0
-
-    def of_block(self, i):
-        """Block i's `extend`: a function of k and v."""
-        return partial(self.extend, i)
 
     def extend(self, i, k, v):
         """k, v (B, H, n, K) of block i, from position length on -> those of all length + n."""

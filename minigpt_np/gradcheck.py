@@ -209,7 +209,6 @@ def check(f, arrays, gradients, method="differences", limit=None, rng=None, atol
     gradients: dict of the same names -> real arrays of the same shapes, the gradient under test.
     method: "differences" or "complex".
     limit: check at most so many coordinates of each array, drawn by rng (a numpy Generator).
-    atol: see below.
 
     A coordinate is right if |analytic - numerical| is at most
 

@@ -1,5 +1,6 @@
 """The GPT: its forward pass, and its backward pass that mirrors it."""
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -52,9 +53,8 @@ class GPT:
         kv_cache   for generation, a generation.KVCache: ids follow the positions in it, and are
                    added to it; logits (B, 1, V) are those after the last one. Such a pass has no
                    loss and no backward
-        Raises ValueError for ids or targets that check_ids and check_targets refuse, for targets
-        with a kv_cache or one of another config, of another B or without room for ids, and if
-        self.params was replaced by Parameters of other shapes.
+        Raises ValueError for ids, targets or kv_cache that check_ids, check_targets and
+        check_kv_cache refuse, and if self.params was replaced by Parameters of other shapes.
         """
         ids = check_ids(ids, self.config)
         targets = check_targets(targets, ids.shape, self.config.vocab_size)
@@ -72,7 +72,7 @@ class GPT:
         x = x.reshape(-1, config.n_embd)
         block_caches = []
         for i, block_params in enumerate(params.blocks):
-            extend = None if kv_cache is None else kv_cache.of_block(i)
+            extend = None if kv_cache is None else partial(kv_cache.extend, i)
             x, block_cache = forward_block(x, block_params, shape, config, rng, extend)
             block_caches.append(block_cache)
         h = x

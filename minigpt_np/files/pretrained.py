@@ -237,11 +237,8 @@ class ModelFiles:
         return tensors
 
     def is_transposed(self, tensors, config):
-        """Whether each linear layer's W is transposed, as in nn.Linear. Checks shapes and dtypes.
-
-        The first block's qkv tells: it is (D, 3D) or (3D, D).
-        """
-        qkv = tensors.get("blocks.0.attention.qkv.W")
+        """Whether every linear W is transposed, as in nn.Linear. Checks shapes and dtypes."""
+        qkv = tensors.get("blocks.0.attention.qkv.W")           # (D, 3D), or transposed (3D, D)
         transposed = qkv is not None and qkv.shape[:1] > (config.n_embd,)
         shape_of = shapes(config)
         for name, tensor in tensors.items():

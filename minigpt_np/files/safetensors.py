@@ -94,12 +94,12 @@ def read(path, metadata=None):
 
 def what_is_wrong(path, start, length, size):
     """Why a file of `size` bytes that begins with `start` is not a safetensors file."""
-    if start.startswith((b"PK\x03\x04", b"\x80")) and start[8:] != b"{":
+    if start[8:] == b"{":
+        return f"announces a header of {length} bytes, but only {size - 8} follow: truncated?"
+    if start.startswith((b"PK\x03\x04", b"\x80")):
         return f"{PICKLE}; {how_to_convert([path])}"
     if start.startswith(b"version "):
         return "a Git LFS pointer, not the file itself: fetch that with `git lfs pull`"
-    if start[8:] == b"{":
-        return f"announces a header of {length} bytes, but only {size - 8} follow: truncated?"
     return f"begins with {start}, expected a header's length and the header: no safetensors file?"
 
 

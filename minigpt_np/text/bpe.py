@@ -223,10 +223,7 @@ class MergingTokenizer:
 
 
 class BPETokenizer(MergingTokenizer):
-    """GPT-2's: the letters are bytes, so that `decode` gives back any text that was encoded.
-
-    Made by `train` or `from_folder`. Its fields are MergingTokenizer's.
-    """
+    """GPT-2's, by `train` or `from_folder`: letters are bytes, so `decode` gives back any text."""
 
     _words = staticmethod(split_words)
 
@@ -281,9 +278,6 @@ class BPETokenizer(MergingTokenizer):
     @classmethod
     def from_files(cls, files):
         """The tokenizer of TokenizerFiles."""
-        if files.kind != "byte-level":
-            raise ValueError(f"{files.path}: a tokenizer of {files.kind} kind given, "
-                             "expected byte-level BPE as GPT-2's")
         for byte, char in CHAR_OF_BYTE.items():
             if char not in files.id_of:
                 raise ValueError(f"{files.path}: no token {char!r}, which is byte {byte}; "

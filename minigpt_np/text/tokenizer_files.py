@@ -8,8 +8,7 @@
     added_tokens.json        beside those two: {token: id, ...}
     tokenizer_config.json, special_tokens_map.json      beside either: more special tokens, options
 
-All of them are read, as transformers does. An option that would change the ids raises ValueError
-naming it.
+All of them are read, as transformers does. An option that would change the ids is refused.
 """
 import json
 import re

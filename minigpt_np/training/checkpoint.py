@@ -28,7 +28,6 @@ class Run:
 
     @property
     def notes(self):
-        """What was given to `save` as notes."""
         return self.state["notes"]
 
     def restore(self, trainer, generators=None):

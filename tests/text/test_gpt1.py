@@ -60,7 +60,7 @@ def test_a_folder_is_opened_as_what_it_is(tmp_path, tokenizer):
     write(tmp_path)
     opened = open_tokenizer(tmp_path)
     assert isinstance(opened, GPT1Tokenizer) and opened.merges == tokenizer.merges
-    with pytest.raises(ValueError, match="vocab.json: a tokenizer of GPT-1's kind given, expected"):
+    with pytest.raises(ValueError, match="vocab.json: no token '.', .* expected byte-level BPE"):
         BPETokenizer.from_folder(tmp_path)
     BPETokenizer.train("aa aa", 258).save(tmp_path)
     assert isinstance(open_tokenizer(tmp_path), BPETokenizer)
