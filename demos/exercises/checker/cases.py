@@ -69,8 +69,8 @@ class Case:
                 for (label, x), part in zip(arrays.items(), np.split(flat, ends))}
 
     def loss(self):
-        """The sum of dout · forward(inputs) as a function of nothing, whose gradient backward
-        returns; and the numbers that it depends on, a flat complex array."""
+        """The sum of dout · forward(inputs), a function of nothing, and the flat complex array of
+        the numbers that it depends on."""
         numbers = [x.ravel() for x in float_arrays(self.inputs).values()]
         flat = np.concatenate(numbers, dtype=complex)
         views = iter(self.split(flat).values())
@@ -163,8 +163,7 @@ def small_cases(exercise, kind="decimals"):
 
 @cache
 def large_cases(exercise):
-    """A list of LARGE Cases, the final test: no two sizes alike, ids that come several times and
-    rows that are not looked up, and edge cases."""
+    """A list of LARGE Cases: no two sizes alike, repeated ids, rows not looked up, edge cases."""
     found, kinds = [], ("decimals", "many digits", "zeros", *exercise.edges)
     for seed in range(LARGE):
         sizes = {letter: large for letter, (*_, large) in exercise.sizes.items()}

@@ -39,17 +39,15 @@ class Exercise:
 
     @property
     def file(self):
-        """The name of its file, without .py."""
         return self.name.split(".")[0]
 
     @property
     def function(self):
-        """The name of what the learner writes."""
         return self.name.split(".")[1] if "." in self.name else "backward"
 
     @property
     def functions(self):
-        """What the learner writes, each an Exercise: its parts, or itself."""
+        """Each function to be written, as an Exercise."""
         return self.parts or (self,)
 
     @property

@@ -15,8 +15,7 @@ ROOM = 52               # columns that the numbers of an array take
 
 
 def verdict_lines(verdict, unfolded=False):
-    """Lines about one exercise: what is wrong, the smallest input that shows it, which mistake it
-    is."""
+    """What is wrong, the smallest input that shows it, which mistake it is."""
     exercise = TABLE[verdict.name]
     name = exercise.file
     if verdict.done:
@@ -62,7 +61,8 @@ def input_lines(case):
 
 def folded_input(case):
     sizes = [f"{letter} = {size}" for letter, size in case.sizes.items() if letter != "extra"]
-    return [f"The smallest input that shows it has {', '.join(sizes)}.",
+    return [f"It calls {', '.join(case.exercise.needs)}: get them right first.",
+            f"The smallest input that shows it has {', '.join(sizes)}.",
             f"(--debug prints it, {len(float_arrays(case.inputs))} arrays, and opens pdb on it.)"]
 
 
@@ -77,7 +77,7 @@ def gradient_lines(verdict):
 
 def step_lines(steps):
     """✓ and ✗ for each gradient on the way back; the first wrong one in numbers."""
-    lines = ["", "On the way back (·: it is not seen, since that backward was not called):"]
+    lines = ["", "On the way back (· where the backward that gets it was not called):"]
     names = max(len(step.name) for step in steps)
     for step in steps:
         about = step.about and f"  gradient of {step.about}"

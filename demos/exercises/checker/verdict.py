@@ -30,8 +30,7 @@ ENDED = "The program ended, with exit code {}: os._exit, or a crash?"
 # ---- one function --------------------------------------------------------------------------------
 
 def first_wrong(exercise, function):
-    """The first Case that the function gets wrong, of those that are the same for everybody; or
-    None."""
+    """The first Case that the function gets wrong, or None. They are the same for everybody."""
     given = [*small_cases(exercise), *large_cases(exercise)]
     return next((case for case in given if not judge(case, function).done), None)
 
