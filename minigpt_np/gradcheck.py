@@ -105,8 +105,8 @@ def _by_differences(f, arrays, *_):
     def slope(arrays, direction, scale, size):
         limit, row = math.nan, []
         first = round(math.log2(eps**0.2 * scale))
-        halvings = round(first - math.log2(eps**0.5 * smooth * size))
-        for exponent in range(first, first - halvings, -1):
+        last = round(math.log2(eps**0.5 * smooth * size))
+        for exponent in range(first, last, -1):
             h = 2.0**exponent           # a power of two: x ± h then loses few bits of x
             f_right = _moved(value, arrays, direction, h)
             f_left = _moved(value, arrays, direction, -h)
