@@ -126,10 +126,9 @@ MARGIN = 1 << 14            # numbers of unused memory before and after flat
 class Parameters(Sealed):
     """The arrays of a GPT (or their gradients), all zeros: views into `flat`, a 1-D array.
 
-    Use the attributes; `arrays` is for loops over all of them.
     flat     every number once: the first `n_decayed` have weight decay; then come E, P, the rest
     slices   name -> the slice of flat that the array is a view of, in the order of flat
-    arrays   name -> view, in the order of use; each number of flat is in one of them
+    arrays   name -> view, in the order of use, for loops; each number of flat is in one of them
     E        (V, D) token vectors          P        (block_size, D) position vectors
     blocks   L of Block                    norm     final LayerNorm; None when config.norm is "post"
     head     (V, D) what the logits are products with; tied: E itself

@@ -117,7 +117,7 @@ def save(path, trainer, generators=None, notes=None):
 
 def load(path):
     """The Run in the file. Raises OSError if it cannot be opened, ValueError if it is not a saved
-    run or has a number that is not finite.
+    run, or has numbers that no run can have: not finite, or second moments (AdamW's v) below 0.
     """
     with open(check_path("path", path), "rb") as file:
         try:
@@ -136,6 +136,9 @@ def load(path):
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError(f"{path}: {name}: {show(array)} given, expected real numbers, none "
                              "of them NaN or infinite")
+        if name == "v" and (array < 0).any():
+            raise ValueError(f"{path}: v: {array.min()} given, expected second moments of at least "
+                             "0")
     return run
 
 
@@ -146,6 +149,8 @@ def check_run(trainer, generators):
     settings, generators = trainer.check(), {} if generators is None else generators
     if not isinstance(generators, dict) or not all(isinstance(name, str) for name in generators):
         raise_value_error("generators", generators, "a dict of name -> Generator, or None")
+    if "trainer.rng" in generators:
+        raise_value_error("generators", generators, "another name than the trainer's own rng has")
     if trainer.rng is not None:
         generators = generators | {"trainer.rng": trainer.rng}
     for name, generator in generators.items():

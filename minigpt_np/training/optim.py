@@ -1,7 +1,6 @@
 """Optimizers over the flat parameter vector, clipping, and the learning-rate schedule.
 
-A tied E is one array, so it has one gradient and one pair of moments; there is nothing to keep in
-step. Every optimizer loops over chunks that fit the cache.
+A tied E is one array, so it has one gradient and one pair of moments: none to keep in step.
 """
 from dataclasses import dataclass
 from math import cos, pi, sqrt

@@ -77,6 +77,7 @@ def test_what_cannot_be_saved_is_named_and_the_old_file_stays(tmp_path, options,
     ("trainer", None, "trainer"), ("trainer", "x", "trainer"),
     ("generators", 3, "generators"), ("generators", [1], "generators"),
     ("generators", {1: np.random.default_rng(0)}, "generators"),
+    ("generators", {"trainer.rng": np.random.default_rng(0)}, "generators"),
     ("generators", {"batches": OTHER_KIND}, "batches"), ("generators", {"batches": 3}, "batches")])
 def test_arguments_of_another_kind_are_named_and_change_nothing(tmp_path, argument, wrong, name):
     path = tmp_path / "run.npz"
@@ -191,6 +192,7 @@ def test_a_run_without_dropout_is_no_run_with_dropout(tmp_path):
 # ---- damaged files -------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name, value, message", [
+    ("v", -0.5, "v: -0.5 given, expected second moments of at least 0"),
     ("v", np.nan, "v: .* given, expected"), ("m", np.inf, "m: .* given, expected"),
     ("params", -np.inf, "params: .* given, expected"), ("m", 1j, "m: .* given, expected"),
     ("m", "a", "m: .* given, expected"),
