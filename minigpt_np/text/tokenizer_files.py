@@ -125,7 +125,7 @@ class TokenizerFiles:
                 self._add(path, token)
 
     def _add(self, path, token, v=None):
-        """Make `token`, a text or an object with traits, special: with id `v`, or the vocabulary's."""
+        """Make `token`, a text or an object with traits, special: as id `v` or the vocabulary's."""
         traits = token if isinstance(token, dict) else {"content": token}
         text = traits["content"]
         where = f"{path}: special token {show(text)}"

@@ -8,9 +8,9 @@ from .parallel import even_slices
 class Worker:
     """Worker number `index` of n: its shard of every batch, and its n-th of all parameters.
 
-    In `accumulate` every worker goes through its shard, with a gradient of its own. In `add_up` each
-    adds up its n-th of all these gradients, and in `update` it takes the optimizer's step on its
-    n-th of the parameters (ZeRO stage 1, Rajbhandari et al., 2020), all of it in shared memory.
+    In `accumulate` each goes through its shard, with a gradient of its own. In `add_up` it adds up
+    its n-th of all these gradients, and in `update` it takes the optimizer's step on its n-th of
+    the parameters (ZeRO stage 1, Rajbhandari et al., 2020), all of it in shared memory.
 
     gradients   n Parameters, one for each worker; the first becomes the gradient of the batch
     """
