@@ -156,21 +156,12 @@ def test_noise_inside_f_is_measured_and_bounded(derivative, least, most):
     assert np.all(error > least) and np.all(error < most)
 
 
-def noise_of(sigma, seed):
-    """What is measured of an f that is normal noise of standard deviation sigma."""
-    rng = np.random.default_rng(seed)
-    return gradcheck._noise(lambda: sigma * rng.normal(), {"x": np.ones(1)})[0]
-
-
 def test_measured_noise_is_three_standard_deviations():
-    ratios = [(noise_of(1e-10, seed=seed) / 3e-10) ** 2 for seed in range(100)]
+    rng = np.random.default_rng(0)
+    ratios = [(gradcheck._noise(lambda: 1e-10 * rng.normal(), {"x": np.ones(1)})[0] / 3e-10) ** 2
+              for _ in range(100)]
     # each is chi-squared with 14 - 6 degrees of freedom over 8: variance 2 / 8
     assert abs(np.mean(ratios) - 1) < 5 * np.sqrt(2 / 8 / 100)
-
-
-def test_noise_in_half_of_the_digits_is_no_noise():
-    sigma = 1e-9 * EPS**0.5 / noise_of(1e-9, seed=0)        # its noise is measured as eps^(1/2)
-    assert noise_of(0.97 * sigma, seed=0) < EPS**0.5 and np.isinf(noise_of(1.03 * sigma, seed=0))
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
@@ -390,8 +381,10 @@ def test_one_coordinate_off_by_1e_5_is_named(f, method, data):
     assert report.analytic == wrong[index]
     assert abs(report.numerical - gradient[index]) <= report.error + 32 * EPS * abs(gradient[index])
     assert report.difference == pytest.approx(1e-5 * abs(gradient[index]), rel=0.1)
-    with pytest.raises(AssertionError, match=f"x{list(index)}".replace("[", r"\[")):
+    with pytest.raises(AssertionError) as raised:
         report.raise_if_wrong()
+    for said in (f"WRONG: 1 of {report.checked}", f"x{list(index)}", f"{report.numerical:.15g}"):
+        assert said in str(raised.value)
 
 
 @given(st.integers(1, 4), st.lists(st.integers(0, 4), min_size=1, max_size=6), seeds, methods)
@@ -466,18 +459,6 @@ def test_right_is_not_said_without_a_word_where_zeros_are_right_as_well(dtype, f
 
 
 # ---- report, drawing, tolerance ------------------------------------------------------------------
-
-def test_the_report_says_what_is_wrong_and_where():
-    W = np.array([[1.0, 2.0], [3.0, 4.0]])
-    report, along = ask_both(lambda: np.sum(W * W), {"W": W}, {"W": 2 * W + [[0, 0], [1, 0]]},
-                             "differences")
-    for said in ("WRONG: 1 of 4", "W[1, 0]", "by differences", f"{report.numerical:.15g}"):
-        assert said in str(report)
-    assert "a random direction in W" in str(along)
-    right = check(lambda: np.sum(W * W), {"W": W}, {"W": 2 * W})
-    assert "right: 0 of 4" in str(right)
-    right.raise_if_wrong()
-
 
 @given(st.integers(1, 12), seeds)
 def test_at_most_limit_coordinates_of_each_array_are_drawn(limit, seed):

@@ -264,13 +264,12 @@ class Pieces(io.StringIO):
         self.pieces.append(self.getvalue()[len("".join(self.pieces)):])
 
 
-def written(ids, seconds, monkeypatch):
-    """The new ids and the stream when a model writes these, one every so many seconds."""
+def written(ids, often, monkeypatch):
+    """The new ids and the stream when a model writes these and flushes so often."""
     config, stream = GPTConfig(vocab_size=6, block_size=4, n_layer=1, n_head=1, n_embd=2), Pieces()
     model = GPT(config)
     model.stream = lambda prompt, n, **options: iter(np.array([[v] for v in ids[:n]]))
-    times = iter(np.arange(10**4) * seconds / 2)            # looked at twice for each token
-    monkeypatch.setattr(texts.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(texts, "OFTEN", often)
     return texts.write(model, np.array([0, 1]), len(ids), Bytes(), stream), stream
 
 
@@ -278,7 +277,7 @@ def written(ids, seconds, monkeypatch):
     ([0, 1, 0], ["", "é", ""], "\ufffd\n"), ([0, 1, 2, 0], ["", "é"], "\n"),
     ([5], ["\ufffd"], "\n"), ([3], ["\\x1b"], "\n"), ([4], ["\n"], "\n")])
 def test_a_token_is_shown_as_it_comes_but_no_part_of_a_character(ids, pieces, rest, monkeypatch):
-    new, stream = written(ids, 1.0, monkeypatch)
+    new, stream = written(ids, 0, monkeypatch)
     assert stream.pieces == ["", "é", *pieces]
     assert stream.getvalue() == "".join(stream.pieces) + rest
     assert new == ids[:len(pieces)]
@@ -286,5 +285,5 @@ def test_a_token_is_shown_as_it_comes_but_no_part_of_a_character(ids, pieces, re
 
 def test_a_fast_model_does_not_flush_for_every_token(monkeypatch):
     """In a notebook each flush is a message."""
-    _, stream = written([0, 1] * 500, 0.001, monkeypatch)
-    assert stream.getvalue() == "é" * 501 + "\n" and len(stream.pieces) <= 1 + 1 / texts.OFTEN
+    _, stream = written([0, 1] * 500, 9, monkeypatch)
+    assert stream.getvalue() == "é" * 501 + "\n" and len(stream.pieces) == 1

@@ -104,5 +104,3 @@ if __name__ == "__main__":
     assert max(norms) > CLIP > min(norms), "clipping is not exercised"
     out = Path(__file__).parent / "torch.json"
     out.write_text(json.dumps(result, separators=(",", ":")) + "\n")
-    for name, m in result["models"].items():
-        print(name, m["loss"], m["norms"])

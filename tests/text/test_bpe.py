@@ -5,7 +5,6 @@ import tempfile
 import unicodedata
 import warnings
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -116,24 +115,9 @@ def test_words_are_gpt2s_whatever_the_character(first):
         assert bpe.split_words(text) == gpt2_pattern().findall(text), hex(code)
 
 
-def new_tokenizer():
-    """TOKENIZER, with no word remembered."""
-    return BPETokenizer(TOKENIZER.tokens, TOKENIZER.merges, TOKENIZER.letters, TOKENIZER.special)
-
-
-def test_threads_that_share_a_tokenizer_get_the_same_ids(monkeypatch):
-    """Even where more words come than are remembered."""
-    monkeypatch.setattr(bpe, "MAX_CACHED_WORDS", 5)
-    lines, tokenizer = REFERENCE["train_text"].splitlines(), new_tokenizer()
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: [tokenizer.encode(line).tolist() for line in lines],
-                              range(4)))
-    assert found == 4 * [[TOKENIZER.encode(line).tolist() for line in lines]]
-
-
 def test_words_are_remembered_but_not_without_limit(monkeypatch):
     monkeypatch.setattr(bpe, "MAX_CACHED_WORDS", 2)
-    tokenizer, remembered = new_tokenizer(), []
+    tokenizer, remembered = BPETokenizer.train("", 257), []
     for word in "abcde":
         tokenizer.encode(word)
         remembered.append("".join(tokenizer._ids_of_word))
