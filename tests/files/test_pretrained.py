@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, strategies as st
 
-from minigpt_np import GPT, GPTConfig
+from minigpt_np import GPT, GPTConfig, Parameters
 from minigpt_np.files import pretrained, safetensors
 from minigpt_np.files.names import state_dict
 from strategies import configs, corrupted, examples_of, with_another_value
@@ -118,11 +118,13 @@ def test_config_json_says_which_gelu(tmp_path, name, activation):
 
 
 def test_the_config_written_has_transformers_fields():
-    """All of those that transformers would otherwise fill in with something else."""
+    """All of those that transformers would otherwise fill in with something else; of the model's
+    own config, whichever its params were made for."""
     config = GPTConfig(vocab_size=np.int64(5), block_size=4, n_layer=2, n_head=2, n_embd=6,
                        resid_pdrop=np.float64(0.5), attn_pdrop=0.25, layer_norm_eps=1e-3)
+    params = Parameters(replace(config, n_head=1, layer_norm_eps=0.1))
     with temporary_folder() as folder:
-        _, fields = saved(GPT(config), folder)
+        _, fields = saved(GPT(config, params=params), folder)
         _, gpt1 = saved(GPT(replace(config, norm="post")), folder)
         full = pretrained.config_to_json(replace(config, vocab_size=50257))
     assert fields.pop("minigpt_np").isalnum()
