@@ -285,13 +285,6 @@ def test_moving_a_row_along_h_bar_does_what_the_slope_says(case, r):
                 scale=1 + np.abs(a).max() * 3)
 
 
-def test_a_slope_is_1_where_a_is_and_the_token_is_rare_and_less_where_it_is_likely():
-    rare, likely, one = np.full((9, 1), 1e-9), np.full((9, 1), 0.5), np.ones(9)
-    assert instruments.slope(rare, one) == pytest.approx(1, abs=1e-6)
-    assert instruments.slope(likely, one) < 0.51
-    assert instruments.slope(rare, 0 * one) == 0
-
-
 def test_lengths_are_of_centred_rows_and_signed():
     rows = np.arange(1, 9)[:, None] * np.array([[1.0, -1.0]]) * np.array([1, -1] * 4)[:, None]
     properties = {"log frequency": np.arange(8.0),
