@@ -28,8 +28,6 @@ from .checks import (
     show)
 
 COMPLEX_STEP = 1e-20  # its square, the truncation error, is far below any eps
-NOISE_POINTS = 14     # calls of f that measure its rounding noise, once for each array
-SIGMAS = 3            # a rounding error is taken to be at most so many standard deviations
 
 
 # ---- derivatives ---------------------------------------------------------------------------------
@@ -312,8 +310,8 @@ def _doubt(compared):
 # ---- steps and noise -----------------------------------------------------------------------------
 
 def _noise(value, arrays):
-    """SIGMAS standard deviations of value()'s rounding noise; and the factor, at most 1, by which
-    steps must be shorter than usual.
+    """Three standard deviations of value()'s rounding noise, taken to be its largest error; and the
+    factor, at most 1, by which steps must be shorter than usual.
 
     The arrays move a little along a line, each number in proportion to itself because log x turns
     within x of 0. There a smooth function is a polynomial of degree 5, and what the best one leaves
@@ -336,9 +334,9 @@ def _noise(value, arrays):
 
 
 def _residual(value, arrays, directions, step):
-    """What a polynomial leaves of value() within `step`, as SIGMAS standard deviations; and
+    """What a polynomial leaves of value() within `step`, as three standard deviations; and
     value()'s magnitude."""
-    t = np.random.default_rng(0).uniform(-1, 1, NOISE_POINTS)
+    t = np.random.default_rng(0).uniform(-1, 1, 14)
     samples = np.array([_moved(value, arrays, directions, step * distance) for distance in t])
     if not np.all(np.isfinite(samples)):
         return np.inf, np.inf
@@ -346,8 +344,8 @@ def _residual(value, arrays, directions, step):
     powers, rise = np.vander(t, 6), samples / (magnitude or 1.0)
     rise -= rise[0]
     residuals = rise - powers @ np.linalg.lstsq(powers, rise, rcond=None)[0]
-    deviation = math.sqrt(np.sum(residuals * residuals) / (NOISE_POINTS - 6))
-    return SIGMAS * deviation * magnitude, magnitude
+    deviation = math.sqrt(np.sum(residuals * residuals) / (len(t) - 6))
+    return 3 * deviation * magnitude, magnitude
 
 
 def _moved(value, arrays, direction, distance):
