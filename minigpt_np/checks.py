@@ -166,8 +166,8 @@ def check_tokens(ids, V):
 
 
 def check_ids(ids, config, of_any_length=False):
-    """ids as an int64 array (B, T), each in 0..V-1, or ValueError; T at least 1 and, but for
-    of_any_length, at most block_size.
+    """ids as an int64 array (B, T), each in 0..V-1, or ValueError. T is at least 1, and at most
+    block_size unless of_any_length.
     """
     ids = check_array("ids", ids)
     if ids.ndim != 2 or ids.size == 0:

@@ -216,7 +216,7 @@ class ModelFiles:
         return says
 
     def is_tied(self):
-        """Whether E is the head: unless config.json says no, or there is another matrix."""
+        """Whether E is the head: unless config.json says no, or there is a head of other bits."""
         if self.says_tied is False:
             return False
         if HEAD not in self.tensors:
