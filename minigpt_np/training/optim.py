@@ -72,7 +72,7 @@ class AdamW(Optimizer):
 
     lr            learning rate, > 0; `step` can be given another
     betas         decay rates of the two moments, each in [0, 1)
-    weight_decay  per unit of learning rate, on the arrays that parameters.decays names (a tied E: not)
+    weight_decay  per unit of learning rate, on what parameters.decays names (a tied E: not)
     m, v          the moments, Parameters: m.E is the first moment of E
     Raises ValueError for numbers outside these ranges.
     """
