@@ -49,11 +49,11 @@ def softmax(z):
     return templates()["softmax"].forward(z)
 
 
-def gelu_slope(x, through=1, du=lambda C, A, x: C * (1 + 3 * A * x * x)):
-    """GELU's derivative; `through` is a factor of its second term, du what u' is."""
+def gelu_slope(x, du):
+    """GELU's derivative with du in the place of u' = C (1 + 3A x²)."""
     C, A = templates()["gelu"].C, templates()["gelu"].A
     t = np.tanh(C * (x + A * x ** 3))
-    return (1 + t) / 2 + through * x * (1 - t * t) / 2 * du(C, A, x)
+    return (1 + t) / 2 + x * (1 - t * t) / 2 * du(C, A, x)
 
 
 def norm_dx(a, gain=True, mean=1, along=1, power=1):
@@ -127,11 +127,11 @@ MISTAKES = {
     "gelu": [
         ("dx", lambda a: a.right / a.dy, "dy is not in it: this is GELU's own derivative."),
         ("dx", lambda a: a.dy, "This is dy alone: GELU's derivative is missing."),
-        ("dx", lambda a: a.dy * gelu_slope(a.x, through=0),
+        ("dx", lambda a: a.dy * gelu_slope(a.x, lambda C, A, x: 0),
          "x is in two places, and this is the gradient by way of the first alone, not of tanh."),
-        ("dx", lambda a: a.dy * gelu_slope(a.x, du=lambda C, A, x: 1),
+        ("dx", lambda a: a.dy * gelu_slope(a.x, lambda C, A, x: 1),
          "The chain rule stops at tanh: the derivative of u, C (1 + 3A x²), is missing."),
-        ("dx", lambda a: a.dy * gelu_slope(a.x, du=lambda C, A, x: C * (1 + A * x * x)),
+        ("dx", lambda a: a.dy * gelu_slope(a.x, lambda C, A, x: C * (1 + A * x * x)),
          "The derivative of A x³ is 3A x²; here it is A x².")],
     "centring": [
         ("dx", lambda a: a.dy, "This is dy alone: the mean moves with x, and every y with it."),
