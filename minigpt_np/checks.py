@@ -157,7 +157,7 @@ def check_integers(name, array, low, high):
     return array.astype(np.int64)
 
 
-def check_tokens(ids, V):
+def check_token_ids(ids, V):
     """ids, a sequence of any length, as an int64 array (N,), each in 0..V-1, or ValueError."""
     ids = check_array("ids", ids)
     if ids.ndim != 1:

@@ -152,7 +152,10 @@ def sample(p, rng):
 
 
 def check_options(max_new_tokens, temperature, do_sample, top_k, top_p):
-    """The options as plain data, or ValueError, naming the one that `stream` does not accept."""
+    """The options as plain data, or ValueError, naming the one that `stream` does not accept.
+
+    For programs, too, that check their options before they open a model (demos/gpt2.py).
+    """
     n = check_int("max_new_tokens", max_new_tokens)
     temperature = check_positive("temperature", temperature)
     do_sample = check_flag("do_sample", do_sample)

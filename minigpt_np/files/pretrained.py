@@ -103,7 +103,7 @@ def load(folder, n_head=None, dtype=np.float32):
     files = ModelFiles(check_path("folder", folder))
     config = files.config(n_head)
     tensors = files.tensors_of(config)
-    transposed = files.is_transposed(tensors, config)
+    transposed = files.check_layout(tensors, config)
     if files.says_tied and not config.tie_embeddings:
         warnings.warn(f"{files.config_path}: tie_word_embeddings is true, but {files.path} has two "
                       "matrices of different numbers: both are used", stacklevel=3)
@@ -236,8 +236,8 @@ class ModelFiles:
                              f"{config.n_layer} blocks: {show(extra)}")
         return tensors
 
-    def is_transposed(self, tensors, config):
-        """Whether every linear W is transposed, as in nn.Linear. Checks shapes and dtypes."""
+    def check_layout(self, tensors, config):
+        """Check shapes and dtypes -> whether every linear W is transposed, as in nn.Linear."""
         qkv = tensors.get("blocks.0.attention.qkv.W")           # (D, 3D), or transposed (3D, D)
         transposed = qkv is not None and qkv.shape[:1] > (config.n_embd,)
         shape_of = shapes(config)

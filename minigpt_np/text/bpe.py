@@ -23,7 +23,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
-from ..checks import check_flag, check_int, check_path, check_tokens, check_utf8
+from ..checks import check_flag, check_int, check_path, check_token_ids, check_utf8
 from ..files.atomic import write_text
 from .tokenizer_files import TokenizerFiles
 
@@ -173,7 +173,7 @@ class MergingTokenizer:
 
         ValueError: `v` is negative, V or more, or not an integer.
         """
-        v, = check_tokens([v], self.vocab_size)
+        v, = check_token_ids([v], self.vocab_size)
         return self.tokens[v]
 
     def decode(self, ids):
@@ -182,7 +182,7 @@ class MergingTokenizer:
 
         ValueError: `ids` is not a sequence, or as for `token`.
         """
-        tokens = [self.tokens[v] for v in check_tokens(ids, self.vocab_size)]
+        tokens = [self.tokens[v] for v in check_token_ids(ids, self.vocab_size)]
         return b"".join(tokens).decode("utf-8", errors="replace")
 
     def encode(self, text, special=False):

@@ -1,7 +1,7 @@
 """A tokenizer whose tokens are the characters of a text."""
 import numpy as np
 
-from ..checks import check_text, check_tokens, show
+from ..checks import check_text, check_token_ids, show
 
 
 class CharacterTokenizer:
@@ -35,4 +35,4 @@ class CharacterTokenizer:
 
     def decode(self, ids):
         """ids (N,) -> str of length N. Raises ValueError for an id outside 0..V-1."""
-        return "".join(self.characters[v] for v in check_tokens(ids, self.vocab_size))
+        return "".join(self.characters[v] for v in check_token_ids(ids, self.vocab_size))
