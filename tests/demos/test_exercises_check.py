@@ -128,6 +128,8 @@ def test_of_what_is_made_of_others_every_gradient_on_the_way_is_marked(monkeypat
     wrong = next(i for i, line in enumerate(marks) if line[0] == "✗")
     assert wrong > 0 and all(line[0] == "✓" for line in marks[:wrong])
     assert marks[wrong].startswith(first.strip())
+    name = first.strip("✗ ")
+    assert f"The first that is wrong is {name}" in text and f"\n  {name} expected" in text
 
 
 @pytest.mark.parametrize("answer, dots", [
