@@ -534,7 +534,6 @@ def test_f_of_complex_arrays_must_return_a_complex_number():
     x = np.ones(2, complex)
     raises(r"f: 2\.0\d* given, expected a complex number.*drops", complex_step,
            lambda: float(np.sum(x.real)), x)
-    raises("f: .* given, expected one number", complex_step, lambda: x, x)
 
 
 @pytest.mark.parametrize("value", [1, np.float32(1), np.array(1.0)])
@@ -552,7 +551,6 @@ def read_only():
     ("differences", np.ones(2, int), "int64 .*given, expected a float array"),
     ("differences", np.ones(2, complex), "complex128 .*given, expected a float array"),
     ("differences", np.ones(2, np.float16), "float16 .*given, expected a float array, not of"),
-    ("differences", np.ones(2, ">f2"), ">f2 .*given, expected a float array, not of"),
     ("differences", [1.0], r"\[1.0\] given, expected a float array"),
     ("differences", np.ones((2, 0)), r"shape \(2, 0\) given, expected at least one number"),
     ("differences", read_only(), "read-only"),
@@ -566,11 +564,9 @@ def test_arrays_that_cannot_be_moved(method, x, said):
 
 def test_gradients_must_match_the_arrays():
     x = np.ones((2, 3))
-    raises("gradients: .*'y'.* given, expected .*'x'", check, lambda: 1.0, {"x": x}, {"y": x})
     for wrong in (x.T, x * 1j, x.astype(str)):
         raises(r"gradients\['x'\]: .* given, expected real numbers of shape \(2, 3\)", check,
                lambda: 1.0, {"x": x}, {"x": wrong})
-    raises("arrays: {} given, expected .* at least one", check, lambda: 1.0, {}, {})
 
 
 @METHOD
