@@ -151,10 +151,8 @@ def test_labels(token, shown):
 
 
 @given(st.text("a漢\u0301"), st.integers(1, 9))
-def test_a_text_is_cut_at_the_last_character_that_fits_and_each_is_looked_at_once(text, columns):
-    with mock.patch.object(terminal, "character_width", wraps=terminal.character_width) as looked:
-        shown = terminal.cut(text, columns)
-    assert looked.call_count == len(text)
+def test_a_text_is_cut_at_the_last_character_that_fits(text, columns):
+    shown = terminal.cut(text, columns)
     if shown != text:
         fits = [n for n in range(len(text)) if terminal.width(text[:n]) < columns]
         assert shown == text[:fits[-1]] + "…"
