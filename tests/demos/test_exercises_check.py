@@ -157,7 +157,8 @@ def test_what_it_is_made_of_is_the_learners(folder, capsys):
     ("return dy", "while True:\n        pass\n    return dy", "was still running after 0.3 s"),
     ("return dy", "import os\n    os._exit(3)\n    return dy",
      "The program ended, with exit code 3"),
-    ("return dy", "breakpoint()\n    return dy", "BdbQuit"),
+    ("return dy", "import pdb\n    pdb.Pdb().set_trace()       # pytest has its own breakpoint()\n"
+                  "    return dy", "BdbQuit"),
     ("    return dy", "    return dy +", "SyntaxError: invalid syntax (gelu.py,"),
     ("def backward", "def backwards", "gelu.py has no function backward."),
     ("def backward", "1 / 0\n\n\ndef backward", "gelu.py raised an error. gelu.py, line 20: 1 / 0"),
