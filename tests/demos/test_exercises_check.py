@@ -223,8 +223,8 @@ def test_reset_gives_the_file_back_and_keeps_the_learners(folder, capsys):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hints_are_three_and_graded(name, folder, capsys):
-    for n in (1, 2, 3):
-        text = printed(capsys, folder, name, "--hint", str(n))[1]
+    for n, option in [(1, ["--hint"]), (2, ["--hint", "2"]), (3, ["--hint", "3"])]:
+        text = printed(capsys, folder, name, *option)[1]
         assert f"Hint {n} of 3:" in text and f"Hint {n + 1}" not in text
 
 

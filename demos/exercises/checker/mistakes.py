@@ -218,7 +218,7 @@ def diagnosis(found, function):
 
 
 def known_mistakes(exercise, answers, usual):
-    """What is said of the mistakes that the answers are, each (case, right, given), at most three.
+    """What is said of the mistakes that the answers are, each (case, right, given).
 
     usual   rows to be tried for any gradient
     """
@@ -228,7 +228,7 @@ def known_mistakes(exercise, answers, usual):
         known = [row[1:] for row in MISTAKES.get(exercise.name, []) if row[0] == name]
         known += [(formula, f"{name}: {text}") for formula, text in usual]
         texts += [text for formula, text in known if matches(formula, name, answers)][:1]
-    return list(dict.fromkeys(texts))[:3]
+    return list(dict.fromkeys(texts))
 
 
 def matches(formula, name, answers):
