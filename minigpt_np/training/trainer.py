@@ -139,7 +139,8 @@ class Trainer:
             raise_value_error("targets", targets, f"integers of ids' shape, {ids.shape}")
         targets = check_targets(targets, ids.shape, self.model.config.vocab_size)
         team, n_scored, loss = self.team(), np.count_nonzero(targets >= 0), 0.0
-        for i, part in enumerate(parallel.even_slices(len(ids), self.micro_batches)):
+        parts = parallel.even_slices(len(ids), min(self.micro_batches, len(ids)))
+        for i, part in enumerate(parts):
             seeds = None if rng is None else rng.integers(2**63, size=self.threads)
             loss += sum(team.call("accumulate", ids[part], targets[part], n_scored, seeds, i == 0))
         return loss, sqrt(sum(team.call("add_up")))

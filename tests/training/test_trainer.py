@@ -124,6 +124,12 @@ def test_dropout_needs_the_trainers_generator_and_drops_anew_in_every_part_and_s
     assert len(set(losses)) == 4
 
 
+def test_more_micro_batches_than_sequences_are_one_for_each():
+    one_each, more = (make_trainer(dropout=0.5, micro_batches=n) for n in (len(IDS), 99))
+    for _ in range(2):
+        assert more.step(IDS, IDS) == one_each.step(IDS, IDS)
+
+
 def test_a_step_clips_and_follows_the_schedule():
     trainer = make_trainer(SGD, clip=0.01, schedule=WarmupCosine(0.01, 2, 10, 0.001))
     before = trainer.model.params.flat.copy()
